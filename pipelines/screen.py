@@ -1,0 +1,96 @@
+"""Reports for people on a terminal."""
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from .report import DONE, Report
+
+STYLES = {"ok": "green", "skipped": "yellow", "partial": "yellow", "failed": "red"}
+
+
+def show(report: Report) -> None:
+    """Prints a report as tables and one closing line."""
+    console = Console()
+    if report.command == "entities":
+        _entities(console, report)
+        return
+    if report.entities:
+        console.print(_plan(report) if "plan" in report.facts else _runs(report))
+    for name, entity in report.entities.items():
+        if entity.state in ("skipped", "failed", "partial") and entity.reason:
+            console.print(f"[{STYLES[entity.state]}]{name} {entity.state}[/]: {escape(entity.reason)}", soft_wrap=True)
+        for change in entity.schema_changes:
+            console.print(f"[cyan]{name}[/]: {escape(change)}", soft_wrap=True)
+    if report.command == "check":
+        _check(console, report)
+    if "plan" in report.facts:
+        cost = report.facts["plan"]
+        console.print(f"a sync would send {cost['calls']:,} calls and take at least {cost['seconds']:,} s")
+    left = "" if report.calls_left_today is None else f", {report.calls_left_today:,} left today"
+    done = "" if report.status == DONE else f": {escape(report.reason or '')}"
+    console.print(f"{report.status}{done} — {report.calls:,} calls{left}, {report.seconds:.1f} s", soft_wrap=True)
+
+
+def _runs(report: Report) -> Table:
+    table = Table("entity", "state", title=None, box=None)
+    for heading in ("rows", "written", "calls", "seconds"):
+        table.add_column(heading, justify="right")
+    table.add_column("watermark")
+    for name, entity in report.entities.items():
+        table.add_row(
+            name,
+            f"[{STYLES[entity.state]}]{entity.state}[/]",
+            f"{entity.rows:,}",
+            f"{entity.merged:,}",
+            f"{entity.calls:,}",
+            f"{entity.seconds:.1f}",
+            entity.watermark or "",
+        )
+    return table
+
+
+def _plan(report: Report) -> Table:
+    table = Table("entity", "state", box=None)
+    for heading in ("records", "pages", "calls"):
+        table.add_column(heading, justify="right")
+    for name, entity in report.entities.items():
+        total = entity.plan.get("total")
+        table.add_row(
+            name,
+            f"[{STYLES[entity.state]}]{entity.state}[/]",
+            "" if total is None else f"{total:,}",
+            f"{entity.plan['pages']:,}",
+            f"{entity.calls:,}",
+        )
+    return table
+
+
+def _entities(console: Console, report: Report) -> None:
+    table = Table("entity", "path", "key", "cursor", "child tables", "can", "loaded", box=None)
+    for name, facts in report.facts["table"].items():
+        table.add_row(
+            name,
+            facts["path"],
+            ", ".join(facts["key"]),
+            facts["cursor"] or "",
+            ", ".join(facts["children"]),
+            ", ".join(facts["can"]),
+            "yes" if facts["loaded"] else "not yet",
+        )
+    console.print(table)
+
+
+def _check(console: Console, report: Report) -> None:
+    account, user = report.facts["account"] or {}, report.facts["user"] or {}
+    console.print(f"address   {report.facts['url']}")
+    console.print(
+        f"account   {escape(str(account.get('INSTANCE_NAME', 'may not be read')))} "
+        f"({escape(str(account.get('INSTANCE_SUBDOMAIN', '')))}), plan {escape(str(account.get('PLAN_NAME', 'unknown')))}"
+    )
+    name = f"{user.get('FIRST_NAME') or ''} {user.get('LAST_NAME') or ''}".strip() or "may not be read"
+    admin = ", administrator" if user.get("ADMINISTRATOR") else ""
+    console.print(f"user      {escape(name)} <{escape(str(user.get('EMAIL_ADDRESS') or ''))}>{admin}")
+    rows = (report.facts["permissions"] or {}).get("OBJECT_PERMISSIONS") or []
+    hidden = sorted(str(row.get("OBJECT_TYPE")) for row in rows if not row.get("CAN_READ"))
+    console.print(f"may read  {len(rows) - len(hidden)} of {len(rows)} object types" + (f", not {', '.join(hidden)}" if hidden else ""))

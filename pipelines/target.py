@@ -1,0 +1,119 @@
+"""Where a run writes: the destination, its dataset, the dlt pipeline over it, and the lock that keeps runs apart."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.common.destination import Destination
+from dlt.common.destination.client import WithStateSync
+from dlt.common.pipeline import get_dlt_pipelines_dir
+from filelock import FileLock, Timeout
+
+from sources.insightly.errors import BadSetting, InsightlyError
+
+logger = logging.getLogger(__name__)
+
+PIPELINE = "insightly"
+WAIT_SECONDS = 60.0
+
+# Entities finish one after another, so a small budget ends walks instead of touching all of them; a table is replaced
+# within one transaction, so a kill never shows it empty; and nothing is told to dlt's makers unasked.
+os.environ.setdefault("EXTRACT__NEXT_ITEM_MODE", "fifo")
+os.environ.setdefault("DESTINATION__REPLACE_STRATEGY", "insert-from-staging")
+os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
+os.environ.setdefault("RUNTIME__LOG_LEVEL", "ERROR")
+
+
+class Busy(InsightlyError):
+    """Another run on this machine holds the destination."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A destination by dlt's name, the dataset in it, and for DuckDB the file."""
+
+    destination: str = "duckdb"
+    dataset: str = "insightly"
+    database: str | None = None
+
+    @property
+    def path(self) -> Path:
+        return Path(self.database or "insightly.duckdb").resolve()
+
+    def __str__(self) -> str:
+        place = str(self.path) if self.destination == "duckdb" else self.destination
+        return f"{place}, dataset {self.dataset}"
+
+    def factory(self) -> "Destination[Any, Any]":
+        if self.destination == "duckdb":
+            return dlt.destinations.duckdb(str(self.path))
+        if self.database is not None:
+            raise BadSetting("--database", self.database, f"only DuckDB takes a file, not {self.destination}")
+        return dlt.destination(self.destination)
+
+    @property
+    def digest(self) -> str:
+        """Names the working folder and the lock: one a destination and dataset, for state belongs to one of each."""
+        where = str(self.path) if self.destination == "duckdb" else self._fingerprint()
+        return hashlib.sha256(f"{self.destination}\n{where}\n{self.dataset}".encode()).hexdigest()[:16]
+
+    def _fingerprint(self) -> str:
+        factory = self.factory()
+        return str(factory.configuration(factory.spec(), accept_partial=True).fingerprint())
+
+    def pipeline(self) -> dlt.Pipeline:
+        """The pipeline over this destination, its state taken from there: local leftovers are no truth.
+
+        Packages that an interrupted run left half loaded are kept, so that the next `run` finishes them, unless
+        the destination they belong to has gone.
+        """
+        folder = Path(get_dlt_pipelines_dir()) / f"insightly-{self.digest}"
+        pipeline = dlt.pipeline(
+            PIPELINE, pipelines_dir=str(folder), destination=self.factory(), dataset_name=self.dataset
+        )
+        if pipeline.has_pending_data and not pipeline.first_run and not _holds_state(pipeline):
+            logger.warning("%s is new; what an interrupted run left for its predecessor is dropped", self)
+            pipeline = pipeline.drop()
+        elif not pipeline.has_pending_data:
+            pipeline = pipeline.drop()
+        pipeline.sync_destination()
+        return pipeline
+
+    @contextmanager
+    def lock(self, wait: float = WAIT_SECONDS) -> Iterator[None]:
+        """Holds the destination for one run on this machine.
+
+        Raises:
+            Busy: another run still holds it after `wait` seconds.
+        """
+        folder = Path(get_dlt_pipelines_dir())
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"insightly-{self.digest}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            logger.warning("another run is at work on %s; waiting up to %d s for it", self, wait)
+            try:
+                lock.acquire(timeout=wait)
+            except Timeout:
+                raise Busy(
+                    f"another run is still at work on {self} after {wait:.0f} s; let it finish, or schedule runs further apart"
+                ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _holds_state(pipeline: dlt.Pipeline) -> bool:
+    with pipeline.destination_client() as client:
+        if not client.is_storage_initialized() or not isinstance(client, WithStateSync):
+            return False
+        return client.get_stored_state(pipeline.pipeline_name) is not None
+

@@ -1,0 +1,262 @@
+"""The only module that sends: GET with pacing, budget, retries, and errors that say what to do."""
+
+import http.cookiejar
+import importlib.metadata
+import logging
+import os
+import random
+import re
+import time
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import quote
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
+from requests.exceptions import ChunkedEncodingError, ContentDecodingError
+from requests.utils import get_environ_proxies
+from urllib3.exceptions import HTTPError, NameResolutionError
+
+from .budget import Budget
+from .errors import BadCredentials, InsightlyError, MalformedAnswer, QuotaSpent, ServerTrouble, refusal
+from .jsonbody import parse, said
+from .pacer import Pacer, moment, retry_after
+from .settings import InsightlySettings, is_loopback
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+Params = Mapping[str, str | int]
+
+TRIES = {"trouble": 5, "malformed": 4, "burst": 10, "unexplained": 5}
+"""Attempts in all, for each kind of failure; "unexplained" is a 429 without X-RateLimit-Remaining."""
+LONGEST_WAIT = 60.0
+DAY_OVER = 300.0
+"""An unexplained 429 that asks for more seconds than this means the day's end."""
+PASSING = (requests.ConnectionError, requests.Timeout, ChunkedEncodingError, ContentDecodingError, HTTPError)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A success. `total` is X-Total-Count; `asked_at` the service's clock (its Date) less the `elapsed` seconds, hence
+    never after the request left; `skew` the seconds that the service's clock is ahead of ours."""
+
+    body: bytes
+    status: int
+    total: int | None
+    asked_at: datetime | None
+    elapsed: float
+    skew: float | None
+
+
+class _Again(Exception):
+    """An attempt failed in a way that the next may not; `verdict` is what to raise if there is no next."""
+
+    def __init__(self, kind: str, verdict: InsightlyError, after: float | None = None) -> None:
+        super().__init__(kind)
+        self.kind, self.verdict, self.after = kind, verdict, after
+
+
+class Client:
+    """Reads one account; thread-safe, for `max_connections` threads at a time.
+
+    Args:
+        settings: resolved settings; key, base URL, connections, and the defaults of the next two come from them.
+        budget: where every attempt is counted.
+        pacer: gives out the send slots; all clients of a key should share one.
+        sleep: called with seconds between attempts.
+        timeout: seconds to connect, and between two reads.
+
+    Raises:
+        MissingKey: the settings hold no key.
+    """
+
+    def __init__(
+        self,
+        settings: InsightlySettings,
+        budget: Budget | None = None,
+        pacer: Pacer | None = None,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        timeout: tuple[float, float] = (10.0, 120.0),
+    ) -> None:
+        key = settings.require_key()
+        self.base = settings.url
+        self.budget = budget if budget is not None else Budget(settings.max_calls, settings.quota_reserve)
+        self.pacer = pacer if pacer is not None else Pacer(settings.requests_per_second)
+        self._sleep, self._timeout, self._refused = sleep, timeout, ""
+        forms = {key, quote(key, safe=""), *(b64encode(text.encode()).decode().rstrip("=") for text in (key, f"{key}:"))}
+        self._key_forms = re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)), re.I)
+        self._session = session = requests.Session()
+        # Nothing in the environment may replace the key (netrc) or lead loopback traffic elsewhere; the proxies and the
+        # certificate bundle of a company network are taken over by hand.
+        session.trust_env = False
+        session.proxies = {} if is_loopback(self.base) else dict(get_environ_proxies(self.base))
+        session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        session.auth = HTTPBasicAuth(key, "")
+        session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+        agent = f"insightly-sync/{_version()}"
+        session.headers.update({"User-Agent": agent, "Accept": "application/json", "Accept-Encoding": "gzip"})
+        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=settings.max_connections, pool_block=True)
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
+
+    def get(self, path: str, params: Params | None = None, *, label: str = "") -> Answer:
+        """GET `path` below the base URL, its body unread; each attempt is counted under `label`.
+
+        Raises:
+            BadCredentials, Forbidden, Gone, BadRequest, ServerTrouble, MalformedAnswer (a redirect), QuotaSpent,
+                BudgetSpent: as drawn in `errors`; status codes and throttles by API.md 1.1 and 3.
+            ValueError: `path` leads out of the base URL.
+        """
+        return self._read(path, params, label, bytes)[1]
+
+    def get_list(
+        self, path: str, params: Params | None = None, *, label: str = ""
+    ) -> tuple[list[dict[str, Any]], Answer]:
+        """The rows of a list, and the answer. Raises as `get`, and MalformedAnswer for all but a list of objects."""
+        rows, answer = self._read(path, params, label, parse)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise self._unexpected(path, answer, "a list of objects", rows)
+        return rows, answer
+
+    def get_object(self, path: str, params: Params | None = None, *, label: str = "") -> tuple[dict[str, Any], Answer]:
+        """One object, and the answer. Raises as `get`, and MalformedAnswer for anything but an object."""
+        value, answer = self._read(path, params, label, parse)
+        if not isinstance(value, dict):
+            raise self._unexpected(path, answer, "an object", value)
+        return value, answer
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(self, path: str, params: Params | None, label: str, reader: Callable[[bytes], T]) -> tuple[T, Answer]:
+        # Not dlt's requests.Client: it neither paces nor counts its own attempts, its sleep cannot be replaced, and one
+        # limit serves every failure. With a limit for each kind a loop is shorter than tenacity.
+        url, path = self._url(path)
+        tries: Counter[str] = Counter()
+        while True:
+            try:
+                answer = self._attempt(url, path, params, label)
+                return self._parsed(reader, answer, path), answer
+            except _Again as again:
+                kind, verdict, after = again.kind, again.verdict, again.after
+            # Errors are raised outside of `except`: a library's exception, whose request has the key in its headers,
+            # must not hang on ours as its context.
+            tries[kind] += 1
+            if tries[kind] >= TRIES[kind]:
+                if isinstance(verdict, QuotaSpent):
+                    self.budget.spend_day()
+                raise verdict
+            pause = after or min(2.0 ** (tries[kind] - 1), LONGEST_WAIT) * random.uniform(1.0, 1.25)
+            logger.warning("%s; attempt %d in %.1f s", verdict, tries.total() + 1, pause)
+            self.pacer.hold(pause) if kind in ("burst", "unexplained") else self._sleep(pause)
+
+    def _attempt(self, url: str, path: str, params: Params | None, label: str) -> Answer:
+        self._check()
+        self.pacer.wait()
+        self._check()
+        ticket = self.budget.take(label)
+        remaining: int | None = None
+        began = time.monotonic()
+        try:
+            with self._session.get(
+                url, params=params, timeout=self._timeout, allow_redirects=False, stream=True
+            ) as response:
+                now = time.time()
+                remaining = _count(response, "X-RateLimit-Remaining")
+                body = response.content
+                elapsed = time.monotonic() - began
+            if not 200 <= response.status_code < 300:
+                self._refuse(response, path, remaining)
+            date = moment(response.headers.get("Date"))
+            asked_at = date - timedelta(seconds=elapsed) if date else None
+            skew = date.timestamp() - now if date else None
+            return Answer(body, response.status_code, _count(response, "X-Total-Count"), asked_at, elapsed, skew)
+        except (OSError, HTTPError) as error:  # requests' own exceptions are OSErrors
+            cause = _cause(error)
+            text = self._clean(f"{type(cause).__name__}: {cause}")
+            hint = "; check sources.insightly.pod" if isinstance(cause, NameResolutionError) else ""
+            lasting = not isinstance(error, PASSING) or "CERTIFICATE_VERIFY_FAILED" in text
+            del cause
+        finally:
+            self.budget.note(remaining, ticket)
+        verdict = ServerTrouble(f"GET {path}: no complete answer ({text}){hint}", path=path)
+        raise verdict if lasting else _Again("trouble", verdict)
+
+    def _check(self) -> None:
+        """Send nothing more once the key was refused or the budget is spent."""
+        if self._refused:
+            raise BadCredentials(self._refused, status=401)
+        self.budget.check()
+
+    def _refuse(self, response: requests.Response, path: str, remaining: int | None) -> NoReturn:
+        status, words = response.status_code, self._clean(said(response.content))
+        text = f"GET {path}: {status} {self._clean(response.reason or '')}".rstrip() + (f": {words}" if words else "")
+        after = retry_after(response.headers.get("Retry-After"), moment(response.headers.get("Date")))
+        soon = min(after, LONGEST_WAIT) if after else None
+        if status == 429 and (remaining == 0 or (remaining is None and (after or 0) > DAY_OVER)):
+            self.budget.spend_day()
+            raise QuotaSpent(f"{text}; the day's calls are used up, what was read is kept. Run again after the reset")
+        if status == 429 and remaining is None:
+            raise _Again("unexplained", QuotaSpent(f"{text}; taken for the end of the day's calls, run again later"), after)
+        if status == 429 or status == 408 or status >= 500:
+            hint = "lower sources.insightly.requests_per_second" if status == 429 else "run again later"
+            trouble = ServerTrouble(f"{text}; {hint}", path=path, status=status, said=words)
+            raise _Again("burst" if status == 429 else "trouble", trouble, soon)
+        kind, hint = refusal(status)
+        text = f"{text}; {hint}" if hint else text
+        if kind is BadCredentials:
+            self._refused = text
+        raise kind(text, path=path, status=status, said=words)
+
+    def _parsed(self, reader: Callable[[bytes], T], answer: Answer, path: str) -> T:
+        try:
+            return reader(answer.body)
+        except ValueError:
+            text = f"GET {path}: {answer.status}, but its {len(answer.body)} bytes are not JSON; nothing of it is loaded"
+        raise _Again("malformed", MalformedAnswer(text, path=path, status=answer.status))
+
+    def _url(self, path: str) -> tuple[str, str]:
+        path = f"/{path.strip('/')}"
+        url = requests.Request("GET", self.base + quote(path, safe="/-._~")).prepare().url or ""
+        if ".." in path or "//" in path or not url.startswith(f"{self.base}/"):
+            raise ValueError(f"{path!r} is no path below {self.base}")
+        return url, path
+
+    def _clean(self, text: str) -> str:
+        return " ".join(self._key_forms.sub("***", text).split())[:200]
+
+    def _unexpected(self, path: str, answer: Answer, wanted: str, value: object) -> MalformedAnswer:
+        words = self._clean(said(answer.body)) if isinstance(value, dict | str) else ""
+        text = f"GET /{path.strip('/')}: {wanted} was expected, {type(value).__name__} came" + (words and f": {words}")
+        return MalformedAnswer(text, path=f"/{path.strip('/')}", status=answer.status, said=words)
+
+
+def _count(response: requests.Response, header: str) -> int | None:
+    text = response.headers.get(header, "").strip()
+    return max(int(text), 0) if re.fullmatch(r"-?[0-9]{1,18}", text) else None
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The innermost exception: libraries wrap the one that says something in up to four of their own."""
+    inner = getattr(error, "reason", None) or next((arg for arg in reversed(error.args) if arg), None)
+    return _cause(inner) if isinstance(inner, BaseException) else error
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("insightly-sync")
+    except importlib.metadata.PackageNotFoundError:
+        return "0"

@@ -1,0 +1,211 @@
+"""JSON values -> typed Arrow columns. A value that does not fit its column is kept beside it as text, never dropped.
+
+The common page is converted by Arrow in one call; a column with a surprise in it is read value by value.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .entities import FieldType
+from .errors import DataError
+
+VARIANT = "__v_text"
+"""What dlt appends to a column's name for values of another type."""
+
+DECIMAL = pa.decimal128(38, 15)
+"""15 significant digits are exact from 0.1 up, with 23 digits before the point, and a product of two still fits."""
+
+ARROW: Mapping[FieldType, pa.DataType] = {
+    "integer": pa.int64(),
+    "string": pa.string(),
+    "boolean": pa.bool_(),
+    "number": DECIMAL,
+    "datetime": pa.timestamp("us", "UTC"),
+    "date": pa.date32(),
+    "json": pa.string(),
+}
+_WIRE: Mapping[FieldType, pa.DataType] = {
+    "integer": pa.int64(),
+    "boolean": pa.bool_(),
+    "number": pa.float64(),
+}
+_MOMENT = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6})\d*)?(?:Z|\+00:00)?)?")
+_NO_DATE = re.compile(r"0001-01-01|0000-00-00")
+_NUMERAL = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
+_DAY_AFTER_GUARD = pa.scalar(-62135510400000000, pa.timestamp("us"))
+
+
+class _Misfit(Exception):
+    """The value does not fit; `rest` is what of it does."""
+
+    def __init__(self, rest: Any = None) -> None:
+        self.rest = rest
+
+
+def to_table(
+    rows: Sequence[Mapping[str, Any]], types: Mapping[str, FieldType], required: Sequence[str] = ()
+) -> tuple[pa.Table, dict[str, int]]:
+    """Rows as one Arrow table with a column for each of `types`.
+
+    Args:
+        rows: decoded JSON objects; keys not in `types` are left out.
+        types: the columns, by API field name.
+        required: columns that are never null (keys).
+
+    Returns:
+        The table, and how many values of which columns had to be kept as text in a `__v_text` column.
+
+    Raises:
+        DataError: a key is null or not of its type.
+    """
+    struct = pa.struct([(name, _WIRE.get(kind, pa.string())) for name, kind in types.items()])
+    try:
+        wire = pa.array(rows, type=struct).flatten()
+    except (pa.ArrowException, TypeError, OverflowError, UnicodeError):
+        wire = [None] * len(types)
+    columns: dict[str, pa.Array] = {}
+    misfits: dict[str, int] = {}
+    for (name, kind), values in zip(types.items(), wire, strict=True):
+        column, rest = to_column([row.get(name) for row in rows] if values is None else values, kind)
+        columns[name] = column
+        if rest is not None:
+            columns[name + VARIANT] = rest
+            misfits[name] = len(rest) - rest.null_count
+    for name in required:
+        if columns[name].null_count:
+            raise DataError(f"key {name} is null or not of type {types[name]} in a record of the API: {misfits or rows[:1]}")
+    fields = [pa.field(name, array.type, nullable=name not in required) for name, array in columns.items()]
+    return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields)), misfits
+
+
+def to_column(values: Sequence[Any] | pa.Array, kind: FieldType) -> tuple[pa.Array, pa.Array | None]:
+    """One column, and the text of the values that do not fit it (None where all do)."""
+    try:
+        wire = values if isinstance(values, pa.Array) else pa.array(values, type=_WIRE.get(kind, pa.string()))
+        return _convert(wire, kind), None
+    except (pa.ArrowException, TypeError, OverflowError, UnicodeError):
+        return _fit_each(values.to_pylist() if isinstance(values, pa.Array) else values, kind)
+
+
+def infer(values: Sequence[Any]) -> FieldType | None:
+    """The type of a column that nothing declares, from the values seen; None when there is none to go by."""
+    seen = [value for value in values if value is not None and value != ""]
+    if not seen:
+        return None
+    if all(isinstance(value, bool) for value in seen):
+        return "boolean"
+    if all(isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) for value in seen):
+        return "integer" if all(isinstance(value, int) for value in seen) else "number"
+    if all(isinstance(value, (dict, list)) for value in seen):
+        return "json"
+    if all(isinstance(value, str) and len(value) >= 19 and _MOMENT.fullmatch(value) for value in seen):
+        return "datetime"
+    return "string"
+
+
+def _convert(wire: pa.Array, kind: FieldType) -> pa.Array:
+    if kind in ("integer", "boolean"):
+        return wire
+    if kind == "number":
+        tiny = pc.and_(pc.less(pc.abs(wire), 1e-15), pc.not_equal(wire, 0.0))
+        if pc.any(tiny).as_py():
+            raise TypeError("Arrow reads a text such as 1e-38 as the decimal 0")
+        return wire.cast(pa.string()).cast(DECIMAL)
+    if wire.null_count == len(wire):
+        return pa.nulls(len(wire), ARROW[kind])
+    text = pc.if_else(pc.equal(wire, ""), None, wire)
+    if kind in ("string", "json"):
+        clean = pc.replace_substring(text, "\x00", "")
+        return pc.if_else(pc.equal(clean, ""), None, clean)
+    moments = text.cast(pa.timestamp("us"))
+    # `0001-01-01` stands for "no date"; `0000-00-00` does not parse and is met value by value.
+    moments = pc.if_else(pc.less(moments, _DAY_AFTER_GUARD), None, moments)
+    if kind == "datetime":
+        return moments.cast(ARROW["datetime"])
+    days = moments.cast(pa.date32())
+    if pc.any(pc.not_equal(days.cast(pa.timestamp("us")), moments)).as_py():
+        raise TypeError("a calendar date with a time of day")
+    return days
+
+
+def _fit_each(values: Sequence[Any], kind: FieldType) -> tuple[pa.Array, pa.Array | None]:
+    fitting, rest, any_misfit = [], [], False
+    for value in values:
+        try:
+            fitting.append(None if value is None or value == "" else _fit(value, kind))
+            rest.append(None)
+        except _Misfit as misfit:
+            any_misfit = True
+            fitting.append(misfit.rest)
+            rest.append(as_text(value))
+    column = pa.array(fitting, type=ARROW[kind])
+    return column, pa.array(rest, type=pa.string()) if any_misfit else None
+
+
+def _fit(value: Any, kind: FieldType) -> Any:
+    if kind in ("string", "json"):
+        return as_text(value)
+    if kind == "boolean":
+        if isinstance(value, bool):
+            return value
+    elif kind == "integer":
+        if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
+            return value
+        if isinstance(value, (float, Decimal)) and value == value // 1 and abs(value) < 2**53:
+            return int(value)
+    elif kind == "number":
+        return _fit_decimal(value)
+    elif isinstance(value, str):
+        return _fit_moment(value, kind)
+    raise _Misfit
+
+
+def _fit_decimal(value: Any) -> Decimal:
+    if isinstance(value, bool) or not (
+        isinstance(value, (int, float, Decimal)) or (isinstance(value, str) and _NUMERAL.fullmatch(value))
+    ):
+        raise _Misfit
+    exact = Decimal(repr(value) if isinstance(value, float) else value)
+    if not exact.is_finite():
+        raise _Misfit
+    _, digits, exponent = exact.as_tuple()
+    after = -int(exponent)
+    while after > DECIMAL.scale and digits[-1] == 0 and len(digits) > 1:
+        digits, after = digits[:-1], after - 1
+    if (after > DECIMAL.scale and digits != (0,)) or len(digits) - after > DECIMAL.precision - DECIMAL.scale:
+        raise _Misfit
+    return exact
+
+
+def _fit_moment(text: str, kind: FieldType) -> datetime | date | None:
+    parts = _MOMENT.fullmatch(text.strip())
+    if _NO_DATE.match(text.strip()):
+        return None
+    if parts is None:
+        raise _Misfit
+    year, month, day, hour, minute, second = (int(part or 0) for part in parts.groups()[:6])
+    try:
+        moment = datetime(year, month, day, hour, minute, second, int((parts[7] or "0").ljust(6, "0")), UTC)
+    except ValueError:
+        raise _Misfit from None
+    if kind == "datetime":
+        return moment
+    if (hour, minute, second) != (0, 0, 0):
+        raise _Misfit(moment.date())
+    return moment.date()
+
+
+def as_text(value: Any) -> str | None:
+    """A JSON value as text: strings as they are, anything else as JSON; "" and what is only NULs are None."""
+    if isinstance(value, str):
+        return value.replace("\x00", "") or None
+    if isinstance(value, Decimal):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False, default=str).replace("\\u0000", "")

@@ -1,0 +1,72 @@
+"""Where a walk begins and what it leaves behind: the place, the watermark, and how both are told in state. Pure logic."""
+
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+WIRE = "%Y-%m-%d %H:%M:%S"
+
+State = MutableMapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far an unfinished walk came.
+
+    `since` is the bound it asks for (None: everything), `started` the service's clock when its first request left.
+    """
+
+    since: str | None
+    started: str | None
+    skip: int
+    last_id: Any
+
+    def store(self, state: State) -> None:
+        state["place"] = {"since": self.since, "started": self.started, "skip": self.skip, "last_id": self.last_id}
+
+
+def iso(moment: datetime) -> str:
+    """A moment as the API's query parameters and our state tell it: UTC, whole seconds, `Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse(text: str) -> datetime:
+    """The aware UTC moment of `iso`, or of the API's `yyyy-MM-dd HH:mm:ss`."""
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def watermark(started: str, lookback_seconds: int, held: str | None) -> str:
+    """What the next run asks for: nothing that changed since the walk's start is earlier; it never moves back.
+
+    The greatest DATE_UPDATED_UTC seen is no safe watermark: a record read early can change while the walk goes on.
+    """
+    reached = iso(parse(started) - timedelta(seconds=lookback_seconds))
+    return max(reached, held) if held else reached
+
+
+def request_again(state: State, since: str | None) -> None:
+    """Notes that everything from `since` on is to be read again; the note stays until that walk has ended."""
+    state.pop("place", None)
+    state["again"] = {"since": since}
+
+
+def place_of(state: Mapping[str, Any], held: str | None, start_date: str | None) -> Place:
+    """Where the next walk of an entity goes on, or begins.
+
+    Args:
+        state: the resource's state, with the stored `place` and a requested re-read (`again`), if any.
+        held: the watermark held, None before the first complete walk.
+        start_date: the first run's lower bound, None for everything.
+    """
+    since = state["again"]["since"] if "again" in state else held or start_date
+    place = state.get("place")
+    if place is not None and place["since"] == since:
+        return Place(since, place["started"], place["skip"], place["last_id"])
+    return Place(since, None, 0, None)
+
+
+def earlier(bound: str | None, than: str | None) -> bool:
+    """True where `bound` lets in more than `than` does; None lets in everything."""
+    return than is not None and (bound is None or bound < than)

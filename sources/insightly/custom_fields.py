@@ -1,0 +1,58 @@
+"""Custom fields: definitions -> column types, and `CUSTOMFIELDS` arrays -> columns of their record. Pure logic."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .entities import Entity, FieldType
+from .errors import MalformedAnswer
+
+DEFINED_TYPES: Mapping[str, FieldType] = {
+    "TEXT": "string",
+    "MULTILINETEXT": "string",
+    "DROPDOWN": "string",
+    "MULTISELECT": "string",
+    "BIT": "boolean",
+    "DATE": "date",
+    "DATETIME": "datetime",
+    "NUMERIC": "number",
+    "PERCENT": "number",
+}
+"""FIELD_TYPE values seen live whose values are known; any other is typed by the values that come."""
+
+
+def definitions_of(entity: Entity, definitions: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The definitions that belong to the entity: an object name the API does not know is answered with everybody's."""
+    return [dict(row) for row in definitions if str(row.get("FIELD_FOR") or "").upper() == entity.field_for]
+
+
+def declared_types(definitions: Iterable[Mapping[str, Any]]) -> dict[str, FieldType | None]:
+    """The column type of each custom field by name; None where the definition does not settle it."""
+    types: dict[str, FieldType | None] = {}
+    for definition in definitions:
+        name = definition.get("FIELD_NAME")
+        if not isinstance(name, str) or not name:
+            raise MalformedAnswer(f"a custom field's definition has no FIELD_NAME: {str(definition)[:200]}")
+        # A lookup's value is the id of the other record.
+        lookup: FieldType | None = "integer" if definition.get("JOIN_OBJECT") else None
+        types[name] = DEFINED_TYPES.get(str(definition.get("FIELD_TYPE")).upper(), lookup)
+    return types
+
+
+def pivot(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, list[Any]]:
+    """The values of each custom field over all rows; None where a record has no entry for it.
+
+    Raises:
+        MalformedAnswer: CUSTOMFIELDS is not a list of objects with a FIELD_NAME.
+    """
+    columns: dict[str, list[Any]] = {name: [None] * len(rows) for name in names}
+    for index, row in enumerate(rows):
+        for entry in row.get("CUSTOMFIELDS") or ():
+            try:
+                name, value = entry["FIELD_NAME"], entry.get("FIELD_VALUE")
+            except (TypeError, KeyError, AttributeError):
+                raise MalformedAnswer(f"an entry of CUSTOMFIELDS has no FIELD_NAME: {str(entry)[:200]}") from None
+            column = columns.get(name)
+            if column is None:
+                column = columns[name] = [None] * len(rows)
+            column[index] = value
+    return columns

@@ -1,0 +1,379 @@
+"""The facts about every entity of Insightly API v3.1, one frozen row each; behaviour lives where they are read.
+
+Defaults describe the common entity, so a row shows what is unusual. Paths, keys and abilities are those of the
+vendor's Swagger 2.0 file; where live answers differ from it, a comment beside the row says so.
+"""
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from .errors import BadSetting
+
+DATE_UPDATED = "DATE_UPDATED_UTC"
+SAME = "same"
+RECORD_TYPES = ("contacts", "leads", "opportunities", "organisations", "projects", "emails")
+"""What `/Tags?record_type=` takes; anything else, or nothing, is answered with 400."""
+
+FieldType = Literal["integer", "string", "boolean", "number", "datetime", "date", "json", "any"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a record: `type` as above, `max_length` in characters, and the flags of `fields.toml`."""
+
+    name: str
+    type: FieldType
+    max_length: int | None
+    flags: frozenset[str]
+
+    @classmethod
+    def parse(cls, name: str, words: str) -> "Field":
+        kind, *rest = words.split()
+        length = next((int(word) for word in rest if word.isdigit()), None)
+        return cls(name, kind, length, frozenset(word for word in rest if not word.isdigit()))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Entity:
+    """One collection.
+
+    `can` has a letter an ability: S search (hence the `updated_after_utc` filter), G get by id, C create, U update,
+    D delete; `get`, `create`, `update` and `delete` are the paths where they are not the usual ones.
+    """
+
+    name: str
+    path: str
+    keys: str
+    can: str = "SGCUD"
+    cursor: str | None = SAME
+    paged: bool = True
+    brief: bool | None = None
+    children: str = ""
+    custom_fields: bool = False
+    params: tuple[tuple[str, str], ...] = ()
+    shape: Literal["list", "object"] = "list"
+    get: str | None = SAME
+    create: str | None = SAME
+    update: str | None = SAME
+    delete: str | None = SAME
+    plan: str = ""
+    loaded: bool = False
+
+    def __post_init__(self) -> None:
+        usual = {"get": f"{self.path}/{{id}}", "create": self.path, "update": self.path, "delete": f"{self.path}/{{id}}"}
+        for ability, path in usual.items():
+            if getattr(self, ability) is SAME:
+                object.__setattr__(self, ability, path if ability[0].upper() in self.can else None)
+        if self.cursor is SAME:
+            object.__setattr__(self, "cursor", DATE_UPDATED if "S" in self.can else None)
+        if self.brief is None:
+            object.__setattr__(self, "brief", "S" in self.can)
+
+    @cached_property
+    def key(self) -> tuple[str, ...]:
+        return tuple(self.keys.split())
+
+    @cached_property
+    def arrays(self) -> tuple[str, ...]:
+        """The arrays of a record that become child tables."""
+        return tuple(self.children.split())
+
+    @property
+    def search_path(self) -> str | None:
+        return f"{self.path}/Search" if "S" in self.can else None
+
+    @property
+    def incremental(self) -> bool:
+        """True where the server filters by the cursor: only `/Search` does, the plain list ignores the filter."""
+        return "S" in self.can and self.cursor is not None
+
+    @property
+    def tagged(self) -> bool:
+        return "TAGS" in self.arrays
+
+    @property
+    def per_record(self) -> bool:
+        """True where reading it costs a call for each parent record."""
+        return "{" in self.path and self.name not in {"custom_fields", "custom_object_records"}
+
+    @cached_property
+    def fields(self) -> "MappingProxyType[str, Field]":
+        return _fields("entities", self.name)
+
+    @cached_property
+    def field_for(self) -> str:
+        """How `FIELD_FOR` of a custom field's definition names this entity: upper case and singular."""
+        return self.key[0].removesuffix("_ID")
+
+
+@cache
+def _data() -> dict[str, dict[str, dict[str, str]]]:
+    return tomllib.loads(Path(__file__).with_name("fields.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def _fields(section: str, name: str) -> "MappingProxyType[str, Field]":
+    return MappingProxyType({key: Field.parse(key, words) for key, words in _data()[section].get(name, {}).items()})
+
+
+def child_fields(array: str) -> "MappingProxyType[str, Field]":
+    """The fields of one item of an array such as `TAGS` or `LINKS`."""
+    return _fields("children", array)
+
+
+_SERVICE = "Service feature; 403 without it."
+_PRICED = "404 on Professional."
+
+_TABLE = (
+    Entity("contacts", "Contacts", "CONTACT_ID", children="TAGS DATES LINKS", custom_fields=True, loaded=True),
+    Entity("countries", "Countries", "COUNTRY_NAME", can="", paged=False, loaded=True),
+    Entity("currencies", "Currencies", "CURRENCY_CODE", can="", paged=False, loaded=True),
+    Entity("events", "Events", "EVENT_ID", children="LINKS", custom_fields=True, loaded=True),
+    # DELETE takes the id as a query parameter; there is no GET by id.
+    Entity("lead_sources", "LeadSources", "LEAD_SOURCE_ID", can="CUD", delete="LeadSources?id={id}", loaded=True),
+    # Without include_converted the status that converted leads refer to is left out.
+    Entity(
+        "lead_statuses",
+        "LeadStatuses",
+        "LEAD_STATUS_ID",
+        can="CUD",
+        params=(("include_converted", "true"),),
+        delete="LeadStatuses?id={id}",
+        loaded=True,
+    ),
+    # LINKS are in live payloads of leads, though not in the Swagger model, and there is no /Leads/{id}/Links.
+    Entity("leads", "Leads", "LEAD_ID", children="TAGS LINKS", custom_fields=True, loaded=True),
+    # There is no POST /Notes: a note is made under its parent.
+    Entity(
+        "notes",
+        "Notes",
+        "NOTE_ID",
+        children="LINKS",
+        create="{Contacts|Leads|Opportunities|Organisations|Projects}/{id}/Notes",
+        loaded=True,
+    ),
+    Entity("opportunities", "Opportunities", "OPPORTUNITY_ID", children="TAGS LINKS", custom_fields=True, loaded=True),
+    Entity(
+        "organisations",
+        "Organisations",
+        "ORGANISATION_ID",
+        children="TAGS DATES EMAILDOMAINS LINKS",
+        custom_fields=True,
+        loaded=True,
+    ),
+    Entity("pipeline_stages", "PipelineStages", "STAGE_ID", can="G", loaded=True),
+    Entity("pipelines", "Pipelines", "PIPELINE_ID", can="G", loaded=True),
+    # Singular path: /Products answers 405.
+    Entity(
+        "products",
+        "Product",
+        "PRODUCT_ID",
+        custom_fields=True,
+        plan="Needs the products/price book feature (Enterprise); 404 on Professional.",
+        loaded=True,
+    ),
+    Entity("projects", "Projects", "PROJECT_ID", children="TAGS LINKS", custom_fields=True, loaded=True),
+    # Rows carry TAG_NAME only; RECORD_TYPE is the one asked for.
+    Entity(
+        "tags",
+        "Tags",
+        "RECORD_TYPE TAG_NAME",
+        can="CUD",
+        create="{Object}/{id}/Tags",
+        update="{Object}/{id}/Tags",
+        delete="{Object}/{id}/Tags (JSON body)",
+        loaded=True,
+    ),
+    Entity("tasks", "Tasks", "TASK_ID", children="LINKS", custom_fields=True, loaded=True),
+    Entity("users", "Users", "USER_ID", can="SG", brief=False, loaded=True),
+    Entity("activity_sets", "ActivitySets", "ACTIVITYSET_ID", can="G", brief=True, children="ACTIVITIES"),
+    Entity(
+        "comments",
+        "{Notes|Tasks|Emails}/{id}/Comments",
+        "COMMENT_ID",
+        can="CUD",
+        cursor=DATE_UPDATED,
+        update="Comments",
+        delete="Comments/{id}",
+    ),
+    Entity(
+        "custom_fields",
+        "CustomFields/{objectName}",
+        "FIELD_FOR FIELD_NAME",
+        can="G",
+        paged=False,
+        children="CUSTOM_FIELD_OPTIONS",
+        get="CustomFields/{objectName}/Search?fieldName=",
+    ),
+    Entity(
+        "custom_objects",
+        "CustomObjects",
+        "OBJECT_NAME",
+        can="G",
+        paged=False,
+        cursor=DATE_UPDATED,
+        get="CustomObjects/{customObjectName}",
+        plan="Enterprise-level feature",
+    ),
+    Entity("custom_object_records", "{objectName}", "RECORD_ID", custom_fields=True),
+    # /Search takes the filter, yet no DATE_UPDATED_UTC is listed: nothing to tell a change by.
+    Entity("document_templates", "DocumentTemplates", "TEMPLATE_ID", can="SG", cursor=None),
+    Entity("emails", "Emails", "EMAIL_ID", can="SGD", cursor=None, children="TAGS LINKS"),
+    Entity(
+        "file_attachments",
+        "{Contacts|Leads|Opportunities|Organisations|Projects|Notes|Emails|Comments}/{id}/FileAttachments",
+        "FILE_ID",
+        can="GCD",
+        cursor=DATE_UPDATED,
+        get="FileAttachments/{id}",
+        create="{Object}/{id}/FileAttachments",
+        delete="FileAttachments/{id}",
+    ),
+    Entity("file_categories", "FileCategories", "CATEGORY_ID", can="GCUD"),
+    Entity("follows", "Follows", "RECORD_TYPE RECORD_ID", can=""),
+    Entity("instance", "Instance", "INSTANCE_NAME", can="", paged=False, shape="object"),
+    Entity(
+        "knowledge_articles", "KnowledgeArticle", "ARTICLE_ID", children="TAGS", custom_fields=True, plan=_SERVICE
+    ),
+    Entity("knowledge_article_categories", "KnowledgeArticleCategory", "CATEGORY_ID", can="SGCU", plan=_SERVICE),
+    Entity("knowledge_article_folders", "KnowledgeArticleFolder", "FOLDER_ID", can="SGCU", plan=_SERVICE),
+    Entity(
+        "milestones",
+        "Milestones",
+        "MILESTONE_ID",
+        create="Projects/{id}/Milestones",
+        update="Projects/{id}/Milestones",
+        delete="Projects/{id}/Milestones/{milestoneId}",
+    ),
+    Entity("opportunity_categories", "OpportunityCategories", "CATEGORY_ID", can="GCUD"),
+    Entity(
+        "opportunity_line_items",
+        "OpportunityLineItem",
+        "OPPORTUNITY_ITEM_ID",
+        custom_fields=True,
+        create="Opportunities/{id}/OpportunityLineItem",
+        update="Opportunities/{id}/OpportunityLineItem",
+        delete="Opportunities/{id}/OpportunityLineItem/{childEntityId}",
+        plan=_PRICED,
+    ),
+    Entity(
+        "opportunity_state_history",
+        "Opportunities/{id}/StateHistory",
+        "OPPORTUNITY_ID DATE_CHANGED_UTC FOR_OPPORTUNITY_STATE",
+        can="C",
+        paged=False,
+        create="Opportunities/{id}/StateChange (PUT)",
+    ),
+    Entity("opportunity_state_reasons", "OpportunityStateReasons", "STATE_REASON_ID", can=""),
+    Entity(
+        "permissions", "Permissions", "OBJECT_TYPE", can="", paged=False, shape="object", children="OBJECT_PERMISSIONS"
+    ),
+    Entity("pricebooks", "Pricebook", "PRICEBOOK_ID", can="SGCU", plan=_PRICED),
+    Entity(
+        "pricebook_entries",
+        "PricebookEntry",
+        "PRICEBOOK_ENTRY_ID",
+        custom_fields=True,
+        create="Pricebook/{id}/PricebookEntry or /Product/{id}/PricebookEntry",
+        update="Pricebook/{id}/PricebookEntry or /Product/{id}/PricebookEntry",
+        delete="Pricebook/{id}/PricebookEntry/{childEntityId}",
+        plan=_PRICED,
+    ),
+    Entity("project_categories", "ProjectCategories", "CATEGORY_ID", can="GCUD"),
+    Entity(
+        "prospects",
+        "Prospect",
+        "PROSPECT_ID",
+        children="TAGS",
+        custom_fields=True,
+        plan="Marketing feature; 403 without it.",
+    ),
+    # "Quote" is refused.
+    Entity("quotes", "Quotation", "QUOTE_ID", custom_fields=True, plan=_PRICED),
+    Entity(
+        "quote_line_items",
+        "QuotationLineItem",
+        "QUOTATION_ITEM_ID",
+        custom_fields=True,
+        create="Quotation/{id}/QuotationLineItem",
+        update="Quotation/{id}/QuotationLineItem",
+        delete="Quotation/{id}/QuotationLineItem/{childEntityId}",
+        plan=_PRICED,
+    ),
+    Entity("relationships", "Relationships", "RELATIONSHIP_ID", can=""),
+    Entity("task_categories", "TaskCategories", "CATEGORY_ID", can="GCUD"),
+    # Carries DATE_UPDATED_UTC, but has no /Search to filter by it.
+    Entity("teams", "Teams", "TEAM_ID", can="GCUD", brief=True, cursor=DATE_UPDATED, children="TEAMMEMBERS"),
+    # Not MEMBER_USER_ID, which repeats for a user in several teams.
+    Entity("team_members", "TeamMembers", "PERMISSION_ID", can="GCD"),
+    Entity("tickets", "Ticket", "TICKET_ID", children="TAGS", custom_fields=True, plan=_SERVICE),
+    Entity("ticket_comments", "Ticket/{id}/Comments", "TICKET_COMMENT_ID", can="C"),
+    Entity("contact_dates", "Contacts/{id}/Dates", "DATE_ID", can="U", paged=False),
+    Entity("email_domains", "Organisations/{id}/EmailDomains", "EMAIL_DOMAIN_ID", can="U", paged=False),
+    Entity(
+        "links",
+        "Contacts/{id}/Links",
+        "LINK_ID",
+        can="CUD",
+        paged=False,
+        create="{Object}/{id}/Links",
+        update="{Object}/{id}/Links (not Emails, Events, Notes, Tasks)",
+        delete="{Object}/{id}/Links/{linkId}",
+    ),
+    Entity("marketing_visits", "MarketingVisits", "VISIT_ID", can="G"),
+    Entity(
+        "static_list_memberships",
+        "Prospect/{id}/StaticListMembership",
+        "LIST_ID",
+        can="CUD",
+        paged=False,
+        delete="Prospect/{id}/StaticListMembership (body)",
+    ),
+    Entity(
+        "quotation_documents",
+        "Quotation/{id}/QuotationDocument",
+        "QUOTE_DOCUMENT_ID",
+        can="D",
+        paged=False,
+        delete="Quotation/{id}/QuotationDocument/{childEntityId}",
+    ),
+    Entity("community_forums", "CommunityForums", "FORUM_ID", can="SGCU", plan=_SERVICE),
+    Entity("community_posts", "CommunityPosts", "POST_ID", can="SGCU", plan=_SERVICE),
+    Entity("community_comments", "CommunityComments", "COMMENT_ID", can="SGCU", plan=_SERVICE),
+    Entity("forum_categories", "ForumCategories", "FORUM_CATEGORY_ID", can="SG", plan=_SERVICE),
+)
+
+ENTITIES: "MappingProxyType[str, Entity]" = MappingProxyType({entity.name: entity for entity in _TABLE})
+
+CORE = tuple(ENTITIES)[:17]
+PRESETS: "MappingProxyType[str, tuple[str, ...]]" = MappingProxyType(
+    {"core": CORE, "all": tuple(e.name for e in _TABLE if e.loaded and not e.per_record)}
+)
+
+
+def select(names: str | Iterable[str]) -> tuple[str, ...]:
+    """The entities that `names` (names and presets, as a list or separated by commas) stands for, in table order.
+
+    Raises:
+        BadSetting: a name is not known, or is declared but not loaded yet.
+    """
+    setting = "sources.insightly.entities"
+    asked = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
+    chosen: set[str] = set()
+    for name in filter(None, asked):
+        if name in PRESETS:
+            chosen.update(PRESETS[name])
+        elif name not in ENTITIES:
+            raise BadSetting(setting, name, f"known are {', '.join(PRESETS['all'])} and the presets all, core")
+        elif not ENTITIES[name].loaded:
+            raise BadSetting(setting, name, "this entity is declared, but this release does not load it yet")
+        else:
+            chosen.add(name)
+    if not chosen:
+        raise BadSetting(setting, "", "name at least one entity, or all")
+    return tuple(name for name in ENTITIES if name in chosen)

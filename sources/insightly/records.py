@@ -1,0 +1,166 @@
+"""Records as the API sends them -> the tables they become: the entity's own and one for each array. Pure logic."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from .columns import VARIANT, infer, to_column, to_table
+from .custom_fields import declared_types, pivot
+from .entities import Entity, FieldType, child_fields
+from .errors import ColumnCollision, MalformedAnswer
+
+LIST_IDX = "LIST_IDX"
+IS_EMPTY = "_is_empty"
+
+Record = dict[str, Any]
+Types = dict[str, FieldType]
+
+
+@dataclass(frozen=True, slots=True)
+class Shaped:
+    """Rows of one table: `key` names a row, `merge_key` (None: the row itself) what is replaced together."""
+
+    table: str
+    rows: pa.Table
+    key: tuple[str, ...]
+    merge_key: tuple[str, ...] | None
+
+
+@dataclass
+class Shaper:
+    """Shapes pages of one entity, remembering the types of columns that only the data declare.
+
+    Args:
+        entity: what is shaped.
+        fold: an API field name -> the column's name at the destination (dlt's own function).
+        held: what the destination holds already: table -> column -> type, by folded names.
+        group: the field whose rows come together, and so replace each other together; None: each row comes alone.
+    """
+
+    entity: Entity
+    fold: Callable[[str], str]
+    held: Mapping[str, Mapping[str, FieldType]]
+    group: str | None = None
+    changes: list[str] = field(default_factory=list)
+    misfits: dict[str, int] = field(default_factory=dict)
+    _found: dict[str, Types] = field(default_factory=dict)
+    _custom: dict[str, FieldType | None] = field(default_factory=dict)
+
+    def define(self, definitions: Sequence[Mapping[str, Any]]) -> None:
+        """Takes over the definitions of the entity's custom fields.
+
+        Raises:
+            ColumnCollision: two names would become one column.
+        """
+        self._custom = declared_types(definitions)
+        self._assert_apart(self.entity.name, [*self.entity.fields, *self._custom])
+
+    def shape(self, records: Sequence[Record]) -> list[Shaped]:
+        """The tables of some records; an array whose key a record lacks leaves its old child rows alone.
+
+        Raises:
+            ColumnCollision, MalformedAnswer, DataError: the records cannot be told truthfully.
+        """
+        own = self._own(records)
+        return [own, *(self._children(array, records) for array in self.entity.arrays)]
+
+    def shape_group(self, value: str, records: Sequence[Record]) -> list[Shaped]:
+        """The tables of all records of one group; of an empty group, what removes its old rows."""
+        assert self.group is not None
+        grouped = [{**record, self.group: value} for record in records]
+        nothing = {**dict.fromkeys(self.entity.key, "-"), self.group: value, IS_EMPTY: True}
+        return self.shape(grouped or [nothing | {array: [] for array in self.entity.arrays}])
+
+    def _own(self, records: Sequence[Record]) -> Shaped:
+        name, facts = self.entity.name, self.entity.fields
+        types: Types = {key: kind.type for key, kind in facts.items()}
+        if self.group:
+            types[IS_EMPTY] = "boolean"
+        known = {*types, *self.entity.arrays, "CUSTOMFIELDS"}
+        types |= self._discover(name, known, records)
+        table, misfits = to_table(records, types, self.entity.key)
+        self._tell(name, misfits)
+        custom = pivot(records, self._custom) if self.entity.custom_fields else {}
+        if custom.keys() - self._custom.keys() or len(types) > len(facts):
+            self._assert_apart(name, [*types, *custom])
+        for key, values in custom.items():
+            table = self._append_custom(table, key, values)
+        return Shaped(name, table, self.entity.key, (self.group,) if self.group else None)
+
+    def _append_custom(self, table: pa.Table, key: str, values: list[Any]) -> pa.Table:
+        held = self.held.get(self.entity.name, {}).get(self.fold(key))
+        kind = held or self._custom.get(key) or infer(values)
+        if kind is None:
+            return table
+        self._custom[key] = kind
+        if held is None:
+            self._announce(self.entity.name, key, kind)
+        column, rest = to_column(values, kind)
+        table = table.append_column(pa.field(key, column.type), column)
+        if rest is not None:
+            self._tell(self.entity.name, {key: len(rest) - rest.null_count})
+            table = table.append_column(pa.field(key + VARIANT, rest.type), rest)
+        return table
+
+    def _children(self, array: str, records: Sequence[Record]) -> Shaped:
+        name, key = child_table(self.entity, array), self.entity.key
+        rows: list[Record] = []
+        for record in records:
+            if array not in record:
+                continue
+            parent = {part: record[part] for part in key}
+            items = record[array] or []
+            if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+                raise MalformedAnswer(f"{array} of {self.entity.name} {parent} is not a list of objects")
+            rows.extend({**item, **parent, LIST_IDX: index} for index, item in enumerate(items))
+            if not items:
+                # Deletes the rows of this parent at the destination, and is not stored itself.
+                rows.append({**parent, LIST_IDX: 0, IS_EMPTY: True})
+        types: Types = {part: self.entity.fields[part].type for part in key}
+        types |= {LIST_IDX: "integer"} | {key: kind.type for key, kind in child_fields(array).items() if key not in types}
+        types |= {IS_EMPTY: "boolean"}
+        types |= self._discover(name, types.keys(), rows)
+        self._assert_apart(name, types)
+        table, misfits = to_table(rows, types, (*key, LIST_IDX))
+        self._tell(name, misfits)
+        return Shaped(name, table, (*key, LIST_IDX), (self.group,) if self.group else key)
+
+    def _discover(self, table: str, known: Iterable[str], rows: Sequence[Record]) -> Types:
+        """The types of keys that the entity table does not know: as held already, or as the values tell."""
+        found = self._found.setdefault(table, {})
+        for key in sorted(set().union(*rows) - set(known) - found.keys()):
+            held = self.held.get(table, {}).get(self.fold(key))
+            kind = held or infer([row.get(key) for row in rows])
+            if kind is not None:
+                found[key] = kind
+                if held is None:
+                    self._announce(table, key, kind, fresh=True)
+        return found
+
+    def _announce(self, table: str, key: str, kind: FieldType, fresh: bool = False) -> None:
+        if fresh or table in self.held:
+            note = f"new column {table}.{self.fold(key)} ({kind})"
+            if note not in self.changes:
+                self.changes.append(note)
+
+    def _tell(self, table: str, misfits: Mapping[str, int]) -> None:
+        for key, count in misfits.items():
+            column = f"{table}.{self.fold(key)}"
+            self.misfits[column] = self.misfits.get(column, 0) + count
+
+    def _assert_apart(self, table: str, keys: Iterable[str]) -> None:
+        taken: dict[str, str] = {}
+        for key in keys:
+            other = taken.setdefault(self.fold(key), key)
+            if other != key:
+                raise ColumnCollision(
+                    f"fields {other!r} and {key!r} of {table} would both become column {self.fold(key)!r}; "
+                    "rename one of them in Insightly, or leave the entity out of the setting entities"
+                )
+
+
+def child_table(entity: Entity, array: str) -> str:
+    """The table an array becomes: `contacts__tags`."""
+    return f"{entity.name}__{array.lower()}"

@@ -1,0 +1,143 @@
+"""Deterministic data for an account: the same seed, scale and moment give the same bytes."""
+
+import gc
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+from ..entities import ENTITIES
+from .people import SOURCE_BASE, STATUS_BASE, contacts, leads, organisations, users
+from .places import (
+    CATEGORIES,
+    COUNTRIES,
+    CURRENCIES,
+    CUSTOM_FIELDS,
+    LEAD_SOURCES,
+    LEAD_STATUSES,
+    PIPELINES,
+    RELATIONSHIPS,
+    STATE_REASONS,
+)
+from .shapes import Key, Record, blank, definition
+from .store import Contents
+from .story import STAGES, Story
+from .table import dump
+from .work import events, history, notes, opportunities, products, projects, tasks
+
+SEED_NOW = datetime(2026, 11, 1, tzinfo=UTC)
+"""The moment the generated history ends; fixed, so that the data are equal on every day."""
+
+_WRITERS: dict[str, Callable[[Story], Iterator[Record]]] = {
+    "users": users,
+    "products": products,
+    "organisations": organisations,
+    "contacts": contacts,
+    "leads": leads,
+    "opportunities": opportunities,
+    "projects": projects,
+    "tasks": tasks,
+    "events": events,
+    "notes": notes,
+}
+
+
+def generate(seed: int = 1, scale: float = 1, now: datetime = SEED_NOW) -> Contents:
+    """An account with a history of three years that ends at `now`.
+
+    Args:
+        seed: any integer; another seed gives other people, deals and dates.
+        scale: 1 = 1,000 contacts, 400 organisations, 600 leads, 500 opportunities, 200 projects, 1,500 tasks,
+            800 events, 1,000 notes, 40 products and 12 users; other scales in proportion, never less than one of each.
+            The fixed lists do not grow.
+        now: an aware datetime.
+    """
+    collecting = gc.isenabled()
+    # Nothing here is cyclic, and walking millions of new objects over and over doubles the time.
+    gc.disable()
+    try:
+        return _write(Story(seed, scale, now))
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _write(story: Story) -> Contents:
+    tables = {entity: _table(entity, rows) for entity, rows in _fixed().items()}
+    for entity, writer in _WRITERS.items():
+        tables[entity] = _table(entity, writer(story))
+    return Contents(
+        tables=tables,
+        definitions=_definitions(),
+        history=history(story),
+        instance={
+            "INSTANCE_NAME": "Sandbox Trading",
+            "INSTANCE_SUBDOMAIN": "sandbox-trading",
+            "PLAN_NAME": None,
+            "NEW_USER_EXPERIENCE_ENABLED": True,
+        },
+    )
+
+
+def _table(entity: str, rows: Iterator[Record] | list[Record]) -> dict[Key, bytes]:
+    key = ENTITIES[entity].key[0]
+    return {row[key]: dump(row) for row in rows}
+
+
+def _definitions() -> list[Record]:
+    made: list[Record] = []
+    for field_for, name, kind, options in CUSTOM_FIELDS:
+        order = 1 + sum(row["FIELD_FOR"] == field_for for row in made)
+        made.append(definition(field_for, name, kind, order, options=options))
+    return made
+
+
+def _fixed() -> dict[str, list[Record]]:
+    """The lists that no seed changes."""
+    lists: dict[str, list[Record]] = {
+        "countries": [{"COUNTRY_NAME": name} for name in COUNTRIES],
+        "currencies": [{"CURRENCY_CODE": code, "CURRENCY_SYMBOL": symbol} for code, symbol in CURRENCIES.items()],
+        "lead_sources": [
+            {"LEAD_SOURCE_ID": SOURCE_BASE + n, "LEAD_SOURCE": name, "DEFAULT_VALUE": n == 0, "FIELD_ORDER": n + 1}
+            for n, name in enumerate(LEAD_SOURCES)
+        ],
+        "lead_statuses": [
+            {
+                "LEAD_STATUS_ID": STATUS_BASE + n,
+                "LEAD_STATUS": name,
+                "DEFAULT_STATUS": n == 0,
+                "STATUS_TYPE": kind,
+                "FIELD_ORDER": n + 1,
+            }
+            for n, (name, kind) in enumerate(LEAD_STATUSES)
+        ],
+        "pipelines": [
+            blank("pipelines")
+            | {"PIPELINE_ID": 501 + n, "PIPELINE_NAME": name, "FOR_OPPORTUNITIES": deals, "FOR_PROJECTS": projects}
+            for n, (name, deals, projects, _) in enumerate(PIPELINES)
+        ],
+        "pipeline_stages": [
+            blank("pipeline_stages")
+            | {"STAGE_ID": stage, "PIPELINE_ID": pipeline, "STAGE_NAME": name, "STAGE_ORDER": order}
+            for stage, pipeline, name, order in STAGES
+        ],
+        "opportunity_state_reasons": [
+            {"STATE_REASON_ID": 901 + n, "STATE_REASON": text, "FOR_OPPORTUNITY_STATE": state}
+            for n, (state, text) in enumerate(STATE_REASONS)
+        ],
+        "relationships": [
+            blank("relationships")
+            | {"RELATIONSHIP_ID": 951 + n, "FORWARD": forward, "FORWARD_TITLE": forward, "REVERSE": reverse}
+            | {"REVERSE_TITLE": reverse, "FOR_CONTACTS": n == 0, "FOR_ORGANISATIONS": n == 1}
+            for n, (forward, reverse) in enumerate(RELATIONSHIPS)
+        ],
+    }
+    for index, (entity, names) in enumerate(CATEGORIES.items()):
+        lists[entity] = [
+            {
+                "CATEGORY_ID": 7_001 + 100 * index + n,
+                "CATEGORY_NAME": name,
+                "ACTIVE": True,
+                "BACKGROUND_COLOR": f"{n + 3}A7FB5",
+            }
+            for n, name in enumerate(names)
+        ]
+    return lists

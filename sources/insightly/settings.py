@@ -1,0 +1,277 @@
+"""The settings that concern reading, resolved by dlt from the section `sources.insightly` and checked here."""
+
+import ipaddress
+import math
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, ClassVar, Optional
+from urllib.parse import urlsplit
+
+from dlt.common.configuration import configspec, resolve_configuration
+from dlt.common.configuration.const import TYPE_EXAMPLES
+from dlt.common.configuration.exceptions import (
+    ConfigurationException,
+    ConfigValueCannotBeCoercedException,
+    ValueNotSecretException,
+)
+from dlt.common.configuration.specs import BaseConfiguration
+from dlt.common.typing import TSecretStrValue
+
+from .errors import BadSetting, MissingKey, RefusedHost
+
+KEY_PLACE = (
+    "set SOURCES__INSIGHTLY__API_KEY in the environment, or api_key under [sources.insightly] in .dlt/secrets.toml; "
+    "Insightly shows the key in User Settings > API"
+)
+_POD = r"(?P<pod>[a-z]{2,4}[0-9]{1,2})"
+# What people paste: the pod, the API's URL, or the web application's (https://crm.na1.insightly.com/...). Only the pod is
+# taken from it and the URL is built anew, so nothing else in the text can change the host.
+_PASTED = re.compile(rf"{_POD}|(?:https://)?(?:api|crm)\.{_POD.replace('pod', 'host')}\.insightly\.com(?:/[!-\[\]-~]*)?")
+_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
+_SECRETS = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|(?<=//)[^/@\s]*@")
+
+
+@configspec
+class InsightlySettings(BaseConfiguration):
+    """What a run reads, how fast, and what it may cost; the table of settings in the README explains each.
+
+    Valid from the moment it is resolved: lists are lists, numbers are in range. Resolving needs no key, so that a
+    scheduler can build the source without a secret; `require_key` is for the moment before the first request.
+
+    Raises:
+        BadSetting, RefusedHost: on resolving, with the setting's full name, the value seen and what is accepted.
+    """
+
+    # With a section of its own dlt looks no further up than [insightly]; without, a stray BASE_URL or POD in the
+    # environment would decide where the key is sent.
+    __section__: ClassVar[str] = "insightly"
+
+    api_key: Optional[TSecretStrValue] = None
+    pod: str = "na1"
+    base_url: Optional[str] = None
+    entities: Any = "all"
+    start_date: Optional[Any] = None
+    lookback_seconds: int = 300
+    page_size: int = 500
+    requests_per_second: float = 10.0
+    max_connections: int = 8
+    chunk_calls: int = 50
+    max_calls: Optional[int] = None
+    quota_reserve: int = 0
+    tags: str = "auto"
+    deletions: str = "mark"
+    max_deleted_share: float = 0.2
+    full_every: Optional[float] = None
+    history: Optional[Any] = None
+    hash: Optional[Any] = None
+    drop: Optional[Any] = None
+
+    def on_resolved(self) -> None:
+        self.url  # noqa: B018  raises RefusedHost
+        self.api_key = _key(self.api_key)
+        self.entities = _names("entities", self.entities) or ["all"]
+        self.start_date = _moment("start_date", self.start_date)
+        self.lookback_seconds = _whole("lookback_seconds", self.lookback_seconds, 1, 31 * 86_400)
+        self.page_size = _whole("page_size", self.page_size, 1, 500)
+        self.requests_per_second = _number("requests_per_second", self.requests_per_second, 0, 10_000, above=True)
+        self.max_connections = _whole("max_connections", self.max_connections, 1, 64)
+        self.chunk_calls = _whole("chunk_calls", self.chunk_calls, 1)
+        if self.max_calls is not None:
+            self.max_calls = _whole("max_calls", self.max_calls, 0)
+        self.quota_reserve = _whole("quota_reserve", self.quota_reserve, 0)
+        self.tags = _one_of("tags", self.tags, "auto", "endpoint", "embedded", "off")
+        self.deletions = _one_of("deletions", self.deletions, "mark", "remove")
+        self.max_deleted_share = _number("max_deleted_share", self.max_deleted_share, 0, 1)
+        if self.full_every is not None:
+            self.full_every = _number("full_every", self.full_every, 0, 36_500, above=True)
+        self.history = _names("history", self.history)
+        self.hash = _names("hash", self.hash, column=True)
+        self.drop = _names("drop", self.drop, column=True)
+
+    @property
+    def url(self) -> str:
+        """The API's base URL, without a slash at its end."""
+        return base_url(self.pod, self.base_url)
+
+    @property
+    def start_date_iso(self) -> str | None:
+        """`start_date` as the API takes it: UTC, whole seconds (rounded down), `2025-01-31T00:00:00Z`."""
+        return self.start_date.strftime("%Y-%m-%dT%H:%M:%SZ") if self.start_date else None
+
+    def require_key(self) -> str:
+        """The API key.
+
+        Raises:
+            MissingKey: there is none; says where to put it and where Insightly shows it.
+        """
+        if not self.api_key:
+            raise MissingKey("sources.insightly.api_key", "", KEY_PLACE)
+        return self.api_key
+
+    def __repr__(self) -> str:
+        parts = (f"{name}={'***' if name == 'api_key' and value else value!r}" for name, value in self.items())
+        return f"InsightlySettings({', '.join(parts)})"
+
+    __str__ = __repr__
+
+
+def resolve_settings(**overrides: Any) -> InsightlySettings:
+    """The settings: `overrides` (None means not given), then dlt's providers, then the defaults.
+
+    Raises:
+        BadSetting, RefusedHost: a value is unknown, of another type, or outside its range.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    settings = InsightlySettings()
+    for name in given:
+        if name not in settings:
+            raise BadSetting(f"sources.insightly.{name}", _shown(given[name]), f"known are {', '.join(settings)}")
+    try:
+        return resolve_configuration(settings, sections=("sources",), explicit_value=given)
+    except ConfigValueCannotBeCoercedException as error:
+        kind = {int: "a whole number", float: "a number", str: "a text"}.get(error.hint, "another type")
+        name, value = error.field_name, error.field_value
+        wrong = BadSetting(f"sources.insightly.{name}", "***" if name == "api_key" else _shown(value), f"must be {kind}")
+    except ValueNotSecretException:
+        wrong = BadSetting("sources.insightly.api_key", "in a file that holds no secrets", f"move it: {KEY_PLACE}")
+    except ConfigurationException as error:
+        wrong = BadSetting("sources.insightly", type(error).__name__, _shown(str(error)))
+    raise wrong
+
+
+def base_url(pod: str, override: str | None = None) -> str:
+    """The API's base URL without a slash at its end: `https://api.<pod>.insightly.com/v3.1` (API.md 1), or `override`.
+
+    Args:
+        pod: `na1`, `eu1`, ... or a pasted address of Insightly's API or web application, in any case.
+        override: another base URL; https, or http to this machine itself.
+
+    Raises:
+        RefusedHost: the address is not Insightly's, or the override is no plain URL to a host.
+    """
+    if override is not None and override != "":
+        return _override(override)
+    text = pod.strip(" \t\r\n").lower() if isinstance(pod, str) and pod.isascii() else ""
+    match = _PASTED.fullmatch(text)
+    if match is None:
+        fix = "must be a pod such as na1 or eu1, or https://api.<pod>.insightly.com/v3.1; Insightly shows it below the key"
+        raise RefusedHost("sources.insightly.pod", _shown(pod), fix)
+    return f"https://api.{match['pod'] or match['host']}.insightly.com/v3.1"
+
+
+def is_loopback(url: str) -> bool:
+    """Whether `url` leads to this machine: localhost, 127.0.0.0/8 or ::1, spelt out."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _shown(value: object) -> str:
+    """`value` for a message: shortened, with what looks like a key or a password taken out."""
+    text = _SECRETS.sub("***", value if isinstance(value, str) else repr(value))
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def _override(text: str) -> str:
+    fix = "must be https://host[:port][/path], or http to 127.0.0.1, ::1 or localhost; nothing else may be in it"
+    refused = RefusedHost("sources.insightly.base_url", _shown(text), fix)
+    # The strict alphabet comes first: parsers disagree about blanks, backslashes and user names, and so do attackers.
+    if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z0-9:/\[\]._~-]+", text):
+        raise refused
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        parts, port = None, None
+    if parts is None or not _HOST.fullmatch(parts.netloc.lower().removesuffix(f":{port}")) or ".." in text:
+        raise refused
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(text)):
+        raise refused
+    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+
+
+def _bad(name: str, value: object, accepted: str) -> BadSetting:
+    return BadSetting(f"sources.insightly.{name}", _shown(value), f"must be {accepted}")
+
+
+def _key(value: object) -> str | None:
+    text = str(value).strip() if value is not None else ""
+    if not text or text in TYPE_EXAMPLES.values():
+        return None
+    if not re.fullmatch(r"[!-9;-~]+", text):
+        raise BadSetting("sources.insightly.api_key", "***", "a key is ASCII without spaces or colons; copy it again")
+    return text
+
+
+def _whole(name: str, value: object, low: int, high: float = math.inf) -> int:
+    number = _as_number(value)
+    if not low <= number <= high or number != int(number):
+        raise _bad(name, value, f"a whole number of at least {low}" + (f" and at most {high}" if high < math.inf else ""))
+    return int(number)
+
+
+def _number(name: str, value: object, low: float, high: float, *, above: bool = False) -> float:
+    number = _as_number(value)
+    if not low <= number <= high or (above and number == low):
+        raise _bad(name, value, f"a number {'above' if above else 'of at least'} {low} and at most {high}")
+    return number
+
+
+def _as_number(value: object) -> float:
+    """NaN, which no range holds, for what is no finite number."""
+    try:
+        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        return math.nan
+    return number if math.isfinite(number) else math.nan
+
+
+def _one_of(name: str, value: object, *accepted: str) -> str:
+    if value not in accepted:
+        raise _bad(name, value, f"one of {', '.join(accepted)}")
+    return str(value)
+
+
+def _names(name: str, value: object, column: bool = False) -> list[str]:
+    """A list, or one text with commas between (a JSON list in the environment is one as well)."""
+    wanted = "names, as a list or with commas between" + (", each as entity.column" if column else "")
+    names = list(dict.fromkeys(_flat(value)))
+    if None in names or (column and not all(re.fullmatch(r"[^.\s]+\.[^.\s]+", item or "") for item in names)):
+        raise _bad(name, value, wanted)
+    return [item for item in names if item]
+
+
+def _flat(value: object) -> Iterator[str | None]:
+    if isinstance(value, str):
+        text = value.strip()
+        inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+        yield from (part for part in (piece.strip(" \t\n\"'") for piece in inner.split(",")) if part)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from _flat(item) if isinstance(item, str) else [None]
+    elif value is not None:
+        yield None
+
+
+def _moment(name: str, value: object) -> datetime | None:
+    """UTC; a date is its first second, a time without zone is UTC (as all of the API's are, API.md 4.1)."""
+    if value is None or value == "":
+        return None
+    moment: datetime | None = None
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value.strip())
+        except ValueError:
+            pass
+    elif isinstance(value, datetime):
+        moment = value
+    elif isinstance(value, date):
+        moment = datetime.combine(value, time.min)
+    if moment is not None:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    if moment is None or not datetime(1900, 1, 1, tzinfo=UTC) <= moment <= datetime.now(UTC) + timedelta(days=1):
+        raise _bad(name, value, "an ISO date or date-time that has begun, as 2025-01-31 or 2025-01-31T00:00:00Z")
+    return moment

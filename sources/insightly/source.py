@@ -1,0 +1,31 @@
+"""The dlt source: one resource an entity, chosen by name. Building it sends nothing and needs no key."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dlt
+from dlt.extract import DltResource
+
+from .entities import ENTITIES, select
+from .resources import resource_of
+from .session import Session
+from .settings import resolve_settings
+
+
+@dlt.source(name="insightly", section="insightly", max_table_nesting=0)
+def insightly(session: Any = None, order: Any = None, **overrides: Any) -> Iterator[DltResource]:
+    """Insightly CRM as a dlt source; `insightly().resources` has an entity's name for each key.
+
+    Args:
+        session: what a runner shares between the rounds of one run. Alone, the source makes its own and reads every
+            walk to its end.
+        order: names of the entities to read, in that order; None: those of the setting `entities`, in table order.
+        overrides: settings by name (`api_key`, `entities`, `start_date`, ...) that go before dlt's configuration.
+
+    Raises:
+        ConfigurationError: a setting has a value that cannot be used, an unknown name in `entities` included.
+    """
+    if session is None:
+        session = Session(resolve_settings(**overrides))
+    for name in order if order is not None else select(session.settings.entities):
+        yield resource_of(ENTITIES[name], session)

@@ -1,0 +1,144 @@
+"""The walk that reads a list to its end and loses no row, though rows come and go while it reads. Pure logic.
+
+The API pages by `top`/`skip` alone, in ascending id order, without snapshot or upper bound. A record deleted behind
+us moves all later ones back by one, a record joining a filtered list moves them on. So each page overlaps the one
+before by one row and *joins* when its first id is not greater than the last id kept; a greater one is a miss, and
+the walk steps back a page.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import MalformedAnswer, Unsorted
+
+Row = dict[str, Any]
+Id = Any
+MISSES_BEFORE_GIVING_UP = 1000
+PASSES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer: its `rows`, the `total` of the whole list as that answer told it, and the `top` asked for."""
+
+    rows: list[Row]
+    total: int | None
+    top: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Rows not kept before, and the place to resume from once they are stored (`skip` None: the walk must go on)."""
+
+    rows: list[Row]
+    skip: int | None
+    last_id: Id
+
+
+Fetch = Callable[[int], Page]
+
+
+def walk(fetch: Fetch, key: str, skip: int = 0, last_id: Id = None) -> Iterator[Step]:
+    """Reads a list from `skip`, or from its start, to its end.
+
+    Args:
+        fetch: reads the page at an offset.
+        key: the field that holds a record's id.
+        skip: the offset to resume from.
+        last_id: the greatest id kept so far, None at the start.
+
+    Yields:
+        The rows of each page that were not kept yet; only the last step has no place to resume from.
+
+    Raises:
+        Unsorted: ids do not ascend in a list of several pages.
+        MalformedAnswer: a row has no id, or the answers never come to an end.
+    """
+    stuck = 0
+    skip = 0 if last_id is None else skip
+    while stuck < MISSES_BEFORE_GIVING_UP:
+        page = fetch(skip)
+        rows, end = page.rows, skip + len(page.rows)
+        if skip == 0 and last_id is None and len(rows) < page.top and (page.total == end or not (page.total or rows)):
+            # One answer holds the whole list, so its order does not matter.
+            yield Step(distinct(rows, key, set()), end, last_id)
+            return
+        ids = [identify(row, key) for row in rows]
+        _assert_ascending(ids, key)
+        if skip > 0 and (not ids or ids[0] > last_id):
+            stuck += 1
+            back = skip - page.top + 1
+            skip = max(0, back if ids or page.total is None else min(back, page.total - page.top + 1))
+            continue
+        fresh = [row for row, id_ in zip(rows, ids, strict=True) if last_id is None or id_ > last_id]
+        fresh = distinct(fresh, key, set())
+        if fresh:
+            last_id = ids[-1]
+        ended = len(rows) < page.top and (end == page.total if page.total is not None else len(rows) <= 1)
+        following = skip if page.total is not None and end > page.total else max(skip, end - 1)
+        stuck = 0 if fresh or following > skip else stuck + 1
+        skip = following
+        yield Step(fresh, None if ended else skip, last_id)
+        if ended:
+            return
+    raise MalformedAnswer(
+        f"the list keyed on {key} came to no end: {MISSES_BEFORE_GIVING_UP} answers in a row around offset {skip} "
+        "brought nothing new and did not agree with their own X-Total-Count"
+    )
+
+
+def read_whole(fetch: Fetch, key: str) -> Iterator[Step]:
+    """Reads a list whose order is not that of its ids: whole, until a pass sees as many ids as the list has rows.
+
+    Raises:
+        Unsorted: three passes saw fewer ids than the total, so rows may have slipped through.
+    """
+    kept: set[Id] = set()
+    for _ in range(PASSES):
+        seen: set[Id] = set()
+        skip = 0
+        while True:
+            page = fetch(skip)
+            seen.update(identify(row, key) for row in page.rows)
+            yield Step(distinct(page.rows, key, kept), None, None)
+            skip += len(page.rows)
+            if not page.rows or (len(page.rows) < page.top and page.total in (skip, None)):
+                break
+        if page.total is None or len(seen) >= page.total:
+            return
+    raise Unsorted(
+        f"the list keyed on {key} is not sorted by id, and {PASSES} passes saw {len(seen)} of its {page.total} rows; "
+        "run again when fewer records are being edited"
+    )
+
+
+def identify(row: Row, key: str) -> Id:
+    """The id of a row.
+
+    Raises:
+        MalformedAnswer: it has none.
+    """
+    id_ = row.get(key)
+    if id_ is None or isinstance(id_, (dict, list, bool)):
+        raise MalformedAnswer(f"a row without {key} came: {str(row)[:200]}")
+    return id_
+
+
+def distinct(rows: list[Row], key: str, kept: set[Id]) -> list[Row]:
+    """The rows whose ids are not in `kept`, each once; their ids are added to it."""
+    fresh = []
+    for row in rows:
+        id_ = identify(row, key)
+        if id_ not in kept:
+            kept.add(id_)
+            fresh.append(row)
+    return fresh
+
+
+def _assert_ascending(ids: list[Id], key: str) -> None:
+    if not all(type(id_) is int for id_ in ids):
+        raise Unsorted(f"{key} is no number, so the order of a list of several pages cannot be told")
+    for earlier, later in zip(ids, ids[1:], strict=False):
+        if later < earlier:
+            raise Unsorted(f"{key} {later} came after {earlier}")

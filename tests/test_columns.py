@@ -1,0 +1,123 @@
+"""Every JSON value lands in its column, or beside it as text; none is lost, none is changed."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sources.insightly.columns import VARIANT, infer, to_column, to_table
+from sources.insightly.entities import FieldType
+from sources.insightly.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "stored", "beside"),
+    [
+        ("integer", 2**63 - 1, 2**63 - 1, None),
+        ("integer", 2**64, None, str(2**64)),
+        ("integer", 7.0, 7, None),
+        ("integer", True, None, "true"),
+        ("integer", "7", None, "7"),
+        ("boolean", False, False, None),
+        ("boolean", "yes", None, "yes"),
+        ("boolean", 1, None, "1"),
+        ("number", 0.1, Decimal("0.1"), None),
+        ("number", 123456789012345, Decimal(123456789012345), None),
+        ("number", 99999999999.99, Decimal("99999999999.99"), None),
+        ("number", Decimal("0.123456789012345"), Decimal("0.123456789012345"), None),
+        ("number", Decimal("0.1234567890123456"), None, "0.1234567890123456"),
+        ("number", 1e300, None, "1e+300"),
+        ("number", "12.50", Decimal("12.50"), None),
+        ("number", "n/a", None, "n/a"),
+        ("string", 12, "12", None),
+        ("string", 1.5, "1.5", None),
+        ("string", True, "true", None),
+        ("string", "", None, None),
+        ("string", "a\x00b", "ab", None),
+        ("string", "\x00", None, None),
+        ("string", {"a": [1]}, '{"a": [1]}', None),
+        ("string", "Ünï ' \" \n 😀", "Ünï ' \" \n 😀", None),
+        ("datetime", "2025-04-19 00:49:32", datetime(2025, 4, 19, 0, 49, 32, tzinfo=UTC), None),
+        ("datetime", "2025-04-19T00:49:32Z", datetime(2025, 4, 19, 0, 49, 32, tzinfo=UTC), None),
+        ("datetime", "2025-04-19 00:49:32.5", datetime(2025, 4, 19, 0, 49, 32, 500_000, tzinfo=UTC), None),
+        ("datetime", "9999-12-31 23:59:59", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), None),
+        ("datetime", "0001-01-02 00:00:00", datetime(1, 1, 2, tzinfo=UTC), None),
+        ("datetime", "0001-01-01 00:00:00", None, None),
+        ("datetime", "0000-00-00 00:00:00", None, None),
+        ("datetime", "", None, None),
+        ("datetime", "soon", None, "soon"),
+        ("datetime", "2025-02-30 00:00:00", None, "2025-02-30 00:00:00"),
+        ("datetime", 5, None, "5"),
+        ("date", "2025-04-19 00:00:00", date(2025, 4, 19), None),
+        ("date", "2025-04-19", date(2025, 4, 19), None),
+        ("date", "2025-04-19 13:00:00", date(2025, 4, 19), "2025-04-19 13:00:00"),
+        ("date", "0001-01-01 00:00:00", None, None),
+    ],
+)
+def test_a_value_is_stored_or_kept_beside(kind: FieldType, value: Any, stored: Any, beside: str | None) -> None:
+    for values in ([value], [value, None], [None, value, value]):
+        column, rest = to_column(values, kind)
+        index = values.index(value)
+        assert column[index].as_py() == stored
+        assert (None if rest is None else rest[index].as_py()) == beside
+
+
+@given(st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers() | st.booleans() | st.text()))
+def test_no_number_is_lost_or_rounded(values: list[Any]) -> None:
+    column, rest = to_column(values, "number")
+    for index, value in enumerate(values):
+        stored = column[index].as_py()
+        if stored is not None:
+            assert stored == Decimal(repr(value) if isinstance(value, float) else value)
+        elif value is not None and value not in ("", "\x00"):
+            assert rest is not None
+            assert str(value).replace("\x00", "") == "" or rest[index].as_py() is not None
+
+
+@given(st.lists(st.none() | st.text(alphabet=st.characters(exclude_categories=["Cs"]))))
+def test_text_is_kept_but_for_nuls_and_emptiness(values: list[str | None]) -> None:
+    column, rest = to_column(values, "string")
+    assert rest is None
+    assert column.to_pylist() == [None if value is None else value.replace("\x00", "") or None for value in values]
+
+
+@given(st.lists(st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 31)).map(lambda m: m.replace(microsecond=0))))
+def test_moments_of_all_years_survive(moments: list[datetime]) -> None:
+    column, rest = to_column([f"{moment.isoformat(sep=' ')}" for moment in moments], "datetime")
+    assert rest is None
+    assert column.to_pylist() == [moment.replace(tzinfo=UTC) for moment in moments]
+
+
+def test_one_surprise_does_not_disturb_the_other_columns() -> None:
+    rows = [{"ID": 1, "N": 1, "S": "a"}, {"ID": 2, "N": "x", "S": "b", "UNKNOWN": 1}]
+    table, misfits = to_table(rows, {"ID": "integer", "N": "integer", "S": "string"}, ["ID"])
+    assert table.to_pylist() == [
+        {"ID": 1, "N": 1, "N" + VARIANT: None, "S": "a"},
+        {"ID": 2, "N": None, "N" + VARIANT: "x", "S": "b"},
+    ]
+    assert misfits == {"N": 1}
+
+
+def test_key_that_is_no_number_is_an_error() -> None:
+    with pytest.raises(DataError, match="key ID"):
+        to_table([{"ID": "x"}], {"ID": "integer"}, ["ID"])
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([None, ""], None),
+        ([1, None], "integer"),
+        ([1, 2.5], "number"),
+        ([True], "boolean"),
+        ([True, 1], "string"),
+        (["2025-01-01 00:00:00"], "datetime"),
+        (["2025-01-01 00:00:00", "later"], "string"),
+        ([{"a": 1}, []], "json"),
+    ],
+)
+def test_type_of_an_undeclared_column(values: list[Any], kind: str | None) -> None:
+    assert infer(values) == kind

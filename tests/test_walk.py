@@ -1,0 +1,175 @@
+"""The walk against a list that is edited at random while it is read: what was there all the time is never missed."""
+
+import random
+from concurrent.futures import Executor, Future
+from itertools import islice
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sources.insightly.errors import MalformedAnswer, Unsorted
+from sources.insightly.lookahead import Lookahead
+from sources.insightly.walk import Page, read_whole, walk
+
+
+class EditedList:
+    """A list of ids in ascending order; `edit` runs before each answer, as other users do."""
+
+    def __init__(self, ids: list[int], top: int, seed: int, deletions: int, joins: int) -> None:
+        self.ids, self.hidden, self.top = sorted(ids), [], top
+        self.always, self.edits = set(ids), deletions + joins
+        self.random, self.deletions, self.joins = random.Random(seed), deletions, joins
+        # Ids that may join later lie among the others, as an updated record joins a filtered list.
+        self.outside = sorted({id_ + 1 for id_ in ids} - set(ids)) + [max(ids, default=0) + n for n in (5, 6, 7)]
+        self.answers = 0
+
+    def edit(self) -> None:
+        for _ in range(self.random.randint(0, 3)):
+            if self.deletions and self.ids and self.random.random() < 0.6:
+                self.deletions -= 1
+                gone = self.ids.pop(self.random.randrange(len(self.ids)))
+                self.always.discard(gone)
+            elif self.joins and self.outside:
+                self.joins -= 1
+                self.ids = sorted([*self.ids, self.outside.pop(self.random.randrange(len(self.outside)))])
+
+    def read(self, skip: int, top: int | None = None) -> Page:
+        self.edit()
+        self.answers += 1
+        top = top or self.top
+        return Page([{"ID": id_} for id_ in self.ids[skip : skip + top]], len(self.ids), top)
+
+
+class OutOfOrder(Executor):
+    """Runs what was submitted at random moments, so answers are read in any order."""
+
+    def __init__(self, seed: int) -> None:
+        self.random, self.waiting = random.Random(seed), []
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        future: Future[Any] = LazyFuture(self)
+        self.waiting.append((future, fn, args))
+        return future
+
+    def run_until(self, wanted: "Future[Any]") -> None:
+        while not wanted.done():
+            future, fn, args = self.waiting.pop(self.random.randrange(len(self.waiting)))
+            if future.set_running_or_notify_cancel():
+                future.set_result(fn(*args))
+
+
+class LazyFuture(Future[Any]):
+    def __init__(self, pool: OutOfOrder) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def result(self, timeout: float | None = None) -> Any:
+        self.pool.run_until(self)
+        return super().result(timeout)
+
+
+lists = st.builds(
+    EditedList,
+    ids=st.lists(st.integers(0, 400), unique=True, max_size=80),
+    top=st.integers(2, 12),
+    seed=st.integers(0, 2**32),
+    deletions=st.sampled_from([0, 3, 30]),
+    joins=st.sampled_from([0, 3, 30]),
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(lists)
+def test_serial_walk_misses_nothing_that_was_there_all_the_time(source: EditedList) -> None:
+    kept = [row["ID"] for step in walk(source.read, "ID") for row in step.rows]
+    assert source.always <= set(kept)
+    assert len(kept) == len(set(kept))
+    assert kept == sorted(kept)
+
+
+@settings(max_examples=600, deadline=None)
+@given(lists, st.integers(1, 8), st.integers(0, 2**32))
+def test_concurrent_walk_misses_nothing_either(source: EditedList, depth: int, seed: int) -> None:
+    fetch = Lookahead(source.read, OutOfOrder(seed), lambda: source.top, depth)
+    kept = [row["ID"] for step in walk(fetch, "ID") for row in step.rows]
+    assert source.always <= set(kept)
+    assert len(kept) == len(set(kept))
+
+
+@settings(max_examples=300, deadline=None)
+@given(lists, st.lists(st.integers(1, 4), min_size=1, max_size=20))
+def test_walk_resumed_from_its_stored_places_misses_nothing(source: EditedList, rounds: list[int]) -> None:
+    kept: list[int] = []
+    skip: int | None = 0
+    last_id = None
+    for steps in [*rounds, 10_000]:
+        for step in islice(walk(source.read, "ID", skip, last_id), steps):
+            kept += [row["ID"] for row in step.rows]
+            skip, last_id = step.skip, step.last_id
+        if skip is None:
+            break
+        source.edit()
+    assert source.always <= set(kept)
+
+
+@pytest.mark.parametrize(("rows", "calls"), [(0, 1), (1, 1), (499, 1), (500, 2), (998, 2), (999, 3), (10_000, 21)])
+def test_calls_of_an_unedited_list(rows: int, calls: int) -> None:
+    source = EditedList(list(range(1, rows + 1)), 500, 0, 0, 0)
+    assert sum(len(step.rows) for step in walk(source.read, "ID")) == rows
+    assert source.answers == calls
+
+
+def test_calls_do_not_grow_with_lookahead() -> None:
+    source = EditedList(list(range(10_000)), 500, 0, 0, 0)
+    fetch = Lookahead(source.read, OutOfOrder(1), lambda: 500, 8)
+    assert sum(len(step.rows) for step in walk(fetch, "ID")) == 10_000
+    assert source.answers == 21
+
+
+def test_server_that_gives_fewer_rows_than_asked_is_read_to_its_total() -> None:
+    source = EditedList(list(range(95)), 50, 0, 0, 0)
+    kept = [row["ID"] for step in walk(lambda skip: Page(source.read(skip, 10).rows, 95, 50), "ID") for row in step.rows]
+    assert kept == list(range(95))
+
+
+def test_list_without_total_is_read_until_only_the_overlap_comes() -> None:
+    source = EditedList(list(range(95)), 50, 0, 0, 0)
+    kept = [row["ID"] for step in walk(lambda skip: Page(source.read(skip, 10).rows, None, 50), "ID") for row in step.rows]
+    assert kept == list(range(95))
+
+
+def test_one_page_in_any_order_is_fine() -> None:
+    page = Page([{"ID": 3}, {"ID": 1}, {"ID": 3}, {"ID": "b"}], 4, 10)
+    assert [step.rows for step in walk(lambda skip: page, "ID")] == [[{"ID": 3}, {"ID": 1}, {"ID": "b"}]]
+
+
+def test_several_pages_out_of_order_are_refused_and_then_read_whole() -> None:
+    ids = [5, 9, 1, 7, 3, 8, 2]
+
+    def fetch(skip: int) -> Page:
+        return Page([{"ID": id_} for id_ in ids[skip : skip + 3]], len(ids), 3)
+
+    with pytest.raises(Unsorted):
+        list(walk(fetch, "ID"))
+    assert sorted(row["ID"] for step in read_whole(fetch, "ID") for row in step.rows) == sorted(ids)
+
+
+def test_unsorted_list_that_never_shows_all_its_rows_is_an_error() -> None:
+    def fetch(skip: int) -> Page:
+        return Page([{"ID": 1}, {"ID": 1}][skip : skip + 2], 2, 2)
+
+    with pytest.raises(Unsorted, match="1 of its 2 rows"):
+        list(read_whole(fetch, "ID"))
+
+
+@pytest.mark.parametrize("row", [{}, {"ID": None}, {"ID": {}}, {"ID": True}])
+def test_row_without_an_id_is_an_error(row: dict[str, Any]) -> None:
+    with pytest.raises(MalformedAnswer, match="without ID"):
+        list(walk(lambda skip: Page([row], 1, 10), "ID"))
+
+
+def test_answers_that_contradict_themselves_for_ever_are_an_error() -> None:
+    with pytest.raises(MalformedAnswer, match="no end"):
+        list(walk(lambda skip: Page([{"ID": 1}], 7, 10) if skip == 0 else Page([], 7, 10), "ID"))
