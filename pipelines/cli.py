@@ -61,7 +61,9 @@ def parser() -> argparse.ArgumentParser:
     target.add_argument("--dataset", default="insightly", metavar="NAME", help="schema to write (default: insightly)")
     target.add_argument("--database", metavar="PATH", help="DuckDB file (default: insightly.duckdb)")
 
-    check = commands.add_parser("check", parents=[json_output], help="key, pod, account, plan, calls left; writes nothing")
+    check = commands.add_parser(
+        "check", parents=[json_output], help="key, pod, account, plan, calls left; writes nothing"
+    )
     check.set_defaults(handler=_check)
     entities = commands.add_parser("entities", parents=[json_output], help="what can be loaded, and how")
     entities.set_defaults(handler=_entities)
@@ -79,7 +81,9 @@ def parser() -> argparse.ArgumentParser:
     sync.add_argument("--since", metavar="DATE", help="read again what changed since DATE (ISO, UTC)")
     sync.add_argument("--plan", action="store_true", help="ask for the totals only: pages, calls and time of a run")
     sync.add_argument("--max-calls", type=int, metavar="N", help="stop cleanly after N calls")
-    sync.add_argument("--progress", choices=("auto", "log", "off"), default="auto", help="a live line, log lines, or none")
+    sync.add_argument(
+        "--progress", choices=("auto", "log", "off"), default="auto", help="a live line, log lines, or none"
+    )
     sync.set_defaults(handler=_sync)
 
     sandbox = commands.add_parser("sandbox", help="a small Insightly on loopback, to try everything without an account")
@@ -89,7 +93,9 @@ def parser() -> argparse.ArgumentParser:
     sandbox.add_argument("--rate", type=float, default=10.0, metavar="N", help="requests a second, 0 for no limit")
     sandbox.add_argument("--quota", type=int, default=100_000, metavar="N", help="calls a day, 0 for no limit")
     sandbox.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="added to each answer")
-    sandbox.add_argument("--faults", metavar="FILE", help="JSON script of faults (see sources/insightly/sandbox/faults.py)")
+    sandbox.add_argument(
+        "--faults", metavar="FILE", help="JSON script of faults (see sources/insightly/sandbox/faults.py)"
+    )
     sandbox.set_defaults(handler=_sandbox, json=False)
     return root
 
@@ -151,7 +157,9 @@ def _since(text: str | None) -> str | None:
     try:
         return iso(parse(text))
     except ValueError:
-        raise BadSetting("--since", text, "must be an ISO date or date-time, as 2025-01-31 or 2025-01-31T00:00:00Z") from None
+        raise BadSetting(
+            "--since", text, "must be an ISO date or date-time, as 2025-01-31 or 2025-01-31T00:00:00Z"
+        ) from None
 
 
 def _tell(args: argparse.Namespace, report: Any) -> int:

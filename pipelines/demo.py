@@ -53,7 +53,8 @@ def main() -> int:
     for stage, deals, value in rows:
         table.add_row(stage, f"{deals:,}", f"{value:,.2f}")
     console.print(table)
-    console.print(f"\nAsk it more: .venv/bin/python -c \"import duckdb; duckdb.connect('{DATABASE}').sql('show all tables').show()\"")
+    ask = f"import duckdb; duckdb.connect('{DATABASE}').sql('show all tables').show()"
+    console.print(f'\nAsk it more: .venv/bin/python -c "{ask}"', soft_wrap=True)
     console.print("Run make demo again: some records change, and only those are read.")
     return 0
 

@@ -32,9 +32,7 @@ def plan(settings: InsightlySettings, target: Target, names: Sequence[str], requ
         needed = sum(entity.calls for entity in report.entities.values())
         report.calls, report.calls_left_today = session.budget.calls, session.budget.remaining
         report.seconds = time.monotonic() - begun
-        report.facts = {
-            "plan": {"calls": needed, "seconds": round(needed * MARGIN / settings.requests_per_second, 1)}
-        }
+        report.facts = {"plan": {"calls": needed, "seconds": round(needed * MARGIN / settings.requests_per_second, 1)}}
         return report
     finally:
         session.close()
@@ -58,7 +56,7 @@ def _of(entity: Entity, session: Session, state: dict[str, object], request: Req
     since, done = None, 0
     if entity.incremental:
         start_date = session.settings.start_date_iso
-        place = place_in(entity, state, start_date)
+        place = place_in(state, start_date)
         since, done = place.since, place.skip
         if request.full or request.since:
             since, done = request.since or start_date, 0

@@ -8,7 +8,7 @@ DONE, FAILED, STOPPED = "done", "failed", "stopped"
 
 @dataclass
 class EntityReport:
-    """One entity's part: `rows` received, `merged` into its table, `deleted` found, API `calls`, `watermark` ISO 8601."""
+    """One entity's part: `rows` received, `merged` into its table, `deleted` found, `calls` to the API."""
 
     state: str
     reason: str | None = None

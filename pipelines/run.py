@@ -124,6 +124,7 @@ def _report(
 def _entity_report(outcome: Outcome, session: Session, name: str, calls: int) -> EntityReport:
     shaper = session.shapers.get(name)
     misfits = {} if shaper is None else shaper.misfits
+    changes = [] if shaper is None else shaper.changes
     notes = [f"{count} values of {column} kept as text in {column}__v_text" for column, count in misfits.items()]
     return EntityReport(
         state=outcome.state or "partial",
@@ -133,7 +134,7 @@ def _entity_report(outcome: Outcome, session: Session, name: str, calls: int) ->
         calls=calls,
         seconds=outcome.seconds,
         watermark=outcome.watermark,
-        schema_changes=[*outcome.notes, *notes],
+        schema_changes=[*changes, *outcome.notes, *notes],
     )
 
 

@@ -84,13 +84,15 @@ def _entities(console: Console, report: Report) -> None:
 def _check(console: Console, report: Report) -> None:
     account, user = report.facts["account"] or {}, report.facts["user"] or {}
     console.print(f"address   {report.facts['url']}")
-    console.print(
-        f"account   {escape(str(account.get('INSTANCE_NAME', 'may not be read')))} "
-        f"({escape(str(account.get('INSTANCE_SUBDOMAIN', '')))}), plan {escape(str(account.get('PLAN_NAME', 'unknown')))}"
-    )
+    plan = account.get("PLAN_NAME", "unknown")
+    known = f"{account.get('INSTANCE_NAME', 'may not be read')} ({account.get('INSTANCE_SUBDOMAIN', '')}), plan {plan}"
+    console.print(f"account   {escape(known)}")
     name = f"{user.get('FIRST_NAME') or ''} {user.get('LAST_NAME') or ''}".strip() or "may not be read"
     admin = ", administrator" if user.get("ADMINISTRATOR") else ""
     console.print(f"user      {escape(name)} <{escape(str(user.get('EMAIL_ADDRESS') or ''))}>{admin}")
     rows = (report.facts["permissions"] or {}).get("OBJECT_PERMISSIONS") or []
     hidden = sorted(str(row.get("OBJECT_TYPE")) for row in rows if not row.get("CAN_READ"))
-    console.print(f"may read  {len(rows) - len(hidden)} of {len(rows)} object types" + (f", not {', '.join(hidden)}" if hidden else ""))
+    console.print(
+        f"may read  {len(rows) - len(hidden)} of {len(rows)} object types"
+        + (f", not {', '.join(hidden)}" if hidden else "")
+    )

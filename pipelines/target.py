@@ -103,7 +103,7 @@ class Target:
                 lock.acquire(timeout=wait)
             except Timeout:
                 raise Busy(
-                    f"another run is still at work on {self} after {wait:.0f} s; let it finish, or schedule runs further apart"
+                    f"another run is still at work on {self} after {wait:.0f} s; let it finish, or run less often"
                 ) from None
         try:
             yield
@@ -116,4 +116,3 @@ def _holds_state(pipeline: dlt.Pipeline) -> bool:
         if not client.is_storage_initialized() or not isinstance(client, WithStateSync):
             return False
         return client.get_stored_state(pipeline.pipeline_name) is not None
-

@@ -65,7 +65,9 @@ def test_a_value_is_stored_or_kept_beside(kind: FieldType, value: Any, stored: A
         assert (None if rest is None else rest[index].as_py()) == beside
 
 
-@given(st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers() | st.booleans() | st.text()))
+@given(
+    st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers() | st.booleans() | st.text())
+)
 def test_no_number_is_lost_or_rounded(values: list[Any]) -> None:
     column, rest = to_column(values, "number")
     for index, value in enumerate(values):
@@ -84,7 +86,13 @@ def test_text_is_kept_but_for_nuls_and_emptiness(values: list[str | None]) -> No
     assert column.to_pylist() == [None if value is None else value.replace("\x00", "") or None for value in values]
 
 
-@given(st.lists(st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 31)).map(lambda m: m.replace(microsecond=0))))
+@given(
+    st.lists(
+        st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 31)).map(
+            lambda m: m.replace(microsecond=0)
+        )
+    )
+)
 def test_moments_of_all_years_survive(moments: list[datetime]) -> None:
     column, rest = to_column([f"{moment.isoformat(sep=' ')}" for moment in moments], "datetime")
     assert rest is None

@@ -89,6 +89,13 @@ def test_serial_walk_misses_nothing_that_was_there_all_the_time(source: EditedLi
     assert kept == sorted(kept)
 
 
+@given(lists)
+def test_only_the_last_step_has_no_place_to_resume_from(source: EditedList) -> None:
+    places = [step.skip for step in walk(source.read, "ID")]
+    assert places[-1] is None
+    assert None not in places[:-1]
+
+
 @settings(max_examples=600, deadline=None)
 @given(lists, st.integers(1, 8), st.integers(0, 2**32))
 def test_concurrent_walk_misses_nothing_either(source: EditedList, depth: int, seed: int) -> None:
@@ -130,13 +137,17 @@ def test_calls_do_not_grow_with_lookahead() -> None:
 
 def test_server_that_gives_fewer_rows_than_asked_is_read_to_its_total() -> None:
     source = EditedList(list(range(95)), 50, 0, 0, 0)
-    kept = [row["ID"] for step in walk(lambda skip: Page(source.read(skip, 10).rows, 95, 50), "ID") for row in step.rows]
+    kept = [
+        row["ID"] for step in walk(lambda skip: Page(source.read(skip, 10).rows, 95, 50), "ID") for row in step.rows
+    ]
     assert kept == list(range(95))
 
 
 def test_list_without_total_is_read_until_only_the_overlap_comes() -> None:
     source = EditedList(list(range(95)), 50, 0, 0, 0)
-    kept = [row["ID"] for step in walk(lambda skip: Page(source.read(skip, 10).rows, None, 50), "ID") for row in step.rows]
+    kept = [
+        row["ID"] for step in walk(lambda skip: Page(source.read(skip, 10).rows, None, 50), "ID") for row in step.rows
+    ]
     assert kept == list(range(95))
 
 

@@ -58,7 +58,7 @@ class Budget:
         """Close a call: `remaining` is its X-RateLimit-Remaining (None without one), `ticket` what `take` returned."""
         with self._lock:
             self._in_flight -= 1
-            if remaining is None:
+            if remaining is None or self._day_spent:
                 return
             known = self._remaining
             if known is None or remaining <= known or ticket > self._lowest_at:

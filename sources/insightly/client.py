@@ -1,5 +1,7 @@
 """The only module that sends: GET with pacing, budget, retries, and errors that say what to do."""
 
+import contextlib
+import functools
 import http.cookiejar
 import importlib.metadata
 import logging
@@ -23,7 +25,7 @@ from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError, NameResolutionError
 
 from .budget import Budget
-from .errors import BadCredentials, InsightlyError, MalformedAnswer, QuotaSpent, ServerTrouble, refusal
+from .errors import BadCredentials, InsightlyError, MalformedAnswer, QuotaSpent, ServerTrouble, innermost, refusal
 from .jsonbody import parse, said
 from .pacer import Pacer, moment, retry_after
 from .settings import InsightlySettings, is_loopback
@@ -53,12 +55,13 @@ class Answer:
     skew: float | None
 
 
+@dataclass(eq=False)
 class _Again(Exception):
     """An attempt failed in a way that the next may not; `verdict` is what to raise if there is no next."""
 
-    def __init__(self, kind: str, verdict: InsightlyError, after: float | None = None) -> None:
-        super().__init__(kind)
-        self.kind, self.verdict, self.after = kind, verdict, after
+    kind: str
+    verdict: InsightlyError
+    after: float | None = None
 
 
 class Client:
@@ -88,9 +91,9 @@ class Client:
         self.base = settings.url
         self.budget = budget if budget is not None else Budget(settings.max_calls, settings.quota_reserve)
         self.pacer = pacer if pacer is not None else Pacer(settings.requests_per_second)
-        self._sleep, self._timeout, self._refused = sleep, timeout, ""
-        forms = {key, quote(key, safe=""), *(b64encode(text.encode()).decode().rstrip("=") for text in (key, f"{key}:"))}
-        self._key_forms = re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)), re.I)
+        self._sleep, self._refused = sleep, ""
+        encoded = [b64encode(text.encode()).decode().rstrip("=") for text in (f"{key}:", key)]
+        self._key_forms = re.compile("|".join(map(re.escape, [*encoded, key, quote(key, safe="")])), re.IGNORECASE)
         self._session = session = requests.Session()
         # Nothing in the environment may replace the key (netrc) or lead loopback traffic elsewhere; the proxies and the
         # certificate bundle of a company network are taken over by hand.
@@ -102,15 +105,14 @@ class Client:
         agent = f"insightly-sync/{_version()}"
         session.headers.update({"User-Agent": agent, "Accept": "application/json", "Accept-Encoding": "gzip"})
         adapter = HTTPAdapter(pool_connections=1, pool_maxsize=settings.max_connections, pool_block=True)
-        session.mount("https://", adapter)
-        session.mount("http://", adapter)
+        session.mount(self.base, adapter)
+        self._send = functools.partial(session.get, timeout=timeout, allow_redirects=False, stream=True)
 
     def get(self, path: str, params: Params | None = None, *, label: str = "") -> Answer:
-        """GET `path` below the base URL, its body unread; each attempt is counted under `label`.
+        """GET `path` below the base URL, its body unparsed; each attempt is counted under `label`.
 
         Raises:
-            BadCredentials, Forbidden, Gone, BadRequest, ServerTrouble, MalformedAnswer (a redirect), QuotaSpent,
-                BudgetSpent: as drawn in `errors`; status codes and throttles by API.md 1.1 and 3.
+            ApiError, Stop: as drawn in `errors`; status codes and throttles by API.md 1.1 and 3.
             ValueError: `path` leads out of the base URL.
         """
         return self._read(path, params, label, bytes)[1]
@@ -161,7 +163,7 @@ class Client:
                 raise verdict
             pause = after or min(2.0 ** (tries[kind] - 1), LONGEST_WAIT) * random.uniform(1.0, 1.25)
             logger.warning("%s; attempt %d in %.1f s", verdict, tries.total() + 1, pause)
-            self.pacer.hold(pause) if kind in ("burst", "unexplained") else self._sleep(pause)
+            (self.pacer.hold if kind in ("burst", "unexplained") else self._sleep)(pause)
 
     def _attempt(self, url: str, path: str, params: Params | None, label: str) -> Answer:
         self._check()
@@ -171,21 +173,18 @@ class Client:
         remaining: int | None = None
         began = time.monotonic()
         try:
-            with self._session.get(
-                url, params=params, timeout=self._timeout, allow_redirects=False, stream=True
-            ) as response:
+            with self._send(url, params=params) as response:
                 now = time.time()
                 remaining = _count(response, "X-RateLimit-Remaining")
                 body = response.content
                 elapsed = time.monotonic() - began
             if not 200 <= response.status_code < 300:
                 self._refuse(response, path, remaining)
-            date = moment(response.headers.get("Date"))
-            asked_at = date - timedelta(seconds=elapsed) if date else None
-            skew = date.timestamp() - now if date else None
-            return Answer(body, response.status_code, _count(response, "X-Total-Count"), asked_at, elapsed, skew)
+            total, date = _count(response, "X-Total-Count"), moment(response.headers.get("Date"))
+            asked_at, skew = (date - timedelta(seconds=elapsed), date.timestamp() - now) if date else (None, None)
+            return Answer(body, response.status_code, total, asked_at, elapsed, skew)
         except (OSError, HTTPError) as error:  # requests' own exceptions are OSErrors
-            cause = _cause(error)
+            cause = innermost(error)
             text = self._clean(f"{type(cause).__name__}: {cause}")
             hint = "; check sources.insightly.pod" if isinstance(cause, NameResolutionError) else ""
             lasting = not isinstance(error, PASSING) or "CERTIFICATE_VERIFY_FAILED" in text
@@ -196,36 +195,34 @@ class Client:
         raise verdict if lasting else _Again("trouble", verdict)
 
     def _check(self) -> None:
-        """Send nothing more once the key was refused or the budget is spent."""
         if self._refused:
             raise BadCredentials(self._refused, status=401)
         self.budget.check()
 
     def _refuse(self, response: requests.Response, path: str, remaining: int | None) -> NoReturn:
-        status, words = response.status_code, self._clean(said(response.content))
+        status, words, limited = response.status_code, self._clean(said(response.content)), response.status_code == 429
         text = f"GET {path}: {status} {self._clean(response.reason or '')}".rstrip() + (f": {words}" if words else "")
         after = retry_after(response.headers.get("Retry-After"), moment(response.headers.get("Date")))
         soon = min(after, LONGEST_WAIT) if after else None
-        if status == 429 and (remaining == 0 or (remaining is None and (after or 0) > DAY_OVER)):
+        if limited and (remaining == 0 or (remaining is None and (after or 0) > DAY_OVER)):
             self.budget.spend_day()
             raise QuotaSpent(f"{text}; the day's calls are used up, what was read is kept. Run again after the reset")
-        if status == 429 and remaining is None:
-            raise _Again("unexplained", QuotaSpent(f"{text}; taken for the end of the day's calls, run again later"), after)
-        if status == 429 or status == 408 or status >= 500:
-            hint = "lower sources.insightly.requests_per_second" if status == 429 else "run again later"
+        if limited and remaining is None:
+            raise _Again("unexplained", QuotaSpent(f"{text}; taken for the end of the day's calls"), after)
+        if limited or status == 408 or status >= 500:
+            hint = "lower sources.insightly.requests_per_second" if limited else "run again later"
             trouble = ServerTrouble(f"{text}; {hint}", path=path, status=status, said=words)
-            raise _Again("burst" if status == 429 else "trouble", trouble, soon)
+            raise _Again("burst" if limited else "trouble", trouble, soon)
         kind, hint = refusal(status)
-        text = f"{text}; {hint}" if hint else text
-        if kind is BadCredentials:
-            self._refused = text
+        text += f"; {hint}" if hint else ""
+        self._refused = text if kind is BadCredentials else self._refused
         raise kind(text, path=path, status=status, said=words)
 
     def _parsed(self, reader: Callable[[bytes], T], answer: Answer, path: str) -> T:
         try:
             return reader(answer.body)
         except ValueError:
-            text = f"GET {path}: {answer.status}, but its {len(answer.body)} bytes are not JSON; nothing of it is loaded"
+            text = f"GET {path}: {answer.status} with {len(answer.body)} bytes that are not JSON; nothing is loaded"
         raise _Again("malformed", MalformedAnswer(text, path=path, status=answer.status))
 
     def _url(self, path: str) -> tuple[str, str]:
@@ -249,14 +246,7 @@ def _count(response: requests.Response, header: str) -> int | None:
     return max(int(text), 0) if re.fullmatch(r"-?[0-9]{1,18}", text) else None
 
 
-def _cause(error: BaseException) -> BaseException:
-    """The innermost exception: libraries wrap the one that says something in up to four of their own."""
-    inner = getattr(error, "reason", None) or next((arg for arg in reversed(error.args) if arg), None)
-    return _cause(inner) if isinstance(inner, BaseException) else error
-
-
 def _version() -> str:
-    try:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version("insightly-sync")
-    except importlib.metadata.PackageNotFoundError:
-        return "0"
+    return "0"  # copied into a project by `dlt init`

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -19,7 +19,8 @@ from .errors import DataError
 VARIANT = "__v_text"
 """What dlt appends to a column's name for values of another type."""
 
-DECIMAL = pa.decimal128(38, 15)
+PRECISION, SCALE = 38, 15
+DECIMAL = pa.decimal128(PRECISION, SCALE)
 """15 significant digits are exact from 0.1 up, with 23 digits before the point, and a product of two still fits."""
 
 ARROW: Mapping[FieldType, pa.DataType] = {
@@ -31,6 +32,8 @@ ARROW: Mapping[FieldType, pa.DataType] = {
     "date": pa.date32(),
     "json": pa.string(),
 }
+LAST_DIGIT = Decimal(1).scaleb(-SCALE)
+WIDE = Context(prec=2 * PRECISION)
 _WIRE: Mapping[FieldType, pa.DataType] = {
     "integer": pa.int64(),
     "boolean": pa.bool_(),
@@ -80,7 +83,9 @@ def to_table(
             misfits[name] = len(rest) - rest.null_count
     for name in required:
         if columns[name].null_count:
-            raise DataError(f"key {name} is null or not of type {types[name]} in a record of the API: {misfits or rows[:1]}")
+            raise DataError(
+                f"key {name} is null or not of type {types[name]} in a record of the API: {misfits or rows[:1]}"
+            )
     fields = [pa.field(name, array.type, nullable=name not in required) for name, array in columns.items()]
     return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields)), misfits
 
@@ -136,7 +141,9 @@ def _convert(wire: pa.Array, kind: FieldType) -> pa.Array:
 
 
 def _fit_each(values: Sequence[Any], kind: FieldType) -> tuple[pa.Array, pa.Array | None]:
-    fitting, rest, any_misfit = [], [], False
+    fitting: list[Any] = []
+    rest: list[str | None] = []
+    any_misfit = False
     for value in values:
         try:
             fitting.append(None if value is None or value == "" else _fit(value, kind))
@@ -158,7 +165,7 @@ def _fit(value: Any, kind: FieldType) -> Any:
     elif kind == "integer":
         if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
             return value
-        if isinstance(value, (float, Decimal)) and value == value // 1 and abs(value) < 2**53:
+        if isinstance(value, (float, Decimal)) and int(value) == value and abs(int(value)) < 2**53:
             return int(value)
     elif kind == "number":
         return _fit_decimal(value)
@@ -175,11 +182,9 @@ def _fit_decimal(value: Any) -> Decimal:
     exact = Decimal(repr(value) if isinstance(value, float) else value)
     if not exact.is_finite():
         raise _Misfit
-    _, digits, exponent = exact.as_tuple()
-    after = -int(exponent)
-    while after > DECIMAL.scale and digits[-1] == 0 and len(digits) > 1:
-        digits, after = digits[:-1], after - 1
-    if (after > DECIMAL.scale and digits != (0,)) or len(digits) - after > DECIMAL.precision - DECIMAL.scale:
+    before = exact.adjusted() + 1
+    # Arrow would round what lies behind its last digit, so that is looked at here.
+    if before > PRECISION - SCALE or exact.quantize(LAST_DIGIT, context=WIDE) != exact:
         raise _Misfit
     return exact
 

@@ -1,4 +1,4 @@
-"""Where a walk begins and what it leaves behind: the place, the watermark, and how both are told in state. Pure logic."""
+"""Where a walk begins and what it leaves behind: the place, the watermark, and their form in state. Pure logic."""
 
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass

@@ -65,7 +65,12 @@ class Entity:
     loaded: bool = False
 
     def __post_init__(self) -> None:
-        usual = {"get": f"{self.path}/{{id}}", "create": self.path, "update": self.path, "delete": f"{self.path}/{{id}}"}
+        usual = {
+            "get": f"{self.path}/{{id}}",
+            "create": self.path,
+            "update": self.path,
+            "delete": f"{self.path}/{{id}}",
+        }
         for ability, path in usual.items():
             if getattr(self, ability) is SAME:
                 object.__setattr__(self, ability, path if ability[0].upper() in self.can else None)
@@ -237,9 +242,7 @@ _TABLE = (
     Entity("file_categories", "FileCategories", "CATEGORY_ID", can="GCUD"),
     Entity("follows", "Follows", "RECORD_TYPE RECORD_ID", can=""),
     Entity("instance", "Instance", "INSTANCE_NAME", can="", paged=False, shape="object"),
-    Entity(
-        "knowledge_articles", "KnowledgeArticle", "ARTICLE_ID", children="TAGS", custom_fields=True, plan=_SERVICE
-    ),
+    Entity("knowledge_articles", "KnowledgeArticle", "ARTICLE_ID", children="TAGS", custom_fields=True, plan=_SERVICE),
     Entity("knowledge_article_categories", "KnowledgeArticleCategory", "CATEGORY_ID", can="SGCU", plan=_SERVICE),
     Entity("knowledge_article_folders", "KnowledgeArticleFolder", "FOLDER_ID", can="SGCU", plan=_SERVICE),
     Entity(

@@ -23,7 +23,10 @@
 Messages carry the URL path, never the query, the headers or the key.
 """
 
+import re
 from typing import ClassVar
+
+_SECRETS = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|(?<=//)[^/@\s]*@")
 
 
 class InsightlyError(Exception):
@@ -146,3 +149,15 @@ def refusal(status: int) -> tuple[type[ApiError], str]:
     }
     other = (BadRequest, "") if status >= 400 else (MalformedAnswer, "redirects are not followed; check the base URL")
     return kinds.get(status, other)
+
+
+def shown(value: object) -> str:
+    """`value` for a message: shortened, without what looks like a key or a password in a URL."""
+    text = _SECRETS.sub("***", value if isinstance(value, str) else repr(value))
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def innermost(error: BaseException) -> BaseException:
+    """The exception that says something: HTTP libraries wrap it in up to four of their own."""
+    inner = getattr(error, "reason", None) or next((arg for arg in reversed(error.args) if arg), None)
+    return innermost(inner) if isinstance(inner, BaseException) else error

@@ -45,9 +45,15 @@ def said(body: bytes) -> str:
 
 
 def _may_round(body: bytes) -> bool:
-    # A number that loses digits has 16 bytes of digits and point in a row, hence four among every fourth byte. Looking
-    # at those first costs a fiftieth of what the pattern does.
-    return _SAMPLE in body[::4].translate(_DIGITS) and _LONG_NUMBER.search(body) is not None
+    # A number that loses digits has 16 bytes of digits and point in a row, hence four among every fourth byte. Finding
+    # those first, the first of them at most three bytes into the row, costs a fortieth of what the pattern alone does.
+    sample = body[::4].translate(_DIGITS)
+    at = sample.find(_SAMPLE)
+    while at >= 0:
+        if _LONG_NUMBER.search(body, max(4 * at - 6, 0), 4 * at + 24):
+            return True
+        at = sample.find(_SAMPLE, at + 1)
+    return False
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -83,7 +83,7 @@ def moment(text: str | None) -> datetime | None:
 
 
 def retry_after(text: str | None, now: datetime | None) -> float | None:
-    """Seconds that a Retry-After header (a number or an HTTP date, taken against `now`) asks for; None unless above 0."""
+    """Seconds that a Retry-After header, a number or an HTTP date after `now`, asks for; None unless above 0."""
     if re.fullmatch(r"\s*[0-9]{1,9}(\.[0-9]*)?\s*", text or "", re.ASCII):
         seconds = float(text or "")
     else:

@@ -119,8 +119,9 @@ class Shaper:
                 # Deletes the rows of this parent at the destination, and is not stored itself.
                 rows.append({**parent, LIST_IDX: 0, IS_EMPTY: True})
         types: Types = {part: self.entity.fields[part].type for part in key}
-        types |= {LIST_IDX: "integer"} | {key: kind.type for key, kind in child_fields(array).items() if key not in types}
-        types |= {IS_EMPTY: "boolean"}
+        types[LIST_IDX] = "integer"
+        types |= {field: facts.type for field, facts in child_fields(array).items() if field not in types}
+        types[IS_EMPTY] = "boolean"
         types |= self._discover(name, types.keys(), rows)
         self._assert_apart(name, types)
         table, misfits = to_table(rows, types, (*key, LIST_IDX))

@@ -10,12 +10,14 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
+import dlt
+
 from .budget import Budget
 from .client import Answer, Client
-from .cursor import iso
+from .cursor import State, iso
 from .entities import ENTITIES, Entity
 from .errors import BadCredentials, Gone, InsightlyError, NotAvailable, Stop
-from .lookahead import Lookahead
+from .lookahead import Lookahead, Read
 from .pacer import Pacer
 from .records import Shaper
 from .settings import InsightlySettings
@@ -25,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 CHUNK_SECONDS = 30.0
 Record = dict[str, Any]
+Params = Mapping[str, str | int]
 
 
 @dataclass
@@ -38,7 +41,6 @@ class Outcome:
     total: int | None = None
     seconds: float = 0.0
     watermark: str | None = None
-    since: str | None = None
     notes: list[str] = field(default_factory=list)
     error: InsightlyError | None = None
 
@@ -84,6 +86,8 @@ class Session:
         self.shapers: dict[str, Shaper] = {}
         self.definitions: dict[str, list[Record] | None] = {}
         self.started_at: dict[str, datetime] = {}
+        self.noted: set[str] = set()
+        self.skew = 0.0
         self.on_progress: Callable[[], None] = lambda: None
         self._lookaheads: dict[tuple[str, ...], Lookahead] = {}
         self._chunk_calls = 0
@@ -142,6 +146,16 @@ class Session:
             outcome.seconds += time.monotonic() - begun
             self.on_progress()
 
+    def end(self, outcome: Outcome, state: State) -> None:
+        """Notes that an entity was read to its end; the oldest such note decides whose turn is next."""
+        state["ended"] = iso(datetime.now(UTC))
+        outcome.state = "ok"
+
+    def remember_account(self) -> None:
+        """Puts the account into the source's state, so that the destination tells whose records it holds."""
+        if self.account is not None:
+            dlt.current.source_state()["account"] = self.account
+
     def lookahead(self, entity: Entity, since: str | None = None, variant: str = "") -> Lookahead:
         """The reader of an entity's list, or of what changed after `since`; it outlives a chunk."""
         key = (entity.name, since or "", variant)
@@ -157,11 +171,12 @@ class Session:
             self._lookaheads[key] = Lookahead(self._reader(entity, path, params), self.pool, self._size(entity), depth)
         return self._lookaheads[key]
 
-    def _reader(self, entity: Entity, path: str, params: Mapping[str, str | int]) -> Callable[[int, int], Page]:
+    def _reader(self, entity: Entity, path: str, params: Params) -> Read:
         def read(skip: int, top: int) -> Page:
-            paging = {"top": top, "skip": skip, "count_total": "true"} if entity.paged else {}
+            paging: Params = {"top": top, "skip": skip, "count_total": "true"} if entity.paged else {}
             rows, answer = self.client.get_list(path, {**params, **paging}, label=entity.name)
             self._chunk_calls += 1
+            self.skew = answer.skew or 0.0
             if skip == 0:
                 self.started_at.setdefault(entity.name, _moment(answer, entity.name))
             total = answer.total if entity.paged else len(rows)

@@ -1,11 +1,11 @@
 """The settings that concern reading, resolved by dlt from the section `sources.insightly` and checked here."""
 
+import contextlib
 import ipaddress
 import math
 import re
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, ClassVar, Optional
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from dlt.common.configuration import configspec, resolve_configuration
@@ -18,18 +18,17 @@ from dlt.common.configuration.exceptions import (
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.typing import TSecretStrValue
 
-from .errors import BadSetting, MissingKey, RefusedHost
+from .errors import BadSetting, MissingKey, RefusedHost, shown
 
 KEY_PLACE = (
     "set SOURCES__INSIGHTLY__API_KEY in the environment, or api_key under [sources.insightly] in .dlt/secrets.toml; "
     "Insightly shows the key in User Settings > API"
 )
-_POD = r"(?P<pod>[a-z]{2,4}[0-9]{1,2})"
-# What people paste: the pod, the API's URL, or the web application's (https://crm.na1.insightly.com/...). Only the pod is
-# taken from it and the URL is built anew, so nothing else in the text can change the host.
-_PASTED = re.compile(rf"{_POD}|(?:https://)?(?:api|crm)\.{_POD.replace('pod', 'host')}\.insightly\.com(?:/[!-\[\]-~]*)?")
+# What people paste: the pod, the API's URL, or the web application's (https://crm.na1.insightly.com/...). Only the pod
+# is taken from it and the URL is built anew, so nothing else in the text can change the host.
+_POD = r"([a-z]{2,4}[0-9]{1,2})"
+_PASTED = re.compile(rf"(?:https://)?(?:api|crm)\.{_POD}\.insightly\.com(?:/[!-\[\]-~]*)?|{_POD}")
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
-_SECRETS = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|(?<=//)[^/@\s]*@")
 
 
 @configspec
@@ -47,25 +46,25 @@ class InsightlySettings(BaseConfiguration):
     # environment would decide where the key is sent.
     __section__: ClassVar[str] = "insightly"
 
-    api_key: Optional[TSecretStrValue] = None
+    api_key: TSecretStrValue | None = None
     pod: str = "na1"
-    base_url: Optional[str] = None
+    base_url: str | None = None
     entities: Any = "all"
-    start_date: Optional[Any] = None
+    start_date: Any | None = None
     lookback_seconds: int = 300
     page_size: int = 500
     requests_per_second: float = 10.0
     max_connections: int = 8
     chunk_calls: int = 50
-    max_calls: Optional[int] = None
+    max_calls: int | None = None
     quota_reserve: int = 0
     tags: str = "auto"
     deletions: str = "mark"
     max_deleted_share: float = 0.2
-    full_every: Optional[float] = None
-    history: Optional[Any] = None
-    hash: Optional[Any] = None
-    drop: Optional[Any] = None
+    full_every: float | None = None
+    history: Any | None = None
+    hash: Any | None = None
+    drop: Any | None = None
 
     def on_resolved(self) -> None:
         self.url  # noqa: B018  raises RefusedHost
@@ -77,14 +76,14 @@ class InsightlySettings(BaseConfiguration):
         self.requests_per_second = _number("requests_per_second", self.requests_per_second, 0, 10_000, above=True)
         self.max_connections = _whole("max_connections", self.max_connections, 1, 64)
         self.chunk_calls = _whole("chunk_calls", self.chunk_calls, 1)
-        if self.max_calls is not None:
-            self.max_calls = _whole("max_calls", self.max_calls, 0)
+        self.max_calls = None if self.max_calls is None else _whole("max_calls", self.max_calls, 0)
         self.quota_reserve = _whole("quota_reserve", self.quota_reserve, 0)
-        self.tags = _one_of("tags", self.tags, "auto", "endpoint", "embedded", "off")
-        self.deletions = _one_of("deletions", self.deletions, "mark", "remove")
+        for name, accepted in (("tags", ("auto", "endpoint", "embedded", "off")), ("deletions", ("mark", "remove"))):
+            if self[name] not in accepted:
+                raise _bad(name, self[name], f"one of {', '.join(accepted)}")
         self.max_deleted_share = _number("max_deleted_share", self.max_deleted_share, 0, 1)
-        if self.full_every is not None:
-            self.full_every = _number("full_every", self.full_every, 0, 36_500, above=True)
+        days = self.full_every
+        self.full_every = None if days is None else _number("full_every", days, 0, 36_500, above=True)
         self.history = _names("history", self.history)
         self.hash = _names("hash", self.hash, column=True)
         self.drop = _names("drop", self.drop, column=True)
@@ -126,17 +125,17 @@ def resolve_settings(**overrides: Any) -> InsightlySettings:
     settings = InsightlySettings()
     for name in given:
         if name not in settings:
-            raise BadSetting(f"sources.insightly.{name}", _shown(given[name]), f"known are {', '.join(settings)}")
+            raise BadSetting(f"sources.insightly.{name}", shown(given[name]), f"known are {', '.join(settings)}")
     try:
         return resolve_configuration(settings, sections=("sources",), explicit_value=given)
     except ConfigValueCannotBeCoercedException as error:
         kind = {int: "a whole number", float: "a number", str: "a text"}.get(error.hint, "another type")
         name, value = error.field_name, error.field_value
-        wrong = BadSetting(f"sources.insightly.{name}", "***" if name == "api_key" else _shown(value), f"must be {kind}")
+        wrong = _bad(name, "***" if name == "api_key" else value, kind)
     except ValueNotSecretException:
         wrong = BadSetting("sources.insightly.api_key", "in a file that holds no secrets", f"move it: {KEY_PLACE}")
     except ConfigurationException as error:
-        wrong = BadSetting("sources.insightly", type(error).__name__, _shown(str(error)))
+        wrong = BadSetting("sources.insightly", type(error).__name__, shown(str(error)))
     raise wrong
 
 
@@ -155,9 +154,9 @@ def base_url(pod: str, override: str | None = None) -> str:
     text = pod.strip(" \t\r\n").lower() if isinstance(pod, str) and pod.isascii() else ""
     match = _PASTED.fullmatch(text)
     if match is None:
-        fix = "must be a pod such as na1 or eu1, or https://api.<pod>.insightly.com/v3.1; Insightly shows it below the key"
-        raise RefusedHost("sources.insightly.pod", _shown(pod), fix)
-    return f"https://api.{match['pod'] or match['host']}.insightly.com/v3.1"
+        fix = "must be na1, eu1, ... or https://api.<pod>.insightly.com/v3.1; Insightly shows it below the API key"
+        raise RefusedHost("sources.insightly.pod", shown(pod), fix)
+    return f"https://api.{match[1] or match[2]}.insightly.com/v3.1"
 
 
 def is_loopback(url: str) -> bool:
@@ -169,32 +168,25 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def _shown(value: object) -> str:
-    """`value` for a message: shortened, with what looks like a key or a password taken out."""
-    text = _SECRETS.sub("***", value if isinstance(value, str) else repr(value))
-    return text if len(text) <= 80 else text[:79] + "…"
-
-
 def _override(text: str) -> str:
     fix = "must be https://host[:port][/path], or http to 127.0.0.1, ::1 or localhost; nothing else may be in it"
-    refused = RefusedHost("sources.insightly.base_url", _shown(text), fix)
+    refused = RefusedHost("sources.insightly.base_url", shown(text), fix)
     # The strict alphabet comes first: parsers disagree about blanks, backslashes and user names, and so do attackers.
     if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z0-9:/\[\]._~-]+", text):
         raise refused
     try:
         parts = urlsplit(text)
-        port = parts.port
+        host = parts.netloc.lower().removesuffix(f":{parts.port}")
     except ValueError:
-        parts, port = None, None
-    if parts is None or not _HOST.fullmatch(parts.netloc.lower().removesuffix(f":{port}")) or ".." in text:
-        raise refused
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(text)):
+        raise refused from None
+    safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(text))
+    if not safe or not _HOST.fullmatch(host) or ".." in text:
         raise refused
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
 
 
 def _bad(name: str, value: object, accepted: str) -> BadSetting:
-    return BadSetting(f"sources.insightly.{name}", _shown(value), f"must be {accepted}")
+    return BadSetting(f"sources.insightly.{name}", shown(value), f"must be {accepted}")
 
 
 def _key(value: object) -> str | None:
@@ -208,16 +200,16 @@ def _key(value: object) -> str | None:
 
 def _whole(name: str, value: object, low: int, high: float = math.inf) -> int:
     number = _as_number(value)
-    if not low <= number <= high or number != int(number):
-        raise _bad(name, value, f"a whole number of at least {low}" + (f" and at most {high}" if high < math.inf else ""))
-    return int(number)
+    if low <= number <= high and number == int(number):
+        return int(number)
+    raise _bad(name, value, f"a whole number from {low}" + (f" to {high}" if high < math.inf else " on"))
 
 
 def _number(name: str, value: object, low: float, high: float, *, above: bool = False) -> float:
     number = _as_number(value)
-    if not low <= number <= high or (above and number == low):
-        raise _bad(name, value, f"a number {'above' if above else 'of at least'} {low} and at most {high}")
-    return number
+    if low <= number <= high and not (above and number == low):
+        return number
+    raise _bad(name, value, f"a number {'above' if above else 'from'} {low}, up to {high}")
 
 
 def _as_number(value: object) -> float:
@@ -229,49 +221,29 @@ def _as_number(value: object) -> float:
     return number if math.isfinite(number) else math.nan
 
 
-def _one_of(name: str, value: object, *accepted: str) -> str:
-    if value not in accepted:
-        raise _bad(name, value, f"one of {', '.join(accepted)}")
-    return str(value)
-
-
-def _names(name: str, value: object, column: bool = False) -> list[str]:
-    """A list, or one text with commas between (a JSON list in the environment is one as well)."""
-    wanted = "names, as a list or with commas between" + (", each as entity.column" if column else "")
-    names = list(dict.fromkeys(_flat(value)))
-    if None in names or (column and not all(re.fullmatch(r"[^.\s]+\.[^.\s]+", item or "") for item in names)):
-        raise _bad(name, value, wanted)
-    return [item for item in names if item]
-
-
-def _flat(value: object) -> Iterator[str | None]:
-    if isinstance(value, str):
-        text = value.strip()
-        inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-        yield from (part for part in (piece.strip(" \t\n\"'") for piece in inner.split(",")) if part)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for item in value:
-            yield from _flat(item) if isinstance(item, str) else [None]
-    elif value is not None:
-        yield None
+def _names(name: str, value: object, *, column: bool = False) -> list[str]:
+    """A list, or one text with commas between; a JSON list is one too, as the environment has no other."""
+    items = re.split(r"[,\[\]\"'\s]+", value) if isinstance(value, str) else [] if value is None else value
+    if not isinstance(items, list | tuple | set) or not all(isinstance(item, str) for item in items):
+        raise _bad(name, value, "names, as a list or with commas between")
+    for item in (names := [item.strip() for item in items if item.strip()]):
+        if column and not re.fullmatch(r"[^.]+\.[^.]+", item):
+            raise _bad(name, item, "entity.column")
+    return list(dict.fromkeys(names))
 
 
 def _moment(name: str, value: object) -> datetime | None:
     """UTC; a date is its first second, a time without zone is UTC (as all of the API's are, API.md 4.1)."""
     if value is None or value == "":
         return None
-    moment: datetime | None = None
+    moment: object = value
     if isinstance(value, str):
-        try:
+        with contextlib.suppress(ValueError):
             moment = datetime.fromisoformat(value.strip())
-        except ValueError:
-            pass
-    elif isinstance(value, datetime):
-        moment = value
-    elif isinstance(value, date):
+    elif isinstance(value, date) and not isinstance(value, datetime):
         moment = datetime.combine(value, time.min)
-    if moment is not None:
+    if isinstance(moment, datetime):
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    if moment is None or not datetime(1900, 1, 1, tzinfo=UTC) <= moment <= datetime.now(UTC) + timedelta(days=1):
-        raise _bad(name, value, "an ISO date or date-time that has begun, as 2025-01-31 or 2025-01-31T00:00:00Z")
-    return moment
+        if datetime(1900, 1, 1, tzinfo=UTC) <= moment <= datetime.now(UTC) + timedelta(days=1):
+            return moment
+    raise _bad(name, value, "an ISO date or date-time that has begun, as 2025-01-31 or 2025-01-31T00:00:00Z")

@@ -8,6 +8,7 @@ the walk steps back a page.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from .errors import MalformedAnswer, Unsorted
@@ -62,7 +63,7 @@ def walk(fetch: Fetch, key: str, skip: int = 0, last_id: Id = None) -> Iterator[
         rows, end = page.rows, skip + len(page.rows)
         if skip == 0 and last_id is None and len(rows) < page.top and (page.total == end or not (page.total or rows)):
             # One answer holds the whole list, so its order does not matter.
-            yield Step(distinct(rows, key, set()), end, last_id)
+            yield Step(distinct(rows, key, set()), None, None)
             return
         ids = [identify(row, key) for row in rows]
         _assert_ascending(ids, key)
@@ -139,6 +140,6 @@ def distinct(rows: list[Row], key: str, kept: set[Id]) -> list[Row]:
 def _assert_ascending(ids: list[Id], key: str) -> None:
     if not all(type(id_) is int for id_ in ids):
         raise Unsorted(f"{key} is no number, so the order of a list of several pages cannot be told")
-    for earlier, later in zip(ids, ids[1:], strict=False):
+    for earlier, later in pairwise(ids):
         if later < earlier:
             raise Unsorted(f"{key} {later} came after {earlier}")

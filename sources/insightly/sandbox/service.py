@@ -67,7 +67,10 @@ class Service:
         request = Request(method, split.path, {name.lower(): value for name, value in pairs}, headers, body)
         if split.path.lower().startswith(OWN):
             return Outcome(self._own(request))
-        outcome = self._api(request)
+        try:
+            outcome = self._api(request)
+        except Exception as error:  # a mistake in the sandbox should read as one, not as a cut connection
+            outcome = Outcome(answer(500, {"Message": f"The sandbox failed: {error!r}"}))
         path = split.path[len(BASE) :] if split.path.lower().startswith(BASE) else split.path
         status = 0 if outcome.broken == "reset" else outcome.response.status
         self.log.append(Call(method, path, dict(pairs), status, arrived))

@@ -1,6 +1,7 @@
 """One collection in memory: each record once, as the JSON bytes a full page is joined from."""
 
 import json
+import re
 from bisect import bisect_left, insort
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
@@ -9,6 +10,7 @@ import orjson
 
 from .shapes import Key, Record
 
+_LONG_NUMBER = re.compile(rb"[0-9]{17}")
 _MARKS = (b'"DATE_UPDATED_UTC":"', b'"DATE_CREATED_UTC":"')
 
 
@@ -23,10 +25,12 @@ def dump(record: Record) -> bytes:
 
 def parse(raw: bytes) -> Record:
     """The record in `raw`, with integers of any length kept whole."""
-    record: Any = orjson.loads(raw)
-    if any(type(value) is float and abs(value) > 2**53 for value in record.values()):
-        record = json.loads(raw)
-    return record  # type: ignore[no-any-return]
+    if _LONG_NUMBER.search(raw) is None:
+        try:
+            return orjson.loads(raw)  # type: ignore[no-any-return]
+        except orjson.JSONDecodeError:  # a lone surrogate, which orjson refuses
+            pass
+    return json.loads(raw)  # type: ignore[no-any-return]
 
 
 def stamp_of(raw: bytes) -> str:

@@ -1,0 +1,104 @@
+"""Entities with a cursor: walk what changed, keep place and watermark in the resource's state."""
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dlt
+
+from .cursor import Place, State, earlier, iso, parse, place_of, request_again, watermark
+from .details import define, definition_tables, fill_tags
+from .entities import DATE_UPDATED, Entity
+from .errors import Unsorted
+from .session import Outcome, Record, Session
+from .tables import marked, missing, shaper_of
+from .walk import Step, read_whole, walk
+
+logger = logging.getLogger(__name__)
+
+
+def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: Any) -> Iterator[Any]:
+    """Yields the tables of what changed since the watermark, from where the last run stopped.
+
+    Place and rows are one load package: the place is written to state before the rows are yielded, and a chunk or
+    budget that ends lets the generator return, since an exception would throw both away.
+
+    Args:
+        updated: dlt's incremental, which holds the watermark.
+    """
+    state = dlt.current.resource_state()
+    start_date = session.settings.start_date_iso
+    outcome.watermark = updated.last_value
+    _note_request(entity, state, session, outcome, start_date)
+    place = place_of(state, updated.last_value, start_date)
+    if session.chunk_spent():
+        return
+    shaper = shaper_of(entity, session)
+    yield from missing(shaper)
+    for step in _steps(entity, session, place):
+        outcome.rows += len(step.rows)
+        tables: list[Any] = []
+        if step.rows:
+            define(entity, session, shaper)
+            fill_tags(entity, session, step.rows, outcome)
+            tables = [*marked(shaper.shape(step.rows)), *definition_tables(entity, session, state)]
+            _warn_of_the_future(entity, session, step.rows)
+        if step.skip is not None:
+            place = Place(place.since, _started(place, entity, session), step.skip, step.last_id)
+            place.store(state)
+        yield from tables
+        outcome.merged += len(step.rows)
+        session.on_progress()
+        if step.skip is not None and session.chunk_spent():
+            return
+    held, started = updated.last_value, _started(place, entity, session)
+    outcome.watermark = watermark(started, session.settings.lookback_seconds, held)
+    updated.advance(outcome.watermark)
+    state.pop("place", None)
+    state.pop("again", None)
+    state["start_date"] = start_date
+    session.end(outcome, state)
+
+
+def _note_request(entity: Entity, state: State, session: Session, outcome: Outcome, start_date: str | None) -> None:
+    """Notes in state what this run was asked to read again; a later chunk, or run, goes on with it."""
+    if entity.name in session.noted:
+        return
+    session.noted.add(entity.name)
+    if session.request.full:
+        request_again(state, start_date)
+    elif session.request.since is not None and outcome.watermark is not None:
+        request_again(state, session.request.since)
+    elif "start_date" in state and earlier(start_date, state["start_date"]):
+        request_again(state, start_date)
+    elif "start_date" in state and start_date is not None and earlier(state["start_date"], start_date):
+        loaded = state["start_date"] or "the first record"
+        outcome.notes.append(f"start_date {start_date} changes nothing: everything from {loaded} on is loaded already")
+
+
+def _steps(entity: Entity, session: Session, place: Place) -> Iterator[Step]:
+    fetch, key = session.lookahead(entity, place.since), entity.key[0]
+    try:
+        yield from walk(fetch, key, place.skip, place.last_id)
+    except Unsorted as error:
+        logger.warning("%s: %s; the list is read whole", entity.name, error)
+        fetch.close()
+        yield from read_whole(fetch, key)
+
+
+def _started(place: Place, entity: Entity, session: Session) -> str:
+    return place.started or iso(session.started_at[entity.name])
+
+
+def _warn_of_the_future(entity: Entity, session: Session, records: list[Record]) -> None:
+    """A stamp later than the service's own clock means a skew that the lookback has to cover."""
+    latest = max((stamp for record in records if isinstance(stamp := record.get(DATE_UPDATED), str)), default=None)
+    if latest is None:
+        return
+    try:
+        ahead = parse(latest) - datetime.now(UTC) - timedelta(seconds=session.skew)
+    except ValueError:
+        return
+    if ahead > timedelta(seconds=1):
+        logger.warning("%s: a record is stamped %s after the service's own clock", entity.name, ahead)

@@ -1,0 +1,52 @@
+"""What a page of records needs beyond itself: the definitions of its custom fields, and tags its payload lacks."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from .cursor import State
+from .custom_fields import definitions_of
+from .entities import ENTITIES, Entity
+from .errors import Forbidden
+from .records import Shaper
+from .references import changed
+from .session import Outcome, Record, Session
+from .tables import marked, shaper_of
+
+
+def define(entity: Entity, session: Session, shaper: Shaper) -> None:
+    """Asks for the definitions once a run, when the first records came."""
+    if entity.custom_fields and entity.name not in session.definitions:
+        shaper.define(definitions_of(entity, session.definitions_of(entity) or ()))
+
+
+def definition_tables(entity: Entity, session: Session, state: State) -> Iterator[Any]:
+    """The definitions themselves, for the table `custom_fields`, when they changed."""
+    told = session.definitions.get(entity.name)
+    if told is None:
+        return
+    mine = definitions_of(entity, told)
+    if changed(state, "custom_fields", mine):
+        shaper = shaper_of(ENTITIES["custom_fields"], session, group="FIELD_FOR")
+        yield from marked(shaper.shape_group(entity.field_for, mine))
+
+
+def fill_tags(entity: Entity, session: Session, records: list[Record], outcome: Outcome) -> None:
+    """Asks for the tags of records whose payload does not tell them (`auto`), or of every record (`endpoint`)."""
+    mode = session.settings.tags
+    if not entity.tagged or mode not in ("auto", "endpoint"):
+        return
+    asked = [record for record in records if mode == "endpoint" or record.get("TAGS") is None]
+    try:
+        answers = session.tags_of(entity, [record[entity.key[0]] for record in asked])
+    except Forbidden as error:
+        outcome.notes.append(f"tags of {entity.name} may not be read: {error}")
+        return
+    gone = 0
+    for record, tags in zip(asked, answers, strict=True):
+        if tags is None:
+            gone += 1
+            record.pop("TAGS", None)
+        else:
+            record["TAGS"] = tags
+    if gone:
+        outcome.notes.append(f"{gone} records of {entity.name} went away before their tags were read")

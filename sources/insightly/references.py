@@ -1,0 +1,78 @@
+"""Entities without a cursor: lists read whole each run and written only when their content changed."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dlt
+
+from .cursor import State
+from .entities import RECORD_TYPES, Entity
+from .errors import NotAvailable, Unsorted
+from .lookahead import Lookahead
+from .session import Outcome, Record, Session
+from .tables import REPLACE, marked, missing, shaper_of
+from .walk import read_whole, walk
+
+
+def read_reference(entity: Entity, session: Session, outcome: Outcome) -> Iterator[Any]:
+    """Yields the whole list if it changed. The page itself says `replace`: a run that reads nothing empties nothing."""
+    if session.chunk_spent():
+        return
+    state = dlt.current.resource_state()
+    records = _whole(session.lookahead(entity), entity.key[0])
+    outcome.rows = len(records)
+    if changed(state, "content", records) or session.request.full:
+        yield from marked(shaper_of(entity, session).shape(records), REPLACE)
+        outcome.merged = len(records)
+    session.end(outcome, state)
+
+
+def read_tags(entity: Entity, session: Session, outcome: Outcome) -> Iterator[Any]:
+    """Yields the tag names of each record type whose names changed; `/Tags` takes one record type a call.
+
+    A type that may not be read keeps its rows.
+    """
+    if session.chunk_spent():
+        return
+    state = dlt.current.resource_state()
+    contents = state.setdefault("contents", {})
+    shaper = shaper_of(entity, session, group="RECORD_TYPE")
+    readers = {kind: session.lookahead(entity, variant=kind) for kind in RECORD_TYPES}
+    for reader in readers.values():
+        reader.prime(0)
+    yield from missing(shaper)
+    refused: list[NotAvailable] = []
+    for kind, fetch in readers.items():
+        try:
+            records = _whole(fetch, "TAG_NAME")
+        except NotAvailable as error:
+            refused.append(error)
+            outcome.notes.append(f"tags of {kind} are not available: {error}")
+            continue
+        outcome.rows += len(records)
+        if changed(contents, kind, records) or session.request.full:
+            yield from marked(shaper.shape_group(kind, records))
+            outcome.merged += len(records)
+    if len(refused) == len(readers):
+        raise refused[0]
+    session.end(outcome, state)
+
+
+def changed(state: State, name: str, records: Sequence[Record]) -> bool:
+    """True where records differ from those loaded last; their digest is kept in state under `name`."""
+    told = json.dumps(records, sort_keys=True, default=str).encode()
+    digest = hashlib.sha256(told).hexdigest()
+    if state.get(name) == digest:
+        return False
+    state[name] = digest
+    return True
+
+
+def _whole(fetch: Lookahead, key: str) -> list[Record]:
+    try:
+        return [row for step in walk(fetch, key) for row in step.rows]
+    except Unsorted:
+        fetch.close()
+        return [row for step in read_whole(fetch, key) for row in step.rows]

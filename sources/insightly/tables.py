@@ -1,0 +1,64 @@
+"""Shaped rows -> what dlt loads: table variants of one resource, each with its own key and way of writing."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+import dlt
+from dlt.common.schema import Schema
+
+from .entities import Entity, FieldType
+from .records import IS_EMPTY, Shaped, Shaper
+from .session import Session
+
+MERGE: Any = {"disposition": "merge", "strategy": "delete-insert"}
+REPLACE: Any = {"disposition": "replace"}
+TYPES: dict[str, FieldType] = {
+    "bigint": "integer",
+    "text": "string",
+    "bool": "boolean",
+    "decimal": "number",
+    "timestamp": "datetime",
+    "date": "date",
+}
+
+
+def shaper_of(entity: Entity, session: Session, group: str | None = None) -> Shaper:
+    """The run's shaper of an entity; the first call tells it what the destination holds."""
+    if entity.name not in session.shapers:
+        schema = dlt.current.source_schema()
+        session.shapers[entity.name] = Shaper(entity, schema.naming.normalize_path, held(schema), group)
+    return session.shapers[entity.name]
+
+
+def held(schema: Schema) -> dict[str, dict[str, FieldType]]:
+    """The types of the columns that the destination holds, by table."""
+    return {
+        name: {
+            column: TYPES.get(str(facts["data_type"]), "string")
+            for column, facts in table["columns"].items()
+            if "data_type" in facts
+        }
+        for name, table in schema.tables.items()
+    }
+
+
+def missing(shaper: Shaper) -> Iterator[Any]:
+    """The tables that the destination does not hold yet, without rows: analysts join them before the first record."""
+    return marked(table for table in shaper.shape([]) if table.table not in shaper.held)
+
+
+def marked(tables: Iterable[Shaped], disposition: Any = MERGE) -> Iterator[Any]:
+    """Tables as dlt takes them from a resource.
+
+    Each is a variant with its own primary key: it would inherit the resource's, which keeps one child per parent.
+    """
+    for table in tables:
+        columns = {IS_EMPTY: {"hard_delete": True}} if IS_EMPTY in table.rows.column_names else {}
+        hints = dlt.mark.make_hints(
+            table_name=table.table,
+            primary_key=list(table.key),
+            merge_key=list(table.merge_key or ()),
+            write_disposition=disposition,
+            columns=cast(Any, columns),
+        )
+        yield dlt.mark.with_hints(table.rows, hints, create_table_variant=True)
