@@ -28,7 +28,7 @@ def plan(settings: InsightlySettings, target: Target, names: Sequence[str], requ
         states = pipeline.state.get("sources", {}).get("insightly", {}).get("resources", {})
         report = Report("sync")
         for name in select(names or settings.entities):
-            report.entities[name] = _of(ENTITIES[name], session, states.get(name, {}), request)
+            report.entities[name] = _of(ENTITIES[name], session, states.get(name, {}))
         needed = sum(entity.calls for entity in report.entities.values())
         report.calls, report.calls_left_today = session.budget.calls, session.budget.remaining
         report.seconds = time.monotonic() - begun
@@ -47,7 +47,7 @@ def pages_of(total: int, top: int) -> int:
     return 1 if total < top else (total - top) // (top - 1) + 2
 
 
-def _of(entity: Entity, session: Session, state: dict[str, object], request: Request) -> EntityReport:
+def _of(entity: Entity, session: Session, state: dict[str, object]) -> EntityReport:
     top = max(2, session.settings.page_size)
     if entity.name == "tags":
         return EntityReport("ok", calls=len(RECORD_TYPES), plan={"pages": len(RECORD_TYPES), "total": None})
@@ -55,11 +55,8 @@ def _of(entity: Entity, session: Session, state: dict[str, object], request: Req
         return EntityReport("ok", calls=1, plan={"pages": 1, "total": None})
     since, done = None, 0
     if entity.incremental:
-        start_date = session.settings.start_date_iso
-        place = place_in(state, start_date)
+        place = place_in(state, session)
         since, done = place.since, place.skip
-        if request.full or request.since:
-            since, done = request.since or start_date, 0
     try:
         total = session.total_of(entity, since)
     except NotAvailable as error:

@@ -57,7 +57,7 @@ def time_left(session: Session) -> float | None:
     outcomes = session.outcomes.values()
     rows = sum(outcome.rows for outcome in outcomes)
     to_come = sum(max((outcome.total or 0) - outcome.rows, 0) for outcome in outcomes if outcome.open)
-    elapsed = time.monotonic() - session.begun
+    elapsed = time.monotonic() - session.began
     if not rows or not to_come:
         return None
     return elapsed / rows * to_come

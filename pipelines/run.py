@@ -13,7 +13,8 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from sources.insightly import ENTITIES, InsightlyError, insightly
 from sources.insightly.entities import PRESETS, select
 from sources.insightly.errors import Stop
-from sources.insightly.session import Outcome, Request, Session
+from sources.insightly.resources import prime
+from sources.insightly.session import ROOMY, Outcome, Request, Session
 from sources.insightly.settings import InsightlySettings
 
 from .account import bind
@@ -72,6 +73,10 @@ def sync(
 
 def _rounds(pipeline: dlt.Pipeline, session: Session, chosen: Sequence[str]) -> None:
     """Runs the pipeline until no entity is under way; each round is one load package, committed whole."""
+    if (session.budget.left() or ROOMY) >= ROOMY:
+        states = _states(pipeline)
+        for name in _in_turn(pipeline, chosen):
+            prime(ENTITIES[name], session, states.get(name, {}))
     while unfinished := [name for name in chosen if session.outcome(name).open]:
         session.begin_chunk()
         pipeline.run(insightly(session=session, order=_in_turn(pipeline, unfinished)))
@@ -80,7 +85,7 @@ def _rounds(pipeline: dlt.Pipeline, session: Session, chosen: Sequence[str]) -> 
 
 def _in_turn(pipeline: dlt.Pipeline, names: Sequence[str]) -> list[str]:
     """Unfinished walks first, then the entity whose last complete walk is oldest, so a small budget starves nobody."""
-    states: Mapping[str, Any] = pipeline.state.get("sources", {}).get("insightly", {}).get("resources", {})
+    states = _states(pipeline)
     position = {name: index for index, name in enumerate(ENTITIES)}
 
     def turn(name: str) -> tuple[bool, str, int]:
@@ -88,6 +93,11 @@ def _in_turn(pipeline: dlt.Pipeline, names: Sequence[str]) -> list[str]:
         return "place" not in state, state.get("ended", ""), position[name]
 
     return sorted(names, key=turn)
+
+
+def _states(pipeline: dlt.Pipeline) -> Mapping[str, Any]:
+    resources: Mapping[str, Any] = pipeline.state.get("sources", {}).get("insightly", {}).get("resources", {})
+    return resources
 
 
 def _load_pending(pipeline: dlt.Pipeline) -> None:

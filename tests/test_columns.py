@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sources.insightly.columns import VARIANT, infer, to_column, to_table
@@ -65,8 +65,11 @@ def test_a_value_is_stored_or_kept_beside(kind: FieldType, value: Any, stored: A
         assert (None if rest is None else rest[index].as_py()) == beside
 
 
+@settings(max_examples=1000, deadline=None)
 @given(
     st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers() | st.booleans() | st.text())
+    | st.lists(st.floats(-1e15, 1e15) | st.floats(-10, 10), min_size=1, max_size=50)
+    | st.lists(st.decimals(-(10**9), 10**9, places=4).map(float), min_size=1, max_size=50)
 )
 def test_no_number_is_lost_or_rounded(values: list[Any]) -> None:
     column, rest = to_column(values, "number")

@@ -99,7 +99,7 @@ def test_only_the_last_step_has_no_place_to_resume_from(source: EditedList) -> N
 @settings(max_examples=600, deadline=None)
 @given(lists, st.integers(1, 8), st.integers(0, 2**32))
 def test_concurrent_walk_misses_nothing_either(source: EditedList, depth: int, seed: int) -> None:
-    fetch = Lookahead(source.read, OutOfOrder(seed), lambda: source.top, depth)
+    fetch = Lookahead(source.read, OutOfOrder(seed), lambda: source.top, lambda: depth)
     kept = [row["ID"] for step in walk(fetch, "ID") for row in step.rows]
     assert source.always <= set(kept)
     assert len(kept) == len(set(kept))
@@ -130,7 +130,7 @@ def test_calls_of_an_unedited_list(rows: int, calls: int) -> None:
 
 def test_calls_do_not_grow_with_lookahead() -> None:
     source = EditedList(list(range(10_000)), 500, 0, 0, 0)
-    fetch = Lookahead(source.read, OutOfOrder(1), lambda: 500, 8)
+    fetch = Lookahead(source.read, OutOfOrder(1), lambda: 500, lambda: 8)
     assert sum(len(step.rows) for step in walk(fetch, "ID")) == 10_000
     assert source.answers == 21
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import dlt
 
-from .cursor import Place, State, earlier, iso, parse, place_of, request_again, watermark
+from .cursor import Place, State, begin, earlier, iso, parse, place_of, watermark
 from .details import define, definition_tables, fill_tags
 from .entities import DATE_UPDATED, Entity
 from .errors import Unsorted
@@ -30,26 +30,37 @@ def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: An
     state = dlt.current.resource_state()
     start_date = session.settings.start_date_iso
     outcome.watermark = updated.last_value
-    _note_request(entity, state, session, outcome, start_date)
-    place = place_of(state, updated.last_value, start_date)
+    if entity.name in session.begun:
+        place = place_of(state, updated.last_value, start_date)
+    else:
+        session.begun.add(entity.name)
+        _tell_of_a_later_start(state, start_date, outcome)
+        place = begin(state, updated.last_value, start_date, session.request.full, session.request.since)
     if session.chunk_spent():
         return
     shaper = shaper_of(entity, session)
     yield from missing(shaper)
     for step in _steps(entity, session, place):
-        outcome.rows += len(step.rows)
-        tables: list[Any] = []
-        if step.rows:
+        records, tables = step.rows, list[Any]()
+        if records:
             define(entity, session, shaper)
-            fill_tags(entity, session, step.rows, outcome)
-            tables = [*marked(shaper.shape(step.rows)), *definition_tables(entity, session, state)]
-            _warn_of_the_future(entity, session, step.rows)
-        if step.skip is not None:
+            records = fill_tags(entity, session, records, outcome)
+            tables = [*marked(shaper.shape(records)), *definition_tables(entity, session, state)]
+            _warn_of_the_future(entity, session, records)
+        cut = len(records) < len(step.rows)
+        if cut and records and step.at is not None:
+            place = Place(place.since, _started(place, entity, session), step.at, records[-1][entity.key[0]])
+            place.store(state)
+        elif step.skip is not None and not cut:
             place = Place(place.since, _started(place, entity, session), step.skip, step.last_id)
             place.store(state)
         yield from tables
-        outcome.merged += len(step.rows)
+        outcome.rows += len(records)
+        outcome.merged += len(records)
         session.on_progress()
+        if cut:
+            session.budget.check()
+            return
         if step.skip is not None and session.chunk_spent():
             return
     held, started = updated.last_value, _started(place, entity, session)
@@ -61,18 +72,8 @@ def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: An
     session.end(outcome, state)
 
 
-def _note_request(entity: Entity, state: State, session: Session, outcome: Outcome, start_date: str | None) -> None:
-    """Notes in state what this run was asked to read again; a later chunk, or run, goes on with it."""
-    if entity.name in session.noted:
-        return
-    session.noted.add(entity.name)
-    if session.request.full:
-        request_again(state, start_date)
-    elif session.request.since is not None and outcome.watermark is not None:
-        request_again(state, session.request.since)
-    elif "start_date" in state and earlier(start_date, state["start_date"]):
-        request_again(state, start_date)
-    elif "start_date" in state and start_date is not None and earlier(state["start_date"], start_date):
+def _tell_of_a_later_start(state: State, start_date: str | None, outcome: Outcome) -> None:
+    if "start_date" in state and start_date is not None and earlier(state["start_date"], start_date):
         loaded = state["start_date"] or "the first record"
         outcome.notes.append(f"start_date {start_date} changes nothing: everything from {loaded} on is loaded already")
 

@@ -27,12 +27,13 @@ from urllib3.exceptions import HTTPError, NameResolutionError
 from .budget import Budget
 from .errors import BadCredentials, InsightlyError, MalformedAnswer, QuotaSpent, ServerTrouble, innermost, refusal
 from .jsonbody import parse, said
-from .pacer import Pacer, moment, retry_after
+from .pacer import Pacer, count, moment, retry_after
 from .settings import InsightlySettings, is_loopback
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Params = Mapping[str, str | int]
+Row = dict[str, Any]
 
 TRIES = {"trouble": 5, "malformed": 4, "burst": 10, "unexplained": 5}
 """Attempts in all, for each kind of failure; "unexplained" is a 429 without X-RateLimit-Remaining."""
@@ -69,8 +70,7 @@ class Client:
 
     Args:
         settings: resolved settings; key, base URL, connections, and the defaults of the next two come from them.
-        budget: where every attempt is counted.
-        pacer: gives out the send slots; all clients of a key should share one.
+        budget, pacer: count and space every attempt; all clients of a key should share them.
         sleep: called with seconds between attempts.
         timeout: seconds to connect, and between two reads.
 
@@ -117,16 +117,14 @@ class Client:
         """
         return self._read(path, params, label, bytes)[1]
 
-    def get_list(
-        self, path: str, params: Params | None = None, *, label: str = ""
-    ) -> tuple[list[dict[str, Any]], Answer]:
+    def get_list(self, path: str, params: Params | None = None, *, label: str = "") -> tuple[list[Row], Answer]:
         """The rows of a list, and the answer. Raises as `get`, and MalformedAnswer for all but a list of objects."""
         rows, answer = self._read(path, params, label, parse)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise self._unexpected(path, answer, "a list of objects", rows)
         return rows, answer
 
-    def get_object(self, path: str, params: Params | None = None, *, label: str = "") -> tuple[dict[str, Any], Answer]:
+    def get_object(self, path: str, params: Params | None = None, *, label: str = "") -> tuple[Row, Answer]:
         """One object, and the answer. Raises as `get`, and MalformedAnswer for anything but an object."""
         value, answer = self._read(path, params, label, parse)
         if not isinstance(value, dict):
@@ -144,8 +142,8 @@ class Client:
         self.close()
 
     def _read(self, path: str, params: Params | None, label: str, reader: Callable[[bytes], T]) -> tuple[T, Answer]:
-        # Not dlt's requests.Client: it neither paces nor counts its own attempts, its sleep cannot be replaced, and one
-        # limit serves every failure. With a limit for each kind a loop is shorter than tenacity.
+        # dlt's requests.Client neither paces nor counts its attempts, and one limit serves every failure. With a limit
+        # for each kind of failure a loop is shorter than tenacity.
         url, path = self._url(path)
         tries: Counter[str] = Counter()
         while True:
@@ -173,16 +171,15 @@ class Client:
         remaining: int | None = None
         began = time.monotonic()
         try:
-            with self._send(url, params=params) as response:
-                now = time.time()
-                remaining = _count(response, "X-RateLimit-Remaining")
-                body = response.content
-                elapsed = time.monotonic() - began
+            response = self._fetch(url, params)
+            elapsed, now = time.monotonic() - began, time.time()
+            remaining = count(response.headers.get("X-RateLimit-Remaining"))
             if not 200 <= response.status_code < 300:
                 self._refuse(response, path, remaining)
-            total, date = _count(response, "X-Total-Count"), moment(response.headers.get("Date"))
-            asked_at, skew = (date - timedelta(seconds=elapsed), date.timestamp() - now) if date else (None, None)
-            return Answer(body, response.status_code, total, asked_at, elapsed, skew)
+            total, date = count(response.headers.get("X-Total-Count")), moment(response.headers.get("Date"))
+            came = now - elapsed + response.elapsed.total_seconds()  # the headers, by our clock
+            asked_at, skew = (date - timedelta(seconds=elapsed), date.timestamp() - came) if date else (None, None)
+            return Answer(response.content, response.status_code, total, asked_at, elapsed, skew)
         except (OSError, HTTPError) as error:  # requests' own exceptions are OSErrors
             cause = innermost(error)
             text = self._clean(f"{type(cause).__name__}: {cause}")
@@ -194,6 +191,13 @@ class Client:
         verdict = ServerTrouble(f"GET {path}: no complete answer ({text}){hint}", path=path)
         raise verdict if lasting else _Again("trouble", verdict)
 
+    def _fetch(self, url: str, params: Params | None) -> requests.Response:
+        with self._send(url, params=params) as response:
+            _ = response.content
+        # Errors keep their frames alive: what these hold must lead neither to the key nor to an open connection.
+        vars(response).update(request=None, raw=None, connection=None)
+        return response
+
     def _check(self) -> None:
         if self._refused:
             raise BadCredentials(self._refused, status=401)
@@ -203,7 +207,6 @@ class Client:
         status, words, limited = response.status_code, self._clean(said(response.content)), response.status_code == 429
         text = f"GET {path}: {status} {self._clean(response.reason or '')}".rstrip() + (f": {words}" if words else "")
         after = retry_after(response.headers.get("Retry-After"), moment(response.headers.get("Date")))
-        soon = min(after, LONGEST_WAIT) if after else None
         if limited and (remaining == 0 or (remaining is None and (after or 0) > DAY_OVER)):
             self.budget.spend_day()
             raise QuotaSpent(f"{text}; the day's calls are used up, what was read is kept. Run again after the reset")
@@ -212,7 +215,7 @@ class Client:
         if limited or status == 408 or status >= 500:
             hint = "lower sources.insightly.requests_per_second" if limited else "run again later"
             trouble = ServerTrouble(f"{text}; {hint}", path=path, status=status, said=words)
-            raise _Again("burst" if limited else "trouble", trouble, soon)
+            raise _Again("burst" if limited else "trouble", trouble, after and min(after, LONGEST_WAIT))
         kind, hint = refusal(status)
         text += f"; {hint}" if hint else ""
         self._refused = text if kind is BadCredentials else self._refused
@@ -239,11 +242,6 @@ class Client:
         words = self._clean(said(answer.body)) if isinstance(value, dict | str) else ""
         text = f"GET /{path.strip('/')}: {wanted} was expected, {type(value).__name__} came" + (words and f": {words}")
         return MalformedAnswer(text, path=f"/{path.strip('/')}", status=answer.status, said=words)
-
-
-def _count(response: requests.Response, header: str) -> int | None:
-    text = response.headers.get(header, "").strip()
-    return max(int(text), 0) if re.fullmatch(r"-?[0-9]{1,18}", text) else None
 
 
 def _version() -> str:

@@ -119,9 +119,10 @@ def _convert(wire: pa.Array, kind: FieldType) -> pa.Array:
     if kind in ("integer", "boolean"):
         return wire
     if kind == "number":
-        tiny = pc.and_(pc.less(pc.abs(wire), 1e-15), pc.not_equal(wire, 0.0))
-        if pc.any(tiny).as_py():
-            raise TypeError("Arrow reads a text such as 1e-38 as the decimal 0")
+        size = pc.abs(wire)
+        far = pc.or_(pc.greater(size, 1e15), pc.and_(pc.less(size, 1e-9), pc.not_equal(size, 0.0)))
+        if pc.any(far).as_py():
+            raise TypeError("Arrow misreads texts such as 1e-38 and 3e24 as decimals")
         return wire.cast(pa.string()).cast(DECIMAL)
     if wire.null_count == len(wire):
         return pa.nulls(len(wire), ARROW[kind])

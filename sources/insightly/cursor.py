@@ -46,6 +46,27 @@ def watermark(started: str, lookback_seconds: int, held: str | None) -> str:
     return max(reached, held) if held else reached
 
 
+def begin(
+    state: State, held: str | None, start_date: str | None, full: bool = False, since: str | None = None
+) -> Place:
+    """Where a run's walk of an entity begins; what it is to read again is noted in state until that walk has ended.
+
+    Args:
+        state: the resource's state.
+        held: the watermark held, None before the first complete walk.
+        start_date: the lower bound set for first runs; an earlier one than was loaded from is walked from.
+        full: everything again.
+        since: again from this moment on; without a watermark everything is read anyway.
+    """
+    if full:
+        request_again(state, start_date)
+    elif since is not None and held is not None:
+        request_again(state, since)
+    elif "start_date" in state and earlier(start_date, state["start_date"]):
+        request_again(state, start_date)
+    return place_of(state, held, start_date)
+
+
 def request_again(state: State, since: str | None) -> None:
     """Notes that everything from `since` on is to be read again; the note stays until that walk has ended."""
     state.pop("place", None)

@@ -30,17 +30,27 @@ def definition_tables(entity: Entity, session: Session, state: State) -> Iterato
         yield from marked(shaper.shape_group(entity.field_for, mine))
 
 
-def fill_tags(entity: Entity, session: Session, records: list[Record], outcome: Outcome) -> None:
-    """Asks for the tags of records whose payload does not tell them (`auto`), or of every record (`endpoint`)."""
+def fill_tags(entity: Entity, session: Session, records: list[Record], outcome: Outcome) -> list[Record]:
+    """Asks for the tags of records whose payload does not tell them (`auto`), or of every record (`endpoint`).
+
+    Returns:
+        The records that are complete: all, or as many from the first on as the calls left are enough for.
+    """
     mode = session.settings.tags
     if not entity.tagged or mode not in ("auto", "endpoint"):
-        return
+        return records
     asked = [record for record in records if mode == "endpoint" or record.get("TAGS") is None]
+    if asked:
+        session.tags_cost_calls.add(entity.name)
+    left = session.budget.left()
+    if left is not None and left < len(asked):
+        records = records[: next(index for index, record in enumerate(records) if record is asked[left])]
+        asked = asked[:left]
     try:
         answers = session.tags_of(entity, [record[entity.key[0]] for record in asked])
     except Forbidden as error:
         outcome.notes.append(f"tags of {entity.name} may not be read: {error}")
-        return
+        return records
     gone = 0
     for record, tags in zip(asked, answers, strict=True):
         if tags is None:
@@ -50,3 +60,4 @@ def fill_tags(entity: Entity, session: Session, records: list[Record], outcome: 
             record["TAGS"] = tags
     if gone:
         outcome.notes.append(f"{gone} records of {entity.name} went away before their tags were read")
+    return records

@@ -19,10 +19,10 @@ class Lookahead:
         read: sends one request; called on the threads of `pool`.
         pool: where reads run; all walks share one, so that together they stay within the connections.
         size: rows to ask for with the next page (`top`), at least 2.
-        depth: pages kept in flight or waiting.
+        depth: pages kept in flight or waiting at the most.
     """
 
-    def __init__(self, read: Read, pool: Executor, size: Callable[[], int], depth: int) -> None:
+    def __init__(self, read: Read, pool: Executor, size: Callable[[], int], depth: Callable[[], int]) -> None:
         self._read = read
         self._pool = pool
         self._size = size
@@ -62,7 +62,7 @@ class Lookahead:
         self._queue.clear()
 
     def _fill(self) -> None:
-        while self._queue and len(self._queue) < self._depth:
+        while self._queue and len(self._queue) < self._depth():
             skip, top, _ = self._queue[-1]
             if not self._ask_if_needed(skip + top - 1):
                 return

@@ -1,4 +1,4 @@
-"""Evenly spaced requests over all threads of the process."""
+"""Evenly spaced requests over all threads of the process, and the headers that say when and how many."""
 
 import re
 import threading
@@ -90,3 +90,8 @@ def retry_after(text: str | None, now: datetime | None) -> float | None:
         until = moment(text)
         seconds = (until - (now or datetime.now(UTC))).total_seconds() if until else 0.0
     return seconds if seconds > 0 else None
+
+
+def count(text: str | None) -> int | None:
+    """A header's whole number, at least 0; None without one or if it is something else."""
+    return max(int(text), 0) if re.fullmatch(r"-?[0-9]{1,18}", (text or "").strip()) and text else None

@@ -7,7 +7,7 @@ import dlt
 from dlt.extract import DltResource
 
 from .changes import read_changes
-from .cursor import Place, place_of
+from .cursor import Place, begin
 from .entities import DATE_UPDATED, Entity
 from .references import read_reference, read_tags
 from .session import Session
@@ -35,7 +35,16 @@ def resource_of(entity: Entity, session: Session) -> DltResource:
     return dlt.resource(changes if entity.incremental else reference, **hints)
 
 
-def place_in(state: Mapping[str, Any], start_date: str | None) -> Place:
-    """Where the next walk of an entity begins, by its resource's state."""
+def place_in(state: Mapping[str, Any], session: Session) -> Place:
+    """Where the session's walk of an entity begins, by its resource's state, which is left as it is."""
     held = state.get("incremental", {}).get(DATE_UPDATED, {}).get("last_value")
-    return place_of(state, held, start_date)
+    request = session.request
+    return begin(dict(state), held, session.settings.start_date_iso, request.full, request.since)
+
+
+def prime(entity: Entity, session: Session, state: Mapping[str, Any]) -> None:
+    """Asks for an entity's first page, so that the entities do not wait for each other's first answer."""
+    if entity.name == "tags":
+        return
+    place = place_in(state, session) if entity.incremental else Place(None, None, 0, None)
+    session.lookahead(entity, place.since).prime(place.skip)

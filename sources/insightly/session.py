@@ -26,6 +26,8 @@ from .walk import Page
 logger = logging.getLogger(__name__)
 
 CHUNK_SECONDS = 30.0
+ROOMY = 1000
+"""Calls left from which on pages are asked for ahead; fewer are not to be wasted on pages that no one may read."""
 Record = dict[str, Any]
 Params = Mapping[str, str | int]
 
@@ -86,13 +88,14 @@ class Session:
         self.shapers: dict[str, Shaper] = {}
         self.definitions: dict[str, list[Record] | None] = {}
         self.started_at: dict[str, datetime] = {}
-        self.noted: set[str] = set()
+        self.begun: set[str] = set()
+        self.tags_cost_calls: set[str] = set()
         self.skew = 0.0
         self.on_progress: Callable[[], None] = lambda: None
         self._lookaheads: dict[tuple[str, ...], Lookahead] = {}
         self._chunk_calls = 0
         self._chunk_until = 0.0
-        self.begun = time.monotonic()
+        self.began = time.monotonic()
         self.begin_chunk()
 
     @cached_property
@@ -167,12 +170,15 @@ class Session:
             if since is not None:
                 assert entity.search_path is not None
                 path, params["updated_after_utc"] = entity.search_path, since
-            depth = 1 if self.settings.tags == "endpoint" and entity.tagged else self.settings.max_connections
-            self._lookaheads[key] = Lookahead(self._reader(entity, path, params), self.pool, self._size(entity), depth)
+            read, top = self._reader(entity, path, params), max(2, self.settings.page_size)
+            self._lookaheads[key] = Lookahead(read, self.pool, lambda: top, lambda: self._depth(entity))
         return self._lookaheads[key]
 
     def _reader(self, entity: Entity, path: str, params: Params) -> Read:
+        begun_at: list[int] = []
+
         def read(skip: int, top: int) -> Page:
+            begun_at.append(skip)
             paging: Params = {"top": top, "skip": skip, "count_total": "true"} if entity.paged else {}
             rows, answer = self.client.get_list(path, {**params, **paging}, label=entity.name)
             self._chunk_calls += 1
@@ -180,21 +186,18 @@ class Session:
             if skip == 0:
                 self.started_at.setdefault(entity.name, _moment(answer, entity.name))
             total = answer.total if entity.paged else len(rows)
-            self.outcome(entity.name).total = total
+            if total is not None:
+                self.outcome(entity.name).total = total - begun_at[0]
             return Page(rows, total, top if entity.paged else len(rows) + 1)
 
         return read
 
-    def _size(self, entity: Entity) -> Callable[[], int]:
-        def size() -> int:
-            # A page commits together with its tag calls, so it must not be larger than what is left for them.
-            top = max(2, self.settings.page_size)
-            left = self.budget.left()
-            if left is not None and self.settings.tags == "endpoint" and entity.tagged:
-                top = max(2, min(top, left - 1))
-            return top
-
-        return size
+    def _depth(self, entity: Entity) -> int:
+        """Pages to read ahead: none where each record costs a call, or where there is no call to waste."""
+        left = self.budget.left()
+        if entity.name in self.tags_cost_calls or (entity.tagged and self.settings.tags == "endpoint"):
+            return 1
+        return 1 if left is not None and left < ROOMY else self.settings.max_connections
 
     def total_of(self, entity: Entity, since: str | None) -> int:
         """How many records a walk would read, for one call."""

@@ -30,9 +30,14 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Rows not kept before, and the place to resume from once they are stored (`skip` None: the walk must go on)."""
+    """Rows not kept before, and the place to resume from once they are stored (`skip` None: the walk must go on).
+
+    `at` is the offset of the page they came from: resumed there, the walk goes on behind any of the rows; None where
+    they are in no order.
+    """
 
     rows: list[Row]
+    at: int | None
     skip: int | None
     last_id: Id
 
@@ -63,10 +68,12 @@ def walk(fetch: Fetch, key: str, skip: int = 0, last_id: Id = None) -> Iterator[
         rows, end = page.rows, skip + len(page.rows)
         if skip == 0 and last_id is None and len(rows) < page.top and (page.total == end or not (page.total or rows)):
             # One answer holds the whole list, so its order does not matter.
-            yield Step(distinct(rows, key, set()), None, None)
+            ids = [identify(row, key) for row in rows]
+            yield Step(distinct(rows, key, set()), 0 if _ascend(ids) else None, None, None)
             return
         ids = [identify(row, key) for row in rows]
-        _assert_ascending(ids, key)
+        if not _ascend(ids):
+            raise Unsorted(f"{key} does not ascend from record to record")
         if skip > 0 and (not ids or ids[0] > last_id):
             stuck += 1
             back = skip - page.top + 1
@@ -79,8 +86,8 @@ def walk(fetch: Fetch, key: str, skip: int = 0, last_id: Id = None) -> Iterator[
         ended = len(rows) < page.top and (end == page.total if page.total is not None else len(rows) <= 1)
         following = skip if page.total is not None and end > page.total else max(skip, end - 1)
         stuck = 0 if fresh or following > skip else stuck + 1
-        skip = following
-        yield Step(fresh, None if ended else skip, last_id)
+        at, skip = skip, following
+        yield Step(fresh, at, None if ended else skip, last_id)
         if ended:
             return
     raise MalformedAnswer(
@@ -102,7 +109,7 @@ def read_whole(fetch: Fetch, key: str) -> Iterator[Step]:
         while True:
             page = fetch(skip)
             seen.update(identify(row, key) for row in page.rows)
-            yield Step(distinct(page.rows, key, kept), None, None)
+            yield Step(distinct(page.rows, key, kept), None, None, None)
             skip += len(page.rows)
             if not page.rows or (len(page.rows) < page.top and page.total in (skip, None)):
                 break
@@ -137,9 +144,5 @@ def distinct(rows: list[Row], key: str, kept: set[Id]) -> list[Row]:
     return fresh
 
 
-def _assert_ascending(ids: list[Id], key: str) -> None:
-    if not all(type(id_) is int for id_ in ids):
-        raise Unsorted(f"{key} is no number, so the order of a list of several pages cannot be told")
-    for earlier, later in pairwise(ids):
-        if later < earlier:
-            raise Unsorted(f"{key} {later} came after {earlier}")
+def _ascend(ids: list[Id]) -> bool:
+    return all(type(id_) is int for id_ in ids) and all(earlier <= later for earlier, later in pairwise(ids))

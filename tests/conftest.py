@@ -1,0 +1,274 @@
+"""What the tests share: an account to read, a destination to read it into, and the proof that both are equal."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from dlt.common.normalizers.naming.snake_case import NamingConvention
+
+from pipelines.report import Report
+from pipelines.run import sync
+from pipelines.target import Target
+from sources.insightly import ENTITIES
+from sources.insightly.sandbox import Contents, Sandbox, Switches, generate
+from sources.insightly.session import Request
+from sources.insightly.settings import resolve_settings
+
+ROOT = Path(__file__).parents[1]
+CORE = tuple(json.loads((ROOT / "tests/recorded/entities.json").read_text(encoding="utf-8"))["first_17"])
+OPEN = Switches(rate=None)
+"""A service without the limit of ten requests a second."""
+
+TAGGED_TYPES = ("contacts", "leads", "opportunities", "organisations", "projects", "emails")
+SQL_TYPES = {
+    "integer": "BIGINT",
+    "string": "VARCHAR",
+    "boolean": "BOOLEAN",
+    "number": "DECIMAL(38,15)",
+    "datetime": "TIMESTAMP WITH TIME ZONE",
+    "date": "DATE",
+    "json": "VARCHAR",
+}
+CUSTOM_TYPES = {
+    "BIT": "boolean",
+    "DATE": "date",
+    "DATETIME": "datetime",
+    "NUMERIC": "number",
+    "PERCENT": "number",
+    "TEXT": "string",
+    "MULTILINETEXT": "string",
+    "DROPDOWN": "string",
+    "MULTISELECT": "string",
+}
+fold = NamingConvention().normalize_path
+
+Row = dict[str, Any]
+
+
+class Clock:
+    """The service's clock, moved by hand; it begins after all generated history."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 2, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, hours: float = 1) -> None:
+        self.now += timedelta(hours=hours)
+
+
+@dataclass
+class Crm:
+    """An account, and destinations in `folder` to sync it into; each sync is an hour after the one before."""
+
+    sandbox: Sandbox
+    folder: Path
+    clock: Clock = field(default_factory=Clock)
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "crm.duckdb"
+
+    def settings(self, **settings: Any) -> Any:
+        given = {"api_key": self.sandbox.key, "base_url": self.sandbox.url, "requests_per_second": 1000}
+        return resolve_settings(**{**given, **settings})
+
+    def sync(
+        self, *names: str, request: Request | None = None, database: Path | None = None, **settings: Any
+    ) -> Report:
+        """Syncs; `sandbox.log` then holds the calls of this run alone."""
+        self.clock.advance()
+        self.sandbox.reset_log()
+        return sync(self.settings(**settings), Target(database=str(database or self.database)), names, request)
+
+    def sync_done(self, *names: str, **options: Any) -> Report:
+        """`sync`, which must succeed."""
+        report = self.sync(*names, **options)
+        assert (report.status, report.reason, report.exit_code) == ("done", None, 0)
+        return report
+
+    def read(self, sql: str, database: Path | None = None) -> list[Row]:
+        return read(database or self.database, sql)
+
+    def table(self, name: str) -> list[Row]:
+        return self.read(f'select * from insightly."{name}" order by all')
+
+    def count(self, name: str) -> int:
+        return int(self.read(f'select count(*) as n from insightly."{name}"')[0]["n"])
+
+    def columns(self, name: str) -> dict[str, str]:
+        return columns(self.database, name)
+
+    def assert_equal(self, *entities: str, deleted: bool = False, database: Path | None = None) -> None:
+        for entity in entities or CORE:
+            assert_equal(database or self.database, self.sandbox, entity, deleted)
+
+
+@cache
+def contents_of(scale: float) -> Contents:
+    return generate(seed=1, scale=scale)
+
+
+@pytest.fixture(autouse=True)
+def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the settings, or the working folder, of whoever runs it."""
+    isolate(tmp_path, monkeypatch)
+
+
+def isolate(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("SOURCES__", "DESTINATION__"))]:
+        if not name.endswith("REPLACE_STRATEGY"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
+
+
+@pytest.fixture
+def make_crm(tmp_path: Path) -> Iterator[Callable[..., Crm]]:
+    """Makes accounts; options are those of `Sandbox`, and a `scale` of 1 is 1,000 contacts."""
+    with ExitStack() as stack:
+
+        def make(scale: float = 0.05, **options: Any) -> Crm:
+            clock = Clock()
+            options = {"contents": contents_of(scale), "switches": OPEN, "clock": clock, **options}
+            return Crm(stack.enter_context(Sandbox(**options)), tmp_path, clock)
+
+        yield make
+
+
+@pytest.fixture
+def crm(make_crm: Callable[..., Crm]) -> Crm:
+    return make_crm()
+
+
+def read(database: Path, sql: str) -> list[Row]:
+    with duckdb.connect(str(database), read_only=True) as connection:
+        connection.execute("set timezone = 'UTC'")
+        rows: list[Row] = connection.sql(sql).to_arrow_table().to_pylist()
+        return rows
+
+
+def columns(database: Path, table: str) -> dict[str, str]:
+    """The columns of a table and their types; none where there is no such table."""
+    sql = f"""select column_name, data_type from information_schema.columns
+              where table_schema = 'insightly' and table_name = '{table}'"""
+    return {row["column_name"]: row["data_type"] for row in read(database, sql)}
+
+
+def assert_equal(database: Path, sandbox: Sandbox, entity: str, deleted: bool = False) -> None:
+    """Asserts that every value of an entity's table and child tables is what the account holds.
+
+    Args:
+        database: the DuckDB file.
+        sandbox: the account.
+        entity: the entity's name.
+        deleted: whether rows may be left over whose records have gone.
+    """
+    own, children = expected(sandbox, entity)
+    key = [fold(part) for part in ENTITIES[entity].key]
+    live = {tuple(row[part] for part in key) for row in own}
+    for table, wanted in {entity: own, **children}.items():
+        held = [known(row) for row in read(database, f'select * from insightly."{table}"')]
+        if deleted:
+            held = [row for row in held if tuple(row[part] for part in key) in live]
+        order = [*key, "list_idx"] if table != entity else key
+        held.sort(key=lambda row: [row[part] for part in order])
+        wanted = sorted(map(known, wanted), key=lambda row: [row[part] for part in order])
+        assert len(held) == len(wanted), table
+        for here, there in zip(held, wanted, strict=True):
+            assert here == there, table
+
+
+def expected(sandbox: Sandbox, entity: str) -> tuple[list[Row], dict[str, list[Row]]]:
+    """The rows of an entity's table and of its child tables, made from the account's records."""
+    facts = ENTITIES[entity]
+    if entity == "tags":
+        pairs = [(kind, name) for kind in TAGGED_TYPES for name in sandbox.store.tag_names(kind)]
+        return [{"record_type": kind, "tag_name": name} for kind, name in pairs], {}
+    definitions = [row for row in sandbox.store.definitions if row["FIELD_FOR"] == facts.field_for]
+    custom = {row["FIELD_NAME"]: CUSTOM_TYPES.get(row["FIELD_TYPE"], "any") for row in definitions}
+    own: list[Row] = []
+    children: dict[str, list[Row]] = {f"{entity}__{array.lower()}": [] for array in facts.arrays}
+    for record in sandbox.store.rows(entity):
+        key = {fold(part): record[part] for part in facts.key}
+        row = {
+            fold(name): stored(value, facts.fields[name].type if name in facts.fields else "any")
+            for name, value in record.items()
+            if name not in facts.arrays and name != "CUSTOMFIELDS"
+        }
+        for item in record.get("CUSTOMFIELDS") or ():
+            row[fold(item["FIELD_NAME"])] = stored(item["FIELD_VALUE"], custom.get(item["FIELD_NAME"], "any"))
+        own.append(row)
+        for array in facts.arrays:
+            for index, item in enumerate(record.get(array) or ()):
+                values = {fold(name): stored(value, child_type(name)) for name, value in item.items()}
+                children[f"{entity}__{array.lower()}"].append({**values, **key, "list_idx": index})
+    return own, children
+
+
+def stored(value: Any, kind: str) -> Any:
+    """What a destination is to hold for a JSON value; independent of the code under test."""
+    if value is None or value == "":
+        return None
+    if kind in ("datetime", "date"):
+        if value.startswith(("0001-01-01", "0000-00-00")):
+            return None
+        moment = datetime.strptime(value, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+        return moment if kind == "datetime" else moment.date()
+    if kind == "number":
+        return Decimal(str(value))
+    return value
+
+
+def child_type(name: str) -> str:
+    return "date" if name == "OCCASION_DATE" else "datetime" if name.endswith("_UTC") else "any"
+
+
+def known(row: Row) -> Row:
+    return {name: value for name, value in row.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def command(*arguments: str, cwd: Path, **environment: str) -> Ran:
+    """Runs `insightly` in a process of its own."""
+    home = {"DLT_DATA_DIR": str(cwd / "dlt"), "COLUMNS": "200", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", *arguments],
+        cwd=cwd,
+        env={**os.environ, **home, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def reach(sandbox: Sandbox) -> dict[str, str]:
+    """The settings, as environment variables, that lead a process to the account."""
+    return {
+        "SOURCES__INSIGHTLY__BASE_URL": sandbox.url,
+        "SOURCES__INSIGHTLY__API_KEY": sandbox.key,
+        "SOURCES__INSIGHTLY__REQUESTS_PER_SECOND": "1000",
+    }

@@ -1,0 +1,572 @@
+"""The client against a real server on loopback that answers by a script; no test sleeps."""
+
+import base64
+import contextlib
+import gzip
+import json
+import logging
+import socket
+import ssl
+import struct
+import threading
+import traceback
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import requests
+
+from sources.insightly.budget import Budget
+from sources.insightly.client import Client
+from sources.insightly.errors import (
+    BadCredentials,
+    BadRequest,
+    BudgetSpent,
+    Forbidden,
+    Gone,
+    InsightlyError,
+    MalformedAnswer,
+    MissingKey,
+    NotAvailable,
+    QuotaSpent,
+    ServerTrouble,
+)
+from sources.insightly.jsonbody import parse, said
+from sources.insightly.pacer import Pacer
+from sources.insightly.settings import resolve_settings
+
+KEY = "0a1b2c3d-1111-2222-3333-444455556666"
+BASIC = base64.b64encode(f"{KEY}:".encode()).decode()
+FORMS = (KEY, KEY.upper(), BASIC, BASIC.rstrip("="), base64.b64encode(KEY.encode()).decode())
+
+
+@dataclass
+class Reply:
+    """One canned answer; `how` is "whole", "reset", "cut" (the body ends early) or "silent" (nothing is sent)."""
+
+    body: bytes = b"[]"
+    status: int = 200
+    headers: dict = field(default_factory=dict)
+    how: str = "whole"
+
+
+class Script(ThreadingHTTPServer):
+    daemon_threads = False
+
+    def __init__(self):
+        self.replies, self.seen, self.sockets = [], [], []
+        self.lock, self.over = threading.Lock(), threading.Event()
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    def get_request(self):
+        self.sockets.append(super().get_request())
+        return self.sockets[-1]
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 5
+    wbufsize = -1  # one packet an answer: a second would wait for the first to be acknowledged
+
+    def do_GET(self):
+        server = self.server
+        with server.lock:
+            server.seen.append((self.path, dict(self.headers)))
+            reply = server.replies.pop(0) if len(server.replies) > 1 else server.replies[0]
+        if reply.how == "silent":
+            server.over.wait(5)
+        if reply.how in ("reset", "silent"):
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+            return
+        self.send_response_only(reply.status, reply.headers.get("reason"))
+        headers = {"Content-Length": str(len(reply.body) + (50 if reply.how == "cut" else 0)), **reply.headers}
+        for name, value in headers.items():
+            if name != "reason" and value is not None:
+                self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(reply.body)
+        self.wfile.flush()
+        self.close_connection = reply.how == "cut"
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    script = Script()
+    thread = threading.Thread(target=script.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield script
+    script.over.set()
+    script.shutdown()
+    thread.join()
+    for connection, _ in script.sockets:
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+    script.server_close()
+
+
+class Fast:
+    """A clock and its sleep: what is slept is over at once, and noted."""
+
+    def __init__(self):
+        self.now, self.slept, self.lock = 0.0, [], threading.Lock()
+
+    def clock(self):
+        return self.now
+
+    def sleep(self, seconds):
+        with self.lock:
+            self.now += seconds
+            self.slept.append(seconds)
+
+    @property
+    def waits(self):
+        """All sleeps but the pacer's own spacing."""
+        return [pause for pause in self.slept if pause > 0.011]
+
+
+@pytest.fixture
+def make(server):
+    clients = []
+
+    def build(*replies, **options):
+        server.replies = [reply if isinstance(reply, Reply) else Reply(reply) for reply in replies]
+        fast = Fast()
+        timeout = options.pop("timeout", (5.0, 5.0))
+        url = f"http://127.0.0.1:{server.server_address[1]}/v3.1"
+        settings = resolve_settings(**{"api_key": KEY, "base_url": url, **options})
+        budget = Budget(settings.max_calls, settings.quota_reserve)
+        client = Client(settings, budget, Pacer(100, fast.clock, fast.sleep), sleep=fast.sleep, timeout=timeout)
+        client.fast = fast
+        clients.append(client)
+        return client
+
+    yield build
+    for client in clients:
+        client.close()
+
+
+def limited(remaining=None, after=None):
+    headers = {"X-RateLimit-Remaining": remaining, "Retry-After": after}
+    return Reply(b"", 429, {name: str(value) for name, value in headers.items() if value is not None})
+
+
+def test_a_list_with_its_total(server, make):
+    client = make(Reply(b'[{"A": 1}]', headers={"X-Total-Count": "41", "X-RateLimit-Remaining": "99"}))
+    rows, answer = client.get_list("/Contacts", {"top": 500, "updated_after_utc": "2025-01-31T00:00:00Z"}, label="c")
+    assert rows == [{"A": 1}]
+    assert (answer.status, answer.total, answer.body) == (200, 41, b'[{"A": 1}]')
+    assert (client.budget.calls, client.budget.remaining, client.budget.by_label) == (1, 99, {"c": 1})
+    path, headers = server.seen[0]
+    assert path == "/v3.1/Contacts?top=500&updated_after_utc=2025-01-31T00%3A00%3A00Z"
+    assert headers["Authorization"] == f"Basic {BASIC}"
+    assert headers["Accept-Encoding"] == "gzip"
+    assert headers["User-Agent"].startswith("insightly-sync/")
+
+
+def test_an_object_a_gzipped_body_and_any_success_status(make):
+    client = make(Reply(gzip.compress(b'{"A": "x"}'), 201, {"Content-Encoding": "gzip"}))
+    value, answer = client.get_object("Instance")
+    assert (value, answer.body, answer.status) == ({"A": "x"}, b'{"A": "x"}', 201)
+
+
+def test_get_leaves_the_body_alone(make):
+    assert make(b"no JSON").get("/Contacts").body == b"no JSON"
+
+
+def test_one_connection_serves_many_requests(server, make):
+    client = make(b"[]")
+    for _ in range(5):
+        client.get_list("/Contacts")
+    assert len(server.sockets) == 1
+
+
+def test_threads_share_a_pool_no_larger_than_max_connections(server, make):
+    client = make(b"[]", max_connections=3)
+    threads = [threading.Thread(target=lambda: [client.get_list("/Leads") for _ in range(5)]) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert client.budget.calls == len(server.seen) == 40
+    assert len(server.sockets) <= 3
+
+
+def test_when_the_request_was_made_by_the_services_clock(make):
+    client = make(
+        Reply(headers={"Date": "Fri, 31 Jan 2025 10:00:00 GMT"}), Reply(headers={"Date": "some day"}), Reply()
+    )
+    answer = client.get("/Contacts")
+    date = datetime(2025, 1, 31, 10, tzinfo=UTC)
+    assert answer.asked_at == date - timedelta(seconds=answer.elapsed)
+    assert answer.asked_at.tzinfo is UTC
+    assert 0 < answer.elapsed < 5
+    assert answer.skew == pytest.approx((date - datetime.now(UTC)).total_seconds(), abs=5)
+    for _ in range(2):
+        answer = client.get("/Contacts")
+        assert (answer.asked_at, answer.skew) == (None, None)
+
+
+@pytest.mark.parametrize(("header", "total"), [("12", 12), ("x", None), ("", None), ("1.5", None)])
+def test_a_total_that_is_no_number_is_none(make, header, total):
+    assert make(Reply(headers={"X-Total-Count": header})).get("/Contacts").total == total
+
+
+FAILURES = [Reply(b"oops", status) for status in (500, 501, 502, 503, 504, 520, 408)]
+FAILURES += [Reply(how="reset"), Reply(b'[{"A": 1}, ', how="cut")]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda reply: f"{reply.status}-{reply.how}")
+def test_trouble_is_tried_five_times_with_growing_waits(server, make, failure, caplog):
+    client = make(failure)
+    with pytest.raises(ServerTrouble, match="GET /Contacts: ") as caught:
+        client.get_list("/Contacts")
+    assert len(server.seen) == client.budget.calls == 5
+    for exponent, pause in enumerate(client.fast.waits):
+        assert 2**exponent <= pause <= 2**exponent * 1.25
+    assert len(client.fast.waits) == 4
+    assert caught.value.__context__ is caught.value.__cause__ is None
+    assert [record.levelname for record in caplog.records if "insightly" in record.name] == ["WARNING"] * 4
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda reply: f"{reply.status}-{reply.how}")
+def test_trouble_that_passes_is_only_logged(make, failure):
+    client = make(failure, failure, b'[{"A": 1}]')
+    assert client.get_list("/Contacts")[0] == [{"A": 1}]
+    assert client.budget.calls == 3
+
+
+def test_silence_is_a_time_out(server, make):
+    client = make(Reply(how="silent"), b"[]", timeout=(5.0, 0.05))
+    assert client.get_list("/Contacts")[0] == []
+    assert client.budget.calls == 2
+
+
+def test_a_503_says_how_long_but_not_longer_than_a_minute(make):
+    client = make(*(Reply(status=503, headers={"Retry-After": after}) for after in ("7", "999")), b"[]")
+    client.get("/Contacts")
+    assert client.fast.waits == [7, 60]
+
+
+def test_nobody_at_the_port(make):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    client = make(base_url=f"http://127.0.0.1:{port}")
+    with pytest.raises(ServerTrouble, match="refused"):
+        client.get("/Contacts")
+    assert client.budget.calls == 5
+
+
+def test_a_certificate_that_does_not_verify_is_not_tried_again(make, monkeypatch):
+    client = make()
+
+    def send(*_, **__):
+        raise requests.exceptions.SSLError(ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] expired"))
+
+    monkeypatch.setattr(client._session.get_adapter(client.base), "send", send)
+    with pytest.raises(ServerTrouble, match="CERTIFICATE_VERIFY_FAILED"):
+        client.get("/Contacts")
+    assert client.budget.calls == 1
+
+
+def test_certificates_are_verified(make, monkeypatch):
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.setenv(name, "")
+    assert make()._session.verify is True
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'[{"A": 1}', b"[NaN]", b'[{"A": Infinity}]', b"\xff", b"[" * 9_999])
+def test_malformed_json_is_tried_four_times(make, body):
+    client = make(body)
+    with pytest.raises(MalformedAnswer, match=rf"{len(body)} bytes that are not JSON"):
+        client.get_list("/Contacts")
+    assert client.budget.calls == 4
+
+
+def test_malformed_json_that_passes(make):
+    assert make(b"<html>", b"[]").get_list("/Contacts")[0] == []
+
+
+@pytest.mark.parametrize("body", [b'{"Message": "down"}', b"null", b"5", b'"text"', b"[1]", b"[null]", b"[[]]"])
+def test_what_is_no_list_of_objects_is_an_error_at_once(make, body):
+    client = make(body)
+    with pytest.raises(MalformedAnswer, match="a list of objects was expected") as caught:
+        client.get_list("/Contacts")
+    assert client.budget.calls == 1
+    assert ("down" in str(caught.value)) == (b"down" in body)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b"true"])
+def test_what_is_no_object_is_an_error_at_once(make, body):
+    with pytest.raises(MalformedAnswer, match="an object was expected"):
+        make(body).get_object("/Instance")
+
+
+def test_a_burst_waits_as_told_and_goes_on(make):
+    client = make(limited(50, 3), limited(50, 86_400), limited(50, "soon"), limited(50, 0), b"[]")
+    client.get_list("/Contacts")
+    waits = client.fast.waits
+    assert waits[:2] == [pytest.approx(3), pytest.approx(60)]
+    assert 4 <= waits[2] <= 5
+    assert 8 <= waits[3] <= 10
+    assert client.budget.calls == 5
+
+
+def test_a_burst_holds_every_thread(make):
+    client = make(limited(50, 3), b"[]")
+    held = []
+    hold = client.pacer.hold
+    client.pacer.hold = lambda seconds: (held.append(seconds), hold(seconds))
+    client.get_list("/Contacts")
+    assert held == [3]
+
+
+def test_an_endless_burst_ends_after_ten_tries(make):
+    client = make(limited(50))
+    with pytest.raises(ServerTrouble, match="requests_per_second"):
+        client.get_list("/Contacts")
+    assert client.budget.calls == 10
+
+
+def test_the_days_end_is_never_retried(server, make):
+    client = make(limited(0, 1))
+    for _ in range(2):
+        with pytest.raises(QuotaSpent, match="day's calls"):
+            client.get_list("/Contacts")
+    assert (len(server.seen), client.fast.waits, client.budget.left()) == (1, [], 0)
+
+
+def test_the_last_call_of_the_day_is_kept(server, make):
+    client = make(Reply(b'[{"A": 1}]', headers={"X-RateLimit-Remaining": "0"}))
+    assert client.get_list("/Contacts")[0] == [{"A": 1}]
+    with pytest.raises(QuotaSpent):
+        client.get_list("/Contacts")
+    assert len(server.seen) == 1
+
+
+def test_a_429_that_tells_nothing_is_a_burst_for_five_tries(server, make):
+    client = make(limited())
+    with pytest.raises(QuotaSpent, match="taken for the end"):
+        client.get_list("/Contacts")
+    assert len(server.seen) == 5
+    with pytest.raises(QuotaSpent):
+        client.get_list("/Leads")
+    assert len(server.seen) == 5
+
+
+def test_a_429_that_tells_nothing_may_pass(make):
+    client = make(limited(), limited(None, 2), limited(None, 300), b"[]")
+    client.get_list("/Contacts")
+    assert client.fast.waits[1:] == [pytest.approx(2), pytest.approx(300)]
+
+
+def test_a_429_that_asks_for_hours_is_the_days_end(server, make):
+    client = make(limited(None, 301))
+    with pytest.raises(QuotaSpent):
+        client.get_list("/Contacts")
+    assert len(server.seen) == 1
+
+
+def test_retry_after_as_a_date_goes_by_the_services_clock(make):
+    reply = limited(50, "Fri, 31 Jan 2025 10:00:30 GMT")
+    reply.headers["Date"] = "Fri, 31 Jan 2025 10:00:00 GMT"
+    client = make(reply, b"[]")
+    client.get_list("/Contacts")
+    assert client.fast.waits == [pytest.approx(30)]
+
+
+def test_max_calls_counts_retries(server, make):
+    client = make(Reply(status=500), max_calls=3)
+    with pytest.raises(BudgetSpent, match="max_calls"):
+        client.get_list("/Contacts")
+    assert len(server.seen) == 3
+
+
+def test_the_reserve_is_left(server, make):
+    client = make(Reply(headers={"X-RateLimit-Remaining": "100"}), quota_reserve=100)
+    client.get_list("/Contacts")
+    with pytest.raises(BudgetSpent, match="quota_reserve"):
+        client.get_list("/Contacts")
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        *((status, BadRequest) for status in (400, 402, 405, 409, 412, 417, 422)),
+        *((status, MalformedAnswer) for status in (301, 302, 304, 307)),
+        (403, Forbidden),
+        (404, Gone),
+    ],
+)
+def test_a_refusal_is_final_and_has_a_name(server, make, status, kind):
+    body = b"" if status == 304 else b'{"Message": "Field &c. is wrong."}'
+    client = make(Reply(body, status, {"Location": f"http://127.0.0.1:{server.server_address[1]}/v3.1/Leads"}))
+    with pytest.raises(kind) as caught:
+        client.get_list("/Contacts", {"field_value": "private@example.com"})
+    assert (caught.value.status, caught.value.path) == (status, "/Contacts")
+    assert caught.value.said == ("" if status == 304 else "Field &c. is wrong.")
+    assert "/Contacts" in str(caught.value)
+    assert "private" not in str(caught.value)
+    assert isinstance(caught.value, NotAvailable) == (status in (403, 404))
+    assert len(server.seen) == 1
+
+
+def test_a_refused_key_stops_everything(server, make):
+    client = make(Reply(b'{"Message":"Authorization has been denied for this request."}', 401))
+    for path in ("/Contacts", "/Leads"):
+        with pytest.raises(BadCredentials, match=r"denied.*api_key"):
+            client.get_list(path)
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"Message": "No."}', "No."),
+        (b'"No."', "No."),
+        (b"API User does not have access to CommunityComments.", "API User does not have access to CommunityComments."),
+        (b"<html><b>Server</b>\n <i>Error</i></html>", "Server Error"),
+        (b'{"error": 1}', ""),
+        (b'{"Message": 5}', ""),
+        (b"", ""),
+        (b"x" * 1000, "x" * 200),
+    ],
+)
+def test_what_an_error_body_says(make, body, words):
+    with pytest.raises(Forbidden) as caught:
+        make(Reply(body, 403)).get("/Contacts")
+    assert caught.value.said == words
+
+
+def test_a_path_stays_below_the_base_url(server, make):
+    client = make(b"[]")
+    client.get("Contacts/1/Tags/")
+    client.get("/Fruit Ä?x=1#y/@evil.com")
+    assert server.seen[0][0] == "/v3.1/Contacts/1/Tags"
+    assert server.seen[1][0] == "/v3.1/Fruit%20%C3%84%3Fx%3D1%23y/%40evil.com"
+    for path in ("/../x", "/a/..", "/a//b", "..", "http://evil.com/"):
+        with pytest.raises(ValueError, match="no path below"):
+            client.get(path)
+    assert len(server.seen) == 2
+
+
+def test_no_key_no_client():
+    with pytest.raises(MissingKey):
+        Client(resolve_settings())
+
+
+def test_reading_is_all_it_offers():
+    offered = {name for name in dir(Client) if not name.startswith("_")}
+    assert offered == {"get", "get_list", "get_object", "close"}
+
+
+def test_the_environment_neither_replaces_the_key_nor_diverts_loopback(server, make, monkeypatch, tmp_path):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login other password word\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    make(b"[]").get("/Contacts")
+    assert server.seen[0][1]["Authorization"] == f"Basic {BASIC}"
+
+
+def test_the_environments_proxy_and_certificates_hold_elsewhere(make, monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/company.pem")
+    session = make(base_url="https://gateway.example/v3.1")._session
+    assert session.proxies["https"] == "http://127.0.0.1:9"
+    assert session.verify == "/etc/company.pem"
+
+
+def test_cookies_are_not_kept(server, make):
+    client = make(Reply(headers={"Set-Cookie": "a=b; Path=/"}))
+    client.get("/Contacts")
+    client.get("/Contacts")
+    assert "Cookie" not in server.seen[1][1]
+
+
+ECHO = " ".join(FORMS).encode()
+LEAKY = [
+    Reply(ECHO, 400),
+    Reply(json.dumps({"Message": ECHO.decode()}).encode(), 401),
+    Reply(ECHO, 403, {"reason": KEY}),
+    Reply(b"", 302, {"Location": f"https://{KEY}@evil.com"}),
+    Reply(ECHO, 500, {"reason": f"Basic {BASIC}"}),
+    Reply(ECHO, 429),
+    Reply(ECHO, 429, {"X-RateLimit-Remaining": "0"}),
+    Reply(ECHO, 429, {"X-RateLimit-Remaining": "5"}),
+    Reply(ECHO, 200),
+    Reply(json.dumps({"Message": ECHO.decode()}).encode()),
+    Reply(how="reset"),
+    Reply(b"[", how="cut"),
+]
+
+
+@pytest.mark.parametrize("reply", LEAKY, ids=lambda reply: f"{reply.status}-{reply.how}")
+def test_the_key_is_nowhere_to_be_read(server, make, reply, caplog):
+    caplog.set_level(logging.DEBUG)
+    client = make(reply)
+    with pytest.raises(InsightlyError) as caught:
+        client.get_list("/Contacts", {"top": 1})
+    error = caught.value
+    told = [str(error), repr(error), repr(error.args), repr(vars(error)), repr(client)]
+    told += traceback.format_exception(error)
+    chain = [error]
+    while chain:
+        link = chain.pop()
+        chain += [other for other in (link.__cause__, link.__context__) if other is not None]
+        for frame, _ in traceback.walk_tb(link.__traceback__):
+            if "/sources/insightly/" in frame.f_code.co_filename:
+                # What the server sent is its own data; everything else is ours.
+                ours = frame.f_locals.keys() - {"body", "answer", "value", "rows"}
+                told += [repr(frame.f_locals[name]) for name in ours]
+                for held in frame.f_locals.values():
+                    assert not isinstance(held, requests.Response) or held.request is held.raw is None
+    told += [record.getMessage() + str(record.args) for record in caplog.records]
+    told += [path for path, _ in server.seen]
+    for form in FORMS:
+        assert form not in "\n".join(told)
+    assert any("urllib3" in record.name for record in caplog.records)
+
+
+NUMBERS = [
+    (b"0.1", 0.1),
+    (b"1234567890.12345", 1234567890.12345),
+    (b"1234567890.123456789", Decimal("1234567890.123456789")),
+    (b"-0.12345678901234567", Decimal("-0.12345678901234567")),
+    (b"1234567890123456e3", Decimal("1234567890123456e3")),
+    (b"9223372036854775807", 2**63 - 1),
+    (b"18446744073709551616", 2**64),
+    (b"-123456789012345678901234567890", -123456789012345678901234567890),
+    (b"1e400", Decimal("1e400")),
+]
+
+
+SHAPES = [b"%s", b"[%s]", b'[{"A":%s}]', b'{"A": %s}', b"[\n%s\n]", b"[[ %s]]", b'{"A":[%s,0]}']
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("text", "number"), NUMBERS)
+def test_no_number_is_rounded(shape, text, number):
+    value = parse(shape % text)
+    while isinstance(value, list | dict):
+        value = value["A"] if isinstance(value, dict) else value[0]
+    assert value == number
+    assert type(value) is type(number)
+
+
+def test_a_half_surrogate_does_not_lose_the_page():
+    assert parse(rb'[{"A":"x\ud83d","\udc00":"\ud83d\ude00"}]') == [{"A": "x�", "�": "😀"}]
+
+
+def test_the_last_of_a_repeated_key_wins():
+    assert parse(b'{"A":1,"A":2}') == parse(b'{"A":1.12345678901234567,"A":2}') == {"A": 2}
+
+
+def test_what_is_no_message_says_nothing():
+    assert said(b"[1]") == said(b"{}") == said(b"") == ""

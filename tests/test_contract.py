@@ -1,0 +1,111 @@
+"""What every loaded entity promises: its tables, its types, its key, its rows, and what a run costs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from conftest import OPEN, SQL_TYPES, Clock, Crm, assert_equal, columns, contents_of, fold, isolate, read
+
+from pipelines.report import Report
+from sources.insightly import ENTITIES
+from sources.insightly.entities import child_fields
+from sources.insightly.sandbox import Call, Contents, Sandbox
+
+LOADED = [name for name, entity in ENTITIES.items() if entity.loaded]
+INCREMENTAL = [name for name in LOADED if ENTITIES[name].incremental]
+CHILDREN = [(name, array) for name in LOADED for array in ENTITIES[name].arrays]
+
+
+@dataclass
+class Runs:
+    """Two syncs of one account with no change in between."""
+
+    crm: Crm
+    first: Report
+    first_log: list[Call]
+    second: Report
+    second_log: list[Call]
+
+
+@pytest.fixture(scope="module", params=["full", "empty"])
+def any_runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    """Of an account with records, and of one without any."""
+    folder, clock = tmp_path_factory.mktemp(request.param), Clock()
+    contents = contents_of(0.1) if request.param == "full" else Contents()
+    with (
+        pytest.MonkeyPatch.context() as monkeypatch,
+        Sandbox(contents=contents, switches=OPEN, clock=clock) as sandbox,
+    ):
+        isolate(folder, monkeypatch)
+        crm = Crm(sandbox, folder, clock)
+        first, first_log = crm.sync_done(), list(sandbox.log)
+        second, second_log = crm.sync_done(), list(sandbox.log)
+        yield Runs(crm, first, first_log, second, second_log)
+
+
+@pytest.mark.parametrize("entity", LOADED)
+def test_each_field_has_a_column_of_its_type(any_runs: Runs, entity: str) -> None:
+    held = columns(any_runs.crm.database, entity)
+    wanted = {fold(name): SQL_TYPES[field.type] for name, field in ENTITIES[entity].fields.items()}
+    assert {name: held.get(name) for name in wanted} == wanted
+
+
+@pytest.mark.parametrize(("entity", "array"), CHILDREN)
+def test_each_array_has_a_child_table(any_runs: Runs, entity: str, array: str) -> None:
+    held = columns(any_runs.crm.database, f"{entity}__{array.lower()}")
+    key = {fold(part): SQL_TYPES[ENTITIES[entity].fields[part].type] for part in ENTITIES[entity].key}
+    items = {fold(name): SQL_TYPES[field.type] for name, field in child_fields(array).items()}
+    assert held == {**items, **key, "list_idx": "BIGINT", "_is_empty": "BOOLEAN"}
+
+
+@pytest.mark.parametrize("entity", LOADED)
+def test_the_key_is_never_null_and_unique(any_runs: Runs, entity: str) -> None:
+    key = ", ".join(fold(part) for part in ENTITIES[entity].key)
+    sql = f"select {key}, count(*) as n from insightly.{entity} group by all having n > 1 or ({key}) is null"
+    assert read(any_runs.crm.database, sql) == []
+
+
+@pytest.mark.parametrize("entity", LOADED)
+def test_the_rows_are_those_of_the_account(any_runs: Runs, entity: str) -> None:
+    assert_equal(any_runs.crm.database, any_runs.crm.sandbox, entity)
+
+
+@pytest.mark.parametrize("entity", LOADED)
+def test_an_unchanged_run_writes_nothing(any_runs: Runs, entity: str) -> None:
+    report = any_runs.second.entities[entity]
+    assert (report.state, report.merged) == ("ok", 0)
+    if ENTITIES[entity].incremental:
+        assert report.rows == 0
+
+
+@pytest.mark.parametrize("entity", LOADED)
+def test_an_unchanged_run_costs_one_call(any_runs: Runs, entity: str) -> None:
+    assert any_runs.second.entities[entity].calls == (6 if entity == "tags" else 1)
+
+
+def test_an_unchanged_run_of_the_first_17_costs_22_calls(any_runs: Runs) -> None:
+    assert any_runs.second.calls == len(any_runs.second_log) == 22
+
+
+def test_a_first_run_asks_for_lists_definitions_and_the_account(any_runs: Runs) -> None:
+    full = bool(any_runs.crm.sandbox.store.count("contacts"))
+    defined = sum(call.path.startswith("/CustomFields/") for call in any_runs.first_log)
+    assert defined == (sum(ENTITIES[name].custom_fields for name in LOADED) if full else 0)
+    assert sum(call.path == "/Instance" for call in any_runs.first_log) == 1
+    assert any_runs.first.calls == len(any_runs.first_log) == 22 + 1 + defined
+
+
+@pytest.mark.parametrize("entity", INCREMENTAL)
+def test_the_filter_goes_to_search_alone(any_runs: Runs, entity: str) -> None:
+    path, search = f"/{ENTITIES[entity].path}", f"/{ENTITIES[entity].search_path}"
+    first = [call for call in any_runs.first_log if call.path in (path, search)]
+    second = [call for call in any_runs.second_log if call.path in (path, search)]
+    assert {call.path for call in first} == {path}
+    assert {call.path for call in second} == {search}
+    assert not any("updated_after_utc" in call.query for call in first)
+    assert {call.query["updated_after_utc"] for call in second} == {any_runs.first.entities[entity].watermark}
+
+
+def test_the_filter_goes_nowhere_else(any_runs: Runs) -> None:
+    filtered = [call.path for call in any_runs.second_log if "updated_after_utc" in call.query]
+    assert sorted(filtered) == sorted(f"/{ENTITIES[name].search_path}" for name in INCREMENTAL)

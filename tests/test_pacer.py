@@ -1,0 +1,189 @@
+"""The pacer with a clock that only moves when somebody sleeps, and with real threads."""
+
+import threading
+import time
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sources.insightly.pacer import MARGIN, Pacer, moment, retry_after
+
+
+class Clock:
+    """Seconds that pass by sleeping; each sleep ends `late` seconds late, one value after the other."""
+
+    def __init__(self, late=()):
+        self.now, self.late, self.slept = 1000.0, list(late), []
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        assert seconds > 0
+        self.slept.append(seconds)
+        self.now += seconds + (self.late.pop() if self.late else 0.0)
+
+
+def paced(rate, late=()):
+    clock = Clock(late)
+    return Pacer(rate, clock, clock.sleep), clock
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan")])
+def test_the_rate_is_above_zero(rate):
+    with pytest.raises(ValueError, match="rate"):
+        Pacer(rate)
+
+
+def test_slots_are_even_and_the_first_is_free():
+    pacer, clock = paced(10)
+    pacer.wait()
+    assert clock.slept == []
+    for _ in range(200):
+        pacer.wait()
+    assert clock.now - 1000 == pytest.approx(200 * MARGIN / 10)
+    assert {round(pause, 6) for pause in clock.slept} == {0.1015}
+
+
+@given(
+    rate=st.floats(0.2, 500),
+    late=st.lists(st.floats(0, 0.3) | st.just(0.0), max_size=60),
+    idle=st.lists(st.floats(0, 3) | st.just(0.0), min_size=40, max_size=80),
+)
+def test_no_window_of_a_second_holds_more_than_the_rate_allows(rate, late, idle):
+    pacer, clock = paced(rate, late)
+    sent = []
+    for pause in idle:
+        clock.now += pause
+        pacer.wait()
+        sent.append(clock.now)
+    for n in range(1, len(sent)):
+        for first, last in zip(sent, sent[n:], strict=False):
+            assert last - first >= n * MARGIN / rate - 0.005 - 1e-6
+
+
+def test_short_delays_are_caught_up_with():
+    pacer, clock = paced(10, [0.004] * 100)
+    for _ in range(101):
+        pacer.wait()
+    assert clock.now - 1000 == pytest.approx(100 * 0.1015 + 0.004)
+
+
+def test_a_hold_stops_everybody_and_the_longer_hold_wins():
+    pacer, clock = paced(10)
+    pacer.wait()
+    pacer.hold(5)
+    pacer.hold(1)
+    pacer.wait()
+    assert clock.now == pytest.approx(1005)
+    pacer.wait()
+    assert clock.now == pytest.approx(1005.1015)
+
+
+def test_a_hold_reaches_a_thread_that_sleeps_already():
+    clock = Clock()
+    holds = [3.0]
+
+    def sleep(seconds):
+        clock.sleep(seconds)
+        if holds:
+            pacer.hold(holds.pop())
+
+    pacer = Pacer(10, clock, sleep)
+    pacer.wait()
+    pacer.wait()
+    assert clock.now == pytest.approx(1000 + 0.1015 + 3)
+
+
+def test_threads_are_served_in_the_order_they_came():
+    gate, order, clock = threading.Event(), [], Clock()
+
+    def sleep(seconds):
+        gate.wait(5)
+        clock.sleep(seconds)
+
+    pacer = Pacer(10, clock, sleep)
+    pacer.wait()
+
+    def worker(number):
+        pacer.wait()
+        order.append(number)
+
+    threads = []
+    for number in range(8):
+        threads.append(threading.Thread(target=worker, args=(number,)))
+        threads[-1].start()
+        while len(pacer._queue) <= number:
+            time.sleep(0.001)
+    gate.set()
+    for thread in threads:
+        thread.join(5)
+    assert sorted(order) == list(range(8))
+    assert len(clock.slept) == 8
+    assert clock.now - 1000 == pytest.approx(8 * 0.1015)
+    assert order[0] == 0
+
+
+def test_a_thread_that_breaks_off_lets_the_next_one_through():
+    def sleep(seconds):
+        raise KeyboardInterrupt
+
+    clock = Clock()
+    pacer = Pacer(10, clock, sleep)
+    pacer.wait()
+    with pytest.raises(KeyboardInterrupt):
+        pacer.wait()
+    clock.now += 1
+    pacer.wait()
+
+
+def test_eight_real_threads_keep_the_rate():
+    pacer, sent, lock = Pacer(400), [], threading.Lock()
+
+    def worker():
+        for _ in range(10):
+            pacer.wait()
+            with lock:
+                sent.append(time.monotonic())
+
+    threads = [threading.Thread(target=worker) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(sent) == 80
+    assert max(sent) - min(sent) >= 79 * MARGIN / 400 - 0.02
+
+
+NOW = datetime(2025, 1, 31, 10, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2", 2.0),
+        (" 1.5 ", 1.5),
+        ("0", None),
+        ("-3", None),
+        ("", None),
+        (None, None),
+        ("soon", None),
+        ("١", None),
+        ("9" * 400, None),
+        ("Fri, 31 Jan 2025 10:00:30 GMT", 30.0),
+        ("Fri, 31 Jan 2025 09:00:00 GMT", None),
+        ("Fri, 31 Jan 2025 25:00:30 GMT", None),
+    ],
+)
+def test_retry_after_in_every_form(text, seconds):
+    assert retry_after(text, NOW) == seconds
+
+
+@given(st.text())
+def test_no_header_breaks_the_readers(text):
+    seconds = retry_after(text, None)
+    assert seconds is None or seconds > 0
+    read = moment(text)
+    assert read is None or read.tzinfo is UTC
