@@ -5,7 +5,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from sources.insightly.settings import InsightlySettings
@@ -45,21 +45,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(args, str(error) or type(error).__name__, 1 if code is None else code)
 
 
+class Parser(argparse.ArgumentParser):
+    """Tells wrong usage to programs as well: one JSON object on stdout where `--json` was given."""
+
+    def error(self, message: str) -> NoReturn:
+        if "--json" in sys.argv[1:]:
+            _write_failure(sys.argv[1], message, 2)
+        super().error(message)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    root = argparse.ArgumentParser(
+    root = Parser(
         prog="insightly",
         description="Insightly CRM into your own analytics database, incrementally, losing no row.",
         epilog=f"try it without an account: insightly sandbox\n\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = root.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    json_output = argparse.ArgumentParser(add_help=False)
+    json_output = Parser(add_help=False)
     json_output.add_argument("--json", action="store_true", help="one JSON object on stdout, logs on stderr")
-    target = argparse.ArgumentParser(add_help=False)
+    target = Parser(add_help=False)
     target.add_argument("--destination", default="duckdb", metavar="NAME", help="dlt destination (default: duckdb)")
     target.add_argument("--dataset", default="insightly", metavar="NAME", help="schema to write (default: insightly)")
-    target.add_argument("--database", metavar="PATH", help="DuckDB file (default: insightly.duckdb)")
+    target.add_argument("--database", metavar="PATH", help="DuckDB file (default: crm.duckdb)")
 
     check = commands.add_parser(
         "check", parents=[json_output], help="key, pod, account, plan, calls left; writes nothing"
@@ -101,7 +110,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _sync(args: argparse.Namespace) -> int:
-    from sources.insightly.session import Request
+    from sources.insightly.cursor import Wish
 
     from .plan import plan
     from .progress import watching
@@ -109,12 +118,12 @@ def _sync(args: argparse.Namespace) -> int:
 
     overrides: dict[str, Any] = {"max_calls": args.max_calls}
     settings = _settings(**overrides)
-    request = Request(full=args.full, since=_since(args.since))
+    wish = Wish(full=args.full, since=_since(args.since))
     if args.plan:
-        report = plan(settings, _target(args), args.entities, request)
+        report = plan(settings, _target(args), args.entities, wish)
     else:
         with watching("off" if args.json and args.progress == "auto" else args.progress) as watch:
-            report = sync(settings, _target(args), args.entities, request, watch)
+            report = sync(settings, _target(args), args.entities, wish, watch)
     return _tell(args, report)
 
 
@@ -174,12 +183,15 @@ def _tell(args: argparse.Namespace, report: Any) -> int:
 
 def _refuse(args: argparse.Namespace, reason: str, code: int) -> int:
     if getattr(args, "json", False):
-        from .report import FAILED, Report
-
-        command = args.handler.__name__.strip("_")
-        sys.stdout.write(json.dumps(Report(command, FAILED, reason, exit_code=code).to_dict()) + "\n")
+        _write_failure(args.handler.__name__.strip("_"), reason, code)
     sys.stderr.write(f"insightly: {reason}\n")
     return code
+
+
+def _write_failure(command: str, reason: str, code: int) -> None:
+    from .report import FAILED, Report
+
+    sys.stdout.write(json.dumps(Report(command, FAILED, reason, exit_code=code).to_dict()) + "\n")
 
 
 if __name__ == "__main__":

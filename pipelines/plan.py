@@ -1,31 +1,31 @@
 """What a sync would cost, asked with one call an entity: nothing is read and nothing is written."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from sources.insightly.cursor import Wish
 from sources.insightly.entities import ENTITIES, RECORD_TYPES, Entity, select
 from sources.insightly.errors import NotAvailable
 from sources.insightly.pacer import MARGIN
 from sources.insightly.resources import place_in
-from sources.insightly.session import Request, Session
+from sources.insightly.session import Session
 from sources.insightly.settings import InsightlySettings
 
 from .report import EntityReport, Report
 from .target import Target
 
 
-def plan(settings: InsightlySettings, target: Target, names: Sequence[str], request: Request) -> Report:
-    """Pages, calls and seconds of the sync that `names` and `request` describe.
+def plan(settings: InsightlySettings, target: Target, names: Sequence[str], wish: Wish) -> Report:
+    """Pages, calls and seconds of the sync that `names` and `wish` describe.
 
     Returns:
         A report whose entities carry `total` (records to read) and `pages`; `calls` are those a sync would send.
     """
     begun = time.monotonic()
-    session = Session(settings, request)
+    session = Session(settings, wish)
     try:
-        with target.lock():
-            pipeline = target.pipeline()
-        states = pipeline.state.get("sources", {}).get("insightly", {}).get("resources", {})
+        states = _states(target)
         report = Report("sync")
         for name in select(names or settings.entities):
             report.entities[name] = _of(ENTITIES[name], session, states.get(name, {}))
@@ -36,6 +36,15 @@ def plan(settings: InsightlySettings, target: Target, names: Sequence[str], requ
         return report
     finally:
         session.close()
+
+
+def _states(target: Target) -> Mapping[str, dict[str, object]]:
+    if target.destination == "duckdb" and not target.path.exists():
+        return {}
+    with target.lock():
+        state: Mapping[str, Any] = target.pipeline().state
+    resources: Mapping[str, dict[str, object]] = state.get("sources", {}).get("insightly", {}).get("resources", {})
+    return resources
 
 
 def pages_of(total: int, top: int) -> int:

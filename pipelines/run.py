@@ -11,10 +11,11 @@ import dlt
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from sources.insightly import ENTITIES, InsightlyError, insightly
+from sources.insightly.cursor import Wish
 from sources.insightly.entities import PRESETS, select
 from sources.insightly.errors import Stop
 from sources.insightly.resources import prime
-from sources.insightly.session import ROOMY, Outcome, Request, Session
+from sources.insightly.session import ROOMY, Outcome, Session
 from sources.insightly.settings import InsightlySettings
 
 from .account import bind
@@ -30,7 +31,7 @@ def sync(
     settings: InsightlySettings,
     target: Target,
     names: Sequence[str] = (),
-    request: Request | None = None,
+    wish: Wish | None = None,
     watch: Watch | None = None,
 ) -> Report:
     """Brings entities up to date; the first run reads everything.
@@ -39,7 +40,7 @@ def sync(
         settings: validated settings; `max_calls` bounds this run.
         target: where to write.
         names: entities or presets; none for the setting `entities`. One named is a failure when it is not available.
-        request: everything again, or from a moment on.
+        wish: everything again, or from a moment on.
         watch: called with the session whenever there is progress.
 
     Returns:
@@ -51,7 +52,7 @@ def sync(
     begun = time.monotonic()
     chosen = select(names or settings.entities)
     named = {name for name in names if name not in PRESETS}
-    session = Session(settings, request, chunked=True, tolerant=True)
+    session = Session(settings, wish, chunked=True, tolerant=True)
     settings.require_key()
     with target.lock(), _open(session), _fewer_collections():
         pipeline = target.pipeline()
@@ -115,7 +116,8 @@ def _report(
     for name in chosen:
         outcome = session.outcome(name)
         if outcome.open:
-            outcome.state, outcome.reason = "failed" if error else "partial", str(error) if error else "not reached"
+            outcome.state = "partial" if isinstance(error, Stop) else "failed"
+            outcome.reason = str(error)
         report.entities[name] = _entity_report(outcome, session, name, calls[name])
     reasons = [f"{name}: {entity.reason}" for name, entity in report.entities.items() if entity.state == "failed"]
     reasons += [f"{n}: {e.reason}" for n, e in report.entities.items() if e.state == "skipped" and n in named]

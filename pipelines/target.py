@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 PIPELINE = "insightly"
 WAIT_SECONDS = 60.0
+DEFAULT_FILE = "crm.duckdb"
 
 # Entities finish one after another, so a small budget ends walks instead of touching all of them; a table is replaced
 # within one transaction, so a kill never shows it empty; and nothing is told to dlt's makers unasked.
@@ -44,7 +45,7 @@ class Target:
 
     @property
     def path(self) -> Path:
-        return Path(self.database or "insightly.duckdb").resolve()
+        return Path(self.database or DEFAULT_FILE).resolve()
 
     def __str__(self) -> str:
         place = str(self.path) if self.destination == "duckdb" else self.destination
@@ -52,6 +53,13 @@ class Target:
 
     def factory(self) -> "Destination[Any, Any]":
         if self.destination == "duckdb":
+            # DuckDB names a database after its file, and then refuses `insightly.contacts` as ambiguous.
+            if self.path.stem.lower() == self.dataset.lower():
+                raise BadSetting(
+                    "--database",
+                    self.path.name,
+                    f"DuckDB cannot tell this file from its dataset {self.dataset}; rename it",
+                )
             return dlt.destinations.duckdb(str(self.path))
         if self.database is not None:
             raise BadSetting("--database", self.database, f"only DuckDB takes a file, not {self.destination}")

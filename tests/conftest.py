@@ -21,8 +21,8 @@ from pipelines.report import Report
 from pipelines.run import sync
 from pipelines.target import Target
 from sources.insightly import ENTITIES
+from sources.insightly.cursor import Wish
 from sources.insightly.sandbox import Contents, Sandbox, Switches, generate
-from sources.insightly.session import Request
 from sources.insightly.settings import resolve_settings
 
 ROOT = Path(__file__).parents[1]
@@ -85,9 +85,7 @@ class Crm:
         given = {"api_key": self.sandbox.key, "base_url": self.sandbox.url, "requests_per_second": 1000}
         return resolve_settings(**{**given, **settings})
 
-    def sync(
-        self, *names: str, request: Request | None = None, database: Path | None = None, **settings: Any
-    ) -> Report:
+    def sync(self, *names: str, request: Wish | None = None, database: Path | None = None, **settings: Any) -> Report:
         """Syncs; `sandbox.log` then holds the calls of this run alone."""
         self.clock.advance()
         self.sandbox.reset_log()

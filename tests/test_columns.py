@@ -19,6 +19,7 @@ from sources.insightly.errors import DataError
         ("integer", 2**63 - 1, 2**63 - 1, None),
         ("integer", 2**64, None, str(2**64)),
         ("integer", 7.0, 7, None),
+        ("integer", 1.5, None, "1.5"),
         ("integer", True, None, "true"),
         ("integer", "7", None, "7"),
         ("boolean", False, False, None),

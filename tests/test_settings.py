@@ -203,8 +203,6 @@ def test_the_environment_reaches_every_kind_of_setting(monkeypatch):
         "REQUESTS_PER_SECOND": "2.5",
         "MAX_CALLS": "7",
         "ENTITIES": "contacts, leads",
-        "HISTORY": '["contacts", "leads"]',
-        "DROP": "contacts.image_url",
         "START_DATE": "2025-01-31",
         "FULL_EVERY": "30",
     }.items():
@@ -214,10 +212,13 @@ def test_the_environment_reaches_every_kind_of_setting(monkeypatch):
     assert settings.url == "http://127.0.0.1:1/v3.1"
     assert (settings.page_size, settings.requests_per_second, settings.max_calls) == (50, 2.5, 7)
     assert settings.entities == ["contacts", "leads"]
-    assert settings.history == ["contacts", "leads"]
-    assert settings.drop == ["contacts.image_url"]
     assert settings.start_date_iso == "2025-01-31T00:00:00Z"
     assert settings.full_every == 30
+
+
+def test_a_list_in_the_environment_may_be_json(monkeypatch):
+    monkeypatch.setenv("SOURCES__INSIGHTLY__ENTITIES", '["contacts", "leads"]')
+    assert resolve_settings().entities == ["contacts", "leads"]
 
 
 def test_the_toml_files_are_read(tmp_path):

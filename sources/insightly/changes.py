@@ -7,7 +7,7 @@ from typing import Any
 
 import dlt
 
-from .cursor import Place, State, begin, earlier, iso, parse, place_of, watermark
+from .cursor import Place, State, begin, earlier, end, iso, parse, place_of, watermark
 from .details import define, definition_tables, fill_tags
 from .entities import DATE_UPDATED, Entity
 from .errors import Unsorted
@@ -28,14 +28,15 @@ def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: An
         updated: dlt's incremental, which holds the watermark.
     """
     state = dlt.current.resource_state()
-    start_date = session.settings.start_date_iso
+    wish = session.wish
+    start_date = wish.start_date
     outcome.watermark = updated.last_value
     if entity.name in session.begun:
         place = place_of(state, updated.last_value, start_date)
     else:
         session.begun.add(entity.name)
         _tell_of_a_later_start(state, start_date, outcome)
-        place = begin(state, updated.last_value, start_date, session.request.full, session.request.since)
+        place = begin(state, updated.last_value, wish)
     if session.chunk_spent():
         return
     shaper = shaper_of(entity, session)
@@ -63,12 +64,10 @@ def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: An
             return
         if step.skip is not None and session.chunk_spent():
             return
-    held, started = updated.last_value, _started(place, entity, session)
-    outcome.watermark = watermark(started, session.settings.lookback_seconds, held)
+    started = _started(place, entity, session)
+    outcome.watermark = watermark(started, session.settings.lookback_seconds, updated.last_value)
     updated.advance(outcome.watermark)
-    state.pop("place", None)
-    state.pop("again", None)
-    state["start_date"] = start_date
+    end(state, Place(place.since, started, 0, None), start_date)
     session.end(outcome, state)
 
 

@@ -104,8 +104,7 @@ class Client:
         session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
         agent = f"insightly-sync/{_version()}"
         session.headers.update({"User-Agent": agent, "Accept": "application/json", "Accept-Encoding": "gzip"})
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=settings.max_connections, pool_block=True)
-        session.mount(self.base, adapter)
+        session.mount(self.base, HTTPAdapter(1, settings.max_connections, pool_block=True))
         self._send = functools.partial(session.get, timeout=timeout, allow_redirects=False, stream=True)
 
     def get(self, path: str, params: Params | None = None, *, label: str = "") -> Answer:

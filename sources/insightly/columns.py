@@ -76,7 +76,9 @@ def to_table(
     columns: dict[str, pa.Array] = {}
     misfits: dict[str, int] = {}
     for (name, kind), values in zip(types.items(), wire, strict=True):
-        column, rest = to_column([row.get(name) for row in rows] if values is None else values, kind)
+        if values is None or (kind == "integer" and not _whole([row.get(name) for row in rows])):
+            values = [row.get(name) for row in rows]
+        column, rest = to_column(values, kind)
         columns[name] = column
         if rest is not None:
             columns[name + VARIANT] = rest
@@ -93,6 +95,8 @@ def to_table(
 def to_column(values: Sequence[Any] | pa.Array, kind: FieldType) -> tuple[pa.Array, pa.Array | None]:
     """One column, and the text of the values that do not fit it (None where all do)."""
     try:
+        if kind == "integer" and not isinstance(values, pa.Array) and not _whole(values):
+            raise TypeError("Arrow cuts 1.5 to the integer 1")
         wire = values if isinstance(values, pa.Array) else pa.array(values, type=_WIRE.get(kind, pa.string()))
         return _convert(wire, kind), None
     except (pa.ArrowException, TypeError, OverflowError, UnicodeError):
@@ -113,6 +117,10 @@ def infer(values: Sequence[Any]) -> FieldType | None:
     if all(isinstance(value, str) and len(value) >= 19 and _MOMENT.fullmatch(value) for value in seen):
         return "datetime"
     return "string"
+
+
+def _whole(values: Sequence[Any]) -> bool:
+    return {int, type(None)}.issuperset(map(type, values))
 
 
 def _convert(wire: pa.Array, kind: FieldType) -> pa.Array:

@@ -46,25 +46,47 @@ def watermark(started: str, lookback_seconds: int, held: str | None) -> str:
     return max(reached, held) if held else reached
 
 
-def begin(
-    state: State, held: str | None, start_date: str | None, full: bool = False, since: str | None = None
-) -> Place:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a run asks of every entity.
+
+    `start_date` is the lower bound set for first runs: an earlier one than was loaded from is walked from. `full` means
+    everything again, `since` again from that moment on, `full_before` everything again where the last such walk began
+    before that moment.
+    """
+
+    start_date: str | None = None
+    full: bool = False
+    since: str | None = None
+    full_before: str | None = None
+
+
+def begin(state: State, held: str | None, wish: Wish) -> Place:
     """Where a run's walk of an entity begins; what it is to read again is noted in state until that walk has ended.
 
     Args:
         state: the resource's state.
-        held: the watermark held, None before the first complete walk.
-        start_date: the lower bound set for first runs; an earlier one than was loaded from is walked from.
-        full: everything again.
-        since: again from this moment on; without a watermark everything is read anyway.
+        held: the watermark held, None before the first complete walk; without one everything is read anyway.
+        wish: what the run asks for.
     """
-    if full:
-        request_again(state, start_date)
-    elif since is not None and held is not None:
-        request_again(state, since)
-    elif "start_date" in state and earlier(start_date, state["start_date"]):
-        request_again(state, start_date)
-    return place_of(state, held, start_date)
+    if "again" in state and not wish.full:
+        return place_of(state, held, wish.start_date)
+    due = wish.full_before is not None and state.get("full_at", wish.full_before) < wish.full_before
+    wider = "start_date" in state and earlier(wish.start_date, state["start_date"])
+    if wish.full or due or wider:
+        request_again(state, wish.start_date)
+    elif wish.since is not None and held is not None:
+        request_again(state, wish.since)
+    return place_of(state, held, wish.start_date)
+
+
+def end(state: State, place: Place, start_date: str | None) -> None:
+    """Notes in state that a walk came to its end."""
+    state.pop("place", None)
+    state.pop("again", None)
+    state["start_date"] = start_date
+    if place.since == start_date:
+        state["full_at"] = place.started
 
 
 def request_again(state: State, since: str | None) -> None:

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, wait
 from typing import Protocol
 
 from .walk import Page
@@ -20,13 +20,22 @@ class Lookahead:
         pool: where reads run; all walks share one, so that together they stay within the connections.
         size: rows to ask for with the next page (`top`), at least 2.
         depth: pages kept in flight or waiting at the most.
+        on_page: called when a page is handed to the walk.
     """
 
-    def __init__(self, read: Read, pool: Executor, size: Callable[[], int], depth: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        read: Read,
+        pool: Executor,
+        size: Callable[[], int],
+        depth: Callable[[], int],
+        on_page: Callable[[], None] = lambda: None,
+    ) -> None:
         self._read = read
         self._pool = pool
         self._size = size
         self._depth = depth
+        self._on_page = on_page
         self._queue: deque[tuple[int, int, Future[Page]]] = deque()
         self._total = 0
 
@@ -43,6 +52,7 @@ class Lookahead:
             self.close()
             raise
         self._queue.popleft()
+        self._on_page()
         self._total = page.total or 0
         full = len(page.rows) == top
         if full and not self._queue:
@@ -50,10 +60,12 @@ class Lookahead:
         self._fill()
         return page
 
-    def prime(self, skip: int) -> None:
-        """Asks for the page at `skip` before the walk does."""
+    def prime(self, skip: int, patiently: bool = False) -> None:
+        """Asks for the page at `skip` before the walk does; `patiently` waits for the answer, or its failure."""
         if not self._queue:
             self._ask(skip)
+        if patiently:
+            wait([self._queue[0][2]])
 
     def close(self) -> None:
         """Throws away what was asked for ahead."""

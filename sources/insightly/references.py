@@ -23,7 +23,7 @@ def read_reference(entity: Entity, session: Session, outcome: Outcome) -> Iterat
     state = dlt.current.resource_state()
     records = _whole(session.lookahead(entity), entity.key[0])
     outcome.rows = len(records)
-    if changed(state, "content", records) or session.request.full:
+    if changed(state, "content", records) or session.wish.full:
         yield from marked(shaper_of(entity, session).shape(records), REPLACE)
         outcome.merged = len(records)
     session.end(outcome, state)
@@ -52,7 +52,7 @@ def read_tags(entity: Entity, session: Session, outcome: Outcome) -> Iterator[An
             outcome.notes.append(f"tags of {kind} are not available: {error}")
             continue
         outcome.rows += len(records)
-        if changed(contents, kind, records) or session.request.full:
+        if changed(contents, kind, records) or session.wish.full:
             yield from marked(shaper.shape_group(kind, records))
             outcome.merged += len(records)
     if len(refused) == len(readers):

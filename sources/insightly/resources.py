@@ -38,13 +38,15 @@ def resource_of(entity: Entity, session: Session) -> DltResource:
 def place_in(state: Mapping[str, Any], session: Session) -> Place:
     """Where the session's walk of an entity begins, by its resource's state, which is left as it is."""
     held = state.get("incremental", {}).get(DATE_UPDATED, {}).get("last_value")
-    request = session.request
-    return begin(dict(state), held, session.settings.start_date_iso, request.full, request.since)
+    return begin(dict(state), held, session.wish)
 
 
 def prime(entity: Entity, session: Session, state: Mapping[str, Any]) -> None:
-    """Asks for an entity's first page, so that the entities do not wait for each other's first answer."""
+    """Asks for an entity's first page, so that the entities do not wait for each other's first answer.
+
+    The run's very first answer is waited for: it may say that the key is refused, or that no call is left.
+    """
     if entity.name == "tags":
         return
     place = place_in(state, session) if entity.incremental else Place(None, None, 0, None)
-    session.lookahead(entity, place.since).prime(place.skip)
+    session.lookahead(entity, place.since).prime(place.skip, patiently=not session.budget.calls)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -14,7 +14,7 @@ import dlt
 
 from .budget import Budget
 from .client import Answer, Client
-from .cursor import State, iso
+from .cursor import State, Wish, iso
 from .entities import ENTITIES, Entity
 from .errors import BadCredentials, Gone, InsightlyError, NotAvailable, Stop
 from .lookahead import Lookahead, Read
@@ -51,20 +51,12 @@ class Outcome:
         return self.state is None
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a run was asked for beyond the ordinary: everything again (`full`), or from a moment on (`since`)."""
-
-    full: bool = False
-    since: str | None = None
-
-
 class Session:
     """One run over one account.
 
     Args:
         settings: validated settings.
-        request: what the run was asked for.
+        wish: what the run asks of every entity beyond the settings (`full`, `since`).
         chunked: whether resources stop after `chunk_calls` so that the runner can commit; alone, a source reads on.
         tolerant: whether an entity's error is noted and ends that entity alone; else it is raised.
         account: what identifies the account, kept in the source's state.
@@ -73,13 +65,13 @@ class Session:
     def __init__(
         self,
         settings: InsightlySettings,
-        request: Request | None = None,
+        wish: Wish | None = None,
         *,
         chunked: bool = False,
         tolerant: bool = False,
     ) -> None:
         self.settings = settings
-        self.request = request or Request()
+        self.wish = _with_settings(wish or Wish(), settings)
         self.chunked = chunked
         self.tolerant = tolerant
         self.budget = Budget(settings.max_calls, settings.quota_reserve)
@@ -171,7 +163,9 @@ class Session:
                 assert entity.search_path is not None
                 path, params["updated_after_utc"] = entity.search_path, since
             read, top = self._reader(entity, path, params), max(2, self.settings.page_size)
-            self._lookaheads[key] = Lookahead(read, self.pool, lambda: top, lambda: self._depth(entity))
+            self._lookaheads[key] = Lookahead(
+                read, self.pool, lambda: top, lambda: self._depth(entity), self._count_page
+            )
         return self._lookaheads[key]
 
     def _reader(self, entity: Entity, path: str, params: Params) -> Read:
@@ -181,7 +175,6 @@ class Session:
             begun_at.append(skip)
             paging: Params = {"top": top, "skip": skip, "count_total": "true"} if entity.paged else {}
             rows, answer = self.client.get_list(path, {**params, **paging}, label=entity.name)
-            self._chunk_calls += 1
             self.skew = answer.skew or 0.0
             if skip == 0:
                 self.started_at.setdefault(entity.name, _moment(answer, entity.name))
@@ -191,6 +184,9 @@ class Session:
             return Page(rows, total, top if entity.paged else len(rows) + 1)
 
         return read
+
+    def _count_page(self) -> None:
+        self._chunk_calls += 1
 
     def _depth(self, entity: Entity) -> int:
         """Pages to read ahead: none where each record costs a call, or where there is no call to waste."""
@@ -235,6 +231,12 @@ class Session:
                 logger.warning("custom fields of %s keep the types their values show: %s", entity.name, error)
                 self.definitions[entity.name] = None
         return self.definitions[entity.name]
+
+
+def _with_settings(wish: Wish, settings: InsightlySettings) -> Wish:
+    days = settings.full_every
+    full_before = None if days is None else iso(datetime.now(UTC) - timedelta(days=days))
+    return replace(wish, start_date=settings.start_date_iso, full_before=full_before)
 
 
 def _moment(answer: Answer, entity: str) -> datetime:

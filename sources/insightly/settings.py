@@ -84,9 +84,10 @@ class InsightlySettings(BaseConfiguration):
         self.max_deleted_share = _number("max_deleted_share", self.max_deleted_share, 0, 1)
         days = self.full_every
         self.full_every = None if days is None else _number("full_every", days, 0, 36_500, above=True)
-        self.history = _names("history", self.history)
-        self.hash = _names("hash", self.hash, column=True)
-        self.drop = _names("drop", self.drop, column=True)
+        for name in ("history", "hash", "drop"):
+            self[name] = _names(name, self[name], column=name != "history")
+            if self[name]:
+                raise _bad(name, self[name], "left out: this release cannot do it yet")
 
     @property
     def url(self) -> str:

@@ -1,0 +1,18 @@
+"""Insightly CRM into a database: the first run reads everything, later ones what changed."""
+
+import sys
+
+import dlt
+from insightly import insightly  # type: ignore[import-not-found]
+
+
+def load_insightly() -> None:
+    """Loads the entities of the setting `entities`; run it again to bring the tables up to date."""
+    # DuckDB's file is named after the pipeline, and DuckDB cannot tell a file from a schema of the same name.
+    pipeline = dlt.pipeline(pipeline_name="insightly_crm", destination="duckdb", dataset_name="insightly")
+    info = pipeline.run(insightly())
+    sys.stdout.write(f"{info}\n")
+
+
+if __name__ == "__main__":
+    load_insightly()

@@ -1,0 +1,102 @@
+"""The place of a walk and the watermark it leaves: nothing is asked for too late, and nothing moves back."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sources.insightly.cursor import Place, Wish, begin, earlier, end, iso, parse, place_of, request_again, watermark
+
+MOMENTS = st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2100, 1, 1)).map(
+    lambda moment: moment.replace(microsecond=0, tzinfo=UTC)
+)
+STAMPS = MOMENTS.map(iso)
+BOUNDS = st.none() | STAMPS
+
+
+def test_both_ways_of_writing_a_moment_are_read() -> None:
+    moment = datetime(2025, 4, 19, 0, 49, 32, tzinfo=UTC)
+    assert parse("2025-04-19 00:49:32") == parse("2025-04-19T00:49:32Z") == parse("2025-04-19T02:49:32+02:00") == moment
+    assert parse("2025-04-19") == datetime(2025, 4, 19, tzinfo=UTC)
+    assert iso(moment.astimezone(timezone(timedelta(hours=-5)))) == "2025-04-19T00:49:32Z"
+
+
+@given(MOMENTS)
+def test_a_moment_survives(moment: datetime) -> None:
+    assert parse(iso(moment)) == moment
+
+
+@given(STAMPS, st.integers(1, 86_400), BOUNDS)
+def test_a_watermark_is_at_most_the_start_less_the_lookback_and_never_moves_back(
+    started: str, lookback: int, held: str | None
+) -> None:
+    reached = watermark(started, lookback, held)
+    assert reached == max(filter(None, [iso(parse(started) - timedelta(seconds=lookback)), held]))
+    assert watermark(started, lookback, reached) == reached
+
+
+@given(BOUNDS, BOUNDS)
+def test_earlier_is_a_strict_order_with_everything_first(one: str | None, other: str | None) -> None:
+    assert earlier(one, other) == (other is not None and (one is None or parse(one) < parse(other)))
+    assert not (earlier(one, other) and earlier(other, one))
+
+
+@given(BOUNDS, BOUNDS, st.integers(0, 10**6), st.integers(1, 10**9))
+def test_a_place_goes_on_only_in_the_list_it_was_noted_for(
+    since: str | None, held: str | None, skip: int, last_id: int
+) -> None:
+    state: dict[str, Any] = {}
+    place = Place(since, "2025-01-01T00:00:00Z", skip, last_id)
+    place.store(state)
+    assert place_of(state, since, None) == place
+    assert place_of(state, held, None) == (place if held == since else Place(held, None, 0, None))
+
+
+@given(BOUNDS, BOUNDS)
+def test_a_first_walk_begins_at_the_start_date_and_a_later_one_at_the_watermark(
+    held: str | None, start_date: str | None
+) -> None:
+    assert begin({}, held, Wish(start_date)) == Place(held or start_date, None, 0, None)
+
+
+@given(STAMPS, BOUNDS, BOUNDS)
+def test_a_request_stays_until_its_walk_has_ended(held: str, start_date: str | None, since: str | None) -> None:
+    state: dict[str, Any] = {}
+    request_again(state, since)
+    walking = Place(since, held, 7, 8)
+    walking.store(state)
+    assert begin(state, held, Wish(start_date)) == walking
+    end(state, walking, start_date)
+    assert begin(state, held, Wish(start_date)) == Place(held, None, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("wish", "since"),
+    [
+        (Wish(), "2026-01-01T00:00:00Z"),
+        (Wish(full=True), None),
+        (Wish("2024-01-01T00:00:00Z", full=True), "2024-01-01T00:00:00Z"),
+        (Wish(since="2025-05-05T00:00:00Z"), "2025-05-05T00:00:00Z"),
+        (Wish("2025-06-01T00:00:00Z"), "2026-01-01T00:00:00Z"),
+    ],
+)
+def test_what_a_run_wishes_decides_where_it_begins(wish: Wish, since: str | None) -> None:
+    state: dict[str, Any] = {"start_date": None}
+    assert begin(state, "2026-01-01T00:00:00Z", wish) == Place(since, None, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("loaded", "asked", "since"),
+    [("2025-01-01T00:00:00Z", None, None), ("2025-01-01T00:00:00Z", "2024-01-01T00:00:00Z", "2024-01-01T00:00:00Z")],
+)
+def test_an_earlier_start_date_is_walked_from(loaded: str, asked: str | None, since: str | None) -> None:
+    state: dict[str, Any] = {"start_date": loaded}
+    assert begin(state, "2026-01-01T00:00:00Z", Wish(asked)).since == since
+
+
+def test_full_drops_the_place_of_an_unfinished_walk() -> None:
+    state: dict[str, Any] = {"start_date": None}
+    Place(None, "2026-01-01T00:00:00Z", 500, 12).store(state)
+    assert begin(state, None, Wish(full=True)) == Place(None, None, 0, None)

@@ -1,0 +1,71 @@
+"""Definitions of custom fields become types, values become columns of their record."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sources.insightly import ENTITIES
+from sources.insightly.custom_fields import declared_types, definitions_of, pivot
+from sources.insightly.errors import MalformedAnswer
+
+NAMES = st.text(st.characters(categories=["L", "Nd"]), min_size=1, max_size=4)
+VALUES = st.none() | st.booleans() | st.integers() | st.text(max_size=4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "column"),
+    [
+        ("TEXT", "string"),
+        ("MULTILINETEXT", "string"),
+        ("DROPDOWN", "string"),
+        ("MULTISELECT", "string"),
+        ("BIT", "boolean"),
+        ("bit", "boolean"),
+        ("DATE", "date"),
+        ("DATETIME", "datetime"),
+        ("NUMERIC", "number"),
+        ("PERCENT", "number"),
+        ("AUTONUMBER", None),
+        ("NEVER SEEN", None),
+        (None, None),
+    ],
+)
+def test_type_of_a_definition(kind: str | None, column: str | None) -> None:
+    assert declared_types([{"FIELD_NAME": "A__c", "FIELD_TYPE": kind}]) == {"A__c": column}
+
+
+@pytest.mark.parametrize("definition", [{}, {"FIELD_NAME": ""}, {"FIELD_NAME": None}, {"FIELD_NAME": 5}])
+def test_a_definition_without_a_name_is_an_error(definition: dict[str, Any]) -> None:
+    with pytest.raises(MalformedAnswer, match="FIELD_NAME"):
+        declared_types([definition])
+
+
+def test_definitions_of_other_objects_are_left_out() -> None:
+    told = [{"FIELD_FOR": "CONTACT"}, {"FIELD_FOR": "LEAD"}, {"FIELD_FOR": "contact"}, {"FIELD_FOR": None}, {}]
+    assert definitions_of(ENTITIES["contacts"], told) == [told[0], told[2]]
+    assert definitions_of(ENTITIES["notes"], told) == []
+
+
+@given(st.lists(st.dictionaries(NAMES, VALUES)), st.sets(NAMES))
+def test_pivot_keeps_each_value_in_its_row(records: list[dict[str, Any]], declared: set[str]) -> None:
+    rows = [
+        {"CUSTOMFIELDS": [{"FIELD_NAME": name, "FIELD_VALUE": value} for name, value in record.items()]}
+        for record in records
+    ]
+    columns = pivot(rows, declared)
+    assert set(columns) == declared.union(*records)
+    for name, values in columns.items():
+        assert values == [record.get(name) for record in records]
+
+
+@pytest.mark.parametrize("row", [{}, {"CUSTOMFIELDS": None}, {"CUSTOMFIELDS": []}])
+def test_a_record_without_custom_fields_has_nulls(row: dict[str, Any]) -> None:
+    assert pivot([row], ["A__c"]) == {"A__c": [None]}
+
+
+@pytest.mark.parametrize("entry", ["text", 5, None, {"FIELD_VALUE": 1}, ["FIELD_NAME"]])
+def test_an_entry_without_a_name_is_an_error(entry: Any) -> None:
+    with pytest.raises(MalformedAnswer, match="CUSTOMFIELDS"):
+        pivot([{"CUSTOMFIELDS": [entry]}], [])
