@@ -67,18 +67,20 @@ def _plan(report: Report) -> Table:
 
 
 def _entities(console: Console, report: Report) -> None:
-    table = Table("entity", "path", "key", "cursor", "child tables", "can", "loaded", box=None)
+    table = Table(box=None)
+    for heading in ("entity", "path", "key", "reads changes", "can", "loaded"):
+        table.add_column(heading, overflow="fold")
     for name, facts in report.facts["table"].items():
         table.add_row(
             name,
             facts["path"],
             ", ".join(facts["key"]),
-            facts["cursor"] or "",
-            ", ".join(facts["children"]),
-            ", ".join(facts["can"]),
+            "yes" if facts["cursor"] else "",
+            "".join(ability[0].upper() for ability in facts["can"]),
             "yes" if facts["loaded"] else "not yet",
         )
     console.print(table)
+    console.print("can: S search, G get by id, C create, U update, D delete; --json tells child tables and cursors too")
 
 
 def _check(console: Console, report: Report) -> None:
