@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -145,9 +145,17 @@ def make_crm(tmp_path: Path) -> Iterator[Callable[..., Crm]]:
         yield make
 
 
+EVERY_WAY_TO_TAGS = pytest.mark.parametrize(
+    "crm", [("auto", True), ("endpoint", True), ("auto", False)], ids=["auto", "endpoint", "no TAGS"], indirect=True
+)
+"""Runs a test with tags from the records, by a call a record, and against an account whose records carry none."""
+
+
 @pytest.fixture
-def crm(make_crm: Callable[..., Crm]) -> Crm:
-    return make_crm()
+def crm(make_crm: Callable[..., Crm], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Crm:
+    tags, embedded = getattr(request, "param", ("auto", True))
+    monkeypatch.setenv("SOURCES__INSIGHTLY__TAGS", tags)
+    return make_crm(switches=replace(OPEN, embed_tags=embedded))
 
 
 def read(database: Path, sql: str) -> list[Row]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import dlt
 import pytest
-from conftest import CORE, OPEN, Clock, Crm, fold
+from conftest import CORE, EVERY_WAY_TO_TAGS, OPEN, Clock, Crm, fold
 
 from pipelines.report import Report
 from pipelines.target import Target
@@ -63,6 +63,7 @@ def unchanged(crm: Crm, *tables: str) -> Iterator[None]:
 # What changed
 
 
+@EVERY_WAY_TO_TAGS
 def test_only_what_changed_is_received(crm: Crm) -> None:
     first = crm.sync_done()
     evolve(crm.sandbox.store, seed=1, steps=25)
@@ -75,6 +76,7 @@ def test_only_what_changed_is_received(crm: Crm) -> None:
     assert sum(third.entities[name].rows for name in INCREMENTAL) == 0
 
 
+@EVERY_WAY_TO_TAGS
 def test_a_lost_working_folder_changes_nothing(crm: Crm) -> None:
     first = crm.sync_done("contacts", "lead_sources")
     shutil.rmtree(crm.folder / "dlt")
@@ -86,6 +88,7 @@ def test_a_lost_working_folder_changes_nothing(crm: Crm) -> None:
     crm.assert_equal("contacts", "lead_sources")
 
 
+@EVERY_WAY_TO_TAGS
 def test_many_chunks_make_the_same_tables(crm: Crm) -> None:
     report = crm.sync_done("contacts", "notes", "pipelines", "tags", chunk_calls=2, page_size=7)
     assert report.entities["contacts"].rows == crm.sandbox.store.count("contacts")
@@ -93,6 +96,7 @@ def test_many_chunks_make_the_same_tables(crm: Crm) -> None:
     crm.assert_equal("contacts", "notes", "pipelines", "tags")
 
 
+@EVERY_WAY_TO_TAGS
 def test_a_field_defined_later_becomes_a_typed_column(crm: Crm) -> None:
     crm.sync_done("contacts")
     crm.sandbox.store.define("CONTACT", "Height__c", "NUMERIC")
@@ -104,6 +108,7 @@ def test_a_field_defined_later_becomes_a_typed_column(crm: Crm) -> None:
     crm.assert_equal("contacts")
 
 
+@EVERY_WAY_TO_TAGS
 def test_a_key_nobody_knows_becomes_a_column(crm: Crm) -> None:
     crm.sync_done("notes")
     key = first_key(crm, "notes")
@@ -116,6 +121,7 @@ def test_a_key_nobody_knows_becomes_a_column(crm: Crm) -> None:
     crm.assert_equal("notes")
 
 
+@EVERY_WAY_TO_TAGS
 def test_emptied_arrays_leave_no_child_rows(crm: Crm) -> None:
     crm.sync_done("organisations")
     full = next(r for r in crm.sandbox.store.rows("organisations") if r["TAGS"] and r["LINKS"] and r["EMAILDOMAINS"])
@@ -129,6 +135,7 @@ def test_emptied_arrays_leave_no_child_rows(crm: Crm) -> None:
     crm.assert_equal("organisations")
 
 
+@EVERY_WAY_TO_TAGS
 def test_a_shorter_array_leaves_no_old_items(crm: Crm) -> None:
     crm.sandbox.store.set_tags("contacts", first_key(crm, "contacts"), ["a", "b", "c"])
     crm.sync_done("contacts")
@@ -289,6 +296,7 @@ def test_a_refused_key_writes_nothing(crm: Crm) -> None:
 # Destinations and accounts
 
 
+@EVERY_WAY_TO_TAGS
 def test_two_destinations_share_no_watermark(crm: Crm) -> None:
     crm.sync_done("notes")
     other = crm.folder / "other.duckdb"
@@ -297,6 +305,7 @@ def test_two_destinations_share_no_watermark(crm: Crm) -> None:
     crm.assert_equal("notes", database=other)
 
 
+@EVERY_WAY_TO_TAGS
 def test_a_deleted_database_is_filled_again(crm: Crm) -> None:
     crm.sync_done("contacts", "lead_sources")
     crm.database.unlink()
@@ -444,6 +453,7 @@ def test_edits_and_trouble_lose_no_live_row(crm: Crm, fault: Fault, monkeypatch:
     crm.assert_equal("contacts", deleted=True)
 
 
+@EVERY_WAY_TO_TAGS
 def test_edits_while_changes_are_read_lose_no_live_row(crm: Crm) -> None:
     crm.sync_done("contacts")
     store = crm.sandbox.store
