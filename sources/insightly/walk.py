@@ -15,7 +15,8 @@ from .errors import MalformedAnswer, Unsorted
 
 Row = dict[str, Any]
 Id = Any
-MISSES_BEFORE_GIVING_UP = 1000
+PATIENCE = 10
+"""Answers in a row that may bring nothing new, beyond two for each page of the list."""
 PASSES = 3
 
 
@@ -61,10 +62,11 @@ def walk(fetch: Fetch, key: str, skip: int = 0, last_id: Id = None) -> Iterator[
         Unsorted: ids do not ascend in a list of several pages.
         MalformedAnswer: a row has no id, or the answers never come to an end.
     """
-    stuck = 0
+    stuck, patience = 0, PATIENCE
     skip = 0 if last_id is None else skip
-    while stuck < MISSES_BEFORE_GIVING_UP:
+    while stuck <= patience:
         page = fetch(skip)
+        patience = PATIENCE + 2 * max(skip, page.total or 0) // (page.top - 1)
         rows, end = page.rows, skip + len(page.rows)
         if skip == 0 and last_id is None and len(rows) < page.top and (page.total == end or not (page.total or rows)):
             # One answer holds the whole list, so its order does not matter.
@@ -85,13 +87,13 @@ def walk(fetch: Fetch, key: str, skip: int = 0, last_id: Id = None) -> Iterator[
             last_id = ids[-1]
         ended = len(rows) < page.top and (end == page.total if page.total is not None else len(rows) <= 1)
         following = skip if page.total is not None and end > page.total else max(skip, end - 1)
-        stuck = 0 if fresh or following > skip else stuck + 1
+        stuck = 0 if fresh else stuck + 1
         at, skip = skip, following
         yield Step(fresh, at, None if ended else skip, last_id)
         if ended:
             return
     raise MalformedAnswer(
-        f"the list keyed on {key} came to no end: {MISSES_BEFORE_GIVING_UP} answers in a row around offset {skip} "
+        f"the list keyed on {key} came to no end: {stuck} answers in a row up to offset {skip} "
         "brought nothing new and did not agree with their own X-Total-Count"
     )
 
