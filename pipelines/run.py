@@ -60,19 +60,22 @@ def sync(
         if watch is not None:
             session.on_progress = lambda: watch(session)
         error: Exception | None = None
+        committed: set[str] = set()
         try:
             bind(pipeline, session, target)
-            _rounds(pipeline, session, chosen)
+            _rounds(pipeline, session, chosen, committed)
         except InsightlyError as raised:
             if raised.exit_code == 2:
                 raise
             error = raised
         except PipelineStepFailed as raised:
             error = _cause(raised)
+            for name in set(chosen) - committed:
+                _take_back(session.outcome(name))
         return _report(session, chosen, named, error, time.monotonic() - begun)
 
 
-def _rounds(pipeline: dlt.Pipeline, session: Session, chosen: Sequence[str]) -> None:
+def _rounds(pipeline: dlt.Pipeline, session: Session, chosen: Sequence[str], committed: set[str]) -> None:
     """Runs the pipeline until no entity is under way; each round is one load package, committed whole."""
     if (session.budget.left() or ROOMY) >= ROOMY:
         states = _states(pipeline)
@@ -81,7 +84,14 @@ def _rounds(pipeline: dlt.Pipeline, session: Session, chosen: Sequence[str]) -> 
     while unfinished := [name for name in chosen if session.outcome(name).open]:
         session.begin_chunk()
         pipeline.run(insightly(session=session, order=_in_turn(pipeline, unfinished)))
+        committed.update(name for name in chosen if not session.outcome(name).open)
         session.on_progress()
+
+
+def _take_back(outcome: Outcome) -> None:
+    """What was read but never committed is not told as done."""
+    if outcome.state in ("ok", "partial"):
+        outcome.state, outcome.merged, outcome.watermark = None, 0, None
 
 
 def _in_turn(pipeline: dlt.Pipeline, names: Sequence[str]) -> list[str]:

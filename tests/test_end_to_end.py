@@ -296,6 +296,18 @@ def test_a_refused_key_writes_nothing(crm: Crm) -> None:
 # Destinations and accounts
 
 
+def test_a_load_that_fails_is_not_told_as_done(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("dlt.load.load.Load.run", fail)
+        report = crm.sync("notes")
+    assert (report.exit_code, report.entities["notes"].state, report.entities["notes"].watermark) == (1, "failed", None)
+    crm.sync_done("notes")
+    crm.assert_equal("notes")
+
+
 @EVERY_WAY_TO_TAGS
 def test_two_destinations_share_no_watermark(crm: Crm) -> None:
     crm.sync_done("notes")
