@@ -184,3 +184,7 @@ def test_row_without_an_id_is_an_error(row: dict[str, Any]) -> None:
 def test_answers_that_contradict_themselves_for_ever_are_an_error() -> None:
     with pytest.raises(MalformedAnswer, match="no end"):
         list(walk(lambda skip: Page([{"ID": 1}], 7, 10) if skip == 0 else Page([], 7, 10), "ID"))
+
+
+def test_an_empty_list_that_takes_no_paging_is_one_answer() -> None:
+    assert [step.rows for step in walk(lambda skip: Page([], 0, 1), "ID")] == [[]]

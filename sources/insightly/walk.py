@@ -66,7 +66,7 @@ def walk(fetch: Fetch, key: str, skip: int = 0, last_id: Id = None) -> Iterator[
     skip = 0 if last_id is None else skip
     while stuck <= patience:
         page = fetch(skip)
-        patience = PATIENCE + 2 * max(skip, page.total or 0) // (page.top - 1)
+        patience = PATIENCE + 2 * max(skip, page.total or 0) // max(page.top - 1, 1)
         rows, end = page.rows, skip + len(page.rows)
         if skip == 0 and last_id is None and len(rows) < page.top and (page.total == end or not (page.total or rows)):
             # One answer holds the whole list, so its order does not matter.
