@@ -8,6 +8,7 @@ from sources.insightly.cursor import Wish
 from sources.insightly.entities import ENTITIES, RECORD_TYPES, Entity, select
 from sources.insightly.errors import NotAvailable
 from sources.insightly.pacer import MARGIN
+from sources.insightly.reads import top_of, total_of
 from sources.insightly.resources import place_in
 from sources.insightly.session import Session
 from sources.insightly.settings import InsightlySettings
@@ -57,17 +58,17 @@ def pages_of(total: int, top: int) -> int:
 
 
 def _of(entity: Entity, session: Session, state: dict[str, object]) -> EntityReport:
-    top = max(2, session.settings.page_size)
+    top = top_of(session)
     if entity.name == "tags":
         return EntityReport("ok", calls=len(RECORD_TYPES), plan={"pages": len(RECORD_TYPES), "total": None})
     if not entity.paged:
         return EntityReport("ok", calls=1, plan={"pages": 1, "total": None})
     since, done = None, 0
     if entity.incremental:
-        place = place_in(state, session)
+        place = place_in(entity, state, session)
         since, done = place.since, place.skip
     try:
-        total = session.total_of(entity, since)
+        total = total_of(session, entity, since)
     except NotAvailable as error:
         return EntityReport("skipped", str(error), plan={"pages": 0, "total": None})
     left = max(total - done, 0)

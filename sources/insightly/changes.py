@@ -10,10 +10,9 @@ import dlt
 from .cursor import Place, State, begin, earlier, end, iso, parse, place_of, watermark
 from .details import define, definition_tables, fill_tags
 from .entities import DATE_UPDATED, Entity
-from .errors import Unsorted
+from .reads import lookahead, read_list
 from .session import Outcome, Record, Session
 from .tables import marked, missing, shaper_of
-from .walk import Step, read_whole, walk
 
 logger = logging.getLogger(__name__)
 
@@ -28,21 +27,25 @@ def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: An
         updated: dlt's incremental, which holds the watermark.
     """
     state = dlt.current.resource_state()
-    wish = session.wish
+    wish = session.wish_of(entity.name)
     start_date = wish.start_date
-    outcome.watermark = updated.last_value
+    outcome.watermark = outcome.watermark_before = updated.last_value
     if entity.name in session.begun:
         place = place_of(state, updated.last_value, start_date)
     else:
         session.begun.add(entity.name)
         _tell_of_a_later_start(state, start_date, outcome)
         place = begin(state, updated.last_value, wish)
+        if "again" in state and place.since == start_date and place.started is None:
+            outcome.listed = set()
     if session.chunk_spent():
         return
     shaper = shaper_of(entity, session)
     yield from missing(shaper)
-    for step in _steps(entity, session, place):
+    for step in read_list(lookahead(session, entity, place.since), entity.key[0], place.skip, place.last_id):
         records, tables = step.rows, list[Any]()
+        if outcome.listed is not None:
+            outcome.listed.update(row[entity.key[0]] for row in step.rows)
         if records:
             define(entity, session, shaper)
             records = fill_tags(entity, session, records, outcome)
@@ -67,6 +70,7 @@ def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: An
     started = _started(place, entity, session)
     outcome.watermark = watermark(started, session.settings.lookback_seconds, updated.last_value)
     updated.advance(outcome.watermark)
+    outcome.reread = "again" in state and place.since == start_date
     end(state, Place(place.since, started, 0, None), start_date)
     session.end(outcome, state)
 
@@ -75,16 +79,6 @@ def _tell_of_a_later_start(state: State, start_date: str | None, outcome: Outcom
     if "start_date" in state and start_date is not None and earlier(state["start_date"], start_date):
         loaded = state["start_date"] or "the first record"
         outcome.notes.append(f"start_date {start_date} changes nothing: everything from {loaded} on is loaded already")
-
-
-def _steps(entity: Entity, session: Session, place: Place) -> Iterator[Step]:
-    fetch, key = session.lookahead(entity, place.since), entity.key[0]
-    try:
-        yield from walk(fetch, key, place.skip, place.last_id)
-    except Unsorted as error:
-        logger.warning("%s: %s; the list is read whole", entity.name, error)
-        fetch.close()
-        yield from read_whole(fetch, key)
 
 
 def _started(place: Place, entity: Entity, session: Session) -> str:

@@ -7,6 +7,7 @@ from .cursor import State
 from .custom_fields import definitions_of
 from .entities import ENTITIES, Entity
 from .errors import Forbidden
+from .reads import read_definitions, tags_of
 from .records import Shaper
 from .references import changed
 from .session import Outcome, Record, Session
@@ -16,7 +17,7 @@ from .tables import marked, shaper_of
 def define(entity: Entity, session: Session, shaper: Shaper) -> None:
     """Asks for the definitions once a run, when the first records came."""
     if entity.custom_fields and entity.name not in session.definitions:
-        shaper.define(definitions_of(entity, session.definitions_of(entity) or ()))
+        shaper.define(definitions_of(entity, read_definitions(session, entity) or ()))
 
 
 def definition_tables(entity: Entity, session: Session, state: State) -> Iterator[Any]:
@@ -47,7 +48,7 @@ def fill_tags(entity: Entity, session: Session, records: list[Record], outcome: 
         records = records[: next(index for index, record in enumerate(records) if record is asked[left])]
         asked = asked[:left]
     try:
-        answers = session.tags_of(entity, [record[entity.key[0]] for record in asked])
+        answers = tags_of(session, entity, [record[entity.key[0]] for record in asked])
     except Forbidden as error:
         outcome.notes.append(f"tags of {entity.name} may not be read: {error}")
         return records

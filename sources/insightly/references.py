@@ -9,11 +9,11 @@ import dlt
 
 from .cursor import State
 from .entities import RECORD_TYPES, Entity
-from .errors import NotAvailable, Unsorted
+from .errors import NotAvailable
 from .lookahead import Lookahead
+from .reads import lookahead, read_list
 from .session import Outcome, Record, Session
 from .tables import REPLACE, marked, missing, shaper_of
-from .walk import read_whole, walk
 
 
 def read_reference(entity: Entity, session: Session, outcome: Outcome) -> Iterator[Any]:
@@ -21,9 +21,9 @@ def read_reference(entity: Entity, session: Session, outcome: Outcome) -> Iterat
     if session.chunk_spent():
         return
     state = dlt.current.resource_state()
-    records = _whole(session.lookahead(entity), entity.key[0])
+    records = _whole(lookahead(session, entity), entity.key[0])
     outcome.rows = len(records)
-    if changed(state, "content", records) or session.wish.full:
+    if changed(state, "content", records) or session.wish_of(entity.name).full:
         yield from marked(shaper_of(entity, session).shape(records), REPLACE)
         outcome.merged = len(records)
     session.end(outcome, state)
@@ -39,7 +39,7 @@ def read_tags(entity: Entity, session: Session, outcome: Outcome) -> Iterator[An
     state = dlt.current.resource_state()
     contents = state.setdefault("contents", {})
     shaper = shaper_of(entity, session, group="RECORD_TYPE")
-    readers = {kind: session.lookahead(entity, variant=kind) for kind in RECORD_TYPES}
+    readers = {kind: lookahead(session, entity, variant=kind) for kind in RECORD_TYPES}
     for reader in readers.values():
         reader.prime(0)
     yield from missing(shaper)
@@ -52,7 +52,7 @@ def read_tags(entity: Entity, session: Session, outcome: Outcome) -> Iterator[An
             outcome.notes.append(f"tags of {kind} are not available: {error}")
             continue
         outcome.rows += len(records)
-        if changed(contents, kind, records) or session.wish.full:
+        if changed(contents, kind, records) or session.wish_of(entity.name).full:
             yield from marked(shaper.shape_group(kind, records))
             outcome.merged += len(records)
     if len(refused) == len(readers):
@@ -71,8 +71,4 @@ def changed(state: State, name: str, records: Sequence[Record]) -> bool:
 
 
 def _whole(fetch: Lookahead, key: str) -> list[Record]:
-    try:
-        return [row for step in walk(fetch, key) for row in step.rows]
-    except Unsorted:
-        fetch.close()
-        return [row for step in read_whole(fetch, key) for row in step.rows]
+    return list({row[key]: row for step in read_list(fetch, key) for row in step.rows}.values())

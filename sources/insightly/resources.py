@@ -9,7 +9,9 @@ from dlt.extract import DltResource
 from .changes import read_changes
 from .cursor import Place, begin
 from .entities import DATE_UPDATED, Entity
+from .reads import lookahead
 from .references import read_reference, read_tags
+from .refresh import read_records
 from .session import Session
 from .tables import MERGE
 
@@ -24,7 +26,10 @@ def resource_of(entity: Entity, session: Session) -> DltResource:
         updated.advance(None)
         with session.reading(entity.name) as outcome:
             session.remember_account()
-            yield from read_changes(entity, session, outcome, updated)
+            if entity.name in session.wanted:
+                yield from read_records(entity, session, outcome, updated)
+            else:
+                yield from read_changes(entity, session, outcome, updated)
 
     def reference() -> Iterator[Any]:
         with session.reading(entity.name) as outcome:
@@ -35,10 +40,10 @@ def resource_of(entity: Entity, session: Session) -> DltResource:
     return dlt.resource(changes if entity.incremental else reference, **hints)
 
 
-def place_in(state: Mapping[str, Any], session: Session) -> Place:
+def place_in(entity: Entity, state: Mapping[str, Any], session: Session) -> Place:
     """Where the session's walk of an entity begins, by its resource's state, which is left as it is."""
     held = state.get("incremental", {}).get(DATE_UPDATED, {}).get("last_value")
-    return begin(dict(state), held, session.wish)
+    return begin(dict(state), held, session.wish_of(entity.name))
 
 
 def prime(entity: Entity, session: Session, state: Mapping[str, Any]) -> None:
@@ -48,5 +53,5 @@ def prime(entity: Entity, session: Session, state: Mapping[str, Any]) -> None:
     """
     if entity.name == "tags":
         return
-    place = place_in(state, session) if entity.incremental else Place(None, None, 0, None)
-    session.lookahead(entity, place.since).prime(place.skip, patiently=not session.budget.calls)
+    place = place_in(entity, state, session) if entity.incremental else Place(None, None, 0, None)
+    lookahead(session, entity, place.since).prime(place.skip, patiently=not session.budget.calls)

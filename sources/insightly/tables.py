@@ -6,10 +6,11 @@ from typing import Any, cast
 import dlt
 from dlt.common.schema import Schema
 
-from .entities import Entity, FieldType
+from .entities import ENTITIES, Entity, FieldType
 from .records import IS_EMPTY, Shaped, Shaper
 from .session import Session
 
+DELETED_AT = "_deleted_at"
 MERGE: Any = {"disposition": "merge", "strategy": "delete-insert"}
 REPLACE: Any = {"disposition": "replace"}
 TYPES: dict[str, FieldType] = {
@@ -53,7 +54,7 @@ def marked(tables: Iterable[Shaped], disposition: Any = MERGE) -> Iterator[Any]:
     Each is a variant with its own primary key: it would inherit the resource's, which keeps one child per parent.
     """
     for table in tables:
-        columns = {IS_EMPTY: {"hard_delete": True}} if IS_EMPTY in table.rows.column_names else {}
+        columns = _bookkeeping(table)
         hints = dlt.mark.make_hints(
             table_name=table.table,
             primary_key=list(table.key),
@@ -62,3 +63,12 @@ def marked(tables: Iterable[Shaped], disposition: Any = MERGE) -> Iterator[Any]:
             columns=cast(Any, columns),
         )
         yield dlt.mark.with_hints(table.rows, hints, create_table_variant=True)
+
+
+def _bookkeeping(table: Shaped) -> dict[str, Any]:
+    """Columns that no record has: a sweep's mark, which loading the record again clears, and a child's tombstone."""
+    if IS_EMPTY in table.rows.column_names:
+        return {IS_EMPTY: {"hard_delete": True}}
+    if table.table in ENTITIES and ENTITIES[table.table].incremental:
+        return {DELETED_AT: {"data_type": "timestamp", "nullable": True}}
+    return {}

@@ -71,10 +71,10 @@ def walk(fetch: Fetch, key: str, skip: int = 0, last_id: Id = None) -> Iterator[
         if skip == 0 and last_id is None and len(rows) < page.top and (page.total == end or not (page.total or rows)):
             # One answer holds the whole list, so its order does not matter.
             ids = [identify(row, key) for row in rows]
-            yield Step(distinct(rows, key, set()), 0 if _ascend(ids) else None, None, None)
+            yield Step(distinct(rows, key, set()), 0 if ascend(ids) else None, None, None)
             return
         ids = [identify(row, key) for row in rows]
-        if not _ascend(ids):
+        if not ascend(ids):
             raise Unsorted(f"{key} does not ascend from record to record")
         if skip > 0 and (not ids or ids[0] > last_id):
             stuck += 1
@@ -146,5 +146,6 @@ def distinct(rows: list[Row], key: str, kept: set[Id]) -> list[Row]:
     return fresh
 
 
-def _ascend(ids: list[Id]) -> bool:
+def ascend(ids: list[Id]) -> bool:
+    """True for whole numbers of which none is less than the one before."""
     return all(type(id_) is int for id_ in ids) and all(earlier <= later for earlier, later in pairwise(ids))

@@ -1,0 +1,170 @@
+"""What a run asks of the API: lists page by page, single records, their tags, and definitions of custom fields."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from .client import Answer
+from .cursor import iso
+from .entities import ENTITIES, Entity
+from .errors import Gone, NotAvailable, Stop, Unsorted
+from .lookahead import Lookahead, Read
+from .session import ROOMY, Params, Record, Session
+from .walk import Id, Page, Step, read_whole, walk
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+def lookahead(
+    session: Session, entity: Entity, since: str | None = None, variant: str = "", brief: bool = False
+) -> Lookahead:
+    """The reader of an entity's list, or of what changed after `since`; it outlives a chunk.
+
+    Args:
+        session: the run; the same list is read by the same reader all through it.
+        entity: whose list.
+        since: the bound of `/Search`, None for the plain list.
+        variant: the `record_type` of `/Tags`.
+        brief: without arrays, where the API offers that.
+    """
+    key = (entity.name, since or "", variant, "brief" if brief else "")
+    if key not in session.lookaheads:
+        path, params = _list_of(entity, since, brief)
+        if variant:
+            params["record_type"] = variant
+        session.lookaheads[key] = _reader(session, entity, path, params)
+    return session.lookaheads[key]
+
+
+def read_list(fetch: Lookahead, key: str, skip: int = 0, last_id: Id = None) -> Iterator[Step]:
+    """Walks a list from `skip` on; one that is not in the order of its ids is read whole instead."""
+    try:
+        yield from walk(fetch, key, skip, last_id)
+    except Unsorted as error:
+        logger.warning("%s; the list is read whole", error)
+        fetch.close()
+        yield from read_whole(fetch, key)
+
+
+def tagged_with(session: Session, entity: Entity, tag: str) -> Lookahead:
+    """The reader of the records that carry a tag, without their arrays (API.md 6)."""
+    return _reader(session, entity, f"{entity.path}/SearchByTag", {"tagName": tag, "brief": "true"})
+
+
+def pages_at(session: Session, entity: Entity, since: str | None) -> Callable[[Sequence[int]], list[Page]]:
+    """What reads an entity's pages at some offsets at once, without their arrays where the API offers that."""
+    path, params = _list_of(entity, since, brief=True)
+    read, top = _page_reader(session, entity, path, params), top_of(session)
+    return lambda skips: _at_once(session, lambda skip: read(skip, top), skips)
+
+
+def top_of(session: Session) -> int:
+    """Rows a page; a page of one could not overlap the one before."""
+    return max(2, session.settings.page_size)
+
+
+def total_of(session: Session, entity: Entity, since: str | None) -> int:
+    """How many records a walk would read, for one call."""
+    path, params = _list_of(entity, since, brief=False)
+    rows, answer = session.client.get_list(path, {**params, "top": 1, "count_total": "true"}, label=entity.name)
+    return len(rows) if answer.total is None else answer.total
+
+
+def records_of(session: Session, entity: Entity, ids: Iterable[Any]) -> list[Record | NotAvailable | Stop]:
+    """Records in full, one call each; for a record that cannot be read, why: 403, 404, or no calls left."""
+
+    def ask(id_: Any) -> Record | NotAvailable | Stop:
+        assert entity.get is not None
+        try:
+            return session.client.get_object(entity.get.format(id=id_), {}, label=entity.name)[0]
+        except (NotAvailable, Stop) as error:
+            return error
+
+    return _at_once(session, ask, ids)
+
+
+def tags_of(session: Session, entity: Entity, ids: Sequence[Any]) -> list[list[Record] | None]:
+    """The tags of records, one call each; None for a record that went away meanwhile.
+
+    Raises:
+        Forbidden, Stop and the other errors of the client.
+    """
+
+    def ask(id_: Any) -> list[Record] | None:
+        try:
+            return session.client.get_list(f"{entity.path}/{id_}/Tags", {}, label=entity.name)[0]
+        except Gone:
+            return None
+
+    answers = _at_once(session, ask, ids)
+    session.count_calls(len(ids))
+    return answers
+
+
+def read_definitions(session: Session, entity: Entity) -> list[Record] | None:
+    """What `/CustomFields` tells of the entity's object, asked once a run; None where it may not be read."""
+    if entity.name not in session.definitions:
+        path = ENTITIES["custom_fields"].path.format(objectName=entity.path)
+        try:
+            session.definitions[entity.name] = session.client.get_list(path, {}, label=entity.name)[0]
+        except NotAvailable as error:
+            logger.warning("custom fields of %s keep the types their values show: %s", entity.name, error)
+            session.definitions[entity.name] = None
+    return session.definitions[entity.name]
+
+
+def _at_once(session: Session, ask: Callable[[Any], T], asked: Iterable[Any]) -> list[T]:
+    return list(session.pool.map(ask, asked))
+
+
+def _list_of(entity: Entity, since: str | None, brief: bool) -> tuple[str, dict[str, str | int]]:
+    """Path and parameters of a list; only `/Search` takes the bound (API.md 2.4)."""
+    path, params = entity.path, dict[str, str | int](entity.params)
+    if since is not None:
+        assert entity.search_path is not None
+        path, params["updated_after_utc"] = entity.search_path, since
+    if brief and entity.brief:
+        params["brief"] = "true"
+    return path, params
+
+
+def _reader(session: Session, entity: Entity, path: str, params: Params) -> Lookahead:
+    read, top = _page_reader(session, entity, path, params), top_of(session)
+    return Lookahead(read, session.pool, lambda: top, lambda: _depth(session, entity), lambda: session.count_calls(1))
+
+
+def _page_reader(session: Session, entity: Entity, path: str, params: Params) -> Read:
+    begun_at: list[int] = []
+
+    def read(skip: int, top: int) -> Page:
+        begun_at.append(skip)
+        paging: Params = {"top": top, "skip": skip, "count_total": "true"} if entity.paged else {}
+        rows, answer = session.client.get_list(path, {**params, **paging}, label=entity.name)
+        session.skew = answer.skew or 0.0
+        if skip == 0:
+            session.started_at.setdefault(entity.name, _moment(answer, entity.name))
+        total = answer.total if entity.paged else len(rows)
+        if total is not None:
+            session.outcome(entity.name).total = total - begun_at[0]
+        return Page(rows, total, top if entity.paged else len(rows) + 1)
+
+    return read
+
+
+def _depth(session: Session, entity: Entity) -> int:
+    """Pages to read ahead: none where each record costs a call, or where there is no call to waste."""
+    left = session.budget.left()
+    if entity.name in session.tags_cost_calls or (entity.tagged and session.settings.tags == "endpoint"):
+        return 1
+    return 1 if left is not None and left < ROOMY else session.settings.max_connections
+
+
+def _moment(answer: Answer, entity: str) -> datetime:
+    """The service's clock when the request left; ours, with a warning, where the answer carries no Date."""
+    if answer.asked_at is not None:
+        return answer.asked_at
+    moment = datetime.now(UTC) - timedelta(seconds=answer.elapsed)
+    logger.warning("%s: the answer has no Date header; this machine's clock (%s) is taken instead", entity, iso(moment))
+    return moment
