@@ -10,7 +10,7 @@ from sources.insightly.errors import NotAvailable, WrongAccount
 from sources.insightly.session import Session
 from sources.insightly.settings import InsightlySettings
 
-from .target import Target
+from .target import Target, source_state
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ def bind(pipeline: dlt.Pipeline, session: Session, target: Target) -> None:
     Raises:
         WrongAccount: the destination holds another account's records.
     """
-    held: dict[str, str] | None = pipeline.state.get("sources", {}).get("insightly", {}).get("account")
+    held: dict[str, str] | None = source_state(pipeline).get("account")
     mine = fingerprint(session.settings)
     if held is not None and all(held.get(key) == value for key, value in mine.items()):
         session.account = held

@@ -1,20 +1,24 @@
 """What a sync would cost, asked with one call an entity: nothing is read and nothing is written."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sources.insightly.cursor import Wish
 from sources.insightly.entities import ENTITIES, RECORD_TYPES, Entity, select
 from sources.insightly.errors import NotAvailable
 from sources.insightly.pacer import MARGIN
-from sources.insightly.reads import top_of, total_of
+from sources.insightly.probe import grid
+from sources.insightly.reads import lookahead, read_list, top_of, total_of
 from sources.insightly.resources import place_in
 from sources.insightly.session import Session
 from sources.insightly.settings import InsightlySettings
 
 from .report import EntityReport, Report
-from .target import Target
+from .target import Target, states
+
+State = dict[str, Any]
+Cost = Callable[[Entity, Session, State], EntityReport]
 
 
 def plan(settings: InsightlySettings, target: Target, names: Sequence[str], wish: Wish) -> Report:
@@ -23,13 +27,31 @@ def plan(settings: InsightlySettings, target: Target, names: Sequence[str], wish
     Returns:
         A report whose entities carry `total` (records to read) and `pages`; `calls` are those a sync would send.
     """
+    return _plan("sync", settings, target, names, wish, _sync_of)
+
+
+def plan_sweep(settings: InsightlySettings, target: Target, names: Sequence[str], tags: bool) -> Report:
+    """Pages, calls and seconds that a sweep takes at most, but for the records it then confirms or reads again.
+
+    Returns:
+        A report whose entities carry `total` (records listed) and `pages`.
+    """
+    return _plan("sweep", settings, target, names, Wish(), _sweep_with_tags if tags else _sweep_of)
+
+
+def _plan(
+    command: str, settings: InsightlySettings, target: Target, names: Sequence[str], wish: Wish, cost: Cost
+) -> Report:
     begun = time.monotonic()
     session = Session(settings, wish)
     try:
-        states = _states(target)
-        report = Report("sync")
+        known = _states(target)
+        report = Report(command)
         for name in select(names or settings.entities):
-            report.entities[name] = _of(ENTITIES[name], session, states.get(name, {}))
+            try:
+                report.entities[name] = cost(ENTITIES[name], session, known.get(name, {}))
+            except NotAvailable as error:
+                report.entities[name] = EntityReport("skipped", str(error), facts={"pages": 0, "total": None})
         needed = sum(entity.calls for entity in report.entities.values())
         report.calls, report.calls_left_today = session.budget.calls, session.budget.remaining
         report.seconds = time.monotonic() - begun
@@ -39,13 +61,11 @@ def plan(settings: InsightlySettings, target: Target, names: Sequence[str], wish
         session.close()
 
 
-def _states(target: Target) -> Mapping[str, dict[str, object]]:
-    if target.destination == "duckdb" and not target.path.exists():
+def _states(target: Target) -> Mapping[str, State]:
+    if not target.exists():
         return {}
     with target.lock():
-        state: Mapping[str, Any] = target.pipeline().state
-    resources: Mapping[str, dict[str, object]] = state.get("sources", {}).get("insightly", {}).get("resources", {})
-    return resources
+        return states(target.pipeline())
 
 
 def pages_of(total: int, top: int) -> int:
@@ -57,22 +77,35 @@ def pages_of(total: int, top: int) -> int:
     return 1 if total < top else (total - top) // (top - 1) + 2
 
 
-def _of(entity: Entity, session: Session, state: dict[str, object]) -> EntityReport:
+def _sync_of(entity: Entity, session: Session, state: State) -> EntityReport:
     top = top_of(session)
     if entity.name == "tags":
-        return EntityReport("ok", calls=len(RECORD_TYPES), plan={"pages": len(RECORD_TYPES), "total": None})
+        return EntityReport("ok", calls=len(RECORD_TYPES), facts={"pages": len(RECORD_TYPES), "total": None})
     if not entity.paged:
-        return EntityReport("ok", calls=1, plan={"pages": 1, "total": None})
+        return EntityReport("ok", calls=1, facts={"pages": 1, "total": None})
     since, done = None, 0
     if entity.incremental:
         place = place_in(entity, state, session)
         since, done = place.since, place.skip
-    try:
-        total = total_of(session, entity, since)
-    except NotAvailable as error:
-        return EntityReport("skipped", str(error), plan={"pages": 0, "total": None})
+    total = total_of(session, entity, since)
     left = max(total - done, 0)
     pages = pages_of(left, top)
     tag_calls = left if session.settings.tags == "endpoint" and entity.tagged else 0
     definitions = 1 if entity.custom_fields and left else 0
-    return EntityReport("ok", calls=pages + tag_calls + definitions, plan={"pages": pages, "total": total})
+    return EntityReport("ok", calls=pages + tag_calls + definitions, facts={"pages": pages, "total": total})
+
+
+def _sweep_of(entity: Entity, session: Session, state: State) -> EntityReport:
+    if not entity.incremental or "start_date" not in state:
+        return EntityReport("ok", facts={"pages": 0, "total": None})
+    total = total_of(session, entity, state["start_date"])
+    pages = len(grid(total, top_of(session)))
+    return EntityReport("ok", calls=pages, facts={"pages": pages, "total": total})
+
+
+def _sweep_with_tags(entity: Entity, session: Session, state: State) -> EntityReport:
+    report = _sweep_of(entity, session, state)
+    if entity.tagged and report.calls:
+        fetch = lookahead(session, ENTITIES["tags"], variant=entity.name)
+        report.calls += 1 + sum(len(step.rows) for step in read_list(fetch, "TAG_NAME"))
+    return report

@@ -1,7 +1,10 @@
 """What a command did, as an object for programs and a table for people."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from sources.insightly.errors import Stop
 
 DONE, FAILED, STOPPED = "done", "failed", "stopped"
 
@@ -18,8 +21,9 @@ class EntityReport:
     calls: int = 0
     seconds: float = 0.0
     watermark: str | None = None
+    watermark_before: str | None = None
     schema_changes: list[str] = field(default_factory=list)
-    plan: dict[str, int | None] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -32,7 +36,7 @@ class EntityReport:
             "seconds": round(self.seconds, 3),
             "watermark": self.watermark,
             "schema_changes": self.schema_changes,
-            **self.plan,
+            **self.facts,
         }
 
 
@@ -49,6 +53,25 @@ class Report:
     seconds: float = 0.0
     exit_code: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
+
+    def conclude(self, error: Exception | None, stops: Sequence[Stop], named: set[str]) -> None:
+        """Draws status, reason and exit code from what happened.
+
+        Args:
+            error: what ended the run early.
+            stops: what ended single entities early.
+            named: entities that were asked for by name, so that being skipped is a failure.
+        """
+        reasons = [f"{name}: {entity.reason}" for name, entity in self.entities.items() if entity.state == "failed"]
+        reasons += [f"{n}: {e.reason}" for n, e in self.entities.items() if e.state == "skipped" and n in named]
+        if isinstance(error, Stop):
+            stops = [*stops, error]
+        elif error is not None:
+            reasons = [str(error)]
+        if reasons:
+            self.status, self.exit_code, self.reason = FAILED, 1, "; ".join(reasons)
+        elif stops:
+            self.status, self.exit_code, self.reason = STOPPED, 3, str(stops[0])
 
     def to_dict(self) -> dict[str, Any]:
         return {

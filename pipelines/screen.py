@@ -26,7 +26,7 @@ def show(report: Report) -> None:
         _check(console, report)
     if "plan" in report.facts:
         cost = report.facts["plan"]
-        console.print(f"a sync would send {cost['calls']:,} calls and take at least {cost['seconds']:,} s")
+        console.print(f"a {report.command} would send {cost['calls']:,} calls and take at least {cost['seconds']:,} s")
     left = "" if report.calls_left_today is None else f", {report.calls_left_today:,} left today"
     done = "" if report.status == DONE else f": {escape(report.reason or '')}"
     console.print(f"{report.status}{done} — {report.calls:,} calls{left}, {report.seconds:.1f} s", soft_wrap=True)
@@ -55,12 +55,12 @@ def _plan(report: Report) -> Table:
     for heading in ("records", "pages", "calls"):
         table.add_column(heading, justify="right")
     for name, entity in report.entities.items():
-        total = entity.plan.get("total")
+        total = entity.facts.get("total")
         table.add_row(
             name,
             f"[{STYLES[entity.state]}]{entity.state}[/]",
             "" if total is None else f"{total:,}",
-            f"{entity.plan['pages']:,}",
+            f"{entity.facts['pages']:,}",
             f"{entity.calls:,}",
         )
     return table

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,13 @@ class Busy(InsightlyError):
     """Another run on this machine holds the destination."""
 
 
+class NothingSynced(InsightlyError):
+    """The command needs what a sync loads first."""
+
+    def __init__(self, target: "Target") -> None:
+        super().__init__(f"nothing was synced into {target} yet: run insightly sync first")
+
+
 @dataclass(frozen=True)
 class Target:
     """A destination by dlt's name, the dataset in it, and for DuckDB the file."""
@@ -50,6 +57,15 @@ class Target:
     def __str__(self) -> str:
         place = str(self.path) if self.destination == "duckdb" else self.destination
         return f"{place}, dataset {self.dataset}"
+
+    def exists(self) -> bool:
+        """False where a file would have to be made first."""
+        return self.destination != "duckdb" or self.path.exists()
+
+    def require(self) -> None:
+        """Raises NothingSynced where there is no file to look into."""
+        if not self.exists():
+            raise NothingSynced(self)
 
     def factory(self) -> "Destination[Any, Any]":
         if self.destination == "duckdb":
@@ -117,6 +133,18 @@ class Target:
             yield
         finally:
             lock.release()
+
+
+def source_state(pipeline: dlt.Pipeline) -> Mapping[str, Any]:
+    """What the source keeps between runs, as of the last load."""
+    state: Mapping[str, Any] = pipeline.state.get("sources", {}).get("insightly", {})
+    return state
+
+
+def states(pipeline: dlt.Pipeline) -> Mapping[str, dict[str, Any]]:
+    """The state of each entity's resource, as of the last load."""
+    resources: Mapping[str, dict[str, Any]] = source_state(pipeline).get("resources", {})
+    return resources
 
 
 def _holds_state(pipeline: dlt.Pipeline) -> bool:

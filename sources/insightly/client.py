@@ -25,9 +25,9 @@ from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError, NameResolutionError
 
 from .budget import Budget
-from .errors import BadCredentials, InsightlyError, MalformedAnswer, QuotaSpent, ServerTrouble, innermost, refusal
+from .errors import Again, BadCredentials, MalformedAnswer, QuotaSpent, ServerTrouble, innermost, refusal
 from .jsonbody import parse, said
-from .pacer import Pacer, count, moment, retry_after
+from .pacer import Doubt, Pacer, count, moment, retry_after
 from .settings import InsightlySettings, is_loopback
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ Params = Mapping[str, str | int]
 Row = dict[str, Any]
 
 TRIES = {"trouble": 5, "malformed": 4, "burst": 10, "unexplained": 5}
-"""Attempts in all, for each kind of failure; "unexplained" is a 429 without X-RateLimit-Remaining."""
+"""Attempts in all, for each kind of failure; "unexplained" is a 429 without X-RateLimit-Remaining, in a row."""
 LONGEST_WAIT = 60.0
 DAY_OVER = 300.0
 """An unexplained 429 that asks for more seconds than this means the day's end."""
@@ -54,15 +54,6 @@ class Answer:
     asked_at: datetime | None
     elapsed: float
     skew: float | None
-
-
-@dataclass(eq=False)
-class _Again(Exception):
-    """An attempt failed in a way that the next may not; `verdict` is what to raise if there is no next."""
-
-    kind: str
-    verdict: InsightlyError
-    after: float | None = None
 
 
 class Client:
@@ -91,7 +82,7 @@ class Client:
         self.base = settings.url
         self.budget = budget if budget is not None else Budget(settings.max_calls, settings.quota_reserve)
         self.pacer = pacer if pacer is not None else Pacer(settings.requests_per_second)
-        self._sleep, self._refused = sleep, ""
+        self._sleep, self._refused, self._doubt = sleep, "", Doubt()
         encoded = [b64encode(text.encode()).decode().rstrip("=") for text in (f"{key}:", key)]
         self._key_forms = re.compile("|".join(map(re.escape, [*encoded, key, quote(key, safe="")])), re.IGNORECASE)
         self._session = session = requests.Session()
@@ -146,25 +137,31 @@ class Client:
         url, path = self._url(path)
         tries: Counter[str] = Counter()
         while True:
-            try:
-                answer = self._attempt(url, path, params, label)
-                return self._parsed(reader, answer, path), answer
-            except _Again as again:
-                kind, verdict, after = again.kind, again.verdict, again.after
-            # Errors are raised outside of `except`: a library's exception, whose request has the key in its headers,
-            # must not hang on ours as its context.
-            tries[kind] += 1
-            if tries[kind] >= TRIES[kind]:
-                if isinstance(verdict, QuotaSpent):
-                    self.budget.spend_day()
-                raise verdict
-            pause = after or min(2.0 ** (tries[kind] - 1), LONGEST_WAIT) * random.uniform(1.0, 1.25)
-            logger.warning("%s; attempt %d in %.1f s", verdict, tries.total() + 1, pause)
-            (self.pacer.hold if kind in ("burst", "unexplained") else self._sleep)(pause)
+            with contextlib.ExitStack() as turn:
+                try:
+                    answer = self._attempt(turn, url, path, params, label)
+                    return self._parsed(reader, answer, path), answer
+                except Again as again:
+                    kind, verdict, after = again.kind, again.verdict, again.after
+                # Errors are raised outside of `except`: a library's exception, whose request has the key in its
+                # headers, must not hang on ours as its context.
+                tries[kind] += 1
+                failed = max(tries[kind], self._doubt.in_a_row) if kind == "unexplained" else tries[kind]
+                if failed >= TRIES[kind]:
+                    if isinstance(verdict, QuotaSpent):
+                        self.budget.spend_day()
+                    raise verdict
+                pause = after or min(2.0 ** (failed - 1), LONGEST_WAIT) * random.uniform(1.0, 1.25)
+                logger.warning("%s; attempt %d in %.1f s", verdict, tries.total() + 1, pause)
+                (self.pacer.hold if kind in ("burst", "unexplained") else self._sleep)(pause)
 
-    def _attempt(self, url: str, path: str, params: Params | None, label: str) -> Answer:
+    def _attempt(self, turn: contextlib.ExitStack, url: str, path: str, params: Params | None, label: str) -> Answer:
         self._check()
         self.pacer.wait()
+        if self._doubt.in_a_row:
+            # One call at a time finds out whether the day is over, each after the hold that the one before brought.
+            turn.enter_context(self._doubt.alone)
+            self.pacer.wait()
         self._check()
         ticket = self.budget.take(label)
         remaining: int | None = None
@@ -173,6 +170,7 @@ class Client:
             response = self._fetch(url, params)
             elapsed, now = time.monotonic() - began, time.time()
             remaining = count(response.headers.get("X-RateLimit-Remaining"))
+            self._doubt.weigh(response.status_code, remaining, began)
             if not 200 <= response.status_code < 300:
                 self._refuse(response, path, remaining)
             total, date = count(response.headers.get("X-Total-Count")), moment(response.headers.get("Date"))
@@ -188,7 +186,7 @@ class Client:
         finally:
             self.budget.note(remaining, ticket)
         verdict = ServerTrouble(f"GET {path}: no complete answer ({text}){hint}", path=path)
-        raise verdict if lasting else _Again("trouble", verdict)
+        raise verdict if lasting else Again("trouble", verdict)
 
     def _fetch(self, url: str, params: Params | None) -> requests.Response:
         with self._send(url, params=params) as response:
@@ -210,11 +208,11 @@ class Client:
             self.budget.spend_day()
             raise QuotaSpent(f"{text}; the day's calls are used up, what was read is kept. Run again after the reset")
         if limited and remaining is None:
-            raise _Again("unexplained", QuotaSpent(f"{text}; taken for the end of the day's calls"), after)
+            raise Again("unexplained", QuotaSpent(f"{text}; taken for the end of the day's calls"), after)
         if limited or status == 408 or status >= 500:
             hint = "lower sources.insightly.requests_per_second" if limited else "run again later"
             trouble = ServerTrouble(f"{text}; {hint}", path=path, status=status, said=words)
-            raise _Again("burst" if limited else "trouble", trouble, after and min(after, LONGEST_WAIT))
+            raise Again("burst" if limited else "trouble", trouble, after and min(after, LONGEST_WAIT))
         kind, hint = refusal(status)
         text += f"; {hint}" if hint else ""
         self._refused = text if kind is BadCredentials else self._refused
@@ -225,7 +223,7 @@ class Client:
             return reader(answer.body)
         except ValueError:
             text = f"GET {path}: {answer.status} with {len(answer.body)} bytes that are not JSON; nothing is loaded"
-        raise _Again("malformed", MalformedAnswer(text, path=path, status=answer.status))
+        raise Again("malformed", MalformedAnswer(text, path=path, status=answer.status))
 
     def _url(self, path: str) -> tuple[str, str]:
         path = f"/{path.strip('/')}"
@@ -239,7 +237,8 @@ class Client:
 
     def _unexpected(self, path: str, answer: Answer, wanted: str, value: object) -> MalformedAnswer:
         words = self._clean(said(answer.body)) if isinstance(value, dict | str) else ""
-        text = f"GET /{path.strip('/')}: {wanted} was expected, {type(value).__name__} came" + (words and f": {words}")
+        came = "a list of something else" if isinstance(value, list) and value else type(value).__name__
+        text = f"GET /{path.strip('/')}: {wanted} was expected, {came} came" + (words and f": {words}")
         return MalformedAnswer(text, path=f"/{path.strip('/')}", status=answer.status, said=words)
 
 

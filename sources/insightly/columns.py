@@ -3,10 +3,9 @@
 The common page is converted by Arrow in one call; a column with a surprise in it is read value by value.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal
 from typing import Any
 
@@ -14,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .entities import FieldType
-from .errors import DataError
+from .errors import DataError, shown
+from .jsonbody import Mended, as_text
 
 VARIANT = "__v_text"
 """What dlt appends to a column's name for values of another type."""
@@ -39,10 +39,19 @@ _WIRE: Mapping[FieldType, pa.DataType] = {
     "boolean": pa.bool_(),
     "number": pa.float64(),
 }
-_MOMENT = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,6})\d*)?(?:Z|\+00:00)?)?")
-_NO_DATE = re.compile(r"0001-01-01|0000-00-00")
-_NUMERAL = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
+_MOMENT = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
+    r"(?:[ T]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,6})([0-9]*))?(?:Z|([+-])([01][0-9]|2[0-3]):?([0-5][0-9]))?)?"
+)
+_NO_DATE = ("0001-01-01", "0000-00-00")
+_NUMERAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
+_GUARD = pa.scalar(-62135596800000000, pa.timestamp("us"))
 _DAY_AFTER_GUARD = pa.scalar(-62135510400000000, pa.timestamp("us"))
+_TAKEN_UNASKED: Mapping[FieldType, frozenset[type]] = {
+    "integer": frozenset([int, type(None)]),
+    "number": frozenset([int, float, type(None)]),
+}
+"""Arrow would cut 1.5 to the integer 1, and take true for the number 1.0."""
 
 
 class _Misfit(Exception):
@@ -76,8 +85,9 @@ def to_table(
     columns: dict[str, pa.Array] = {}
     misfits: dict[str, int] = {}
     for (name, kind), values in zip(types.items(), wire, strict=True):
-        if values is None or (kind == "integer" and not _whole([row.get(name) for row in rows])):
-            values = [row.get(name) for row in rows]
+        if values is None or kind in _TAKEN_UNASKED or _maybe_mended(values):
+            told = [row.get(name) for row in rows]
+            values = told if values is None or not _plain(told, kind) else values
         column, rest = to_column(values, kind)
         columns[name] = column
         if rest is not None:
@@ -85,9 +95,8 @@ def to_table(
             misfits[name] = len(rest) - rest.null_count
     for name in required:
         if columns[name].null_count:
-            raise DataError(
-                f"key {name} is null or not of type {types[name]} in a record of the API: {misfits or rows[:1]}"
-            )
+            value = rows[columns[name].is_null().index(True).as_py()].get(name)
+            raise DataError(f"key {name} is null or not of type {types[name]} in a record of the API: {shown(value)}")
     fields = [pa.field(name, array.type, nullable=name not in required) for name, array in columns.items()]
     return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields)), misfits
 
@@ -95,8 +104,8 @@ def to_table(
 def to_column(values: Sequence[Any] | pa.Array, kind: FieldType) -> tuple[pa.Array, pa.Array | None]:
     """One column, and the text of the values that do not fit it (None where all do)."""
     try:
-        if kind == "integer" and not isinstance(values, pa.Array) and not _whole(values):
-            raise TypeError("Arrow cuts 1.5 to the integer 1")
+        if not isinstance(values, pa.Array) and not _plain(values, kind):
+            raise TypeError("Arrow would change a value without a word")
         wire = values if isinstance(values, pa.Array) else pa.array(values, type=_WIRE.get(kind, pa.string()))
         return _convert(wire, kind), None
     except (pa.ArrowException, TypeError, OverflowError, UnicodeError):
@@ -119,8 +128,13 @@ def infer(values: Sequence[Any]) -> FieldType | None:
     return "string"
 
 
-def _whole(values: Sequence[Any]) -> bool:
-    return {int, type(None)}.issuperset(map(type, values))
+def _plain(values: Sequence[Any], kind: FieldType) -> bool:
+    types = set(map(type, values))
+    return Mended not in types and (kind not in _TAKEN_UNASKED or types <= _TAKEN_UNASKED[kind])
+
+
+def _maybe_mended(wire: pa.Array) -> bool:
+    return bool(pa.types.is_string(wire.type) and pc.any(pc.match_substring(wire, "\ufffd")).as_py())
 
 
 def _convert(wire: pa.Array, kind: FieldType) -> pa.Array:
@@ -139,6 +153,8 @@ def _convert(wire: pa.Array, kind: FieldType) -> pa.Array:
         clean = pc.replace_substring(text, "\x00", "")
         return pc.if_else(pc.equal(clean, ""), None, clean)
     moments = text.cast(pa.timestamp("us"))
+    if pc.any(pc.less(moments, _GUARD)).as_py():
+        raise TypeError("a year that Python does not know")
     # `0001-01-01` stands for "no date"; `0000-00-00` does not parse and is met value by value.
     moments = pc.if_else(pc.less(moments, _DAY_AFTER_GUARD), None, moments)
     if kind == "datetime":
@@ -160,13 +176,15 @@ def _fit_each(values: Sequence[Any], kind: FieldType) -> tuple[pa.Array, pa.Arra
         except _Misfit as misfit:
             any_misfit = True
             fitting.append(misfit.rest)
-            rest.append(as_text(value))
+            rest.append(value.told if isinstance(value, Mended) else as_text(value))
     column = pa.array(fitting, type=ARROW[kind])
     return column, pa.array(rest, type=pa.string()) if any_misfit else None
 
 
 def _fit(value: Any, kind: FieldType) -> Any:
     if kind in ("string", "json"):
+        if isinstance(value, Mended):
+            raise _Misfit(as_text(value))
         return as_text(value)
     if kind == "boolean":
         if isinstance(value, bool):
@@ -174,7 +192,7 @@ def _fit(value: Any, kind: FieldType) -> Any:
     elif kind == "integer":
         if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
             return value
-        if isinstance(value, (float, Decimal)) and int(value) == value and abs(int(value)) < 2**53:
+        if isinstance(value, (float, Decimal)) and -(2**53) < value < 2**53 and int(value) == value:
             return int(value)
     elif kind == "number":
         return _fit_decimal(value)
@@ -198,28 +216,26 @@ def _fit_decimal(value: Any) -> Decimal:
     return exact
 
 
-def _fit_moment(text: str, kind: FieldType) -> datetime | date | None:
-    parts = _MOMENT.fullmatch(text.strip())
-    if _NO_DATE.match(text.strip()):
-        return None
+def _fit_moment(told: str, kind: FieldType) -> datetime | date | None:
+    text = told.strip()
+    parts = _MOMENT.fullmatch(text)
     if parts is None:
         raise _Misfit
+    if text.startswith(_NO_DATE):
+        return None
     year, month, day, hour, minute, second = (int(part or 0) for part in parts.groups()[:6])
+    ahead = timedelta(hours=int(parts[10] or 0), minutes=int(parts[11] or 0)) * (-1 if parts[9] == "-" else 1)
     try:
         moment = datetime(year, month, day, hour, minute, second, int((parts[7] or "0").ljust(6, "0")), UTC)
-    except ValueError:
+        utc = moment - ahead
+    except (ValueError, OverflowError):
         raise _Misfit from None
+    finer = bool((parts[8] or "").strip("0"))
     if kind == "datetime":
-        return moment
-    if (hour, minute, second) != (0, 0, 0):
+        if finer:
+            raise _Misfit(utc)
+        return utc
+    # What a calendar date cannot hold is a time of day, or a place on earth.
+    if ahead or finer or moment.time() != time.min:
         raise _Misfit(moment.date())
     return moment.date()
-
-
-def as_text(value: Any) -> str | None:
-    """A JSON value as text: strings as they are, anything else as JSON; "" and what is only NULs are None."""
-    if isinstance(value, str):
-        return value.replace("\x00", "") or None
-    if isinstance(value, Decimal):
-        return str(value)
-    return json.dumps(value, ensure_ascii=False, default=str).replace("\\u0000", "")

@@ -32,9 +32,12 @@ def iso(moment: datetime) -> str:
 
 
 def parse(text: str) -> datetime:
-    """The aware UTC moment of `iso`, or of the API's `yyyy-MM-dd HH:mm:ss`."""
+    """The aware UTC moment of `iso`, or of the API's `yyyy-MM-dd HH:mm:ss`. Raises ValueError where it is none."""
     moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text} is before year 1 or after 9999 in UTC") from None
 
 
 def watermark(started: str, lookback_seconds: int, held: str | None) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .entities import Entity, FieldType
-from .errors import MalformedAnswer
+from .errors import MalformedAnswer, shown
 
 DEFINED_TYPES: Mapping[str, FieldType] = {
     "TEXT": "string",
@@ -42,17 +42,24 @@ def pivot(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, 
     """The values of each custom field over all rows; None where a record has no entry for it.
 
     Raises:
-        MalformedAnswer: CUSTOMFIELDS is not a list of objects with a FIELD_NAME.
+        MalformedAnswer: CUSTOMFIELDS is not a list of objects with a FIELD_NAME, or holds two values of one field.
     """
     columns: dict[str, list[Any]] = {name: [None] * len(rows) for name in names}
     for index, row in enumerate(rows):
-        for entry in row.get("CUSTOMFIELDS") or ():
-            try:
-                name, value = entry["FIELD_NAME"], entry.get("FIELD_VALUE")
-            except (TypeError, KeyError, AttributeError):
-                raise MalformedAnswer(f"an entry of CUSTOMFIELDS has no FIELD_NAME: {str(entry)[:200]}") from None
+        entries = row.get("CUSTOMFIELDS")
+        if entries is None or entries == "":
+            continue
+        if not isinstance(entries, list):
+            raise MalformedAnswer(f"CUSTOMFIELDS of a record is not a list: {shown(entries)}")
+        for entry in entries:
+            name = entry.get("FIELD_NAME") if isinstance(entry, dict) else None
+            if not isinstance(name, str) or not name:
+                raise MalformedAnswer(f"an entry of CUSTOMFIELDS has no FIELD_NAME: {shown(entry)}")
             column = columns.get(name)
             if column is None:
                 column = columns[name] = [None] * len(rows)
+            value = entry.get("FIELD_VALUE")
+            if column[index] is not None and value != column[index]:
+                raise MalformedAnswer(f"a record has two values of its custom field {shown(name)}")
             column[index] = value
     return columns

@@ -24,6 +24,7 @@ Messages carry the URL path, never the query, the headers or the key.
 """
 
 import re
+from dataclasses import dataclass
 from typing import ClassVar
 
 _SECRETS = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|(?<=//)[^/@\s]*@")
@@ -138,6 +139,15 @@ class QuotaSpent(Stop):
 
 class BudgetSpent(Stop):
     """This run may not send more: `max_calls` is reached or only `quota_reserve` is left."""
+
+
+@dataclass(eq=False)
+class Again(Exception):
+    """An attempt failed in a way that the next may not; `verdict` is what to raise if there is no next."""
+
+    kind: str
+    verdict: InsightlyError
+    after: float | None = None
 
 
 def refusal(status: int) -> tuple[type[ApiError], str]:

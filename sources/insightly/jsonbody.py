@@ -2,7 +2,7 @@
 
 import json
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 import orjson
@@ -12,15 +12,21 @@ _SAMPLE = b"0" * 4
 _LONG_NUMBER = re.compile(rb"(?:^|[\s:,\[])-?[0-9](?:[0-9.]{16}|[0-9.]{15}[eE])")
 
 
+class Mended(str):
+    """A text with half surrogate pairs, which no UTF-8 text can hold: here they are U+FFFD, in `told` JSON escapes."""
+
+    told: str
+
+
 def parse(body: bytes) -> Any:
     """The value that `body` holds; of a key that comes twice the last value wins.
 
     Numbers are `int` or `float`; on a page that may hold a number past 15 significant digits or 64 bits every
-    fraction is a `Decimal`, since orjson would round it. Half surrogate pairs, which no UTF-8 text can hold, become
-    U+FFFD, so that one broken emoji does not keep a page from loading.
+    fraction is a `Decimal`, since orjson would round it. A text with half surrogate pairs is `Mended`, so that one
+    broken emoji does not keep a page from loading.
 
     Raises:
-        ValueError: not JSON (NaN and Infinity are not).
+        ValueError: not JSON (NaN and Infinity are not), or nothing that Python can hold.
     """
     if not _may_round(body):
         try:
@@ -28,10 +34,17 @@ def parse(body: bytes) -> Any:
         except orjson.JSONDecodeError:
             pass
     try:
-        value = json.loads(body, parse_float=Decimal, parse_constant=_refuse)
+        value = json.loads(body, parse_float=_exact, parse_int=_integer, parse_constant=_refuse)
+        return _whole(value) if b"\\u" in body or not _is_utf8(body) else value
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    return _whole(value) if b"\\u" in body or not _is_utf8(body) else value
+
+
+def as_text(value: Any) -> str | None:
+    """A JSON value as text: strings as they are, anything else as JSON; "" and what is only NULs are None."""
+    if isinstance(value, str):
+        return value.replace("\x00", "") or None
+    return _dump(value)
 
 
 def said(body: bytes) -> str:
@@ -56,6 +69,20 @@ def _may_round(body: bytes) -> bool:
     return False
 
 
+def _exact(numeral: str) -> Decimal:
+    try:
+        return Decimal(numeral)
+    except InvalidOperation:
+        raise ValueError(f"{numeral[:40]} is beyond all numbers") from None
+
+
+def _integer(numeral: str) -> int | Decimal:
+    try:
+        return int(numeral)
+    except ValueError:  # past the digits that Python turns into an int
+        return Decimal(numeral)
+
+
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
@@ -70,9 +97,33 @@ def _is_utf8(body: bytes) -> bool:
 
 def _whole(value: Any) -> Any:
     if isinstance(value, str):
-        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        text = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        if text == value:
+            return text
+        mended = Mended(text)
+        mended.told = json.dumps(value.replace("\x00", ""))
+        return mended
     if isinstance(value, list):
         return [_whole(item) for item in value]
     if isinstance(value, dict):
-        return {_whole(name): _whole(item) for name, item in value.items()}
+        made = {_whole(name): _whole(item) for name, item in value.items()}
+        if len(made) < len(value):
+            raise ValueError("two keys of one object differ in half surrogate pairs alone")
+        return made
     return value
+
+
+def _dump(value: Any) -> str:
+    # The json module would write a Decimal as a string, or round it; and a NUL must go before it is an escape, for
+    # the same six characters may be a text of their own.
+    if isinstance(value, Mended):
+        return value.told
+    if isinstance(value, str):
+        return json.dumps(value.replace("\x00", ""), ensure_ascii=False)
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_dump, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_dump(name)}: {_dump(item)}' for name, item in value.items())}}}"
+    return json.dumps(value)

@@ -73,6 +73,29 @@ class Pacer:
             return 0.0
 
 
+class Doubt:
+    """Counts the 429s in a row, over all threads, that came without X-RateLimit-Remaining: a burst, or the day's end?
+
+    Counted for each call alone, the day's end would cost every thread its tries. `in_a_row` counts calls that were
+    under way together once; while it is not 0, one call at a time is to be sent, holding `alone`.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.in_a_row, self.alone = 0, threading.Lock()
+        self._clock, self._since = clock, clock()
+        self._lock = threading.Lock()
+
+    def weigh(self, status: int, remaining: int | None, began: float) -> None:
+        """Take the answer of a call that left at `began` into account."""
+        with self._lock:
+            if began < self._since:
+                return
+            if status == 429 and remaining is None:
+                self.in_a_row, self._since = self.in_a_row + 1, self._clock()
+            elif 200 <= status < 300:
+                self.in_a_row = 0
+
+
 def moment(text: str | None) -> datetime | None:
     """An HTTP date as an aware UTC moment; None without one or if it cannot be read."""
     try:

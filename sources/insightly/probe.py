@@ -7,11 +7,11 @@ leads to the pages that do. Exact, unless a deletion and an unknown id cancel ou
 
 import itertools
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from .errors import Unsorted
-from .walk import Page, Row, ascend, identify
+from .walk import Page, Row, Step, ascend, identify
 
 NOWHERE = float("inf")
 ReadPages = Callable[[Sequence[int]], Sequence[Page]]
@@ -19,7 +19,13 @@ ReadPages = Callable[[Sequence[int]], Sequence[Page]]
 
 @dataclass
 class Differences:
-    """`absent`: known ids that a page which was read would show; `unknown`: rows of ids not known; `pages` read."""
+    """`absent`: of the `known` ids, those that a page which was read would show; `unknown`: rows of other ids.
+
+    `listed` counts the rows that came, `pages` the answers.
+    """
+
+    known: int = 0
+    listed: int = 0
 
     absent: list[int] = field(default_factory=list)
     unknown: list[Row] = field(default_factory=list)
@@ -61,13 +67,14 @@ def probe(read: ReadPages, key: str, known: Sequence[int], top: int) -> Differen
         Unsorted: the list is not in id order, tells no total, or its pages are not as long as asked for.
         MalformedAnswer: a row has no id.
     """
-    found, spans, taken = Differences(), list[_Span](), set[int]()
+    found, spans, taken = Differences(len(known)), list[_Span](), set[int]()
     total = len(known)
     wanted = [grid(total, top)[-1]]
     while wanted:
         taken.update(wanted)
         for skip, page in zip(wanted, read(wanted), strict=True):
             found.pages += 1
+            found.listed += len(page.rows)
             if page.total is None:
                 raise Unsorted(f"the list keyed on {key} tells no X-Total-Count to find deletions by")
             total = page.total
@@ -75,6 +82,19 @@ def probe(read: ReadPages, key: str, known: Sequence[int], top: int) -> Differen
                 spans.append(span)
         spans.sort(key=lambda span: (span.start, span.end))
         wanted = _next(spans, known, total, top, taken)
+    return found
+
+
+def compare(steps: Iterable[Step], key: str, known: Sequence[int]) -> Differences:
+    """Compares a list that was read whole with the ids known of it."""
+    found, left = Differences(len(known)), set(known)
+    expected = frozenset(left)
+    for step in steps:
+        found.pages += 1
+        found.listed += len(step.rows)
+        found.unknown += [row for row in step.rows if row[key] not in expected]
+        left.difference_update(row[key] for row in step.rows)
+    found.absent = [id_ for id_ in known if id_ in left]
     return found
 
 

@@ -53,10 +53,12 @@ def tagged_with(session: Session, entity: Entity, tag: str) -> Lookahead:
     return _reader(session, entity, f"{entity.path}/SearchByTag", {"tagName": tag, "brief": "true"})
 
 
-def pages_at(session: Session, entity: Entity, since: str | None) -> Callable[[Sequence[int]], list[Page]]:
-    """What reads an entity's pages at some offsets at once, without their arrays where the API offers that."""
-    path, params = _list_of(entity, since, brief=True)
-    read, top = _page_reader(session, entity, path, params), top_of(session)
+def pages_at(
+    session: Session, entity: Entity, since: str | None, top: int, brief: bool = False
+) -> Callable[[Sequence[int]], list[Page]]:
+    """What reads an entity's pages of `top` rows at some offsets at once."""
+    path, params = _list_of(entity, since, brief)
+    read = _page_reader(session, entity, path, params)
     return lambda skips: _at_once(session, lambda skip: read(skip, top), skips)
 
 

@@ -1,6 +1,7 @@
 """Records as the API sends them -> the tables they become: the entity's own and one for each array. Pure logic."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,10 +10,13 @@ import pyarrow as pa
 from .columns import VARIANT, infer, to_column, to_table
 from .custom_fields import declared_types, pivot
 from .entities import Entity, FieldType, child_fields
-from .errors import ColumnCollision, MalformedAnswer
+from .errors import ColumnCollision, DataError, MalformedAnswer
+from .jsonbody import as_text
 
 LIST_IDX = "LIST_IDX"
 IS_EMPTY = "_is_empty"
+RESERVED = re.compile(r"_is_empty|_deleted_at|_dlt_.*")
+"""Columns of the tool's own: a field of that name would delete its record, or pass for a deletion."""
 
 Record = dict[str, Any]
 Types = dict[str, FieldType]
@@ -63,12 +67,15 @@ class Shaper:
         Raises:
             ColumnCollision, MalformedAnswer, DataError: the records cannot be told truthfully.
         """
-        own = self._own(records)
-        return [own, *(self._children(array, records) for array in self.entity.arrays)]
+        try:
+            return [self._own(records), *(self._children(array, records) for array in self.entity.arrays)]
+        except RecursionError:
+            raise DataError(f"a value in {self.entity.name} is nested too deeply to be written down") from None
 
     def shape_group(self, value: str, records: Sequence[Record]) -> list[Shaped]:
         """The tables of all records of one group; of an empty group, what removes its old rows."""
         assert self.group is not None
+        _assert_unmarked(self.entity.name, records)
         grouped = [{**record, self.group: value} for record in records]
         nothing = {**dict.fromkeys(self.entity.key, "-"), self.group: value, IS_EMPTY: True}
         return self.shape(grouped or [nothing | {array: [] for array in self.entity.arrays}])
@@ -80,14 +87,15 @@ class Shaper:
             types[IS_EMPTY] = "boolean"
         known = {*types, *self.entity.arrays, "CUSTOMFIELDS"}
         types |= self._discover(name, known, records)
-        table, misfits = to_table(records, types, self.entity.key)
-        self._tell(name, misfits)
         custom = pivot(records, self._custom) if self.entity.custom_fields else {}
         if custom.keys() - self._custom.keys() or len(types) > len(facts):
-            self._assert_apart(name, [*types, *custom])
+            self._assert_apart(name, [*types, *custom], {IS_EMPTY} if self.group else ())
+        table, misfits = to_table(records, types, self.entity.key)
+        self._tell(name, misfits)
         for key, values in custom.items():
             table = self._append_custom(table, key, values)
-        return Shaped(name, table, self.entity.key, (self.group,) if self.group else None)
+        self._assert_keys_held(table, records)
+        return Shaped(name, self._named(table), self.entity.key, (self.group,) if self.group else None)
 
     def _append_custom(self, table: pa.Table, key: str, values: list[Any]) -> pa.Table:
         held = self.held.get(self.entity.name, {}).get(self.fold(key))
@@ -111,10 +119,11 @@ class Shaper:
             if array not in record:
                 continue
             parent = {part: record[part] for part in key}
-            items = record[array] or []
+            items = [] if record[array] in (None, "") else record[array]
             if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
                 raise MalformedAnswer(f"{array} of {self.entity.name} {parent} is not a list of objects")
-            rows.extend({**item, **parent, LIST_IDX: index} for index, item in enumerate(items))
+            _assert_unmarked(name, items)
+            rows.extend(_owned(item, {**parent, LIST_IDX: index}) for index, item in enumerate(items))
             if not items:
                 # Deletes the rows of this parent at the destination, and is not stored itself.
                 rows.append({**parent, LIST_IDX: 0, IS_EMPTY: True})
@@ -123,16 +132,16 @@ class Shaper:
         types |= {field: facts.type for field, facts in child_fields(array).items() if field not in types}
         types[IS_EMPTY] = "boolean"
         types |= self._discover(name, types.keys(), rows)
-        self._assert_apart(name, types)
+        self._assert_apart(name, types, {IS_EMPTY, *(part + VARIANT for part in (*key, LIST_IDX))})
         table, misfits = to_table(rows, types, (*key, LIST_IDX))
         self._tell(name, misfits)
-        return Shaped(name, table, (*key, LIST_IDX), (self.group,) if self.group else key)
+        return Shaped(name, self._named(table), (*key, LIST_IDX), (self.group,) if self.group else key)
 
     def _discover(self, table: str, known: Iterable[str], rows: Sequence[Record]) -> Types:
         """The types of keys that the entity table does not know: as held already, or as the values tell."""
         found = self._found.setdefault(table, {})
         for key in sorted(set().union(*rows) - set(known) - found.keys()):
-            held = self.held.get(table, {}).get(self.fold(key))
+            held = self.held.get(table, {}).get(self._column(table, key))
             kind = held or infer([row.get(key) for row in rows])
             if kind is not None:
                 found[key] = kind
@@ -151,15 +160,67 @@ class Shaper:
             column = f"{table}.{self.fold(key)}"
             self.misfits[column] = self.misfits.get(column, 0) + count
 
-    def _assert_apart(self, table: str, keys: Iterable[str]) -> None:
-        taken: dict[str, str] = {}
-        for key in keys:
-            other = taken.setdefault(self.fold(key), key)
-            if other != key:
-                raise ColumnCollision(
-                    f"fields {other!r} and {key!r} of {table} would both become column {self.fold(key)!r}; "
-                    "rename one of them in Insightly, or leave the entity out of the setting entities"
+    def _assert_apart(self, table: str, keys: Iterable[str], ours: Collection[str] = ()) -> None:
+        names: dict[str, list[str]] = {}
+        for key in (key for key in keys if key not in ours):
+            names.setdefault(self._column(table, key), []).append(key)
+        for column, alike in names.items():
+            base = names.get(column.removesuffix(VARIANT), alike)
+            if len(alike) > 1:
+                raise _collision(
+                    table,
+                    column,
+                    f"fields {' and '.join(map(repr, alike))}",
+                    "both become" if len(alike) == 2 else "all become",
                 )
+            if RESERVED.fullmatch(column):
+                raise _collision(table, column, f"field {alike[0]!r}", "become the tool's own")
+            if base is not alike:
+                both = f"field {alike[0]!r} and what does not fit field {base[0]!r}"
+                raise _collision(table, column, both, "both become")
+
+    def _assert_keys_held(self, table: pa.Table, records: Sequence[Record]) -> None:
+        texts = [part for part in self.entity.key if self.entity.fields[part].type == "string"]
+        for part in texts:
+            if len(set(table[part].to_pylist())) < len({record[part] for record in records}):
+                raise DataError(f"two values of the key {part} of {self.entity.name} differ in NULs alone")
+
+    def _named(self, table: pa.Table) -> pa.Table:
+        """`_` at the end of a name folds to `x`, in front of more it does not; a variant is named after its column."""
+        names = table.column_names
+        for index, name in enumerate(names):
+            base = name.removesuffix(VARIANT)
+            if base != name and base in names and self.fold(name) != self.fold(base) + VARIANT:
+                names[index] = self.fold(base) + VARIANT
+        return table.rename_columns(names)
+
+    def _column(self, table: str, key: str) -> str:
+        column = self.fold(key)
+        if not column:
+            raise DataError(f"field {key!r} of {table} has no letter or digit to name a column by")
+        return column
+
+
+def _collision(table: str, column: str, fields: str, become: str) -> ColumnCollision:
+    return ColumnCollision(
+        f"{fields} of {table} would {become} column {column!r}; "
+        "rename one of them in Insightly, or leave the entity out of the setting entities"
+    )
+
+
+def _assert_unmarked(table: str, rows: Iterable[Record]) -> None:
+    if any(row.get(IS_EMPTY) is not None for row in rows):
+        raise _collision(table, IS_EMPTY, f"field {IS_EMPTY!r}", "become the tool's own")
+
+
+def _owned(item: Record, place: Record) -> Record:
+    """An item of an array with its place; what it tells itself under those names goes beside them, not away."""
+    claims = {
+        key + VARIANT: as_text(item[key])
+        for key in place.keys() & item.keys()
+        if item[key] is not None and item[key] != place[key]
+    }
+    return {**item, **place, **claims}
 
 
 def child_table(entity: Entity, array: str) -> str:

@@ -42,6 +42,7 @@ class Outcome:
     reason: str | None = None
     rows: int = 0
     merged: int = 0
+    deleted: int = 0
     total: int | None = None
     seconds: float = 0.0
     watermark: str | None = None

@@ -1,0 +1,127 @@
+"""What the command `insightly` takes."""
+
+import argparse
+import json
+import sys
+from typing import NoReturn
+
+EXIT_CODES = """exit codes:
+  0  done
+  1  failed, or a named entity is not available; the destination is consistent and the message says why
+  2  usage or configuration: no key, refused host, unknown entity, bad value, another account's destination
+  3  stopped at a budget or the day's quota with everything read so far loaded; run again and it goes on
+  4  verify found a difference"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells wrong usage to programs as well: one JSON object on stdout where `--json` was given."""
+
+    def error(self, message: str) -> NoReturn:
+        if "--json" in sys.argv[1:]:
+            write_failure(sys.argv[1], message, 2)
+        super().error(message)
+
+
+def write_failure(command: str, reason: str, code: int) -> None:
+    """Prints the envelope of a command that did nothing."""
+    from .report import FAILED, Report
+
+    sys.stdout.write(json.dumps(Report(command, FAILED, reason, exit_code=code).to_dict()) + "\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    root = Parser(
+        prog="insightly",
+        description="Insightly CRM into your own analytics database, incrementally, losing no row.",
+        epilog=f"try it without an account: insightly sandbox\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = root.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    json_output = Parser(add_help=False)
+    json_output.add_argument("--json", action="store_true", help="one JSON object on stdout, logs on stderr")
+    target = Parser(add_help=False)
+    target.add_argument("--destination", default="duckdb", metavar="NAME", help="dlt destination (default: duckdb)")
+    target.add_argument("--dataset", default="insightly", metavar="NAME", help="schema to write (default: insightly)")
+    target.add_argument("--database", metavar="PATH", help="DuckDB file (default: crm.duckdb)")
+
+    reading = Parser(add_help=False)
+    reading.add_argument("entities", nargs="*", metavar="ENTITY", help="names or presets (core, all)")
+    reading.add_argument("--max-calls", type=int, metavar="N", help="stop cleanly after N calls")
+    reading.add_argument(
+        "--progress", choices=("auto", "log", "off"), default="auto", help="a live line, log lines, or none"
+    )
+
+    check = commands.add_parser(
+        "check", parents=[json_output], help="key, pod, account, plan, calls left; writes nothing"
+    )
+    check.set_defaults(command="check")
+    entities = commands.add_parser("entities", parents=[json_output], help="what can be loaded, and how")
+    entities.set_defaults(command="entities")
+
+    sync = commands.add_parser(
+        "sync",
+        parents=[json_output, target, reading],
+        help="bring the destination up to date (the first run: everything)",
+        description="Reads what changed since the last run, of the entities named or of the setting `entities`.",
+        epilog="examples:\n  insightly sync\n  insightly sync contacts leads --max-calls 500\n  insightly sync --plan",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    sync.add_argument("--full", action="store_true", help="read everything again, child tables too")
+    sync.add_argument("--since", metavar="DATE", help="read again what changed since DATE (ISO, UTC)")
+    sync.add_argument("--plan", action="store_true", help="ask for the totals only: pages, calls and time of a run")
+    sync.set_defaults(command="sync")
+
+    sweep = commands.add_parser(
+        "sweep",
+        parents=[json_output, target, reading],
+        help="find the records that were deleted",
+        description="Compares the ids held with those the API lists, reading only the pages that tell of a change, "
+        "confirms what is gone and marks it in _deleted_at (or removes it: the setting deletions).",
+        epilog="examples:\n  insightly sweep\n  insightly sweep contacts --thorough\n  insightly sweep --tags --plan",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    sweep.add_argument("--thorough", action="store_true", help="read every id: 500 a call")
+    sweep.add_argument("--tags", action="store_true", help="also repair tags that changed without moving a date")
+    sweep.add_argument("--plan", action="store_true", help="ask for the totals only: pages, calls and time at most")
+    sweep.add_argument("--force", action="store_true", help="mark however many are gone (see max_deleted_share)")
+    sweep.set_defaults(command="sweep")
+
+    verify = commands.add_parser(
+        "verify",
+        parents=[json_output, target, reading],
+        help="prove that the destination holds what the API holds",
+        description="Reads every id (500 a call) and compares it with the destination, and a random sample of records "
+        "field by field. Changes nothing; exit code 4 where something differs.",
+        epilog="examples:\n  insightly verify\n  insightly verify contacts --full\n  insightly verify --quick",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    how = verify.add_mutually_exclusive_group()
+    how.add_argument("--full", action="store_true", help="compare every record field by field")
+    how.add_argument("--quick", action="store_true", help="few calls: only the pages that tell of a change")
+    verify.set_defaults(command="verify")
+
+    status = commands.add_parser(
+        "status",
+        parents=[json_output, target],
+        help="last runs, freshness, calls left, watermarks",
+        description="Tells how fresh the destination is, without a call to the API.",
+        epilog="example, as an alert:\n  insightly status --max-age 2h || mail -s 'CRM is stale' team@example.com",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    status.add_argument("entities", nargs="*", metavar="ENTITY", help="names or presets (core, all)")
+    status.add_argument("--max-age", metavar="DURATION", help="exit 1 where a sync is older: 90m, 2h, 1d")
+    status.set_defaults(command="status")
+
+    sandbox = commands.add_parser("sandbox", help="a small Insightly on loopback, to try everything without an account")
+    sandbox.add_argument("--port", type=int, default=8765)
+    sandbox.add_argument("--seed", type=int, default=1, help="same seed and scale, same data (default: 1)")
+    sandbox.add_argument("--scale", type=float, default=1.0, help="1 is a CRM of 1,000 contacts (default: 1)")
+    sandbox.add_argument("--rate", type=float, default=10.0, metavar="N", help="requests a second, 0 for no limit")
+    sandbox.add_argument("--quota", type=int, default=100_000, metavar="N", help="calls a day, 0 for no limit")
+    sandbox.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="added to each answer")
+    sandbox.add_argument(
+        "--faults", metavar="FILE", help="JSON script of faults (see sources/insightly/sandbox/faults.py)"
+    )
+    sandbox.set_defaults(command="sandbox", json=False)
+    return root

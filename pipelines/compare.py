@@ -1,0 +1,69 @@
+"""Rows as the API tells them against rows as the destination holds them, value by value. Pure logic."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from sources.insightly.records import IS_EMPTY, Shaped
+from sources.insightly.tables import DELETED_AT
+
+Row = Mapping[str, Any]
+Fold = Callable[[str], str]
+IGNORED = frozenset({DELETED_AT, IS_EMPTY, "_dlt_id", "_dlt_load_id", "e_tag", "etag"})
+"""Columns of ours and of dlt's, and the ETag, which says nothing of the record (API.md 1.3)."""
+
+
+def differences(told: Shaped, held: Iterable[Row], fold: Fold) -> dict[tuple[Any, ...], str]:
+    """What differs between the rows of one table.
+
+    Args:
+        told: the rows that the API's answer becomes.
+        held: the destination's rows of the same records.
+        fold: an API field name -> the column's name.
+
+    Returns:
+        For each record (by the values of its key, without a child row's position): what differs, in words.
+    """
+    key = [fold(part) for part in told.key]
+    theirs = {_key(row, key): row for row in _rows(told, fold)}
+    ours = {_key(row, key): row for row in held}
+    parts = len(key) - (told.merge_key is not None and len(told.key) > len(told.merge_key))
+    found: dict[tuple[Any, ...], str] = {}
+    for row_key in [*theirs, *(extra for extra in ours if extra not in theirs)]:
+        text = _difference(theirs.get(row_key), ours.get(row_key))
+        if text:
+            found.setdefault(row_key[:parts], f"{told.table} {_named(key, row_key)}: {text}")
+    return found
+
+
+def _difference(theirs: Row | None, ours: Row | None) -> str:
+    if ours is None:
+        return "the row is missing here"
+    if theirs is None:
+        return "the row is not at the API"
+    columns = sorted({*theirs, *ours} - IGNORED)
+    return "; ".join(
+        f"{column} is {_shown(theirs.get(column))} at the API, {_shown(ours.get(column))} here"
+        for column in columns
+        if theirs.get(column) != ours.get(column)
+    )
+
+
+def _rows(told: Shaped, fold: Fold) -> Iterable[Row]:
+    names = [fold(name) for name in told.rows.column_names]
+    for values in zip(*(column.to_pylist() for column in told.rows.columns), strict=True):
+        row = dict(zip(names, values, strict=True))
+        if not row.get(IS_EMPTY):
+            yield row
+
+
+def _key(row: Row, key: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(row[part] for part in key)
+
+
+def _named(key: Sequence[str], values: Sequence[Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in zip(key, values, strict=True))
+
+
+def _shown(value: Any) -> str:
+    text = "null" if value is None else repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"

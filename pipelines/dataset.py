@@ -1,0 +1,129 @@
+"""What a destination holds, and the marks that a sweep sets there, in SQL through dlt's own client."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import dlt
+
+from sources.insightly.entities import ENTITIES, Entity
+from sources.insightly.records import child_table
+from sources.insightly.tables import DELETED_AT
+
+from .bookkeeping import DELETIONS, held
+
+BATCH = 500
+"""Rows of one INSERT."""
+Row = dict[str, Any]
+
+
+class Dataset:
+    """The tables of one dataset, over one connection that opens when it is first needed.
+
+    Args:
+        pipeline: a pipeline whose schema is that of the destination.
+    """
+
+    def __init__(self, pipeline: dlt.Pipeline) -> None:
+        self._pipeline = pipeline
+        self._open = ExitStack()
+        self._held: set[str] = set()
+
+    def __enter__(self) -> "Dataset":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def holds(self, table: str) -> bool:
+        """True where there is such a table; dlt reads its schema anew each time it is asked, so a yes is kept."""
+        if table not in self._held and held(self._pipeline, table):
+            self._held.add(table)
+        return table in self._held
+
+    def fold(self, name: str) -> str:
+        """The column that a field of the API becomes."""
+        return str(self._naming.normalize_path(name))
+
+    def live_ids(self, entity: Entity) -> list[int]:
+        """The ids of the records that are not marked deleted, in ascending order; none where there is no table."""
+        if not self.holds(entity.name):
+            return []
+        sql = f"select {self._key(entity)} from {self._name(entity.name)} where {self._live} order by 1"
+        return [int(id_) for (id_,) in self._client.execute_sql(sql)]
+
+    def rows_of(self, entity: Entity, table: str, ids: Sequence[int]) -> list[Row]:
+        """The rows of some records, live or not, in the entity's own table or a child table; none without a table."""
+        return self._rows(table, f"where {self._key(entity)} in ({', '.join(str(int(id_)) for id_ in ids) or 'null'})")
+
+    def all(self, table: str) -> list[Row]:
+        """All rows of a table; none where there is no table."""
+        return self._rows(table, "")
+
+    def mark(self, entity: Entity, gone: Mapping[int, str], remove: bool) -> None:
+        """Marks records deleted, or removes them and their child rows, in one transaction with the ledger.
+
+        Args:
+            entity: whose records.
+            gone: id -> why.
+            remove: whether their rows go, instead of getting `_deleted_at`.
+        """
+        moment, facts = datetime.now(UTC), list(gone.items())
+        tables = [*(child_table(entity, array) for array in entity.arrays), entity.name]
+        ledger, run = self._name(DELETIONS), self._client.execute_sql
+        found = f"{self._key(entity)} in (select record_id from {ledger} where entity = %s and found_at = %s)"
+        with self._client.begin_transaction():
+            for start in range(0, len(facts), BATCH):
+                part = facts[start : start + BATCH]
+                rows = ", ".join("(%s, %s, %s, %s)" for _ in part)
+                values = [value for id_, reason in part for value in (entity.name, id_, moment, reason)]
+                run(f"insert into {ledger} (entity, record_id, found_at, reason) values {rows}", *values)
+            if remove:
+                for table in filter(self.holds, tables):
+                    run(f"delete from {self._name(table)} where {found}", entity.name, moment)
+            else:
+                mark = f"update {self._name(entity.name)} set {self._deleted_at} = %s where {found}"
+                run(mark, moment, entity.name, moment)
+
+    def restore(self) -> None:
+        """Writes into the ledger which deleted records live again, since they were loaded anew."""
+        if not self.holds(DELETIONS):
+            return
+        ledger = self._name(DELETIONS)
+        waiting = self._client.execute_sql(f"select distinct entity from {ledger} where restored_at is null")
+        for entity in (ENTITIES[name] for (name,) in waiting if name in ENTITIES and self.holds(name)):
+            live = f"select {self._key(entity)} from {self._name(entity.name)} where {self._live}"
+            sql = f"update {ledger} set restored_at = %s where entity = %s and restored_at is null"
+            self._client.execute_sql(f"{sql} and record_id in ({live})", datetime.now(UTC), entity.name)
+
+    @cached_property
+    def _naming(self) -> Any:
+        return self._pipeline.default_schema.naming
+
+    @cached_property
+    def _client(self) -> Any:
+        client: Any = self._pipeline.sql_client()
+        return self._open.enter_context(client)
+
+    def _rows(self, table: str, where: str) -> list[Row]:
+        if not self.holds(table):
+            return []
+        with self._client.execute_query(f"select * from {self._name(table)} {where}") as cursor:
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def _name(self, table: str) -> str:
+        return str(self._client.make_qualified_table_name(table))
+
+    def _key(self, entity: Entity) -> str:
+        return str(self._client.escape_column_name(self.fold(entity.key[0])))
+
+    @property
+    def _deleted_at(self) -> str:
+        return str(self._client.escape_column_name(DELETED_AT))
+
+    @property
+    def _live(self) -> str:
+        return f"{self._deleted_at} is null"

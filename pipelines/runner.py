@@ -1,0 +1,207 @@
+"""One command at work on one destination: its session, its pipeline, rounds of chunks, and what is told of it."""
+
+import gc
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import dlt
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from sources.insightly import ENTITIES, InsightlyError, insightly
+from sources.insightly.cursor import Wish
+from sources.insightly.entities import DATE_UPDATED, PRESETS, Entity
+from sources.insightly.errors import Stop
+from sources.insightly.resources import prime
+from sources.insightly.session import ROOMY, Outcome, Session
+from sources.insightly.settings import InsightlySettings
+
+from .account import bind
+from .bookkeeping import record
+from .dataset import Dataset
+from .report import EntityReport, Report
+from .target import Target, states
+
+logger = logging.getLogger(__name__)
+
+Watch = Callable[[Session], None]
+
+
+@dataclass
+class Runner:
+    """What a command works with; `committed` are the entities whose reading ended and is loaded."""
+
+    command: str
+    session: Session
+    pipeline: dlt.Pipeline
+    dataset: Dataset
+    target: Target
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    committed: set[str] = field(default_factory=set)
+
+    def states(self) -> Mapping[str, Any]:
+        """The state of each resource, as of the last load."""
+        return states(self.pipeline)
+
+    def watermark(self, entity: Entity) -> str | None:
+        """The watermark of an entity, None before its first complete walk."""
+        updated = self.states().get(entity.name, {}).get("incremental", {}).get(DATE_UPDATED, {})
+        return cast("str | None", updated.get("last_value"))
+
+    def attempt(self, work: Callable[[], None]) -> Exception | None:
+        """Binds the account and does `work`; returns what ended it early.
+
+        Raises:
+            ConfigurationError: a setting must change first.
+        """
+        try:
+            bind(self.pipeline, self.session, self.target)
+            work()
+        except InsightlyError as raised:
+            if raised.exit_code == 2:
+                raise
+            return raised
+        except PipelineStepFailed as raised:
+            return _cause(raised)
+        return None
+
+    def read(self, chosen: Sequence[str]) -> None:
+        """Runs the pipeline until no entity is under way; each round is one load package, committed whole."""
+        left = self.session.budget.left()
+        if left is None or left >= ROOMY:
+            known = self.states()
+            for name in self._in_turn(chosen):
+                if name not in self.session.wanted:
+                    prime(ENTITIES[name], self.session, known.get(name, {}))
+        while unfinished := [name for name in chosen if self.session.outcome(name).open]:
+            self.session.begin_chunk()
+            self.pipeline.run(insightly(session=self.session, order=self._in_turn(unfinished)))
+            self.committed.update(name for name in chosen if not self.session.outcome(name).open)
+            self.session.on_progress()
+
+    def take_back(self, chosen: Sequence[str]) -> None:
+        """What was read but never committed is not told as done."""
+        for name in set(chosen) - self.committed:
+            outcome: Outcome = self.session.outcome(name)
+            if outcome.state in ("ok", "partial"):
+                outcome.state, outcome.merged, outcome.watermark = None, 0, outcome.watermark_before
+
+    def report(
+        self,
+        chosen: Sequence[str],
+        asked: Sequence[str],
+        error: Exception | None,
+        conclude: Callable[[Report], None] | None = None,
+    ) -> Report:
+        """What was done, also written into `_sync_runs`.
+
+        Args:
+            chosen: the entities of this run.
+            asked: what was named; an entity among it that is not available is a failure.
+            error: what ended the run early.
+            conclude: adds what the command alone knows.
+        """
+        budget, calls = self.session.budget, self.session.budget.by_label
+        report = Report(self.command, calls=budget.calls, calls_left_today=budget.remaining)
+        for name in chosen:
+            outcome = self.session.outcome(name)
+            if outcome.open:
+                outcome.state = "partial" if isinstance(error, Stop) else "failed"
+                outcome.reason = str(error)
+            report.entities[name] = self._entity(name, outcome, calls[name])
+        stops = [outcome.error for outcome in self.session.outcomes.values() if isinstance(outcome.error, Stop)]
+        report.conclude(error, stops, {name for name in asked if name not in PRESETS})
+        if conclude is not None:
+            conclude(report)
+        report.seconds = time.monotonic() - self.session.began
+        record(self.pipeline, report, self.started, datetime.now(UTC))
+        return report
+
+    def _entity(self, name: str, outcome: Outcome, calls: int) -> EntityReport:
+        shaper = self.session.shapers.get(name)
+        misfits = {} if shaper is None else shaper.misfits
+        changes = [] if shaper is None else shaper.changes
+        notes = [f"{count} values of {column} kept as text in {column}__v_text" for column, count in misfits.items()]
+        return EntityReport(
+            state=outcome.state or "partial",
+            reason=outcome.reason,
+            rows=outcome.rows,
+            merged=outcome.merged,
+            deleted=outcome.deleted,
+            calls=calls,
+            seconds=outcome.seconds,
+            watermark=outcome.watermark,
+            watermark_before=outcome.watermark_before,
+            schema_changes=[*changes, *outcome.notes, *notes],
+        )
+
+    def _in_turn(self, names: Sequence[str]) -> list[str]:
+        """Unfinished walks first, then the entity whose last complete walk is oldest: a small budget starves nobody."""
+        known = self.states()
+        position = {name: index for index, name in enumerate(ENTITIES)}
+
+        def turn(name: str) -> tuple[bool, str, int]:
+            state = known.get(name, {})
+            return "place" not in state, state.get("ended", ""), position[name]
+
+        return sorted(names, key=turn)
+
+
+@contextmanager
+def opened(
+    command: str, settings: InsightlySettings, target: Target, wish: Wish | None = None, watch: Watch | None = None
+) -> Iterator[Runner]:
+    """Holds the destination and loads what an interrupted run left there.
+
+    Args:
+        command: what is at work, for its report.
+        settings: validated settings with a key.
+        target: where to write.
+        wish: what to ask of every entity.
+        watch: called with the session whenever there is progress.
+
+    Raises:
+        ConfigurationError, Busy: nothing was read or written.
+    """
+    settings.require_key()
+    session = Session(settings, wish, chunked=True, tolerant=True)
+    if watch is not None:
+        session.on_progress = lambda: watch(session)
+    try:
+        with target.lock(), _fewer_collections():
+            pipeline = target.pipeline()
+            # With a package pending, `run(data)` loads it and extracts nothing (dlt-hub/dlt#3227).
+            if pipeline.has_pending_data:
+                logger.warning("an interrupted run left packages; they are loaded first")
+                pipeline.run()
+            with Dataset(pipeline) as dataset:
+                yield Runner(command, session, pipeline, dataset, target)
+    finally:
+        session.close()
+
+
+def _cause(raised: BaseException) -> Exception:
+    """The error of ours behind dlt's, or dlt's own."""
+    seen: BaseException | None = raised
+    while seen is not None:
+        if isinstance(seen, InsightlyError):
+            if seen.exit_code == 2:
+                raise seen
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return InsightlyError(f"loading failed; what was loaded before stays: {raised}")
+
+
+@contextmanager
+def _fewer_collections() -> Iterator[None]:
+    """Parsing makes millions of objects that live on; the collector's default rhythm doubles its time."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(200_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)

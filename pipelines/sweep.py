@@ -1,0 +1,175 @@
+"""The sweep: what went away at the API is marked here, what came back is read again, and tags are made true."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+
+from sources.insightly.cursor import Wish, earlier, parse
+from sources.insightly.entities import DATE_UPDATED, ENTITIES, Entity, select
+from sources.insightly.errors import NotAvailable
+from sources.insightly.probe import Differences, grid
+from sources.insightly.reads import lookahead, read_list, tagged_with, top_of
+from sources.insightly.records import child_table
+from sources.insightly.session import Outcome, with_settings
+from sources.insightly.settings import InsightlySettings
+from sources.insightly.walk import Row
+
+from . import deletions
+from .bookkeeping import last_done
+from .report import Report
+from .runner import Runner, Watch, opened
+from .target import Target
+
+NEVER = datetime.min.replace(tzinfo=UTC)
+FEW = 20
+"""Records up to which reading each by a call of its own is not weighed against reading the list."""
+
+
+def sweep(
+    settings: InsightlySettings,
+    target: Target,
+    names: Sequence[str] = (),
+    *,
+    thorough: bool = False,
+    tags: bool = False,
+    force: bool = False,
+    watch: Watch | None = None,
+) -> Report:
+    """Finds deleted records by comparing ids, over the set that syncs read.
+
+    Args:
+        settings: validated settings; `deletions` says whether rows are marked or removed.
+        target: what to sweep.
+        names: entities or presets; none for the setting `entities`.
+        thorough: read every id, not only the pages that tell of a change.
+        tags: also compare the records of each tag, and read again those that differ.
+        force: mark however many are gone.
+        watch: called with the session whenever there is progress.
+
+    Raises:
+        ConfigurationError, NothingSynced, Busy: nothing was read or written.
+    """
+    chosen = select(names or settings.entities)
+    target.require()
+    with opened("sweep", settings, target, None, watch) as runner:
+
+        def work() -> None:
+            done = last_done(runner.pipeline, "sweep")
+            for name in sorted(chosen, key=lambda name: done.get(name, NEVER)):
+                _Sweep(runner, ENTITIES[name], thorough, tags, force).run()
+            _read_again(runner)
+
+        return runner.report(chosen, names, runner.attempt(work))
+
+
+def unready(runner: Runner, entity: Entity) -> str | None:
+    """Why an entity's table is not to be compared with the API; None where it is."""
+    state = runner.states().get(entity.name, {})
+    if "start_date" not in state:
+        return "not loaded completely yet: run insightly sync until it is done"
+    if "again" in state and earlier(state["again"]["since"], state["start_date"]):
+        return "being loaded from an earlier start_date: run insightly sync until it is done"
+    return None
+
+
+class _Sweep:
+    """The sweep of one entity; what is to be read again is left in the session."""
+
+    def __init__(self, runner: Runner, entity: Entity, thorough: bool, tags: bool, force: bool) -> None:
+        self.runner, self.entity = runner, entity
+        self.session = runner.session
+        self.thorough, self.tags, self.force = thorough, tags, force
+
+    def run(self) -> None:
+        with self.session.reading(self.entity.name) as outcome:
+            if not self.entity.incremental:
+                outcome.state, outcome.reason = "ok", "each sync writes the whole list: nothing is left to sweep"
+                return
+            outcome.watermark = outcome.watermark_before = self.runner.watermark(self.entity)
+            if (reason := unready(self.runner, self.entity)) is not None:
+                outcome.state, outcome.reason = "skipped", reason
+                return
+            self._compare(outcome)
+            outcome.state = "ok"
+
+    def _compare(self, outcome: Outcome) -> None:
+        since = self.runner.states()[self.entity.name]["start_date"]
+        found = deletions.differences(self.runner, self.entity, since, self.thorough)
+        settled = deletions.settle(self.runner, self.entity, found, self.force)
+        outcome.rows, outcome.deleted = found.listed, settled.deleted
+        outcome.notes += settled.notes
+        if settled.stop is not None:
+            raise settled.stop
+        again = {row[self.entity.key[0]] for row in found.unknown}
+        if self.tags and self.entity.tagged:
+            again |= self._differently_tagged(outcome)
+        self._ask_for(again, found, outcome)
+
+    def _ask_for(self, again: set[int], found: Differences, outcome: Outcome) -> None:
+        """Has records read again by the fewest calls: one a record, or what changed, or the whole list."""
+        if not again:
+            return
+        outcome.notes.append(f"{len(again):,} records are read again")
+        name, pages = self.entity.name, len(grid(found.known + len(again), top_of(self.session)))
+        if len(again) <= max(FEW, pages):
+            self.session.wanted[name] = sorted(again)
+        elif len(again) == len(found.unknown) and all(_is_newer(row, outcome.watermark) for row in found.unknown):
+            self.session.wishes[name] = with_settings(Wish(), self.session.settings)
+        else:
+            self.session.wishes[name] = with_settings(Wish(full=True), self.session.settings)
+
+    def _differently_tagged(self, outcome: Outcome) -> set[int]:
+        """The ids of live records that carry other tags at the API than here."""
+        here, key = self._tagged_here(), self.entity.key[0]
+        live = set(self.runner.dataset.live_ids(self.entity))
+        try:
+            told = read_list(lookahead(self.session, ENTITIES["tags"], variant=self.entity.name), "TAG_NAME")
+            names = {str(row["TAG_NAME"]) for step in told for row in step.rows}
+        except NotAvailable as error:
+            outcome.notes.append(f"its tags may not be listed: {error}")
+            return set()
+        different = {id_ for tag in here.keys() - names for id_ in here[tag]}
+        for some in _batches(sorted(names), self.session.settings.max_connections):
+            readers = {tag: tagged_with(self.session, self.entity, tag) for tag in some}
+            for reader in readers.values():
+                reader.prime(0)
+            for tag, reader in readers.items():
+                there = {row[key] for step in read_list(reader, key) for row in step.rows}
+                different |= there ^ here.get(tag, set())
+        return different & live
+
+    def _tagged_here(self) -> dict[str, set[int]]:
+        key, here = self.runner.dataset.fold(self.entity.key[0]), dict[str, set[int]]()
+        for row in self.runner.dataset.all(child_table(self.entity, "TAGS")):
+            here.setdefault(row["tag_name"], set()).add(row[key])
+        return here
+
+
+def _read_again(runner: Runner) -> None:
+    """Reads what the sweeps left in the session; the outcomes of both are told as one."""
+    session = runner.session
+    names = [*session.wanted, *session.wishes]
+    if not names:
+        return
+    swept = {name: session.outcomes.pop(name) for name in names}
+    try:
+        runner.read(names)
+        runner.dataset.restore()
+    finally:
+        for name, before in swept.items():
+            after = session.outcome(name)
+            after.deleted, after.notes = before.deleted, [*before.notes, *after.notes]
+            after.seconds += before.seconds
+            after.rows = before.rows
+
+
+def _is_newer(row: Row, watermark: str | None) -> bool:
+    """True where the next sync would read the record anyway."""
+    stamp = row.get(DATE_UPDATED)
+    return bool(watermark and isinstance(stamp, str) and parse(stamp) > parse(watermark))
+
+
+def _batches(names: Iterable[str], size: int) -> Iterable[list[str]]:
+    rest = iter(names)
+    while some := list(islice(rest, size)):
+        yield some

@@ -1,0 +1,200 @@
+"""The proof: every id that the API lists against every id held, and records field by field."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sources.insightly.cursor import parse
+from sources.insightly.details import define, fill_tags
+from sources.insightly.entities import DATE_UPDATED, ENTITIES, RECORD_TYPES, Entity, select
+from sources.insightly.reads import lookahead, pages_at, read_list, top_of, total_of
+from sources.insightly.records import Shaper
+from sources.insightly.session import Outcome, Record
+from sources.insightly.settings import InsightlySettings
+from sources.insightly.tables import held as held_types
+
+from . import deletions
+from .compare import differences
+from .report import FAILED, Report
+from .runner import Runner, Watch, opened
+from .sweep import unready
+from .target import Target
+
+PAGES, ROWS = 10, 20
+"""Pages, and rows on each, that are compared field by field, unless all are."""
+SHOWN = 20
+
+
+@dataclass
+class Findings:
+    """What the comparison of one entity found; `newer` records changed after the last sync and prove nothing."""
+
+    ids: int = 0
+    compared: int = 0
+    newer: int = 0
+    count: int = 0
+    differences: list[str] = field(default_factory=list)
+
+    def add(self, text: str) -> None:
+        self.count += 1
+        if len(self.differences) < SHOWN:
+            self.differences.append(text)
+
+
+def verify(
+    settings: InsightlySettings,
+    target: Target,
+    names: Sequence[str] = (),
+    *,
+    full: bool = False,
+    quick: bool = False,
+    watch: Watch | None = None,
+) -> Report:
+    """Compares the destination with the API and changes neither.
+
+    Args:
+        settings: validated settings.
+        target: what to verify.
+        names: entities or presets; none for the setting `entities`.
+        full: compare every record field by field, not a random sample.
+        quick: look for differing ids with few pages, which proves less.
+        watch: called with the session whenever there is progress.
+
+    Returns:
+        A report with exit code 4 where something differs.
+
+    Raises:
+        ConfigurationError, NothingSynced, Busy: nothing was read.
+    """
+    chosen = select(names or settings.entities)
+    found = {name: Findings() for name in chosen}
+    target.require()
+    with opened("verify", settings, target, None, watch) as runner:
+
+        def work() -> None:
+            for name in chosen:
+                _Verification(runner, ENTITIES[name], found[name], full, quick).run()
+
+        error = runner.attempt(work)
+        return runner.report(chosen, names, error, lambda report: _conclude(report, found, quick))
+
+
+def _conclude(report: Report, found: dict[str, Findings], quick: bool) -> None:
+    for name, entity in report.entities.items():
+        told = found[name]
+        entity.facts = {
+            "ids": told.ids,
+            "compared": told.compared,
+            "newer": told.newer,
+            "differences": told.count,
+            "examples": told.differences,
+        }
+        if not quick:
+            entity.facts["proved"] = entity.state == "ok" and not told.count
+    different = [f"{name} ({told.count:,})" for name, told in found.items() if told.count]
+    if different:
+        report.status, report.exit_code = FAILED, 4
+        report.reason = f"the destination differs from the API: {', '.join(different)}"
+
+
+class _Verification:
+    """The verification of one entity."""
+
+    def __init__(self, runner: Runner, entity: Entity, found: Findings, full: bool, quick: bool) -> None:
+        self.runner, self.entity, self.found, self.full, self.quick = runner, entity, found, full, quick
+        self.session, self.dataset = runner.session, runner.dataset
+        self.watermark = runner.watermark(entity)
+
+    def run(self) -> None:
+        with self.session.reading(self.entity.name) as outcome:
+            outcome.watermark = outcome.watermark_before = self.watermark
+            since = self.runner.states().get(self.entity.name, {}).get("start_date")
+            if not self.dataset.holds(self.entity.name) or (
+                self.entity.incremental and unready(self.runner, self.entity)
+            ):
+                total_of(self.session, self.entity, None)
+                outcome.state = "failed"
+                outcome.reason = "not loaded completely yet: run insightly sync until it is done"
+                return
+            if not self.entity.incremental:
+                self._whole()
+            elif self.full:
+                self._every_record(since, outcome)
+            else:
+                self._ids_and_sample(since, outcome)
+            outcome.rows = self.found.ids
+            outcome.state = "ok"
+
+    def _ids_and_sample(self, since: str | None, outcome: Outcome) -> None:
+        found = deletions.differences(self.runner, self.entity, since, thorough=not self.quick)
+        self.found.ids = found.listed
+        self._tell(found.absent, found.unknown)
+        live = set(self.dataset.live_ids(self.entity))
+        # Some short pages from anywhere cost fewer calls than as many single records, and one page may hold them all.
+        total, top = len(live), top_of(self.session)
+        rows = top if total <= top else min(top, ROWS)
+        offsets = range(0, max(total - rows, 1), rows)
+        for page in pages_at(self.session, self.entity, since, rows)(random.sample(offsets, min(PAGES, len(offsets)))):
+            self._compare([row for row in page.rows if row[self.entity.key[0]] in live], outcome)
+
+    def _every_record(self, since: str | None, outcome: Outcome) -> None:
+        known, key = self.dataset.live_ids(self.entity), self.entity.key[0]
+        live, listed, unknown = set(known), set[Any](), list[Record]()
+        for step in read_list(lookahead(self.session, self.entity, since), key):
+            listed.update(row[key] for row in step.rows)
+            self.found.ids += len(step.rows)
+            self._compare([row for row in step.rows if row[key] in live], outcome)
+            unknown += [row for row in step.rows if row[key] not in live]
+            self.session.on_progress()
+        self._tell([id_ for id_ in known if id_ not in listed], unknown)
+
+    def _tell(self, absent: Sequence[int], unknown: Sequence[Record]) -> None:
+        key = self.entity.key[0]
+        for id_ in absent:
+            self.found.add(f"{key} {id_} is live here and not listed at the API: insightly sweep marks it")
+        for row in unknown:
+            self._judge(row, f"{key} {row[key]} is listed at the API and not live here: insightly sweep reads it")
+
+    def _compare(self, records: list[Record], outcome: Outcome) -> None:
+        if not records:
+            return
+        shaper = self._shaper()
+        define(self.entity, self.session, shaper)
+        records = fill_tags(self.entity, self.session, records, outcome)
+        key = self.entity.key[0]
+        by_id = {(record[key],): record for record in records}
+        for table in shaper.shape(records):
+            array = table.table.removeprefix(f"{self.entity.name}__").upper()
+            told = [id_[0] for id_, record in by_id.items() if table.table == self.entity.name or array in record]
+            held = self.dataset.rows_of(self.entity, table.table, told)
+            for id_, text in differences(table, held, self.dataset.fold).items():
+                self._judge(by_id[id_], text)
+        self.found.compared += len(records)
+
+    def _whole(self) -> None:
+        """A list that each sync writes whole, compared whole."""
+        shaper, key = self._shaper("RECORD_TYPE" if self.entity.name == "tags" else None), self.entity.key[-1]
+        kinds: Sequence[str] = RECORD_TYPES if self.entity.name == "tags" else [""]
+        ours = self.dataset.all(self.entity.name)
+        for kind in kinds:
+            fetch = lookahead(self.session, self.entity, variant=kind)
+            rows = list({row[key]: row for step in read_list(fetch, key) for row in step.rows}.values())
+            self.found.ids += len(rows)
+            self.found.compared += len(rows)
+            table = shaper.shape_group(kind, rows)[0] if kind else shaper.shape(rows)[0]
+            mine = [row for row in ours if not kind or row["record_type"] == kind]
+            for text in differences(table, mine, self.dataset.fold).values():
+                self.found.add(f"{text}: insightly sync repairs it")
+
+    def _judge(self, record: Record, text: str) -> None:
+        """A difference, unless the record changed after the last sync."""
+        stamp = record.get(DATE_UPDATED)
+        if self.watermark and isinstance(stamp, str) and parse(stamp) > parse(self.watermark):
+            self.found.newer += 1
+        else:
+            self.found.add(text)
+
+    def _shaper(self, group: str | None = None) -> Shaper:
+        types = held_types(self.runner.pipeline.default_schema)
+        return self.session.shapers.setdefault(self.entity.name, Shaper(self.entity, self.dataset.fold, types, group))
