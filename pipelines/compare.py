@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sources.insightly.records import IS_EMPTY, Shaped
+from sources.insightly.records import IS_EMPTY, LIST_IDX, Shaped
 from sources.insightly.tables import DELETED_AT
 
 Row = Mapping[str, Any]
@@ -26,7 +26,7 @@ def differences(told: Shaped, held: Iterable[Row], fold: Fold) -> dict[tuple[Any
     key = [fold(part) for part in told.key]
     theirs = {_key(row, key): row for row in _rows(told, fold)}
     ours = {_key(row, key): row for row in held}
-    parts = len(key) - (told.merge_key is not None and len(told.key) > len(told.merge_key))
+    parts = len(key) - (LIST_IDX in told.key)
     found: dict[tuple[Any, ...], str] = {}
     for row_key in [*theirs, *(extra for extra in ours if extra not in theirs)]:
         text = _difference(theirs.get(row_key), ours.get(row_key))

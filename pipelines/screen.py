@@ -1,11 +1,15 @@
 """Reports for people on a terminal."""
 
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .report import DONE, Report
+from .report import DONE, EntityReport, Report
 
+LEFT = {"watermark", "verdict"}
 STYLES = {"ok": "green", "skipped": "yellow", "partial": "yellow", "failed": "red"}
 
 
@@ -20,6 +24,8 @@ def show(report: Report) -> None:
     for name, entity in report.entities.items():
         if entity.state in ("skipped", "failed", "partial") and entity.reason:
             console.print(f"[{STYLES[entity.state]}]{name} {entity.state}[/]: {escape(entity.reason)}", soft_wrap=True)
+        for example in entity.facts.get("examples", ()):
+            console.print(f"[red]{name}[/]: {escape(example)}", soft_wrap=True)
         for change in entity.schema_changes:
             console.print(f"[cyan]{name}[/]: {escape(change)}", soft_wrap=True)
     if report.command == "check":
@@ -27,27 +33,79 @@ def show(report: Report) -> None:
     if "plan" in report.facts:
         cost = report.facts["plan"]
         console.print(f"a {report.command} would send {cost['calls']:,} calls and take at least {cost['seconds']:,} s")
+    if report.command == "status" and report.facts:
+        console.print(f"{escape(report.facts['destination'])}: account {escape(report.facts['account'] or 'unknown')}")
     left = "" if report.calls_left_today is None else f", {report.calls_left_today:,} left today"
     done = "" if report.status == DONE else f": {escape(report.reason or '')}"
     console.print(f"{report.status}{done} — {report.calls:,} calls{left}, {report.seconds:.1f} s", soft_wrap=True)
 
 
+Cell = Callable[[EntityReport], str]
+COLUMNS: Mapping[str, Mapping[str, Cell]] = {
+    "sync": {
+        "rows": lambda entity: f"{entity.rows:,}",
+        "written": lambda entity: f"{entity.merged:,}",
+        "deleted": lambda entity: f"{entity.deleted:,}",
+        "calls": lambda entity: f"{entity.calls:,}",
+        "seconds": lambda entity: f"{entity.seconds:.1f}",
+        "watermark": lambda entity: entity.watermark or "",
+    },
+    "sweep": {
+        "ids read": lambda entity: f"{entity.rows:,}",
+        "deleted": lambda entity: f"{entity.deleted:,}",
+        "read again": lambda entity: f"{entity.merged:,}",
+        "calls": lambda entity: f"{entity.calls:,}",
+        "seconds": lambda entity: f"{entity.seconds:.1f}",
+    },
+    "verify": {
+        "ids": lambda entity: f"{entity.facts['ids']:,}",
+        "compared": lambda entity: f"{entity.facts['compared']:,}",
+        "newer": lambda entity: f"{entity.facts['newer']:,}",
+        "different": lambda entity: f"{entity.facts['differences']:,}",
+        "calls": lambda entity: f"{entity.calls:,}",
+        "verdict": lambda entity: _verdict(entity),
+    },
+    "status": {
+        "rows": lambda entity: f"{entity.rows:,}",
+        "synced": lambda entity: _age(entity.facts["last_complete_sync"]) + (" !" if entity.facts["stale"] else ""),
+        "swept": lambda entity: _age(entity.facts["last_sweep"]),
+        "verified": lambda entity: _age(entity.facts["last_verify"]),
+        "watermark": lambda entity: (entity.watermark or "")[:16].replace("T", " "),
+    },
+}
+"""What a command tells of each entity."""
+
+
 def _runs(report: Report) -> Table:
+    cells = COLUMNS[report.command]
     table = Table("entity", "state", title=None, box=None)
-    for heading in ("rows", "written", "calls", "seconds"):
-        table.add_column(heading, justify="right")
-    table.add_column("watermark")
+    for heading in cells:
+        table.add_column(heading, justify="left" if heading in LEFT else "right")
     for name, entity in report.entities.items():
-        table.add_row(
-            name,
-            f"[{STYLES[entity.state]}]{entity.state}[/]",
-            f"{entity.rows:,}",
-            f"{entity.merged:,}",
-            f"{entity.calls:,}",
-            f"{entity.seconds:.1f}",
-            entity.watermark or "",
-        )
+        state = f"[{STYLES[entity.state]}]{entity.state}[/]"
+        table.add_row(name, state, *(cell(entity) for cell in cells.values()))
     return table
+
+
+def _verdict(entity: EntityReport) -> str:
+    if entity.facts["differences"]:
+        return "[red]differs[/]"
+    if entity.state != "ok":
+        return ""
+    return "[green]proved[/]" if entity.facts.get("proved") else "no difference"
+
+
+def _age(moment: str | None) -> str:
+    """How long ago that was, as short as it can be said: `3d 4h`, `2h 5m`, `12m`, `45s`."""
+    if moment is None:
+        return "never"
+    seconds = int((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
+    if seconds < 60:
+        return f"{seconds}s"
+    minutes, hours, days = seconds // 60, seconds // 3_600, seconds // 86_400
+    if hours < 1:
+        return f"{minutes}m"
+    return f"{hours}h {minutes % 60}m" if days < 1 else f"{days}d {hours % 24}h"
 
 
 def _plan(report: Report) -> Table:

@@ -1,0 +1,191 @@
+"""The proof of the destination: it passes where all is equal, and names whatever is not."""
+
+from collections.abc import Callable
+from typing import Any
+
+import duckdb
+import pytest
+from conftest import CORE, Crm, command, reach
+
+from pipelines.report import Report
+from pipelines.sweep import sweep
+from pipelines.target import Target
+from pipelines.verify import verify
+from sources.insightly import ENTITIES
+from sources.insightly.sandbox import Fault, Store, evolve
+
+MakeCrm = Callable[..., Crm]
+
+
+def verified(crm: Crm, *names: str, code: int = 0, full: bool = False, quick: bool = False, **settings: Any) -> Report:
+    crm.sandbox.reset_log()
+    report = verify(crm.settings(**settings), Target(database=str(crm.database)), names, full=full, quick=quick)
+    assert report.exit_code == code, (report.reason, [entity.facts for entity in report.entities.values()])
+    return report
+
+
+def change(crm: Crm, sql: str) -> None:
+    with duckdb.connect(str(crm.database)) as connection:
+        connection.execute(sql)
+
+
+def one_of(crm: Crm, entity: str, wanted: Callable[[dict[str, Any]], Any] = bool) -> dict[str, Any]:
+    return next(row for row in crm.sandbox.store.rows(entity) if wanted(row))
+
+
+@pytest.mark.parametrize("way", [{}, {"full": True}])
+def test_what_was_synced_is_proved(crm: Crm, way: dict[str, bool]) -> None:
+    crm.sync_done()
+    evolve(crm.sandbox.store, seed=4, steps=30)
+    crm.sync_done()
+    sweep(crm.settings(), Target(database=str(crm.database)))
+    report = verified(crm, **way)
+    assert [name for name, entity in report.entities.items() if entity.facts["proved"]] == list(CORE)
+    store = crm.sandbox.store
+    assert report.entities["contacts"].facts["ids"] == store.count("contacts")
+    assert report.entities["contacts"].facts["compared"] == store.count("contacts")
+
+
+def test_every_id_costs_a_page_of_them(make_crm: MakeCrm) -> None:
+    crm = make_crm(scale=0.2)
+    crm.sync_done("contacts", "notes")
+    verified(crm, "contacts", "notes", page_size=50)
+    brief = [call for call in crm.sandbox.log if call.query.get("brief") == "true"]
+    assert len(brief) == 5 + 5
+    assert len(crm.sandbox.log) - len(brief) <= 2 * 11
+
+
+def test_a_few_pages_of_records_are_compared_unless_all_are(make_crm: MakeCrm) -> None:
+    crm = make_crm(scale=0.5)
+    crm.sync_done("contacts")
+    assert verified(crm, "contacts", page_size=100).entities["contacts"].facts["compared"] == 200
+    assert verified(crm, "contacts", page_size=100, full=True).entities["contacts"].facts["compared"] == 500
+
+
+def test_quick_reads_little_and_does_not_say_that_it_proves(crm: Crm, capsys: pytest.CaptureFixture[str]) -> None:
+    from pipelines.screen import show
+
+    crm.sync_done("contacts")
+    report = verified(crm, "contacts", quick=True)
+    assert report.calls == 3
+    show(report)
+    assert "prove" not in capsys.readouterr().out + str(report.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("delete from {t} where contact_id = {id}", "not live here"),
+        ("insert into {t} (contact_id) values (77)", "contact_id 77 is live here"),
+        ("update {t} set last_name = 'wrong' where contact_id = {id}", "last_name is"),
+        ("update {t} set hobby__c = 'wrong' where contact_id = {id}", "hobby__c is"),
+        ("update {t} set date_created_utc = null where contact_id = {id}", "null here"),
+        ("update {t} set _deleted_at = now() where contact_id = {id}", "not live here"),
+        ("delete from {t}__tags where contact_id = {id}", "the row is missing here"),
+        ("update {t}__tags set tag_name = 'wrong' where contact_id = {id}", "'wrong' here"),
+        ("insert into {t}__tags (contact_id, list_idx, tag_name) values ({id}, 99, 'x')", "not at the API"),
+        ("delete from {t}__links where contact_id = {id}", "the row is missing here"),
+        ("update {t}__links set role = 'wrong' where contact_id = {id}", "role is"),
+    ],
+)
+@pytest.mark.parametrize("full", [True, False], ids=["full", "sample"])
+def test_whatever_is_wrong_is_named(crm: Crm, sql: str, told: str, full: bool) -> None:
+    crm.sandbox.store.define("CONTACT", "Hobby__c", "TEXT")
+    key = one_of(crm, "contacts", lambda row: row["TAGS"] and row["LINKS"])["CONTACT_ID"]
+    crm.sync_done("contacts")
+    change(crm, "alter table insightly.contacts add column if not exists hobby__c varchar")
+    change(crm, sql.format(t="insightly.contacts", id=key))
+    report = verified(crm, "contacts", code=4, full=full)
+    facts = report.entities["contacts"].facts
+    assert told in str(facts["examples"]).lower() or told in str(facts["examples"])
+    assert not facts["proved"]
+    assert "contacts" in (report.reason or "")
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_deletion_that_no_sweep_saw_is_a_difference(crm: Crm, quick: bool) -> None:
+    crm.sync_done("contacts")
+    key = one_of(crm, "contacts")["CONTACT_ID"]
+    crm.sandbox.store.delete("contacts", key)
+    report = verified(crm, "contacts", code=4, quick=quick)
+    assert f"{key} is live here and not listed" in report.entities["contacts"].facts["examples"][0]
+    sweep(crm.settings(), Target(database=str(crm.database)), ["contacts"])
+    verified(crm, "contacts", quick=quick)
+
+
+@pytest.mark.parametrize("way", [{}, {"full": True}, {"quick": True}])
+def test_what_changed_after_the_sync_is_no_difference(crm: Crm, way: dict[str, bool]) -> None:
+    crm.sync_done("contacts", "notes")
+    crm.clock.advance()
+    store: Store = crm.sandbox.store
+    store.update("contacts", one_of(crm, "contacts")["CONTACT_ID"], {"LAST_NAME": "Later"})
+    store.create("contacts", {"FIRST_NAME": "New"})
+    report = verified(crm, "contacts", "notes", **way)
+    assert report.entities["contacts"].facts["newer"] == 2
+    assert report.entities["notes"].facts["newer"] == 0
+
+
+def test_a_list_that_is_written_whole_is_compared_whole(crm: Crm) -> None:
+    crm.sync_done("lead_sources", "tags", "users")
+    verified(crm, "lead_sources", "tags", "users")
+    change(crm, "update insightly.lead_sources set lead_source = 'wrong'")
+    change(crm, "delete from insightly.tags where record_type = 'leads'")
+    report = verified(crm, "lead_sources", "tags", "users", code=4)
+    count = crm.sandbox.store.count("lead_sources")
+    assert report.entities["lead_sources"].facts["differences"] == count
+    assert report.entities["tags"].facts["differences"] == len(crm.sandbox.store.tag_names("leads"))
+    assert report.entities["users"].facts["proved"]
+
+
+@pytest.mark.parametrize("tags", ["auto", "endpoint", "embedded"])
+def test_tags_are_compared_by_every_way_to_them(crm: Crm, tags: str) -> None:
+    crm.sync_done("leads", tags=tags)
+    verified(crm, "leads", tags=tags, full=True)
+    change(crm, "update insightly.leads__tags set tag_name = 'wrong'")
+    verified(crm, "leads", tags=tags, full=True, code=4)
+
+
+def test_nothing_is_changed(crm: Crm) -> None:
+    crm.sync_done("contacts", "lead_sources")
+    before = {name: crm.table(name) for name in ("contacts", "contacts__tags", "lead_sources", "_dlt_pipeline_state")}
+    crm.sandbox.store.touch("contacts", one_of(crm, "contacts")["CONTACT_ID"])
+    verified(crm, "contacts", "lead_sources", full=True)
+    assert {name: crm.table(name) for name in before} == before
+
+
+def test_a_table_that_is_not_complete_is_not_proved(crm: Crm) -> None:
+    crm.sync("contacts", page_size=5, max_calls=3)
+    report = verified(crm, "contacts", "notes", code=1)
+    assert "insightly sync" in (report.reason or "")
+    assert not report.entities["notes"].facts["proved"]
+
+
+def test_an_entity_that_is_not_available_is_skipped(crm: Crm) -> None:
+    crm.sync_done("contacts", "products")
+    crm.sandbox.faults.add(Fault("missing", match="Product*", times=None))
+    report = verified(crm, "products", code=1)
+    assert (report.entities["products"].state, report.entities["products"].facts["proved"]) == ("skipped", False)
+
+
+def test_a_budget_that_ends_proves_nothing(crm: Crm) -> None:
+    crm.sync_done("contacts")
+    report = verified(crm, "contacts", code=3, max_calls=1)
+    assert not report.entities["contacts"].facts["proved"]
+
+
+def test_the_command_exits_with_4(crm: Crm) -> None:
+    crm.sync_done("contacts")
+    ran = command("verify", "contacts", "--database", str(crm.database), "--json", cwd=crm.folder, **reach(crm.sandbox))
+    assert (ran.code, ran.json["entities"]["contacts"]["proved"]) == (0, True)
+    change(crm, "delete from insightly.contacts where contact_id = (select max(contact_id) from insightly.contacts)")
+    ran = command("verify", "contacts", "--database", str(crm.database), "--json", cwd=crm.folder, **reach(crm.sandbox))
+    assert (ran.code, ran.json["status"]) == (4, "failed")
+    ran = command("verify", "contacts", "--database", str(crm.database), cwd=crm.folder, **reach(crm.sandbox))
+    assert (ran.code, ENTITIES["contacts"].key[0] in ran.out) == (4, True)
+
+
+def test_a_mark_at_a_live_record_is_a_difference(crm: Crm) -> None:
+    crm.sync_done("notes")
+    change(crm, "update insightly.notes set _deleted_at = now()")
+    report = verified(crm, "notes", code=4)
+    assert report.entities["notes"].facts["differences"] == crm.sandbox.store.count("notes")
