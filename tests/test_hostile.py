@@ -83,7 +83,7 @@ VALUES: list[tuple[str, str, Any, Any]] = [
     (
         "OPPORTUNITY_NAME",
         r'"O\u0027Brien \"); drop table opportunities; --"',
-        f"O'Brien {CURE[:16]}opportunities; --",
+        "O'Brien \"); drop table opportunities; --",
         None,
     ),
     ("OPPORTUNITY_NAME", r'"tab\t lf\n crlf\r\n back\\slash ;,|"', "tab\t lf\n crlf\r\n back\\slash ;,|", None),

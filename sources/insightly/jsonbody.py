@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import orjson
 
+MOST_DIGITS = 1_000
 _DIGITS = bytes(ord("0") if chr(code) in "0123456789." else ord(" ") for code in range(256))
 _SAMPLE = b"0" * 4
 _LONG_NUMBER = re.compile(rb"(?:^|[\s:,\[])-?[0-9](?:[0-9.]{16}|[0-9.]{15}[eE])")
@@ -69,9 +70,11 @@ def _may_round(body: bytes) -> bool:
     return False
 
 
-def _exact(numeral: str) -> Decimal:
+def _exact(numeral: str) -> Decimal | str:
     try:
-        return Decimal(numeral)
+        number = Decimal(numeral)
+        # Arrow 26 works for hours on turning such a number into an integer: as a text it fits no number's column.
+        return number if abs(number.adjusted()) <= MOST_DIGITS else str(number)
     except InvalidOperation:
         raise ValueError(f"{numeral[:40]} is beyond all numbers") from None
 

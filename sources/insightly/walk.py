@@ -85,7 +85,9 @@ def walk(fetch: Fetch, key: str, skip: int = 0, last_id: Id = None) -> Iterator[
         fresh = distinct(fresh, key, set())
         if fresh:
             last_id = ids[-1]
-        ended = len(rows) < page.top and (end == page.total if page.total is not None else len(rows) <= 1)
+        # A total counts records, and a record may come twice on one page.
+        apart = len(set(ids))
+        ended = apart < page.top and (page.total in (end, skip + apart) if page.total is not None else apart <= 1)
         following = skip if page.total is not None and end > page.total else max(skip, end - 1)
         stuck = 0 if fresh else stuck + 1
         at, skip = skip, following
