@@ -210,10 +210,10 @@ def _fit_decimal(value: Any) -> Decimal:
     if not exact.is_finite():
         raise _Misfit
     before = exact.adjusted() + 1
-    # Arrow would round what lies behind its last digit, so that is looked at here.
-    if before > PRECISION - SCALE or exact.quantize(LAST_DIGIT, context=WIDE) != exact:
+    # Arrow would round what lies behind its last digit, and refuses a long row of zeros there.
+    if before > PRECISION - SCALE or (fitting := exact.quantize(LAST_DIGIT, context=WIDE)) != exact:
         raise _Misfit
-    return exact
+    return fitting
 
 
 def _fit_moment(told: str, kind: FieldType) -> datetime | date | None:
