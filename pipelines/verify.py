@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from sources.insightly.cursor import parse
@@ -119,7 +120,12 @@ class _Verification:
                 return
             if not self.entity.incremental:
                 self._whole()
-            elif self.full:
+                outcome.rows, outcome.state = self.found.ids, "ok"
+                return
+            for id_, next_ in pairwise(self.dataset.live_ids(self.entity)):
+                if id_ == next_:
+                    self.found.add(f"{self.entity.key[0]} {id_} is held twice")
+            if self.full:
                 self._every_record(since, outcome)
             else:
                 self._ids_and_sample(since, outcome)

@@ -77,6 +77,7 @@ def test_quick_reads_little_and_does_not_say_that_it_proves(crm: Crm, capsys: py
     [
         ("delete from {t} where contact_id = {id}", "not live here"),
         ("insert into {t} (contact_id) values (77)", "contact_id 77 is live here"),
+        ("insert into {t} select * from {t} where contact_id = {id}", "held twice"),
         ("update {t} set last_name = 'wrong' where contact_id = {id}", "last_name is"),
         ("update {t} set hobby__c = 'wrong' where contact_id = {id}", "hobby__c is"),
         ("update {t} set date_created_utc = null where contact_id = {id}", "null here"),
