@@ -24,7 +24,7 @@ test: check
 	$(BIN)/pytest -m "not long"
 
 test-all: check
-	$(BIN)/pytest
+	$(BIN)/pytest -m long
 
 clean:
 	rm -rf .venv demo.duckdb .demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

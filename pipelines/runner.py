@@ -173,15 +173,23 @@ def opened(
         session.on_progress = lambda: watch(session)
     try:
         with target.lock(), _fewer_collections():
-            pipeline = target.pipeline()
-            # With a package pending, `run(data)` loads it and extracts nothing (dlt-hub/dlt#3227).
-            if pipeline.has_pending_data:
-                logger.warning("an interrupted run left packages; they are loaded first")
-                pipeline.run()
+            pipeline = _without_pending(target)
             with Dataset(pipeline) as dataset:
                 yield Runner(command, session, pipeline, dataset, target)
     finally:
         session.close()
+
+
+def _without_pending(target: Target) -> dlt.Pipeline:
+    """The pipeline, what an interrupted run left being loaded: with it pending, a run extracts nothing (dlt#3227)."""
+    pipeline = target.pipeline()
+    if pipeline.has_pending_data:
+        logger.warning("an interrupted run left packages; they are loaded first")
+        try:
+            pipeline.run()
+        except PipelineStepFailed as failed:
+            raise _cause(failed) from None
+    return pipeline
 
 
 def _cause(raised: BaseException) -> Exception:

@@ -76,7 +76,9 @@ class Target:
                     self.path.name,
                     f"DuckDB cannot tell this file from its dataset {self.dataset}; rename it",
                 )
-            return dlt.destinations.duckdb(str(self.path))
+            # Unasked, dlt writes a table whose SQL has no CREATE, ALTER or DROP in it (`date_created_utc` does) without
+            # a transaction: a kill between its DELETE and its INSERT would show it empty.
+            return dlt.destinations.duckdb(str(self.path), supports_transactions=True)
         if self.database is not None:
             raise BadSetting("--database", self.database, f"only DuckDB takes a file, not {self.destination}")
         return dlt.destination(self.destination)
@@ -104,7 +106,9 @@ class Target:
         if pipeline.has_pending_data and not pipeline.first_run and not _holds_state(pipeline):
             logger.warning("%s is new; what an interrupted run left for its predecessor is dropped", self)
             pipeline = pipeline.drop()
-        elif not pipeline.has_pending_data:
+        elif not pipeline.has_pending_data or pipeline.list_extracted_load_packages():
+            # Nothing of a package that was only read is loaded. dlt would rewrite it by the schema stored before it was
+            # read, in which its new tables are missing, and fail at that in every later run.
             pipeline = pipeline.drop()
         pipeline.sync_destination()
         return pipeline

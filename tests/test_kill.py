@@ -1,40 +1,221 @@
-"""kill -9 while it reads: the next run completes the tables, with the working folder kept or lost."""
+"""kill -9 at every step of a run: the next one completes the tables, with the working folder kept or lost."""
 
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import ROOT, Crm, command, reach
+from conftest import OPEN, ROOT, Clock, Crm, contents_of, expected, fold, isolate, known, reach
 
-from sources.insightly.sandbox import Fault, Store
+from sources.insightly import ENTITIES
+from sources.insightly.sandbox import Fault, Sandbox, Store
+
+NAMES = ("contacts", "notes", "lead_sources", "tags")
+PAGING = {"page_size": 7, "chunk_calls": 6, "max_connections": 2}
+WASTE = PAGING["chunk_calls"] + PAGING["max_connections"] + 2
+"""Pages that a kill may cost: a chunk, what was asked for ahead of it, and the first page of either walk again."""
+
+METHODS = {
+    "commit of the extract": "dlt.extract.extract:Extract.commit_packages",
+    "normalise": "dlt.normalize.normalize:Normalize.run",
+    "rewrite of files": "dlt.normalize.normalize:Normalize.spool_schema_files",
+    "load": "dlt.load.load:Load.run",
+    "change of tables": "dlt.load.load:Load.initialize_package",
+    "copy": "dlt.destinations.impl.duckdb.duck:DuckDbCopyJob.run",
+    "merge": "dlt.destinations.job_client_impl:SqlLoadJob.run",
+    "statement": "dlt.destinations.impl.duckdb.sql_client:DuckDbSqlClient.execute_query",
+    "end of a job": "dlt.load.load:Load.create_followup_jobs",
+    "completion": "dlt.load.load:Load.complete_package",
+    "note in _dlt_loads": "dlt.destinations.job_client_impl:SqlJobClientBase.complete_load",
+}
+
+Versions = dict[Any, dict[str, Any]]
 
 
-@pytest.mark.parametrize("kept", [True, False], ids=["folder kept", "folder lost"])
-@pytest.mark.parametrize("call", [2, 6, 11])
-def test_a_killed_run_is_completed_by_the_next(crm: Crm, tmp_path: Path, call: int, kept: bool) -> None:
-    running: list[subprocess.Popen[bytes]] = []
+@dataclass(frozen=True)
+class Point:
+    """Where a run dies: `when` the n-th call of a method, or with the n-th HTTP call."""
 
-    def kill(store: Store) -> None:
-        running[0].send_signal(signal.SIGKILL)
+    nth: int
+    what: str = "HTTP call"
+    when: str = "before"
 
-    crm.sandbox.faults.add(Fault("call", match="*", nth=call, action=kill))
-    settings = {
-        **reach(crm.sandbox),
-        "SOURCES__INSIGHTLY__PAGE_SIZE": "7",
-        "SOURCES__INSIGHTLY__CHUNK_CALLS": "2",
-        "SOURCES__INSIGHTLY__MAX_CONNECTIONS": "1",
-    }
-    sync = ("sync", "contacts", "notes", "--database", "a.duckdb")
-    environment = {**os.environ, **settings, "DLT_DATA_DIR": str(tmp_path / "dlt"), "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, "-m", "pipelines.cli", *sync], cwd=tmp_path, env=environment) as process:
-        running.append(process)
-        assert process.wait(timeout=120) == -signal.SIGKILL
+    def __str__(self) -> str:
+        return f"{self.when} {self.what} {self.nth}"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A first sync: its file, and the pages that it and a second one read when nobody kills them."""
+
+    database: Path
+    first: int
+    second: int
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    folder, clock = tmp_path_factory.mktemp("loaded"), Clock()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Sandbox(contents=contents_of(0.05), switches=OPEN, clock=clock) as sandbox,
+    ):
+        isolate(folder, patch)
+        crm = Crm(sandbox, folder, clock)
+        crm.sync_done(*NAMES, **PAGING)
+        first, kept = pages(crm), folder / "kept.duckdb"
+        shutil.copy(crm.database, kept)
+        clock.advance()
+        edit(sandbox.store)
+        crm.sync_done(*NAMES, **PAGING)
+        return Loaded(kept, first, pages(crm))
+
+
+def edit(store: Store) -> None:
+    """What a second sync finds: changes on several pages, emptied child lists, deletions, a changed reference list."""
+    contacts, notes = store.tables["contacts"].keys, store.tables["notes"].keys
+    for key in contacts[::2]:
+        store.update("contacts", key, {"TITLE": "changed"})
+    for key in contacts[:12:4]:
+        store.update("contacts", key, {"TAGS": [], "LINKS": [], "DATES": []})
+    store.set_tags("contacts", contacts[-1], ["urgent"])
+    for key in notes[:10]:
+        store.update("notes", key, {"LINKS": []})
+    store.delete("notes", notes[-2])
+    store.delete("lead_sources", store.tables["lead_sources"].keys[0])
+    store.create("lead_sources", {"LEAD_SOURCE": "Fair"})
+
+
+def edit_meanwhile(store: Store) -> None:
+    """What happens while the run is dead: to records it read, and to records it had yet to read."""
+    for entity in ("contacts", "notes"):
+        keys = list(store.tables[entity].keys)
+        for key in (keys[0], keys[1], keys[len(keys) // 2], keys[-1]):
+            store.delete(entity, key)
+        store.update(entity, keys[2], {"LINKS": []})
+        store.update(entity, keys[-3], {"LINKS": []})
+        store.create(entity, {})
+    store.set_tags("contacts", store.tables["contacts"].keys[3], ["meanwhile"])
+    store.set_tags("contacts", store.tables["contacts"].keys[-4], [])
+    store.delete("lead_sources", store.tables["lead_sources"].keys[-2])
+
+
+SHORT = [
+    ("first", Point(14), True),
+    ("first", Point(4, "commit of the extract", "after"), True),
+    ("first", Point(3, "merge", "after"), False),
+    ("first", Point(2, "note in _dlt_loads", "after"), True),
+    ("second", Point(2, "normalise"), True),
+    ("second", Point(1, "load"), False),
+    ("second", Point(2, "merge", "after"), True),
+    ("second", Point(1, "note in _dlt_loads"), True),
+]
+STAGES = [
+    *(("commit of the extract", when) for when in ("before", "after")),
+    *(("normalise", when) for when in ("before", "after")),
+    ("rewrite of files", "after"),
+    ("load", "before"),
+    ("change of tables", "after"),
+    ("copy", "after"),
+    *(("merge", when) for when in ("before", "after")),
+    ("end of a job", "before"),
+    *(("note in _dlt_loads", when) for when in ("before", "after")),
+    ("completion", "after"),
+]
+LONG = [
+    *(("first", Point(nth), kept) for nth in (2, 9, 20, 27) for kept in (True, False)),
+    *(("second", Point(nth), kept) for nth in (2, 8, 12) for kept in (True, False)),
+    *(("first", Point(4, *stage), kept) for stage in STAGES for kept in (True, False)),
+    *(("second", Point(1, *stage), kept) for stage in STAGES for kept in (True, False)),
+    *(("first", Point(1, *stage), True) for stage in STAGES),
+    *(("second", Point(nth, "statement"), nth % 4 > 1) for nth in range(7, 30)),
+]
+
+
+@pytest.mark.parametrize(
+    ("run", "point", "kept"),
+    [*SHORT, *(pytest.param(*case, marks=pytest.mark.long) for case in LONG if case not in SHORT)],
+    ids=lambda value: {True: "folder kept", False: "folder lost"}[value] if isinstance(value, bool) else str(value),
+)
+def test_a_killed_run_is_completed_by_the_next(crm: Crm, loaded: Loaded, run: str, point: Point, kept: bool) -> None:
+    store, needed = crm.sandbox.store, getattr(loaded, run)
+    crm.clock.advance()
+    if run == "second":
+        shutil.copy(loaded.database, crm.database)
+        crm.clock.advance()
+        edit(store)
+    sync_and_die(crm, point)
+    spent = pages(crm)
+    if run == "second":
+        assert crm.count("lead_sources") > 0
     if not kept:
-        shutil.rmtree(tmp_path / "dlt")
-    ran = command(*sync, cwd=tmp_path, **settings)
-    assert ran.code == 0, ran.err
-    crm.assert_equal("contacts", "notes", database=tmp_path / "a.duckdb")
+        shutil.rmtree(crm.folder / "dlt")
+    then = {entity: versions(*expected(crm.sandbox, entity), entity) for entity in ("contacts", "notes")}
+    crm.clock.advance()
+    edit_meanwhile(store)
+
+    crm.sync_done(*NAMES, **PAGING)
+    assert pages(crm) + spent <= needed + WASTE
+    crm.assert_equal("lead_sources", "tags")
+    for entity, old in then.items():
+        assert_as_then_or_now(crm, entity, old)
+    # What was edited behind a walk is stamped after its start, so it is the next run that has it.
+    crm.sync_done(*NAMES, **PAGING)
+    crm.assert_equal(*NAMES, deleted=True)
+
+
+def sync_and_die(crm: Crm, point: Point) -> None:
+    """Runs `insightly sync` in a process of its own, which must not survive `point`."""
+    dying: list[subprocess.Popen[bytes]] = []
+
+    def kill(_: Store) -> None:
+        dying[0].send_signal(signal.SIGKILL)
+
+    arguments = ["sync", *NAMES, "--database", str(crm.database)]
+    if point.what in METHODS:
+        start = [str(ROOT / "tests/killed.py"), METHODS[point.what], point.when, str(point.nth)]
+    else:
+        start = ["-m", "pipelines.cli"]
+        crm.sandbox.faults.add(Fault("call", nth=point.nth, action=kill))
+    paging = {f"SOURCES__INSIGHTLY__{name.upper()}": str(value) for name, value in PAGING.items()}
+    environment = {**os.environ, **reach(crm.sandbox), **paging, "PYTHONPATH": str(ROOT)}
+    crm.sandbox.reset_log()
+    with subprocess.Popen([sys.executable, *start, *arguments], cwd=crm.folder, env=environment) as process:
+        dying.append(process)
+        assert process.wait(timeout=120) == -signal.SIGKILL
+    crm.sandbox.faults.clear()
+
+
+def pages(crm: Crm) -> int:
+    """The calls of the last run that read contacts and notes."""
+    return crm.sandbox.calls("Contacts") + crm.sandbox.calls("Notes")
+
+
+def versions(own: list[dict[str, Any]], children: dict[str, list[dict[str, Any]]], entity: str) -> Versions:
+    """An entity's rows by key, each with its child rows.
+
+    Tables are merged one by one, so a record that was deleted while the run was dead may have left child rows alone.
+    """
+    (key,) = map(fold, ENTITIES[entity].key)
+    found: Versions = {row[key]: {entity: known(row)} for row in own}
+    assert len(found) == len(own)
+    for table, rows in children.items():
+        for row in sorted(rows, key=lambda row: (row[key], row["list_idx"])):
+            if row[key] in found:
+                found[row[key]].setdefault(table, []).append(known(row))
+    return found
+
+
+def assert_as_then_or_now(crm: Crm, entity: str, then: Versions) -> None:
+    """Asserts that each live record is held once and whole, as of `then` at the oldest."""
+    own, children = expected(crm.sandbox, entity)
+    now = versions(own, children, entity)
+    held = versions(crm.table(entity), {table: crm.table(table) for table in children}, entity)
+    assert now.keys() <= held.keys()
+    for key in now:
+        assert held[key] in (then.get(key), now[key])
