@@ -569,5 +569,5 @@ def test_tables_end_equal_to_the_account(tmp_path: Path) -> None:
 def test_tables_end_equal_to_the_account_in_long_histories(tmp_path: Path) -> None:
     run_state_machine_as_test(
         lambda: Proof(tmp_path),
-        settings=settings(COMMON, derandomize=False, max_examples=60, stateful_step_count=40, print_blob=True),
+        settings=settings(COMMON, max_examples=6, stateful_step_count=25),
     )
