@@ -174,7 +174,7 @@ def opened(
     try:
         with target.lock(), _fewer_collections():
             pipeline = _without_pending(target)
-            with Dataset(pipeline) as dataset:
+            with target.kept_open(pipeline), Dataset(pipeline) as dataset:
                 yield Runner(command, session, pipeline, dataset, target)
     finally:
         session.close()

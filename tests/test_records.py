@@ -42,13 +42,19 @@ def test_each_item_has_its_place_and_each_empty_array_its_mark(records: dict[int
         {"PROJECT_ID": key, "TAGS": None if names is None else [{"TAG_NAME": name} for name in names]}
         for key, names in records.items()
     ]
-    made = tables(shaper().shape(told))
+    made = tables(shaper(held={"projects__tags": {}, "projects__links": {}}).shape(told))
     wanted = [(key, n, name, None) for key, names in records.items() for n, name in enumerate(names or [])]
     emptied = [(key, 0, None, True) for key, names in records.items() if not names]
     rows = pick(made["projects__tags"], "PROJECT_ID", "LIST_IDX", "TAG_NAME", "_is_empty")
     assert sorted(rows, key=str) == sorted(wanted + emptied, key=str)
     assert pick(made["projects"], "PROJECT_ID") == [(key,) for key in records]
     assert made["projects__links"] == []
+
+
+def test_what_the_destination_does_not_hold_needs_no_removal() -> None:
+    told = [{"PROJECT_ID": 1, "TAGS": []}, {"PROJECT_ID": 2, "TAGS": [{"TAG_NAME": "a"}]}]
+    made = tables(shaper().shape(told))
+    assert pick(made["projects__tags"], "PROJECT_ID", "TAG_NAME") == [(2, "a")]
 
 
 def test_an_item_cannot_claim_another_parent() -> None:

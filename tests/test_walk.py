@@ -1,7 +1,9 @@
 """The walk against a list that is edited at random while it is read: what was there all the time is never missed."""
 
 import random
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
+from contextlib import nullcontext
 from itertools import islice
 from typing import Any
 
@@ -9,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sources.insightly.errors import MalformedAnswer, Unsorted
-from sources.insightly.lookahead import Lookahead
-from sources.insightly.walk import Page, read_whole, walk
+from sources.insightly.errors import InsightlyError, MalformedAnswer, ServerTrouble, Unsorted
+from sources.insightly.lookahead import AHEAD_BYTES, PAGE_BYTES, Ahead, Lookahead
+from sources.insightly.walk import Page, Step, gather, read_whole, walk
 
 
 class EditedList:
@@ -99,7 +101,7 @@ def test_only_the_last_step_has_no_place_to_resume_from(source: EditedList) -> N
 @settings(max_examples=600, deadline=None)
 @given(lists, st.integers(1, 8), st.integers(0, 2**32))
 def test_concurrent_walk_misses_nothing_either(source: EditedList, depth: int, seed: int) -> None:
-    fetch = Lookahead(source.read, OutOfOrder(seed), lambda: source.top, lambda: depth)
+    fetch = Lookahead(source.read, Ahead(OutOfOrder(seed), depth), source.top)
     kept = [row["ID"] for step in walk(fetch, "ID") for row in step.rows]
     assert source.always <= set(kept)
     assert len(kept) == len(set(kept))
@@ -130,9 +132,102 @@ def test_calls_of_an_unedited_list(rows: int, calls: int) -> None:
 
 def test_calls_do_not_grow_with_lookahead() -> None:
     source = EditedList(list(range(10_000)), 500, 0, 0, 0)
-    fetch = Lookahead(source.read, OutOfOrder(1), lambda: 500, lambda: 8)
+    fetch = Lookahead(source.read, Ahead(OutOfOrder(1), 8), 500)
     assert sum(len(step.rows) for step in walk(fetch, "ID")) == 10_000
     assert source.answers == 21
+
+
+class Answering(Executor):
+    """Answers at once, as if no time passed between asking and reading; counts what was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int]] = []
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        self.asked.append(args)
+        future: Future[Any] = Future()
+        future.set_result(fn(*args))
+        return future
+
+
+def heavy(rows: int, weight: int) -> Callable[[int, int], Page]:
+    """A list of so many records of so many bytes each."""
+
+    def read(skip: int, top: int) -> Page:
+        ids = range(skip, min(skip + top, rows))
+        return Page([{"ID": id_} for id_ in ids], rows, top, len(ids) * weight)
+
+    return read
+
+
+def test_a_walk_that_rests_is_read_ahead_of_by_so_many_pages_and_bytes() -> None:
+    light, thick = Answering(), Answering()
+    Lookahead(heavy(1_000_000, 100), Ahead(light, 8), 500)(0)
+    assert len(light.asked) == 1 + 16
+    Lookahead(heavy(1_000_000, 4_000), Ahead(thick, 8), 500)(0)
+    assert len(thick.asked) == 1 + AHEAD_BYTES // (500 * 4_000)
+
+
+@given(st.integers(1, 400), st.integers(1, 1_000_000))
+def test_pages_shrink_where_records_are_heavy_and_nothing_is_missed(rows: int, weight: int) -> None:
+    pool = Answering()
+    kept = [row["ID"] for step in walk(Lookahead(heavy(rows, weight), Ahead(pool, 2), 50), "ID") for row in step.rows]
+    assert kept == list(range(rows))
+    assert all(top == 2 or top * weight <= PAGE_BYTES for _, top in pool.asked[1:])
+
+
+def test_the_next_walk_is_read_ahead_of_when_the_first_is_read_to_its_end() -> None:
+    pool = Answering()
+    ahead = Ahead(pool, 8)
+    first, second = (Lookahead(heavy(1_000, 1), ahead, 500) for _ in "ab")
+    first.prime(0)
+    second.prime(0)
+    assert pool.asked == [(0, 500), (499, 500), (998, 500), (0, 500), (499, 500), (998, 500)]
+    assert [sum(len(step.rows) for step in walk(each, "ID")) for each in (first, second)] == [1_000, 1_000]
+
+
+def test_nothing_is_asked_for_behind_a_failure_until_the_walk_goes_on() -> None:
+    class Failing(Answering):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
+            if args[0] < 900 or len(self.asked) > 4:
+                return super().submit(fn, *args, **kwargs)
+            self.asked.append(args)
+            future: Future[Any] = Future()
+            future.set_exception(ServerTrouble("down", path="/"))
+            return future
+
+    pool = Failing()
+    fetch = Lookahead(heavy(5_000, 1), Ahead(pool, 8), 500)
+    steps = walk(fetch, "ID")
+    assert [len(next(steps).rows), len(next(steps).rows)] == [500, 499]
+    assert pool.asked == [(0, 500), (499, 500), (998, 500)]
+    with pytest.raises(ServerTrouble):
+        next(steps)
+    with pytest.raises(ServerTrouble):
+        fetch(998)
+    with pytest.raises(ServerTrouble):
+        fetch(998)
+    assert sum(len(step.rows) for step in walk(fetch, "ID", 998, 998)) == 4_001
+
+
+@given(st.lists(st.integers(1, 5)), st.integers(1, 12), st.booleans())
+def test_gathered_steps_hold_the_same_rows_and_the_last_place(sizes: list[int], enough: int, fails: bool) -> None:
+    def steps() -> Iterator[Step]:
+        for index, size in enumerate(sizes):
+            yield Step([{"ID": (index, n)} for n in range(size)], index, index + 1, (index, size - 1), size)
+        if fails:
+            raise InsightlyError("the service is down")
+
+    came: list[Step] = []
+    with pytest.raises(InsightlyError) if fails else nullcontext():
+        for step in gather(steps(), lambda held: held.size >= enough):
+            came.append(step)
+    assert [row["ID"] for step in came for row in step.rows] == [
+        (i, n) for i, size in enumerate(sizes) for n in range(size)
+    ]
+    assert all(step.size >= enough for step in came[:-1])
+    assert all(step.last_id == step.rows[-1]["ID"] and step.skip == step.last_id[0] + 1 for step in came)
+    assert [step.at for step in came] == [step.rows[0]["ID"][0] for step in came]
 
 
 def test_server_that_gives_fewer_rows_than_asked_is_read_to_its_total() -> None:

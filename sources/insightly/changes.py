@@ -10,11 +10,14 @@ import dlt
 from .cursor import Place, State, begin, earlier, end, iso, parse, place_of, watermark
 from .details import define, definition_tables, fill_tags
 from .entities import DATE_UPDATED, Entity
-from .reads import lookahead, read_list
+from .reads import lookahead, read_list, tags_cost_calls
 from .session import Outcome, Record, Session
 from .tables import marked, missing, shaper_of
+from .walk import Step, gather
 
 logger = logging.getLogger(__name__)
+
+BATCH_BYTES = 8_000_000
 
 
 def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: Any) -> Iterator[Any]:
@@ -42,7 +45,8 @@ def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: An
         return
     shaper = shaper_of(entity, session)
     yield from missing(shaper)
-    for step in read_list(lookahead(session, entity, place.since), entity.key[0], place.skip, place.last_id):
+    steps = read_list(lookahead(session, entity, place.since), entity.key[0], place.skip, place.last_id)
+    for step in gather(steps, lambda held: _enough(held, entity, session, outcome)):
         records, tables = step.rows, list[Any]()
         if outcome.listed is not None:
             outcome.listed.update(row[entity.key[0]] for row in step.rows)
@@ -73,6 +77,15 @@ def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: An
     outcome.reread = "again" in state and place.since == start_date
     end(state, Place(place.since, started, 0, None), start_date)
     session.end(outcome, state)
+
+
+def _enough(step: Step, entity: Entity, session: Session, outcome: Outcome) -> bool:
+    """Pages are written together, for each table written costs a while.
+
+    Not so the first, which tells whether definitions and tags must be asked for while there are calls, nor pages whose
+    tags cost calls.
+    """
+    return not outcome.rows or step.size >= BATCH_BYTES or session.chunk_spent() or tags_cost_calls(session, entity)
 
 
 def _tell_of_a_later_start(state: State, start_date: str | None, outcome: Outcome) -> None:

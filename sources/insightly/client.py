@@ -167,16 +167,16 @@ class Client:
         remaining: int | None = None
         began = time.monotonic()
         try:
-            response = self._fetch(url, params)
+            response, body = self._fetch(url, params)
             elapsed, now = time.monotonic() - began, time.time()
             remaining = count(response.headers.get("X-RateLimit-Remaining"))
             self._doubt.weigh(response.status_code, remaining, began)
             if not 200 <= response.status_code < 300:
-                self._refuse(response, path, remaining)
+                self._refuse(response, body, path, remaining)
             total, date = count(response.headers.get("X-Total-Count")), moment(response.headers.get("Date"))
             came = now - elapsed + response.elapsed.total_seconds()  # the headers, by our clock
             asked_at, skew = (date - timedelta(seconds=elapsed), date.timestamp() - came) if date else (None, None)
-            return Answer(response.content, response.status_code, total, asked_at, elapsed, skew)
+            return Answer(body, response.status_code, total, asked_at, elapsed, skew)
         except (OSError, HTTPError) as error:  # requests' own exceptions are OSErrors
             cause = innermost(error)
             text = self._clean(f"{type(cause).__name__}: {cause}")
@@ -188,20 +188,21 @@ class Client:
         verdict = ServerTrouble(f"GET {path}: no complete answer ({text}){hint}", path=path)
         raise verdict if lasting else Again("trouble", verdict)
 
-    def _fetch(self, url: str, params: Params | None) -> requests.Response:
+    def _fetch(self, url: str, params: Params | None) -> tuple[requests.Response, bytes]:
         with self._send(url, params=params) as response:
-            _ = response.content
+            # `content` reads a page in a hundred pieces, which takes three times as long.
+            body: bytes = response.raw.read(decode_content=True) if response.status_code == 200 else response.content
         # Errors keep their frames alive: what these hold must lead neither to the key nor to an open connection.
         vars(response).update(request=None, raw=None, connection=None)
-        return response
+        return response, body
 
     def _check(self) -> None:
         if self._refused:
             raise BadCredentials(self._refused, status=401)
         self.budget.check()
 
-    def _refuse(self, response: requests.Response, path: str, remaining: int | None) -> NoReturn:
-        status, words, limited = response.status_code, self._clean(said(response.content)), response.status_code == 429
+    def _refuse(self, response: requests.Response, body: bytes, path: str, remaining: int | None) -> NoReturn:
+        status, words, limited = response.status_code, self._clean(said(body)), response.status_code == 429
         text = f"GET {path}: {status} {self._clean(response.reason or '')}".rstrip() + (f": {words}" if words else "")
         after = retry_after(response.headers.get("Retry-After"), moment(response.headers.get("Date")))
         if limited and (remaining == 0 or (remaining is None and (after or 0) > DAY_OVER)):

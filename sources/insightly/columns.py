@@ -85,7 +85,7 @@ def to_table(
     columns: dict[str, pa.Array] = {}
     misfits: dict[str, int] = {}
     for (name, kind), values in zip(types.items(), wire, strict=True):
-        if values is None or kind in _TAKEN_UNASKED or _maybe_mended(values):
+        if values is None or kind in _TAKEN_UNASKED or _mentions(values, b"\xef\xbf\xbd"):
             told = [row.get(name) for row in rows]
             values = told if values is None or not _plain(told, kind) else values
         column, rest = to_column(values, kind)
@@ -133,8 +133,10 @@ def _plain(values: Sequence[Any], kind: FieldType) -> bool:
     return Mended not in types and (kind not in _TAKEN_UNASKED or types <= _TAKEN_UNASKED[kind])
 
 
-def _maybe_mended(wire: pa.Array) -> bool:
-    return bool(pa.types.is_string(wire.type) and pc.any(pc.match_substring(wire, "\ufffd")).as_py())
+def _mentions(wire: pa.Array, text: bytes) -> bool:
+    """Whether some value of a column of texts may hold `text`; a look at all of them at once."""
+    data = wire.buffers()[-1] if pa.types.is_string(wire.type) else None
+    return data is not None and text in data.to_pybytes()
 
 
 def _convert(wire: pa.Array, kind: FieldType) -> pa.Array:
@@ -148,10 +150,11 @@ def _convert(wire: pa.Array, kind: FieldType) -> pa.Array:
         return wire.cast(pa.string()).cast(DECIMAL)
     if wire.null_count == len(wire):
         return pa.nulls(len(wire), ARROW[kind])
+    if kind in ("string", "json") and _mentions(wire, b"\x00"):
+        wire = pc.replace_substring(wire, "\x00", "")
     text = pc.if_else(pc.equal(wire, ""), None, wire)
     if kind in ("string", "json"):
-        clean = pc.replace_substring(text, "\x00", "")
-        return pc.if_else(pc.equal(clean, ""), None, clean)
+        return text
     moments = text.cast(pa.timestamp("us"))
     if pc.any(pc.less(moments, _GUARD)).as_py():
         raise TypeError("a year that Python does not know")

@@ -1,90 +1,176 @@
-"""Reads the pages that a walk will ask for next while it works on this one; the walk itself stays serial."""
+"""Reads the pages that walks will ask for next while they work on others; each walk itself stays serial."""
 
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, wait
+from dataclasses import dataclass
+from threading import RLock
 from typing import Protocol
 
 from .walk import Page
+
+PAGE_BYTES = 4_000_000
+"""Where pages would grow past this, fewer records are asked for: an organisation in full can reach 100 kB."""
+AHEAD_BYTES = 12_000_000
+"""What may be asked for and not yet walked. At 10 requests/s it lasts through the loading of a chunk, which takes less
+than a second; as Python's objects it takes about five times as much memory."""
 
 
 class Read(Protocol):
     def __call__(self, skip: int, top: int) -> Page: ...
 
 
+class Ahead:
+    """What all walks of a run may ask for before it is wanted, the first walk first.
+
+    Args:
+        pool: where reads run.
+        connections: requests in flight at the most, and half of the pages asked for and not walked: what a kill loses.
+        most: bytes of these pages at the most.
+    """
+
+    def __init__(self, pool: Executor, connections: int, most: int = AHEAD_BYTES) -> None:
+        self.pool, self.lock = pool, RLock()
+        self._connections, self._most = connections, most
+        self._walks: list[Lookahead] = []
+        self._filling = False
+
+    def add(self, lookahead: "Lookahead") -> None:
+        self._walks.append(lookahead)
+
+    def fill(self) -> None:
+        """Asks for what there is room for. Called when a page came, and when one was taken."""
+        with self.lock:
+            if self._filling:
+                return
+            self._filling = True
+            try:
+                for lookahead in self._walks:
+                    while lookahead.has_more() and self._has_room(lookahead):
+                        lookahead.ask()
+            finally:
+                self._filling = False
+
+    def _has_room(self, lookahead: "Lookahead") -> bool:
+        if sum(each.in_flight() for each in self._walks) >= self._connections:
+            return False
+        if sum(each.pages() for each in self._walks) >= 2 * self._connections:
+            return False
+        return sum(each.weight() for each in self._walks) + lookahead.page_weight() <= self._most
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    skip: int
+    top: int
+    answer: "Future[Page]"
+
+
 class Lookahead:
     """A walk's `fetch`: answers from pages asked for ahead, each overlapping the one before by one row.
 
     Args:
-        read: sends one request; called on the threads of `pool`.
-        pool: where reads run; all walks share one, so that together they stay within the connections.
-        size: rows to ask for with the next page (`top`), at least 2.
-        depth: pages kept in flight or waiting at the most.
+        read: sends one request; called on the threads of the pool.
+        ahead: what this walk shares with the others.
+        most_rows: rows to ask for with a page (`top`), at least 2.
+        eager: whether pages may be asked for that no walk asked for yet.
         on_page: called when a page is handed to the walk.
     """
 
     def __init__(
         self,
         read: Read,
-        pool: Executor,
-        size: Callable[[], int],
-        depth: Callable[[], int],
+        ahead: Ahead,
+        most_rows: int,
+        eager: Callable[[], bool] = lambda: True,
         on_page: Callable[[], None] = lambda: None,
     ) -> None:
-        self._read = read
-        self._pool = pool
-        self._size = size
-        self._depth = depth
-        self._on_page = on_page
-        self._queue: deque[tuple[int, int, Future[Page]]] = deque()
+        self._read, self._ahead, self._most_rows, self._eager, self._on_page = read, ahead, most_rows, eager, on_page
+        self._queue: deque[_Asked] = deque()
+        self._next: int | None = None
         self._total = 0
+        self._row_weight = 0.0
+        ahead.add(self)
 
     def __call__(self, skip: int) -> Page:
         """The page at `skip`. Whatever was asked for ahead of another offset is thrown away."""
-        if not self._queue or self._queue[0][0] != skip:
-            self.close()
-            self._ask(skip)
-        top, future = self._queue[0][1:]
-        self._fill()
+        with self._ahead.lock:
+            if not self._queue or self._queue[0].skip != skip:
+                self._restart(skip)
+            asked = self._queue[0]
+        self._ahead.fill()
         try:
-            page = future.result()
+            page = asked.answer.result()
         except BaseException:
             self.close()
             raise
-        self._queue.popleft()
+        with self._ahead.lock:
+            self._queue.popleft()
         self._on_page()
-        self._total = page.total or 0
-        full = len(page.rows) == top
-        if full and not self._queue:
-            self._ask_if_needed(skip + top - 1)
-        self._fill()
+        self._ahead.fill()
         return page
 
     def prime(self, skip: int, patiently: bool = False) -> None:
         """Asks for the page at `skip` before the walk does; `patiently` waits for the answer, or its failure."""
-        if not self._queue:
-            self._ask(skip)
+        with self._ahead.lock:
+            if not self._queue:
+                self._restart(skip)
+            first = self._queue[0].answer
         if patiently:
-            wait([self._queue[0][2]])
+            wait([first])
 
     def close(self) -> None:
-        """Throws away what was asked for ahead."""
-        for _, _, future in self._queue:
-            future.cancel()
-        self._queue.clear()
+        """Throws away what was asked for ahead, and asks for no more until the walk goes on."""
+        with self._ahead.lock:
+            self._next = None
+            for asked in self._queue:
+                asked.answer.cancel()
+            self._queue.clear()
 
-    def _fill(self) -> None:
-        while self._queue and len(self._queue) < self._depth():
-            skip, top, _ = self._queue[-1]
-            if not self._ask_if_needed(skip + top - 1):
+    def ask(self) -> None:
+        """Asks for the next page."""
+        assert self._next is not None
+        skip, top = self._next, self._top()
+        self._next = skip + top - 1
+        answer = self._ahead.pool.submit(self._read, skip, top)
+        self._queue.append(_Asked(skip, top, answer))
+        # Were it told of more than itself, page and future would keep each other alive until the collector comes by.
+        answer.add_done_callback(self._came)
+
+    def has_more(self) -> bool:
+        """True while there is a page to ask for, as far as is known."""
+        return self._next is not None and self._next < self._total and self._eager()
+
+    def pages(self) -> int:
+        return len(self._queue)
+
+    def in_flight(self) -> int:
+        return sum(not asked.answer.done() for asked in self._queue)
+
+    def weight(self) -> float:
+        """Bytes of the pages asked for and not yet taken."""
+        return sum(asked.top * self._row_weight for asked in self._queue)
+
+    def page_weight(self) -> float:
+        """Bytes of the next page, by the last one."""
+        return self._top() * self._row_weight
+
+    def _restart(self, skip: int) -> None:
+        self.close()
+        self._next = skip
+        self.ask()
+
+    def _top(self) -> int:
+        return max(2, min(self._most_rows, int(PAGE_BYTES / max(self._row_weight, 1.0))))
+
+    def _came(self, answer: "Future[Page]") -> None:
+        with self._ahead.lock:
+            if answer.cancelled() or all(asked.answer is not answer for asked in self._queue):
                 return
-
-    def _ask_if_needed(self, skip: int) -> bool:
-        if skip >= self._total:
-            return False
-        self._ask(skip)
-        return True
-
-    def _ask(self, skip: int) -> None:
-        top = self._size()
-        self._queue.append((skip, top, self._pool.submit(self._read, skip, top)))
+            if answer.exception() is not None:
+                self._next = None
+                return
+            page = answer.result()
+            self._total = page.total or 0
+            self._row_weight = page.size / max(len(page.rows), 1)
+        self._ahead.fill()

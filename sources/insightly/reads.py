@@ -105,6 +105,11 @@ def tags_of(session: Session, entity: Entity, ids: Sequence[Any]) -> list[list[R
     return answers
 
 
+def tags_cost_calls(session: Session, entity: Entity) -> bool:
+    """Whether each record costs a call, as far as is known."""
+    return entity.name in session.tags_cost_calls or (entity.tagged and session.settings.tags == "endpoint")
+
+
 def read_definitions(session: Session, entity: Entity) -> list[Record] | None:
     """What `/CustomFields` tells of the entity's object, asked once a run; None where it may not be read."""
     if entity.name not in session.definitions:
@@ -133,8 +138,8 @@ def _list_of(entity: Entity, since: str | None, brief: bool) -> tuple[str, dict[
 
 
 def _reader(session: Session, entity: Entity, path: str, params: Params) -> Lookahead:
-    read, top = _page_reader(session, entity, path, params), top_of(session)
-    return Lookahead(read, session.pool, lambda: top, lambda: _depth(session, entity), lambda: session.count_calls(1))
+    read, on_page = _page_reader(session, entity, path, params), lambda: session.count_calls(1)
+    return Lookahead(read, session.ahead, top_of(session), lambda: _eager(session, entity), on_page)
 
 
 def _page_reader(session: Session, entity: Entity, path: str, params: Params) -> Read:
@@ -150,17 +155,15 @@ def _page_reader(session: Session, entity: Entity, path: str, params: Params) ->
         total = answer.total if entity.paged else len(rows)
         if total is not None:
             session.outcome(entity.name).total = total - begun_at[0]
-        return Page(rows, total, top if entity.paged else len(rows) + 1)
+        return Page(rows, total, top if entity.paged else len(rows) + 1, len(answer.body))
 
     return read
 
 
-def _depth(session: Session, entity: Entity) -> int:
-    """Pages to read ahead: none where each record costs a call, or where there is no call to waste."""
+def _eager(session: Session, entity: Entity) -> bool:
+    """Whether to read ahead: not where each record costs a call, nor where there is no call to waste."""
     left = session.budget.left()
-    if entity.name in session.tags_cost_calls or (entity.tagged and session.settings.tags == "endpoint"):
-        return 1
-    return 1 if left is not None and left < ROOMY else session.settings.max_connections
+    return (left is None or left >= ROOMY) and not tags_cost_calls(session, entity)
 
 
 def _moment(answer: Answer, entity: str) -> datetime:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -68,7 +69,8 @@ class Shaper:
             ColumnCollision, MalformedAnswer, DataError: the records cannot be told truthfully.
         """
         try:
-            return [self._own(records), *(self._children(array, records) for array in self.entity.arrays)]
+            own = self._own(records)
+            return [own, *(self._children(array, records, own.rows) for array in self.entity.arrays)]
         except RecursionError:
             raise DataError(f"a value in {self.entity.name} is nested too deeply to be written down") from None
 
@@ -112,35 +114,39 @@ class Shaper:
             table = table.append_column(pa.field(key + VARIANT, rest.type), rest)
         return table
 
-    def _children(self, array: str, records: Sequence[Record]) -> Shaped:
+    def _children(self, array: str, records: Sequence[Record], parents: pa.Table) -> Shaped:
         name, key = child_table(self.entity, array), self.entity.key
-        rows: list[Record] = []
-        for record in records:
-            if array not in record:
-                continue
-            parent = {part: record[part] for part in key}
-            items = [] if record[array] in (None, "") else record[array]
-            if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-                raise MalformedAnswer(f"{array} of {self.entity.name} {parent} is not a list of objects")
-            _assert_unmarked(name, items)
-            rows.extend(_owned(item, {**parent, LIST_IDX: index}) for index, item in enumerate(items))
-            if not items:
-                # Deletes the rows of this parent at the destination, and is not stored itself.
-                rows.append({**parent, LIST_IDX: 0, IS_EMPTY: True})
-        types: Types = {part: self.entity.fields[part].type for part in key}
-        types[LIST_IDX] = "integer"
-        types |= {field: facts.type for field, facts in child_fields(array).items() if field not in types}
+        held = [(index, _items(self.entity, array, record)) for index, record in enumerate(records) if array in record]
+        owners = [index for index, items in held for _ in items]
+        places = [place for _, items in held for place in range(len(items))]
+        rows = [item for _, items in held for item in items]
+        _assert_unmarked(name, rows)
+        if not {*key, LIST_IDX}.isdisjoint(chain.from_iterable(rows)):
+            told = zip(rows, owners, places, strict=True)
+            rows = [_disclaimed(item, {**_part(records[at], key), LIST_IDX: place}) for item, at, place in told]
+        if self.group or name in self.held:
+            # Deletes the rows of this parent at the destination, and is not stored itself.
+            childless = [index for index, items in held if not items]
+            owners, places = owners + childless, places + [0] * len(childless)
+            rows += [{IS_EMPTY: True}] * len(childless)
+        types: Types = {field: facts.type for field, facts in child_fields(array).items() if field not in key}
         types[IS_EMPTY] = "boolean"
-        types |= self._discover(name, types.keys(), rows)
-        self._assert_apart(name, types, {IS_EMPTY, *(part + VARIANT for part in (*key, LIST_IDX))})
-        table, misfits = to_table(rows, types, (*key, LIST_IDX))
+        types |= self._discover(name, {*key, LIST_IDX, *types}, rows)
+        self._assert_apart(name, [*key, LIST_IDX, *types], {IS_EMPTY, *(part + VARIANT for part in (*key, LIST_IDX))})
+        table, misfits = to_table(rows, types)
         self._tell(name, misfits)
+        owned = parents.select(key).take(pa.array(owners, pa.int64()))
+        for at, part in enumerate(key):
+            table = table.add_column(at, owned.schema.field(part), owned[part])
+        table = table.add_column(len(key), pa.field(LIST_IDX, pa.int64(), nullable=False), pa.array(places, pa.int64()))
         return Shaped(name, self._named(table), (*key, LIST_IDX), (self.group,) if self.group else key)
 
     def _discover(self, table: str, known: Iterable[str], rows: Sequence[Record]) -> Types:
         """The types of keys that the entity table does not know: as held already, or as the values tell."""
         found = self._found.setdefault(table, {})
-        for key in sorted(set().union(*rows) - set(known) - found.keys()):
+        # Most rows have the same keys in the same order: comparing whole rows of keys is twice as fast.
+        keys = set(chain.from_iterable(set(map(tuple, rows))))
+        for key in sorted(keys - set(known) - found.keys()):
             held = self.held.get(table, {}).get(self._column(table, key))
             kind = held or infer([row.get(key) for row in rows])
             if kind is not None:
@@ -213,14 +219,27 @@ def _assert_unmarked(table: str, rows: Iterable[Record]) -> None:
         raise _collision(table, IS_EMPTY, f"field {IS_EMPTY!r}", "become the tool's own")
 
 
-def _owned(item: Record, place: Record) -> Record:
-    """An item of an array with its place; what it tells itself under those names goes beside them, not away."""
+def _items(entity: Entity, array: str, record: Record) -> list[Record]:
+    items = record[array]
+    if items is None or items == "":
+        return []
+    if type(items) is not list or not all(type(item) is dict for item in items):
+        raise MalformedAnswer(f"{array} of {entity.name} {_part(record, entity.key)} is not a list of objects")
+    return items
+
+
+def _part(record: Record, key: Sequence[str]) -> Record:
+    return {part: record[part] for part in key}
+
+
+def _disclaimed(item: Record, place: Record) -> Record:
+    """An item of an array without what it tells of its place: where that differs, it is kept beside it."""
     claims = {
         key + VARIANT: as_text(item[key])
         for key in place.keys() & item.keys()
         if item[key] is not None and item[key] != place[key]
     }
-    return {**item, **place, **claims}
+    return {key: value for key, value in item.items() if key not in place} | claims
 
 
 def child_table(entity: Entity, array: str) -> str:

@@ -16,7 +16,7 @@ from .budget import Budget
 from .client import Client
 from .cursor import State, Wish, iso
 from .errors import BadCredentials, InsightlyError, NotAvailable, Stop
-from .lookahead import Lookahead
+from .lookahead import Ahead, Lookahead
 from .pacer import Pacer
 from .records import Shaper
 from .settings import InsightlySettings
@@ -112,6 +112,10 @@ class Session:
     def pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.settings.max_connections, thread_name_prefix="insightly")
 
+    @cached_property
+    def ahead(self) -> Ahead:
+        return Ahead(self.pool, self.settings.max_connections)
+
     def close(self) -> None:
         for lookahead in self.lookaheads.values():
             lookahead.close()
@@ -158,7 +162,14 @@ class Session:
             logger.error("%s failed: %s", entity, error)
         finally:
             outcome.seconds += time.monotonic() - begun
+            if not outcome.open:
+                self._stop_reading_ahead(entity)
             self.on_progress()
+
+    def _stop_reading_ahead(self, entity: str) -> None:
+        for (name, *_), lookahead in self.lookaheads.items():
+            if name == entity:
+                lookahead.close()
 
     def end(self, outcome: Outcome, state: State) -> None:
         """Notes that an entity was read to its end; the oldest such note decides whose turn is next."""

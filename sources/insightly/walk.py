@@ -6,12 +6,12 @@ before by one row and *joins* when its first id is not greater than the last id 
 the walk steps back a page.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from .errors import MalformedAnswer, Unsorted
+from .errors import InsightlyError, MalformedAnswer, Unsorted
 
 Row = dict[str, Any]
 Id = Any
@@ -22,11 +22,12 @@ PASSES = 3
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer: its `rows`, the `total` of the whole list as that answer told it, and the `top` asked for."""
+    """One answer: its `rows`, the `total` of the whole list as that answer told it, the `top` asked for, its bytes."""
 
     rows: list[Row]
     total: int | None
     top: int
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,14 @@ class Step:
     """Rows not kept before, and the place to resume from once they are stored (`skip` None: the walk must go on).
 
     `at` is the offset of the page they came from: resumed there, the walk goes on behind any of the rows; None where
-    they are in no order.
+    they are in no order. `size` are the bytes of that page.
     """
 
     rows: list[Row]
     at: int | None
     skip: int | None
     last_id: Id
+    size: int = 0
 
 
 Fetch = Callable[[int], Page]
@@ -71,7 +73,7 @@ def walk(fetch: Fetch, key: str, skip: int = 0, last_id: Id = None) -> Iterator[
         if skip == 0 and last_id is None and len(rows) < page.top and (page.total == end or not (page.total or rows)):
             # One answer holds the whole list, so its order does not matter.
             ids = [identify(row, key) for row in rows]
-            yield Step(distinct(rows, key, set()), 0 if ascend(ids) else None, None, None)
+            yield Step(distinct(rows, key, set()), 0 if ascend(ids) else None, None, None, page.size)
             return
         ids = [identify(row, key) for row in rows]
         if not ascend(ids):
@@ -91,7 +93,7 @@ def walk(fetch: Fetch, key: str, skip: int = 0, last_id: Id = None) -> Iterator[
         following = skip if page.total is not None and end > page.total else max(skip, end - 1)
         stuck = 0 if fresh else stuck + 1
         at, skip = skip, following
-        yield Step(fresh, at, None if ended else skip, last_id)
+        yield Step(fresh, at, None if ended else skip, last_id, page.size)
         if ended:
             return
     raise MalformedAnswer(
@@ -113,16 +115,39 @@ def read_whole(fetch: Fetch, key: str) -> Iterator[Step]:
         while True:
             page = fetch(skip)
             seen.update(identify(row, key) for row in page.rows)
-            yield Step(distinct(page.rows, key, kept), None, None, None)
-            skip += len(page.rows)
-            if not page.rows or (len(page.rows) < page.top and page.total in (skip, None)):
+            yield Step(distinct(page.rows, key, kept), None, None, None, page.size)
+            end = skip + len(page.rows)
+            if not page.rows or (len(page.rows) < page.top and page.total in (end, None)):
                 break
+            skip = max(end - 1, skip + 1)
         if page.total is None or len(seen) >= page.total:
             return
     raise Unsorted(
         f"the list keyed on {key} is not sorted by id, and {PASSES} passes saw {len(seen)} of its {page.total} rows; "
         "run again when fewer records are being edited"
     )
+
+
+def gather(steps: Iterable[Step], enough: Callable[[Step], bool]) -> Iterator[Step]:
+    """Joins steps until they are `enough`; those before an error are handed over before it is raised."""
+    held: Step | None = None
+    try:
+        for step in steps:
+            held = step if held is None else _joined(held, step)
+            if enough(held):
+                whole, held = held, None
+                yield whole
+    except InsightlyError:
+        if held is not None:
+            yield held
+        raise
+    if held is not None:
+        yield held
+
+
+def _joined(one: Step, other: Step) -> Step:
+    at = None if other.at is None else one.at
+    return Step(one.rows + other.rows, at, other.skip, other.last_id, one.size + other.size)
 
 
 def identify(row: Row, key: str) -> Id:
