@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-all check clean
+.PHONY: install demo test test-all bench check clean
 
 install: .venv/installed
 
@@ -26,5 +26,8 @@ test: check
 test-all: check
 	$(BIN)/pytest -m long
 
+bench: install
+	$(BIN)/python -m benchmarks
+
 clean:
-	rm -rf .venv demo.duckdb .demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv demo.duckdb .demo .benchmarks build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

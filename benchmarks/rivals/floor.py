@@ -1,0 +1,33 @@
+"""The floor: fetch the same pages on eight threads and have DuckDB turn them into the same tables. No state, no checks.
+
+python floor.py URL FILE
+"""
+
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import duckdb
+import requests
+
+url, file = sys.argv[1:]
+session = requests.Session()
+session.auth = ("benchmark", "")
+
+
+def fetch(skip: int) -> int:
+    answer = session.get(f"{url}/Contacts", params={"top": 500, "skip": skip, "count_total": "true"})
+    (folder / f"{skip:09}.json").write_bytes(answer.content)
+    return int(answer.headers["X-Total-Count"])
+
+
+with tempfile.TemporaryDirectory() as made, ThreadPoolExecutor(8) as pool, duckdb.connect(file) as crm:
+    folder = Path(made)
+    list(pool.map(fetch, range(500, fetch(0), 500)))
+    crm.execute(f"create temp table pages as from read_json('{folder}/*.json')")
+    crm.execute("create table contacts as select * exclude (TAGS, LINKS, DATES) from pages")
+    for array in ("TAGS", "LINKS"):
+        crm.execute(
+            f"create table contacts__{array} as select CONTACT_ID, unnest({array}, recursive := true) from pages"
+        )
