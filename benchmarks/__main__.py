@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict
 
 from .measure import ROOT, Result
-from .render import page
+from .render import machine, page
 
 PROGRAMS = ("limit", "cpu", "calls", "growth", "startup", "tags")
 RESULTS = ROOT / "benchmarks/results"
@@ -28,6 +28,7 @@ def main() -> None:
     for name in () if options.render else options.names or PROGRAMS:
         print(f"{name} …", flush=True)
         result: Result = importlib.import_module(f"benchmarks.{name}").measure()
+        result.machine = machine()
         (RESULTS / f"{name}.json").write_text(json.dumps(asdict(result), indent=1, ensure_ascii=False) + "\n")
         print(*(" | ".join(row) for row in (result.head, *result.rows)), sep="\n")
         print(*(f"{'met' if met else 'MISSED'}: {text}" for text, met in result.targets), *result.notes, sep="\n")

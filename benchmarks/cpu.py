@@ -14,14 +14,14 @@ def measure(records: int = 100_000, rounds: int = 3) -> Result:
     airbyte = environment(ENVIRONMENT)
     runs: dict[str, list[Run]] = {}
     with server("--records", str(records)) as served:
-        served.warm(records, 499, 500)
+        served.warm(499, 500)
         for _ in range(rounds):
             with Ours(served.url, requests_per_second=UNLIMITED) as ours:
                 runs.setdefault("insightly", []).append(ours.sync("contacts")[0])
             runs.setdefault("floor", []).append(run("floor", served.url))
             runs.setdefault("plain dlt", []).append(run("plain_dlt", served.url))
             if airbyte:
-                runs.setdefault("PyAirbyte", []).append(run("pyairbyte", served.url, lately, "1", python=airbyte))
+                runs.setdefault("PyAirbyte", []).append(run("pyairbyte", served.url, lately, "load", python=airbyte))
     middle = {name: median(found) for name, found in runs.items()}
     mine = middle["insightly"].seconds
     result = Result(

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import requests
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +36,7 @@ class Result:
     notes: list[str] = field(default_factory=list)
     bars: list[tuple[str, float]] = field(default_factory=list)
     unit: str = ""
+    machine: str = ""
 
     def target(self, text: str, met: bool) -> None:
         """Notes how a target fares; `text` has the value seen and the bound."""
@@ -115,22 +117,18 @@ class Served:
     """The lean service of `benchmarks.server` while a block lasts."""
 
     def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}/v3.1"
-        self._told = f"http://127.0.0.1:{port}/counted"
+        self._root = f"http://127.0.0.1:{port}"
+        self.url = f"{self._root}/v3.1"
 
     def counted(self) -> dict[str, Any]:
         """Calls since the last time this was asked, how many of them were refused, and the first's and last's time."""
-        told: dict[str, Any] = requests.get(self._told, params={"reset": 1}, timeout=60).json()
+        told: dict[str, Any] = requests.get(f"{self._root}/counted", timeout=60).json()
         return told
 
-    def warm(self, records: int, *strides: int, top: int = 500) -> None:
-        """Has each page made that will be asked for, so that making it is not measured."""
-        with requests.Session() as session:
-            for stride in strides:
-                for skip in range(0, records, stride):
-                    params = {"skip": skip, "top": top}
-                    session.get(f"{self.url}/Contacts", params=params, stream=True, timeout=60).raw.read()
-        self.counted()
+    def warm(self, *strides: int) -> None:
+        """Has the pages made that will be asked for, so that making them is not measured."""
+        for stride in strides:
+            requests.get(f"{self._root}/warm", params={"stride": stride}, timeout=600).raise_for_status()
 
 
 @contextmanager
@@ -192,3 +190,10 @@ class Ours:
         command = [sys.executable, "-m", "pipelines.cli", "sync", *arguments, "--json", "--database", str(self.file)]
         run = timed(command, self._env)
         return run, json.loads(run.out)
+
+    def loaded(self) -> float:
+        """When the last package with records was committed: before the run was written down. Wall clock."""
+        with duckdb.connect(str(self.file), read_only=True) as crm:
+            sql = """select epoch(max(inserted_at)) from insightly._dlt_loads
+                     where inserted_at <= (select max(finished) from insightly._sync_runs)"""
+            return float(crm.sql(sql).fetchall()[0][0])

@@ -17,7 +17,9 @@ COLOURS = {True: "#2563eb", False: "#94a3b8"}
 
 def page(results: Mapping[str, Result]) -> None:
     """Writes the page: the preface, the targets, each program's table and plot, and where the time goes."""
-    parts = ["# Benchmarks", (TEXTS / "preface.md").read_text(encoding="utf-8").strip(), "## Targets"]
+    parts = ["# Benchmarks", (TEXTS / "preface.md").read_text(encoding="utf-8").strip()]
+    parts += [f"Measured on {each}." for each in sorted({result.machine for result in results.values()})]
+    parts.append("## Targets")
     parts.append(
         _table(
             ["", "target", ""],

@@ -6,14 +6,13 @@ from pathlib import Path
 
 from benchmarks.measure import ROOT, Run, timed
 
-
 HERE = Path(__file__).parent
 ENVIRONMENT = ROOT / ".benchmarks/airbyte"
 QUIET = {"RUNTIME__DLTHUB_TELEMETRY": "false", "DO_NOT_TRACK": "1", "AIRBYTE_OFFLINE_MODE": "1"}
 
 
-def run(name: str, url: str, *arguments: str, python: str | Path = sys.executable) -> Run:
-    """One run of a rival, into files that go afterwards."""
+def run(name: str, url: str, *arguments: str, python: str | Path = sys.executable, file: Path | None = None) -> Run:
+    """One run of a rival, into a file that goes afterwards, or into `file`."""
     with tempfile.TemporaryDirectory(prefix="insightly-benchmark-") as folder:
         env = {**QUIET, "DLT_DATA_DIR": folder, "TMPDIR": folder}
-        return timed([python, HERE / f"{name}.py", url, Path(folder) / "rival.duckdb", *arguments], env)
+        return timed([python, HERE / f"{name}.py", url, file or Path(folder) / "rival.duckdb", *arguments], env)

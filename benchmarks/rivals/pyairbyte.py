@@ -1,15 +1,17 @@
 """PyAirbyte with Airbyte's Insightly source, into DuckDB; run by the Python of `environment()`.
 
-    python pyairbyte.py URL FILE START_DATE TIMES
+    python pyairbyte.py URL FILE START_DATE {load,read}
 
-Prints the records of each of the runs.
+`load` fills a DuckDB file; `read` runs the source alone, and keeps its state in the file.
 """
 
+import json
 import subprocess
 import sys
 import tempfile
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
 SOURCE = "airbyte-source-insightly"
 
@@ -37,31 +39,53 @@ def versions(python: Path) -> str:
     return "PyAirbyte {}, airbyte-cdk {}, airbyte-source-insightly {}".format(*told)
 
 
-def main(url: str, file: str, start_date: str, times: str) -> None:
-    import airbyte
+def manifest(url: str) -> Any:
+    """The source's manifest, for the service at `url`."""
     import yaml
 
-    manifest = next(path for path in distribution(SOURCE).files or () if path.name == "manifest.yaml")
-    text = manifest.read_text(encoding="utf-8")
-    # The address is fixed. And the framework refuses the filter's old spelling; Airbyte's own later one (its pull request
-    # 54663) is not on the package index.
+    file = next(path for path in distribution(SOURCE).files or () if path.name == "manifest.yaml")
+    text = file.read_text(encoding="utf-8")
+    # The address is fixed. And the framework refuses the filter's old spelling; the later one is Airbyte's own (pull
+    # request 54663), which the package index lacks.
     for old, new in (
         ("https://api.na1.insightly.com/v3.1/", f"{url}/"),
         ("stream_state['DATE_UPDATED_UTC']", "stream_interval['start_date']"),
     ):
         assert old in text
         text = text.replace(old, new)
-    source = airbyte.get_source(
-        "source-insightly",
-        config={"token": "benchmark", "start_date": start_date},
-        source_manifest=yaml.safe_load(text),
-        streams=["contacts"],
-    )
+    return yaml.safe_load(text)
+
+
+def load(url: str, file: str, config: dict[str, str]) -> None:
+    """Loads the contacts into a DuckDB file."""
+    import airbyte
+
+    source = airbyte.get_source("source-insightly", config=config, source_manifest=manifest(url), streams=["contacts"])
     with tempfile.TemporaryDirectory() as folder:
         cache = airbyte.DuckDBCache(db_path=file, schema_name="airbyte", cache_dir=Path(folder))
-        for _ in range(int(times)):
-            print(source.read(cache=cache).processed_records)
+        source.read(cache=cache)
+
+
+def read(url: str, file: str, config: dict[str, str]) -> None:
+    """Runs the source alone, from the state in `file` on where there is one; its records go nowhere."""
+    stream = {"name": "contacts", "json_schema": {}, "supported_sync_modes": ["full_refresh", "incremental"]}
+    chosen = {"stream": stream, "sync_mode": "incremental", "destination_sync_mode": "append"}
+    given = {"manifest-path": manifest(url), "config": config, "catalog": {"streams": [chosen]}}
+    if Path(file).exists():
+        given["state"] = json.loads(Path(file).read_text())
+    command = [Path(sys.executable).with_name("source-declarative-manifest"), "read"]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in given.items():
+            path = Path(folder) / f"{name}.json"
+            path.write_text(json.dumps(content))
+            command += [f"--{name}", path]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as source:
+            for line in source.stdout or ():
+                if line.startswith('{"type":"STATE"'):
+                    Path(file).write_text(json.dumps([json.loads(line)["state"]]))
+    sys.exit(source.returncode)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    url, file, start_date, what = sys.argv[1:]
+    {"load": load, "read": read}[what](url, file, {"token": "benchmark", "start_date": start_date})
