@@ -80,6 +80,8 @@ def last_done(pipeline: dlt.Pipeline, command: str) -> dict[str, datetime]:
 
 def latest(pipeline: dlt.Pipeline) -> dict[tuple[str, str], dict[str, Any]]:
     """The last run of each entity and command, as a row of `_sync_runs`."""
+    if not held(pipeline, RUNS):
+        return {}
     with pipeline.sql_client() as client:
         table = client.make_qualified_table_name(RUNS)
         last = f"select entity, command, max(started) as started from {table} group by entity, command"

@@ -10,7 +10,7 @@ from sources.insightly.entities import select
 from sources.insightly.errors import BadSetting
 from sources.insightly.settings import InsightlySettings
 
-from .bookkeeping import RUNS, held, last_done, latest
+from .bookkeeping import last_done, latest
 from .report import FAILED, EntityReport, Report
 from .target import NothingSynced, Target, source_state
 
@@ -63,8 +63,6 @@ def duration(text: str) -> timedelta:
 
 def _tell(report: Report, target: Target, chosen: Sequence[str], limit: timedelta | None) -> None:
     pipeline, now = target.pipeline(), datetime.now(UTC)
-    if not held(pipeline, RUNS):
-        return
     runs = latest(pipeline)
     complete, swept, verified = (last_done(pipeline, command) for command in ("sync", "sweep", "verify"))
     for name in chosen:

@@ -65,7 +65,7 @@ def sweep(
 def unready(runner: Runner, entity: Entity) -> str | None:
     """Why an entity's table is not to be compared with the API; None where it is."""
     state = runner.states().get(entity.name, {})
-    if "start_date" not in state:
+    if not runner.dataset.holds(entity.name) or (entity.incremental and "start_date" not in state):
         return "not loaded completely yet: run insightly sync until it is done"
     if "again" in state and earlier(state["again"]["since"], state["start_date"]):
         return "being loaded from an earlier start_date: run insightly sync until it is done"

@@ -1,7 +1,7 @@
 """The proof: every id that the API lists against every id held, and records field by field."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -9,20 +9,21 @@ from typing import Any
 from sources.insightly.cursor import parse
 from sources.insightly.details import define, fill_tags
 from sources.insightly.entities import DATE_UPDATED, ENTITIES, RECORD_TYPES, Entity, select
-from sources.insightly.reads import lookahead, pages_at, read_list, top_of, total_of
+from sources.insightly.reads import lookahead, pages_at, read_list, top_of
 from sources.insightly.records import Shaper
 from sources.insightly.session import Outcome, Record
 from sources.insightly.settings import InsightlySettings
 from sources.insightly.tables import held as held_types
 
 from . import deletions
+from .bookkeeping import latest
 from .compare import differences
 from .report import FAILED, Report
 from .runner import Runner, Watch, opened
 from .sweep import unready
 from .target import Target
 
-PAGES, ROWS = 10, 20
+PAGES, QUICK_PAGES, ROWS = 10, 1, 20
 """Pages, and rows on each, that are compared field by field, unless all are."""
 SHOWN = 20
 
@@ -59,7 +60,7 @@ def verify(
         target: what to verify.
         names: entities or presets; none for the setting `entities`.
         full: compare every record field by field, not a random sample.
-        quick: look for differing ids with few pages, which proves less.
+        quick: look for differing ids with few pages, and compare the records of one, which proves less.
         watch: called with the session whenever there is progress.
 
     Returns:
@@ -74,8 +75,9 @@ def verify(
     with opened("verify", settings, target, None, watch) as runner:
 
         def work() -> None:
+            runs = latest(runner.pipeline)
             for name in chosen:
-                _Verification(runner, ENTITIES[name], found[name], full, quick).run()
+                _Verification(runner, ENTITIES[name], found[name], full, quick).run(runs.get((name, "sync")))
 
         error = runner.attempt(work)
         return runner.report(chosen, names, error, lambda report: _conclude(report, found, quick))
@@ -107,16 +109,17 @@ class _Verification:
         self.session, self.dataset = runner.session, runner.dataset
         self.watermark = runner.watermark(entity)
 
-    def run(self) -> None:
+    def run(self, synced: Mapping[str, Any] | None) -> None:
+        """Compares; `synced` is the row of the entity's last sync in `_sync_runs`, None where there was none."""
         with self.session.reading(self.entity.name) as outcome:
             outcome.watermark = outcome.watermark_before = self.watermark
             since = self.runner.states().get(self.entity.name, {}).get("start_date")
-            if not self.dataset.holds(self.entity.name) or (
-                self.entity.incremental and unready(self.runner, self.entity)
-            ):
-                total_of(self.session, self.entity, None)
-                outcome.state = "failed"
-                outcome.reason = "not loaded completely yet: run insightly sync until it is done"
+            if (lacking := unready(self.runner, self.entity)) is not None:
+                outcome.state, outcome.reason = "failed", lacking
+                if synced is None and not self.dataset.holds(self.entity.name):
+                    outcome.reason = "never synced: run insightly sync"
+                elif synced is not None and synced["state"] == "skipped":
+                    outcome.state, outcome.reason = "skipped", f"the last sync skipped it: {synced['reason']}"
                 return
             if not self.entity.incremental:
                 self._whole()
@@ -141,7 +144,8 @@ class _Verification:
         total, top = len(live), top_of(self.session)
         rows = top if total <= top else min(top, ROWS)
         offsets = range(0, max(total - rows, 1), rows)
-        for page in pages_at(self.session, self.entity, since, rows)(random.sample(offsets, min(PAGES, len(offsets)))):
+        some = random.sample(offsets, min(QUICK_PAGES if self.quick else PAGES, len(offsets)))
+        for page in pages_at(self.session, self.entity, since, rows)(some):
             self._compare([row for row in page.rows if row[self.entity.key[0]] in live], outcome)
 
     def _every_record(self, since: str | None, outcome: Outcome) -> None:

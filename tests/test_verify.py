@@ -1,11 +1,12 @@
 """The proof of the destination: it passes where all is equal, and names whatever is not."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import duckdb
 import pytest
-from conftest import CORE, Crm, command, reach
+from conftest import CORE, OPEN, Crm, command, reach
 
 from pipelines.report import Report
 from pipelines.sweep import sweep
@@ -159,6 +160,29 @@ def test_a_table_that_is_not_complete_is_not_proved(crm: Crm) -> None:
     report = verified(crm, "contacts", "notes", code=1)
     assert "insightly sync" in (report.reason or "")
     assert not report.entities["notes"].facts["proved"]
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_what_was_never_synced_is_told_without_a_call(crm: Crm, quick: bool) -> None:
+    crm.sandbox.switches = replace(OPEN, forbidden=frozenset({"products"}))
+    crm.sync("lead_sources", "products")
+    report = verified(crm, code=1, quick=quick)
+    others = {name: entity for name, entity in report.entities.items() if name not in ("lead_sources", "products")}
+    assert {(entity.state, entity.reason) for entity in others.values()} == {
+        ("failed", "never synced: run insightly sync")
+    }
+    assert not any(entity.facts.get("proved") for entity in others.values())
+    assert report.entities["products"].state == "skipped"
+    assert "403" in (report.entities["products"].reason or "")
+    assert [call.path for call in crm.sandbox.log] == ["/LeadSources"]
+
+
+def test_quick_compares_one_page_of_an_entity(make_crm: MakeCrm) -> None:
+    crm = make_crm(scale=0.5)
+    crm.sync_done("contacts", "notes")
+    report = verified(crm, "contacts", "notes", page_size=100, quick=True)
+    assert [entity.facts["compared"] for entity in report.entities.values()] == [20, 20]
+    assert report.calls <= 8
 
 
 def test_an_entity_that_is_not_available_is_skipped(crm: Crm) -> None:
