@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sources.insightly.cursor import Wish
-from sources.insightly.entities import ENTITIES, RECORD_TYPES, Entity, select
-from sources.insightly.errors import NotAvailable
+from sources.insightly.entities import ENTITIES, PRESETS, RECORD_TYPES, Entity, select
+from sources.insightly.errors import BadCredentials, Stop
 from sources.insightly.pacer import MARGIN
 from sources.insightly.probe import grid
 from sources.insightly.reads import lookahead, read_list, top_of, total_of
@@ -42,19 +42,26 @@ def plan_sweep(settings: InsightlySettings, target: Target, names: Sequence[str]
 def _plan(
     command: str, settings: InsightlySettings, target: Target, names: Sequence[str], wish: Wish, cost: Cost
 ) -> Report:
-    begun = time.monotonic()
-    session = Session(settings, wish)
+    session = Session(settings, wish, tolerant=True)
     try:
-        known = _states(target)
-        report = Report(command)
+        known, report, refused = _states(target), Report(command), None
         for name in select(names or settings.entities):
             try:
-                report.entities[name] = cost(ENTITIES[name], session, known.get(name, {}))
-            except NotAvailable as error:
-                report.entities[name] = EntityReport("skipped", str(error), facts={"pages": 0, "total": None})
+                with session.reading(name) as outcome:
+                    report.entities[name] = cost(ENTITIES[name], session, known.get(name, {}))
+                    outcome.state = "ok"
+            except BadCredentials as error:
+                refused = error
+            if outcome.error is not None:
+                facts = {"pages": 0, "total": None}
+                report.entities[name] = EntityReport(outcome.state or "failed", outcome.reason, facts=facts)
+            if refused is not None:
+                break
+        stops = [outcome.error for outcome in session.outcomes.values() if isinstance(outcome.error, Stop)]
+        report.conclude(refused, stops, {name for name in names if name not in PRESETS})
         needed = sum(entity.calls for entity in report.entities.values())
         report.calls, report.calls_left_today = session.budget.calls, session.budget.remaining
-        report.seconds = time.monotonic() - begun
+        report.seconds = time.monotonic() - session.began
         report.facts = {"plan": {"calls": needed, "seconds": round(needed * MARGIN / settings.requests_per_second, 1)}}
         return report
     finally:

@@ -32,7 +32,10 @@ def show(report: Report) -> None:
         _check(console, report)
     if "plan" in report.facts:
         cost = report.facts["plan"]
-        console.print(f"a {report.command} would send {cost['calls']:,} calls and take at least {cost['seconds']:,} s")
+        least = "" if report.status == DONE else "at least "
+        console.print(
+            f"a {report.command} would send {least}{cost['calls']:,} calls and take at least {cost['seconds']:,} s"
+        )
     if report.command == "status" and report.facts:
         console.print(f"{escape(report.facts['destination'])}: account {escape(report.facts['account'] or 'unknown')}")
     left = "" if report.calls_left_today is None else f", {report.calls_left_today:,} left today"

@@ -145,6 +145,22 @@ def test_plan_writes_nothing_and_tells_what_a_sync_then_sends(crm: Crm, tmp_path
         assert plan.json["entities"]["notes"]["total"] == done.json["entities"]["notes"]["rows"]
 
 
+@pytest.mark.parametrize("name", ["sync", "sweep"])
+def test_a_plan_that_runs_out_of_calls_tells_what_it_found(crm: Crm, tmp_path: Path, name: str) -> None:
+    names = ("contacts", "notes", "tasks")
+    crm.sync_done(*names)
+    where = ("--database", str(crm.database), "--max-calls", "2")
+    crm.sandbox.reset_log()
+    ran = command(name, *names, "--plan", "--json", *where, cwd=tmp_path, **reach(crm.sandbox))
+    assert (ran.code, ran.json["status"], ran.json["calls"], crm.sandbox.calls()) == (3, "stopped", 2, 2)
+    assert "max_calls" in ran.json["reason"]
+    assert ran.json["calls_left_today"] < 100_000
+    assert [entity["state"] for entity in ran.json["entities"].values()] == ["ok", "ok", "partial"]
+    assert [entity["total"] is None for entity in ran.json["entities"].values()] == [False, False, True]
+    shown = command(name, *names, "--plan", *where, cwd=tmp_path, **reach(crm.sandbox))
+    assert (shown.code, "stopped" in shown.out, "send at least" in shown.out) == (3, True, True)
+
+
 def test_plan_makes_no_file(crm: Crm, tmp_path: Path) -> None:
     command("sync", "notes", "--plan", "--json", "--database", "b.duckdb", cwd=tmp_path, **reach(crm.sandbox))
     assert crm.sandbox.calls() == 1
