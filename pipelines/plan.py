@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sources.insightly.cursor import Wish
-from sources.insightly.entities import ENTITIES, PRESETS, RECORD_TYPES, Entity, select
+from sources.insightly.entities import ENTITIES, PRESETS, RECORD_TYPES, Entity
 from sources.insightly.errors import BadCredentials, Stop
 from sources.insightly.pacer import MARGIN
 from sources.insightly.probe import grid
 from sources.insightly.reads import lookahead, read_list, top_of, total_of
 from sources.insightly.resources import place_in
-from sources.insightly.session import Session
+from sources.insightly.session import Session, choose
 from sources.insightly.settings import InsightlySettings
 
 from .report import EntityReport, Report
@@ -45,7 +45,7 @@ def _plan(
     session = Session(settings, wish, tolerant=True)
     try:
         known, report, refused = _states(target), Report(command), None
-        for name in select(names or settings.entities):
+        for name in choose(settings, names):
             try:
                 with session.reading(name) as outcome:
                     report.entities[name] = cost(ENTITIES[name], session, known.get(name, {}))
@@ -112,7 +112,7 @@ def _sweep_of(entity: Entity, session: Session, state: State) -> EntityReport:
 
 def _sweep_with_tags(entity: Entity, session: Session, state: State) -> EntityReport:
     report = _sweep_of(entity, session, state)
-    if entity.tagged and report.calls:
+    if entity.tagged and report.calls and session.settings.tags != "off":
         fetch = lookahead(session, ENTITIES["tags"], variant=entity.name)
         report.calls += 1 + sum(len(step.rows) for step in read_list(fetch, "TAG_NAME"))
     return report

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from sources.insightly.cursor import Wish
-from sources.insightly.entities import ENTITIES, select
+from sources.insightly.entities import ENTITIES
 from sources.insightly.probe import Differences
+from sources.insightly.session import choose
 from sources.insightly.settings import InsightlySettings
 
 from . import deletions
@@ -35,7 +36,7 @@ def sync(
     Raises:
         ConfigurationError, Busy: nothing was read or written.
     """
-    chosen = select(names or settings.entities)
+    chosen = choose(settings, names)
     with opened("sync", settings, target, wish, watch) as runner:
 
         def work() -> None:

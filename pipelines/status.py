@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sources.insightly.entities import select
 from sources.insightly.errors import BadSetting
+from sources.insightly.session import choose
 from sources.insightly.settings import InsightlySettings
 
 from .bookkeeping import last_done, latest
@@ -38,7 +38,7 @@ def status(
     """
     begun = time.monotonic()
     limit = None if max_age is None else duration(max_age)
-    chosen = select(names or settings.entities)
+    chosen = choose(settings, names)
     report = Report("status")
     target.require()
     with target.lock():

@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from sources.insightly.cursor import Wish, earlier, parse
-from sources.insightly.entities import DATE_UPDATED, ENTITIES, Entity, select
+from sources.insightly.entities import DATE_UPDATED, ENTITIES, Entity
 from sources.insightly.errors import NotAvailable
 from sources.insightly.probe import Differences, grid
 from sources.insightly.reads import lookahead, read_list, tagged_with, top_of
 from sources.insightly.records import child_table
-from sources.insightly.session import Outcome, with_settings
+from sources.insightly.session import Outcome, choose, with_settings
 from sources.insightly.settings import InsightlySettings
 from sources.insightly.walk import Row
 
@@ -49,7 +49,7 @@ def sweep(
     Raises:
         ConfigurationError, NothingSynced, Busy: nothing was read or written.
     """
-    chosen = select(names or settings.entities)
+    chosen = choose(settings, names)
     target.require()
     with opened("sweep", settings, target, None, watch) as runner:
 
@@ -120,6 +120,9 @@ class _Sweep:
 
     def _differently_tagged(self, outcome: Outcome) -> set[int]:
         """The ids of live records that carry other tags at the API than here."""
+        if self.session.settings.tags == "off":
+            outcome.notes.append("its tags are not compared: sources.insightly.tags is 'off'")
+            return set()
         here, key = self._tagged_here(), self.entity.key[0]
         live = set(self.runner.dataset.live_ids(self.entity))
         try:

@@ -8,12 +8,13 @@ from typing import Any
 
 from sources.insightly.cursor import parse
 from sources.insightly.details import define, fill_tags
-from sources.insightly.entities import DATE_UPDATED, ENTITIES, RECORD_TYPES, Entity, select
+from sources.insightly.entities import DATE_UPDATED, ENTITIES, RECORD_TYPES, Entity
 from sources.insightly.reads import lookahead, pages_at, read_list, top_of
 from sources.insightly.records import Shaper
-from sources.insightly.session import Outcome, Record
+from sources.insightly.session import Outcome, Record, choose
 from sources.insightly.settings import InsightlySettings
 from sources.insightly.tables import held as held_types
+from sources.insightly.tables import shaped_as
 
 from . import deletions
 from .bookkeeping import latest
@@ -69,7 +70,7 @@ def verify(
     Raises:
         ConfigurationError, NothingSynced, Busy: nothing was read.
     """
-    chosen = select(names or settings.entities)
+    chosen = choose(settings, names)
     found = {name: Findings() for name in chosen}
     target.require()
     with opened("verify", settings, target, None, watch) as runner:
@@ -207,4 +208,5 @@ class _Verification:
 
     def _shaper(self, group: str | None = None) -> Shaper:
         types = held_types(self.runner.pipeline.default_schema)
-        return self.session.shapers.setdefault(self.entity.name, Shaper(self.entity, self.dataset.fold, types, group))
+        shaped = shaped_as(self.entity, self.session)
+        return self.session.shapers.setdefault(self.entity.name, Shaper(shaped, self.dataset.fold, types, group))

@@ -175,13 +175,32 @@ def test_tags_are_the_same_by_every_way(make_crm: MakeCrm, mode: str, embedded: 
     crm.assert_equal("projects")
 
 
-@pytest.mark.parametrize("mode", ["embedded", "off"])
-def test_tags_that_nobody_asks_for_cost_nothing(make_crm: MakeCrm, mode: str) -> None:
+def test_tags_that_nobody_asks_for_cost_nothing(make_crm: MakeCrm) -> None:
     crm = make_crm(switches=replace(OPEN, embed_tags=False))
-    crm.sync_done("projects", tags=mode)
+    crm.sync_done("projects", tags="embedded")
     assert crm.sandbox.calls() == 3  # the account, the list, the definitions
     assert crm.count("projects") == crm.sandbox.store.count("projects")
     assert crm.count("projects__tags") == 0
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_tags_that_are_off_are_neither_asked_for_nor_written(make_crm: MakeCrm, embedded: bool) -> None:
+    crm = make_crm(switches=replace(OPEN, embed_tags=embedded))
+    crm.sync_done("leads", tags="auto")
+    held = crm.table("leads__tags")
+    store = crm.sandbox.store
+    for entity in ("leads", "projects"):
+        store.set_tags(entity, first_key(crm, entity), ["later"])
+    report = crm.sync_done(tags="off")
+    assert [call.path for call in crm.sandbox.log if "Tags" in call.path] == []
+    assert tuple(report.entities) == tuple(name for name in CORE if name != "tags")
+    assert report.entities["leads"].rows == 1
+    assert crm.table("leads__tags") == held
+    assert crm.columns("projects__tags") == crm.columns("tags") == {}
+    assert crm.columns("projects__links")
+    assert not [name for name in crm.columns("projects") if "tags" in name]
+    crm.sync_done("tags", tags="off")
+    crm.assert_equal("tags")
 
 
 def test_a_record_that_went_away_before_its_tags_is_told(crm: Crm) -> None:
@@ -265,20 +284,6 @@ def test_an_entity_that_is_taken_away_keeps_table_and_watermark(crm: Crm) -> Non
     crm.sync_done("products", "currencies")
     assert asked(crm, "/Product/Search")[0]["updated_after_utc"] == before.entities["products"].watermark
     crm.assert_equal("products", "currencies")
-
-
-@pytest.mark.parametrize("kind", ["object", "invalid_json", "html"])
-def test_an_answer_that_is_no_list_empties_nothing(crm: Crm, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sources.insightly.client.time.sleep", lambda seconds: None)
-    monkeypatch.setattr("sources.insightly.client.TRIES", dict.fromkeys(("trouble", "malformed", "burst"), 1))
-    crm.sync_done("notes", "lead_sources", "tags")
-    crm.sandbox.faults.add(*(Fault(kind, match=path, times=None) for path in ("Notes*", "LeadSources", "Tags")))
-    with unchanged(crm, "notes", "notes__links", "lead_sources", "tags"):
-        report = crm.sync("notes", "lead_sources", "tags")
-    assert (report.exit_code, {entity.state for entity in report.entities.values()}) == (1, {"failed"})
-    crm.sandbox.faults.clear()
-    crm.sync_done("notes", "lead_sources", "tags")
-    crm.assert_equal("notes", "lead_sources", "tags")
 
 
 def test_a_refused_key_writes_nothing(crm: Crm) -> None:
@@ -443,28 +448,6 @@ def test_a_full_run_that_stops_goes_on_as_a_full_run(crm: Crm) -> None:
 
 
 # Edits while the run reads
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        Fault("delete_before", match="Contacts", nth=2, times=3, count=4),
-        Fault("create", match="Contacts", nth=2, times=3, count=2),
-        Fault("duplicate", match="Contacts", nth=2),
-        Fault("reset", match="Contacts", nth=2),
-        Fault("cut", match="Contacts", nth=2),
-        Fault("burst", match="Contacts", nth=2),
-    ],
-    ids=lambda fault: fault.kind,
-)
-def test_edits_and_trouble_lose_no_live_row(crm: Crm, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sources.insightly.client.time.sleep", lambda seconds: None)
-    monkeypatch.setattr("sources.insightly.client.Pacer.hold", lambda pacer, seconds: None)
-    crm.sandbox.faults.add(fault)
-    crm.sync_done("contacts", page_size=10)
-    # What was created behind the walk is stamped after its start, so it is the next run that has it.
-    crm.sync_done("contacts", page_size=10)
-    crm.assert_equal("contacts", deleted=True)
 
 
 @EVERY_WAY_TO_TAGS

@@ -383,6 +383,13 @@ def test_tags_that_are_right_are_not_read_again(crm: Crm) -> None:
     assert not [path for path in paths(crm) if path.split("/")[-1].isdigit()]
 
 
+def test_tags_that_are_off_are_not_swept(crm: Crm) -> None:
+    crm.sync_done("leads", tags="off")
+    report = swept(crm, "leads", with_tags=True, tags="off")
+    assert report.calls == 1
+    assert any("tags" in note for note in report.entities["leads"].schema_changes)
+
+
 def test_the_least_recently_swept_entity_goes_first(crm: Crm) -> None:
     crm.sync_done("contacts", "notes", "tasks")
     swept(crm, "contacts", "notes", "tasks", code=3, max_calls=1)

@@ -147,6 +147,14 @@ def test_tags_are_compared_by_every_way_to_them(crm: Crm, tags: str) -> None:
     verified(crm, "leads", tags=tags, full=True, code=4)
 
 
+def test_tags_that_are_off_are_not_compared(crm: Crm) -> None:
+    crm.sync_done("leads", tags="auto")
+    crm.sandbox.store.set_tags("leads", one_of(crm, "leads")["LEAD_ID"], ["other"], touch=False)
+    report = verified(crm, "leads", tags="off", full=True)
+    assert report.entities["leads"].facts["compared"] == crm.sandbox.store.count("leads")
+    assert not [call.path for call in crm.sandbox.log if "Tags" in call.path]
+
+
 def test_nothing_is_changed(crm: Crm) -> None:
     crm.sync_done("contacts", "lead_sources")
     before = {name: crm.table(name) for name in ("contacts", "contacts__tags", "lead_sources", "_dlt_pipeline_state")}

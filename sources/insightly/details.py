@@ -34,11 +34,16 @@ def definition_tables(entity: Entity, session: Session, state: State) -> Iterato
 def fill_tags(entity: Entity, session: Session, records: list[Record], outcome: Outcome) -> list[Record]:
     """Asks for the tags of records whose payload does not tell them (`auto`), or of every record (`endpoint`).
 
+    `embedded` leaves records as they are; `off` takes the tags from them.
+
     Returns:
         The records that are complete: all, or as many from the first on as the calls left are enough for.
     """
     mode = session.settings.tags
-    if not entity.tagged or mode not in ("auto", "endpoint"):
+    if mode == "off":
+        for record in records:
+            record.pop("TAGS", None)
+    if not entity.tagged or mode in ("embedded", "off"):
         return records
     asked = [record for record in records if mode == "endpoint" or record.get("TAGS") is None]
     if asked:

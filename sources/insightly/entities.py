@@ -6,7 +6,7 @@ vendor's Swagger 2.0 file; where live answers differ from it, a comment beside t
 
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -100,6 +100,11 @@ class Entity:
     @property
     def tagged(self) -> bool:
         return "TAGS" in self.arrays
+
+    @cached_property
+    def untagged(self) -> "Entity":
+        """The same, but for the child table of tags."""
+        return replace(self, children=" ".join(array for array in self.arrays if array != "TAGS"))
 
     @property
     def per_record(self) -> bool:
@@ -359,8 +364,12 @@ PRESETS: "MappingProxyType[str, tuple[str, ...]]" = MappingProxyType(
 )
 
 
-def select(names: str | Iterable[str]) -> tuple[str, ...]:
+def select(names: str | Iterable[str], tags: bool = True) -> tuple[str, ...]:
     """The entities that `names` (names and presets, as a list or separated by commas) stands for, in table order.
+
+    Args:
+        names: what is asked for.
+        tags: whether the entity `tags` is part of the presets.
 
     Raises:
         BadSetting: a name is not known, or is declared but not loaded yet.
@@ -370,7 +379,7 @@ def select(names: str | Iterable[str]) -> tuple[str, ...]:
     chosen: set[str] = set()
     for name in filter(None, asked):
         if name in PRESETS:
-            chosen.update(PRESETS[name])
+            chosen.update(member for member in PRESETS[name] if tags or member != "tags")
         elif name not in ENTITIES:
             raise BadSetting(setting, name, f"known are {', '.join(PRESETS['all'])} and the presets all, core")
         elif not ENTITIES[name].loaded:

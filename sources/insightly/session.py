@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,6 +15,7 @@ import dlt
 from .budget import Budget
 from .client import Client
 from .cursor import State, Wish, iso
+from .entities import select
 from .errors import BadCredentials, InsightlyError, NotAvailable, Stop
 from .lookahead import Ahead, Lookahead
 from .pacer import Pacer
@@ -180,6 +181,15 @@ class Session:
         """Puts the account into the source's state, so that the destination tells whose records it holds."""
         if self.account is not None:
             dlt.current.source_state()["account"] = self.account
+
+
+def choose(settings: InsightlySettings, names: Sequence[str] = ()) -> tuple[str, ...]:
+    """The entities to work on: those named, or those of the setting `entities`; without tags, `tags` only by name.
+
+    Raises:
+        BadSetting: a name is not known, or is declared but not loaded yet.
+    """
+    return select(names or settings.entities, tags=settings.tags != "off")
 
 
 def with_settings(wish: Wish, settings: InsightlySettings) -> Wish:

@@ -6,9 +6,9 @@ from typing import Any
 import dlt
 from dlt.extract import DltResource
 
-from .entities import ENTITIES, select
+from .entities import ENTITIES
 from .resources import resource_of
-from .session import Session
+from .session import Session, choose
 from .settings import resolve_settings
 
 
@@ -27,5 +27,5 @@ def insightly(session: Any = None, order: Any = None, **overrides: Any) -> Itera
     """
     if session is None:
         session = Session(resolve_settings(**overrides))
-    for name in order if order is not None else select(session.settings.entities):
+    for name in order if order is not None else choose(session.settings):
         yield resource_of(ENTITIES[name], session)
