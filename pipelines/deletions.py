@@ -26,9 +26,10 @@ class Refused(InsightlyError):
 
 @dataclass
 class Settled:
-    """What became of an entity's candidates; `stop` where the calls did not suffice for all of them."""
+    """What became of an entity's candidates; `there` are readable, `stop` says that the calls did not suffice."""
 
     deleted: int = 0
+    there: set[int] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     stop: Stop | None = None
 
@@ -70,7 +71,7 @@ def settle(runner: Runner, entity: Entity, found: Differences, force: bool) -> S
             f"insightly sweep {entity.name} --force"
         )
     if len(found.absent) > SINGLY:
-        gone = _by_sample(runner, entity, found.absent)
+        gone = _by_sample(runner, entity, found.absent, settled)
     else:
         gone = _one_by_one(runner, entity, found.absent, settled)
     if gone:
@@ -81,32 +82,38 @@ def settle(runner: Runner, entity: Entity, found: Differences, force: bool) -> S
 
 
 def _one_by_one(runner: Runner, entity: Entity, ids: Sequence[int], settled: Settled) -> dict[int, str]:
-    gone, there = dict[int, str](), 0
+    gone = dict[int, str]()
     for id_, answer in zip(ids, records_of(runner.session, entity, ids), strict=True):
         if isinstance(answer, NotAvailable):
             gone[id_] = _reason(answer)
         elif isinstance(answer, Stop):
             settled.stop = answer
         else:
-            there += 1
-    if there:
-        settled.notes.append(f"{there} records are not listed and yet can be read: they stay live")
+            settled.there.add(id_)
+    if settled.there:
+        settled.notes.append(f"{len(settled.there)} records are not listed and yet can be read: they stay live")
     return gone
 
 
-def _by_sample(runner: Runner, entity: Entity, ids: Sequence[int]) -> dict[int, str]:
-    """Every id, with the reason that all answers give; `unlisted` where they give several."""
-    sample = random.sample(ids, SAMPLE)
-    reasons: set[str] = set()
+def _by_sample(runner: Runner, entity: Entity, ids: Sequence[int], settled: Settled) -> dict[int, str]:
+    """Every id, with the reason that all answers give; `unlisted` where they give several.
+
+    Where the calls do not suffice for the sample, only the ids that were confirmed: the next run has fewer left.
+    """
+    sample, gone = random.sample(ids, SAMPLE), dict[int, str]()
     for id_, answer in zip(sample, records_of(runner.session, entity, sample), strict=True):
         if isinstance(answer, Stop):
-            raise answer
-        if not isinstance(answer, NotAvailable):
+            settled.stop = answer
+        elif isinstance(answer, NotAvailable):
+            gone[id_] = _reason(answer)
+        else:
             raise Refused(
                 f"{len(ids):,} records are no longer listed, yet {entity.key[0]} {id_} can be read; nothing is marked. "
                 "Run again later, or insightly sync --full to read everything again"
             )
-        reasons.add(_reason(answer))
+    if settled.stop is not None:
+        return gone
+    reasons = set(gone.values())
     return dict.fromkeys(ids, reasons.pop() if len(reasons) == 1 else "unlisted")
 
 

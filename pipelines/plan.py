@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sources.insightly.cursor import Wish
+from sources.insightly.cursor import Wish, go_on
 from sources.insightly.entities import ENTITIES, PRESETS, RECORD_TYPES, Entity
 from sources.insightly.errors import BadCredentials, Stop
 from sources.insightly.pacer import MARGIN
@@ -45,7 +45,9 @@ def _plan(
     session = Session(settings, wish, tolerant=True)
     try:
         known, report, refused = _states(target), Report(command), None
-        for name in choose(settings, names):
+        chosen = choose(settings, names)
+        session.wishes = go_on(session.wish, known, chosen)
+        for name in chosen:
             try:
                 with session.reading(name) as outcome:
                     report.entities[name] = cost(ENTITIES[name], session, known.get(name, {}))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sources.insightly.cursor import Wish
+from sources.insightly.cursor import Wish, go_on, unsettled
 from sources.insightly.entities import ENTITIES
 from sources.insightly.probe import Differences
 from sources.insightly.session import choose
@@ -40,6 +40,7 @@ def sync(
     with opened("sync", settings, target, wish, watch) as runner:
 
         def work() -> None:
+            _go_on(runner, chosen)
             runner.read(chosen)
             runner.dataset.restore()
             for name in chosen:
@@ -50,21 +51,38 @@ def sync(
         return runner.report(chosen, names, error)
 
 
+def _go_on(runner: Runner, chosen: Sequence[str]) -> None:
+    """Ends first what a full read of an earlier run left, and takes that read for the one asked for."""
+    session = runner.session
+    session.wishes = go_on(session.wish, runner.states(), chosen)
+    for name in chosen:
+        outcome = session.outcome(name)
+        _mark_what_a_full_walk_missed(runner, name)
+        if not outcome.open:
+            outcome.watermark = outcome.watermark_before = runner.watermark(ENTITIES[name])
+            runner.committed.add(name)
+        if session.wish_of(name).rest:
+            outcome.notes.append("everything was read again by earlier runs of this --full: one more begins a new one")
+
+
 def _mark_what_a_full_walk_missed(runner: Runner, name: str) -> None:
     """What is held and was not listed by a walk over everything is a candidate, as it is for a thorough sweep."""
-    entity, outcome = ENTITIES[name], runner.session.outcome(name)
-    if outcome.state != "ok" or not outcome.reread:
+    entity, outcome, state = ENTITIES[name], runner.session.outcome(name), runner.states().get(name, {})
+    if outcome.state not in (None, "ok") or not unsettled(state):
         return
-    outcome.state = None
+    before, outcome.state = outcome.state, None
     with runner.session.reading(name):
-        if outcome.listed is None:
-            found = deletions.differences(runner, entity, runner.states()[name]["start_date"], thorough=True)
-        else:
-            known = runner.dataset.live_ids(entity)
-            found = Differences(len(known), absent=[id_ for id_ in known if id_ not in outcome.listed])
-        settled = deletions.settle(runner, entity, found, force=False)
+        known, absent = runner.dataset.live_ids(entity), set(state["absent"])
+        found = Differences(len(known), absent=[id_ for id_ in known if id_ in absent])
+        try:
+            settled = deletions.settle(runner, entity, found, force=False)
+        except deletions.Refused:
+            runner.settle(name)
+            raise
         outcome.deleted += settled.deleted
         outcome.notes += settled.notes
         if settled.stop is not None:
+            runner.settle(name, absent - settled.there)
             raise settled.stop
-        outcome.state = "ok"
+        runner.settle(name)
+        outcome.state = before

@@ -3,7 +3,7 @@
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ import dlt
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from sources.insightly import ENTITIES, InsightlyError, insightly
-from sources.insightly.cursor import Wish
+from sources.insightly.cursor import Wish, settle
 from sources.insightly.entities import DATE_UPDATED, PRESETS, Entity
 from sources.insightly.errors import Stop
 from sources.insightly.resources import prime
@@ -75,13 +75,25 @@ class Runner:
         if left is None or left >= ROOMY:
             known = self.states()
             for name in self._in_turn(chosen):
-                if name not in self.session.wanted:
+                if name not in self.session.wanted and self.session.outcome(name).open:
                     prime(ENTITIES[name], self.session, known.get(name, {}))
         while unfinished := [name for name in chosen if self.session.outcome(name).open]:
             self.session.begin_chunk()
             self.pipeline.run(insightly(session=self.session, order=self._in_turn(unfinished)))
             self.committed.update(name for name in chosen if not self.session.outcome(name).open)
             self.session.on_progress()
+
+    def settle(self, name: str, left: Collection[int] = ()) -> None:
+        """Notes which ids a full read of an entity leaves to be confirmed; without any, it is done with.
+
+        The next package takes the note to the destination.
+        """
+        with self.pipeline.managed_state() as state:
+            resource = state["sources"]["insightly"]["resources"][name]
+            if left:
+                resource["absent"] = sorted(left)
+            else:
+                settle(resource)
 
     def take_back(self, chosen: Sequence[str]) -> None:
         """What was read but never committed is not told as done."""
@@ -175,6 +187,7 @@ def opened(
         with target.lock(), _fewer_collections():
             pipeline = _without_pending(target)
             with target.kept_open(pipeline), Dataset(pipeline) as dataset:
+                session.live_ids = dataset.live_ids
                 yield Runner(command, session, pipeline, dataset, target)
     finally:
         session.close()

@@ -1,5 +1,6 @@
 """The place of a walk and the watermark it leaves: nothing is asked for too late, and nothing moves back."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -7,7 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.insightly.cursor import Place, Wish, begin, earlier, end, iso, parse, place_of, request_again, watermark
+from sources.insightly.cursor import (
+    Absent,
+    Place,
+    Wish,
+    begin,
+    earlier,
+    end,
+    go_on,
+    iso,
+    loaded_from,
+    parse,
+    place_of,
+    request_again,
+    settle,
+    unsettled,
+    watermark,
+)
 
 MOMENTS = st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2100, 1, 1)).map(
     lambda moment: moment.replace(microsecond=0, tzinfo=UTC)
@@ -61,6 +78,66 @@ def test_a_first_walk_begins_at_the_start_date_and_a_later_one_at_the_watermark(
     assert begin({}, held, Wish(start_date)) == Place(held or start_date, None, 0, None)
 
 
+@pytest.mark.parametrize("again", [Wish(full=True), Wish(), Wish(since="2026-02-02T00:00:00Z")])
+def test_a_full_walk_goes_on_whatever_the_next_run_asks_and_then_begins_anew(again: Wish) -> None:
+    held = "2026-01-01T00:00:00Z"
+    state: dict[str, Any] = {"start_date": None}
+    begin(state, held, Wish(full=True, run="one"))
+    walking = Place(None, held, 7, 8)
+    walking.store(state)
+    assert begin(state, held, replace(again, run="two")) == walking
+    two = Wish(full=True, run="two")
+    wishes = go_on(two, {"a": state, "b": {"full_done": "one"}, "c": {}}, "abc")
+    assert [(name, wish.full, wish.rest, wish.run) for name, wish in wishes.items()] == [
+        ("a", True, False, "one"),
+        ("b", False, True, "one"),
+        ("c", True, False, "one"),
+    ]
+    end(state, walking, None, [5])
+    assert unsettled(state)
+    assert go_on(two, {"a": state}, "a")["a"].rest
+    assert go_on(Wish(), {"a": state}, "a") == {}
+    settle(state)
+    assert not unsettled(state)
+    assert go_on(two, {"a": state, "b": {"full_done": "one"}}, "ab") == {}
+    assert begin(state, held, Wish(full=True, run="three")) == Place(None, None, 0, None)
+
+
+def test_an_earlier_moment_than_the_one_read_from_is_read_from() -> None:
+    state: dict[str, Any] = {"start_date": None}
+    held, late, early = "2026-01-01T00:00:00Z", "2025-06-01T00:00:00Z", "2025-05-01T00:00:00Z"
+    begin(state, held, Wish(since=late))
+    Place(late, held, 7, 8).store(state)
+    assert begin(state, held, Wish(since=late)).skip == 7
+    assert begin(state, held, Wish(since=early)) == Place(early, None, 0, None)
+    assert begin(state, held, Wish(full=True)) == Place(None, None, 0, None)
+
+
+def test_a_later_start_date_leaves_what_is_loaded_and_what_is_read_in_full() -> None:
+    state: dict[str, Any] = {"start_date": None}
+    later = "2025-06-01T00:00:00Z"
+    assert loaded_from(state, later) is None
+    assert begin(state, "2026-01-01T00:00:00Z", Wish(later, full=True)) == Place(None, None, 0, None)
+
+
+@given(st.sets(st.integers(1, 60)), st.sets(st.integers(1, 60)), st.sets(st.integers(1, 60)))
+def test_what_a_walk_in_parts_does_not_meet_is_absent(held: set[int], listed: set[int], stops: set[int]) -> None:
+    known, ids, last = sorted(held), list[int](), None
+    for stop in [*sorted(stops), None]:
+        part = Absent(known, last, ids)
+        came = [id_ for id_ in sorted(listed) if id_ > (last or 0) and (stop is None or id_ <= stop)]
+        part.meet(came, stop or 60)
+        ids, last = part.up_to(stop), stop
+    assert ids == sorted(held - listed)
+
+
+def test_a_list_read_whole_tells_what_is_absent_by_itself() -> None:
+    part = Absent([1, 2, 3, 4], 2, [1])
+    part.meet([4], None)
+    part.meet([1], None)
+    assert part.up_to(None) == [2, 3]
+
+
 @given(STAMPS, BOUNDS, BOUNDS)
 def test_a_request_stays_until_its_walk_has_ended(held: str, start_date: str | None, since: str | None) -> None:
     state: dict[str, Any] = {}
@@ -77,7 +154,7 @@ def test_a_request_stays_until_its_walk_has_ended(held: str, start_date: str | N
     [
         (Wish(), "2026-01-01T00:00:00Z"),
         (Wish(full=True), None),
-        (Wish("2024-01-01T00:00:00Z", full=True), "2024-01-01T00:00:00Z"),
+        (Wish("2024-01-01T00:00:00Z", full=True), None),
         (Wish(since="2025-05-05T00:00:00Z"), "2025-05-05T00:00:00Z"),
         (Wish("2025-06-01T00:00:00Z"), "2026-01-01T00:00:00Z"),
     ],

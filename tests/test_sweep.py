@@ -330,6 +330,63 @@ def test_a_full_sync_over_several_runs_does_as_well(crm: Crm) -> None:
     assert marked(crm, "contacts") == gone
 
 
+@pytest.mark.parametrize("again", [True, False], ids=["--full again", "plain"])
+def test_a_full_sync_repeated_within_a_budget_ends_and_marks(crm: Crm, again: bool) -> None:
+    """Though no run has the calls for a sweep of its own, and an entity that is done does not begin anew."""
+    crm.sync_done("contacts", "notes", "lead_sources")
+    gone = ids(crm, "contacts")[5:11]
+    delete(crm, "contacts", *gone)
+    crm.sandbox.store.update("notes", ids(crm, "notes")[0], {"TITLE": "unseen"}, touch=False)
+    rows, runs = 0, 0
+    wish = Wish(full=True)
+    while (report := crm.sync("contacts", "notes", "lead_sources", request=wish, page_size=10, max_calls=4)).exit_code:
+        assert (report.exit_code, report.calls <= 4) == (3, True)
+        rows, runs, wish = rows + report.entities["contacts"].rows, runs + 1, Wish(full=again)
+        assert runs < 9
+    assert rows == crm.sandbox.store.count("contacts")
+    assert marked(crm, "contacts") == gone
+    crm.assert_equal("contacts", "notes", "lead_sources", deleted=True)
+    anew = crm.sync_done("contacts", "notes", "lead_sources", request=Wish(full=True))
+    assert [entity.rows for entity in anew.entities.values()] == [
+        crm.sandbox.store.count(name) for name in ("contacts", "lead_sources", "notes")
+    ]
+
+
+def test_unlisted_records_that_can_be_read_do_not_hold_a_full_sync_up(crm: Crm) -> None:
+    crm.sync_done("contacts")
+    rows = delete(crm, "contacts", *ids(crm, "contacts")[5:11])
+
+    def come_back(store: Store) -> None:
+        for row in rows:
+            store.put_raw("contacts", row)
+
+    crm.sandbox.faults.add(Fault("call", match="Contacts/*", nth=1, action=come_back))
+    runs = 1
+    while crm.sync("contacts", request=Wish(full=True), max_calls=4).exit_code:
+        runs += 1
+        assert runs < 4
+    assert marked(crm, "contacts") == []
+    assert crm.sync_done("contacts").calls == 1
+
+
+def test_a_full_sync_of_which_one_entity_fails_begins_anew(crm: Crm) -> None:
+    crm.sync_done("contacts", "products")
+    crm.sandbox.faults.add(Fault("missing", match="Product*", times=None))
+    for _ in range(2):
+        report = crm.sync("contacts", "products", request=Wish(full=True))
+        assert (report.exit_code, report.entities["contacts"].rows) == (1, crm.sandbox.store.count("contacts"))
+
+
+def test_since_given_to_an_unfinished_full_sync_is_told(crm: Crm) -> None:
+    crm.sync_done("contacts")
+    gone = ids(crm, "contacts")[5]
+    delete(crm, "contacts", gone)
+    crm.sync("contacts", request=Wish(full=True), page_size=10, max_calls=4)
+    report = crm.sync_done("contacts", request=Wish(since="2026-06-01T00:00:00Z"), page_size=10)
+    assert any("--since 2026-06-01T00:00:00Z" in note for note in report.entities["contacts"].schema_changes)
+    assert marked(crm, "contacts") == [gone]
+
+
 def test_a_full_sync_marks_no_implausible_number(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.2)
     crm.sync_done("contacts")

@@ -1,13 +1,27 @@
 """Entities with a cursor: walk what changed, keep place and watermark in the resource's state."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dlt
 
-from .cursor import Place, State, begin, earlier, end, iso, parse, place_of, watermark
+from .cursor import (
+    Absent,
+    Place,
+    State,
+    Wish,
+    begin,
+    earlier,
+    end,
+    iso,
+    loaded_from,
+    parse,
+    place_of,
+    rereads,
+    watermark,
+)
 from .details import define, definition_tables, fill_tags
 from .entities import DATE_UPDATED, Entity
 from .reads import lookahead, read_list, tags_cost_calls
@@ -31,16 +45,19 @@ def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: An
     """
     state = dlt.current.resource_state()
     wish = session.wish_of(entity.name)
-    start_date = wish.start_date
+    start_date = loaded_from(state, wish.start_date)
     outcome.watermark = outcome.watermark_before = updated.last_value
     if entity.name in session.begun:
         place = place_of(state, updated.last_value, start_date)
     else:
         session.begun.add(entity.name)
-        _tell_of_a_later_start(state, start_date, outcome)
+        waiting = state.get("again")
+        _tell_of_a_later_start(state, wish, outcome)
         place = begin(state, updated.last_value, wish)
-        if "again" in state and place.since == start_date and place.started is None:
-            outcome.listed = set()
+        if waiting is not None and state["again"] is waiting:
+            _tell_of_a_walk_under_way(waiting, wish, outcome)
+        if rereads(state, start_date) and session.live_ids is not None:
+            outcome.absent = Absent(session.live_ids(entity), place.last_id, state.get("absent", ()))
     if session.chunk_spent():
         return
     shaper = shaper_of(entity, session)
@@ -48,8 +65,8 @@ def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: An
     steps = read_list(lookahead(session, entity, place.since), entity.key[0], place.skip, place.last_id)
     for step in gather(steps, lambda held: _enough(held, entity, session, outcome)):
         records, tables = step.rows, list[Any]()
-        if outcome.listed is not None:
-            outcome.listed.update(row[entity.key[0]] for row in step.rows)
+        if outcome.absent is not None:
+            outcome.absent.meet((row[entity.key[0]] for row in step.rows), step.last_id)
         if records:
             define(entity, session, shaper)
             records = fill_tags(entity, session, records, outcome)
@@ -58,10 +75,10 @@ def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: An
         cut = len(records) < len(step.rows)
         if cut and records and step.at is not None:
             place = Place(place.since, _started(place, entity, session), step.at, records[-1][entity.key[0]])
-            place.store(state)
+            _store(place, state, outcome)
         elif step.skip is not None and not cut:
             place = Place(place.since, _started(place, entity, session), step.skip, step.last_id)
-            place.store(state)
+            _store(place, state, outcome)
         yield from tables
         outcome.rows += len(records)
         outcome.merged += len(records)
@@ -74,8 +91,8 @@ def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: An
     started = _started(place, entity, session)
     outcome.watermark = watermark(started, session.settings.lookback_seconds, updated.last_value)
     updated.advance(outcome.watermark)
-    outcome.reread = "again" in state and place.since == start_date
-    end(state, Place(place.since, started, 0, None), start_date)
+    absent = () if outcome.absent is None else outcome.absent.up_to(None)
+    end(state, Place(place.since, started, 0, None), start_date, absent)
     session.end(outcome, state)
 
 
@@ -88,10 +105,26 @@ def _enough(step: Step, entity: Entity, session: Session, outcome: Outcome) -> b
     return not outcome.rows or step.size >= BATCH_BYTES or session.chunk_spent() or tags_cost_calls(session, entity)
 
 
-def _tell_of_a_later_start(state: State, start_date: str | None, outcome: Outcome) -> None:
-    if "start_date" in state and start_date is not None and earlier(state["start_date"], start_date):
-        loaded = state["start_date"] or "the first record"
-        outcome.notes.append(f"start_date {start_date} changes nothing: everything from {loaded} on is loaded already")
+def _store(place: Place, state: State, outcome: Outcome) -> None:
+    place.store(state)
+    if outcome.absent is not None:
+        state["absent"] = outcome.absent.up_to(place.last_id)
+
+
+def _tell_of_a_later_start(state: State, wish: Wish, outcome: Outcome) -> None:
+    loaded = loaded_from(state, wish.start_date)
+    if earlier(loaded, wish.start_date):
+        told = f"everything from {loaded or 'the first record'} on is loaded already"
+        outcome.notes.append(f"start_date {wish.start_date} changes nothing: {told}")
+
+
+def _tell_of_a_walk_under_way(waiting: Mapping[str, Any], wish: Wish, outcome: Outcome) -> None:
+    begun = f"this goes on with reading again everything from {waiting['since'] or 'the first record'} on"
+    if wish.full:
+        outcome.notes.append(f"{begun}, which an earlier run began")
+    elif wish.since is not None and wish.since != waiting["since"]:
+        told = f"for what it has read already, ask for --since {wish.since} once more when it is done"
+        outcome.notes.append(f"{begun}, which an earlier run began: {told}")
 
 
 def _started(place: Place, entity: Entity, session: Session) -> str:

@@ -1,7 +1,8 @@
 """Where a walk begins and what it leaves behind: the place, the watermark, and their form in state. Pure logic."""
 
-from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -55,13 +56,45 @@ class Wish:
 
     `start_date` is the lower bound set for first runs: an earlier one than was loaded from is walked from. `full` means
     everything again, `since` again from that moment on, `full_before` everything again where the last such walk began
-    before that moment.
+    before that moment. `rest` means what changed, where an earlier run of the same full read has everything else. `run`
+    tells the runs apart.
     """
 
     start_date: str | None = None
     full: bool = False
     since: str | None = None
     full_before: str | None = None
+    rest: bool = False
+    run: str = ""
+
+
+class Absent:
+    """The ids held that a walk over everything comes past without meeting them.
+
+    Args:
+        known: the ids held when the run began, in ascending order.
+        last_id: the last id that the walk met in earlier runs, None where it begins.
+        ids: those it missed in earlier runs.
+    """
+
+    def __init__(self, known: Sequence[int], last_id: Any, ids: Iterable[int]) -> None:
+        self._known, self._ids = known, list(ids)
+        self._at = 0 if last_id is None else bisect_right(known, last_id)
+        self._met: set[Any] = set()
+        self._whole = False
+
+    def meet(self, ids: Iterable[Any], last_id: Any) -> None:
+        """Takes the ids of a step; one without `last_id` is of a list that is read whole, from its first row on."""
+        if last_id is None and not self._whole:
+            self._whole, self._at, self._ids, self._met = True, 0, [], set()
+        self._met.update(ids)
+
+    def up_to(self, last_id: Any) -> list[int]:
+        """Those missed so far, once the walk has come to `last_id`; None: to its end."""
+        until = len(self._known) if last_id is None else bisect_right(self._known, last_id)
+        self._ids += [id_ for id_ in self._known[self._at : until] if id_ not in self._met]
+        self._at = max(self._at, until)
+        return list(self._ids)
 
 
 def begin(state: State, held: str | None, wish: Wish) -> Place:
@@ -72,30 +105,89 @@ def begin(state: State, held: str | None, wish: Wish) -> Place:
         held: the watermark held, None before the first complete walk; without one everything is read anyway.
         wish: what the run asks for.
     """
-    if "again" in state and not wish.full:
-        return place_of(state, held, wish.start_date)
+    start_date = loaded_from(state, wish.start_date)
     due = wish.full_before is not None and state.get("full_at", wish.full_before) < wish.full_before
-    wider = "start_date" in state and earlier(wish.start_date, state["start_date"])
+    wider = "start_date" in state and earlier(start_date, state["start_date"])
+    note_full(state, wish)
     if wish.full or due or wider:
-        request_again(state, wish.start_date)
+        _ask_again(state, start_date)
     elif wish.since is not None and held is not None:
-        request_again(state, wish.since)
-    return place_of(state, held, wish.start_date)
+        _ask_again(state, wish.since)
+    return place_of(state, held, start_date)
 
 
-def end(state: State, place: Place, start_date: str | None) -> None:
-    """Notes in state that a walk came to its end."""
+def end(state: State, place: Place, start_date: str | None, absent: Sequence[int] = ()) -> None:
+    """Notes in state that a walk came to its end; `absent` is what one over everything did not meet."""
+    whole = rereads(state, start_date)
     state.pop("place", None)
     state.pop("again", None)
     state["start_date"] = start_date
-    if place.since == start_date:
+    if whole or place.since == start_date:
         state["full_at"] = place.started
+    if absent:
+        state["absent"] = list(absent)
+    elif whole or "absent" not in state:
+        settle(state)
+
+
+def rereads(state: Mapping[str, Any], start_date: str | None) -> bool:
+    """True while everything is read again."""
+    return "again" in state and not earlier(start_date, state["again"]["since"])
+
+
+def unsettled(state: Mapping[str, Any]) -> bool:
+    """True where a walk over everything has ended, and what it did not meet is still to be confirmed and marked."""
+    return "absent" in state and "again" not in state
+
+
+def note_full(state: State, wish: Wish) -> None:
+    """Notes that the entity has a part in a full read, until it is done with: others may take longer."""
+    if wish.full or wish.rest:
+        state.setdefault("full", state.get("full_done", wish.run) if wish.rest else wish.run)
+
+
+def settle(state: State) -> None:
+    """Notes that an entity's part in a full read is done with."""
+    state.pop("absent", None)
+    if "full" in state:
+        state["full_done"] = state.pop("full")
+
+
+def go_on(wish: Wish, states: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> dict[str, Wish]:
+    """What to wish of each of `names`, where `wish` asks for a full read that an earlier run began; {} where it is new.
+
+    Repeated within a budget, a full read thus comes to an end, and only then the next begins.
+    """
+    known = {name: states.get(name, {}) for name in names}
+    begun = {state["full"] for state in known.values() if "full" in state}
+    if not wish.full or not begun:
+        return {}
+    whole = replace(wish, run=min(begun))
+    rest = replace(whole, full=False, rest=True)
+
+    def done(state: Mapping[str, Any]) -> bool:
+        return "again" not in state and ("full" in state or state.get("full_done") in begun)
+
+    return {name: rest if done(state) else whole for name, state in known.items()}
 
 
 def request_again(state: State, since: str | None) -> None:
     """Notes that everything from `since` on is to be read again; the note stays until that walk has ended."""
     state.pop("place", None)
+    state.pop("absent", None)
     state["again"] = {"since": since}
+
+
+def _ask_again(state: State, since: str | None) -> None:
+    """Has a walk under way go on where it reads all that is asked for: repeated within a budget, it comes to an end."""
+    if "again" not in state or earlier(since, state["again"]["since"]):
+        request_again(state, since)
+
+
+def loaded_from(state: Mapping[str, Any], start_date: str | None) -> str | None:
+    """The lower bound of what is loaded: a later one than the one loaded from changes nothing."""
+    held = state.get("start_date", start_date)
+    return held if earlier(held, start_date) else start_date
 
 
 def place_of(state: Mapping[str, Any], held: str | None, start_date: str | None) -> Place:

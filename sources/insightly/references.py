@@ -7,7 +7,7 @@ from typing import Any
 
 import dlt
 
-from .cursor import State
+from .cursor import State, note_full, settle
 from .entities import RECORD_TYPES, Entity
 from .errors import NotAvailable
 from .lookahead import Lookahead
@@ -18,14 +18,16 @@ from .tables import REPLACE, marked, missing, shaper_of
 
 def read_reference(entity: Entity, session: Session, outcome: Outcome) -> Iterator[Any]:
     """Yields the whole list if it changed. The page itself says `replace`: a run that reads nothing empties nothing."""
+    state = dlt.current.resource_state()
+    note_full(state, session.wish_of(entity.name))
     if session.chunk_spent():
         return
-    state = dlt.current.resource_state()
     records = _whole(lookahead(session, entity), entity.key[0])
     outcome.rows = len(records)
-    if changed(state, "content", records) or session.wish_of(entity.name).full:
+    if changed(state, "content", records) or "full" in state:
         yield from marked(shaper_of(entity, session).shape(records), REPLACE)
         outcome.merged = len(records)
+    settle(state)
     session.end(outcome, state)
 
 
@@ -34,9 +36,10 @@ def read_tags(entity: Entity, session: Session, outcome: Outcome) -> Iterator[An
 
     A type that may not be read keeps its rows.
     """
+    state = dlt.current.resource_state()
+    note_full(state, session.wish_of(entity.name))
     if session.chunk_spent():
         return
-    state = dlt.current.resource_state()
     contents = state.setdefault("contents", {})
     shaper = shaper_of(entity, session, group="RECORD_TYPE")
     readers = {kind: lookahead(session, entity, variant=kind) for kind in RECORD_TYPES}
@@ -52,11 +55,12 @@ def read_tags(entity: Entity, session: Session, outcome: Outcome) -> Iterator[An
             outcome.notes.append(f"tags of {kind} are not available: {error}")
             continue
         outcome.rows += len(records)
-        if changed(contents, kind, records) or session.wish_of(entity.name).full:
+        if changed(contents, kind, records) or "full" in state:
             yield from marked(shaper.shape_group(kind, records))
             outcome.merged += len(records)
     if len(refused) == len(readers):
         raise refused[0]
+    settle(state)
     session.end(outcome, state)
 
 

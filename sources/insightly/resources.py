@@ -9,10 +9,11 @@ from dlt.extract import DltResource
 from .changes import read_changes
 from .cursor import Place, begin
 from .entities import DATE_UPDATED, Entity
+from .errors import Stop
 from .reads import lookahead
 from .references import read_reference, read_tags
 from .refresh import read_records
-from .session import Session
+from .session import Outcome, Session
 from .tables import MERGE
 
 
@@ -30,14 +31,22 @@ def resource_of(entity: Entity, session: Session) -> DltResource:
                 yield from read_records(entity, session, outcome, updated)
             else:
                 yield from read_changes(entity, session, outcome, updated)
+        _give_up_on_full(outcome)
 
     def reference() -> Iterator[Any]:
         with session.reading(entity.name) as outcome:
             session.remember_account()
             yield from (read_tags if entity.name == "tags" else read_reference)(entity, session, outcome)
+        _give_up_on_full(outcome)
 
     hints: Any = {"name": entity.name, "primary_key": list(entity.key), "write_disposition": MERGE}
     return dlt.resource(changes if entity.incremental else reference, **hints)
+
+
+def _give_up_on_full(outcome: Outcome) -> None:
+    """The next full run begins anew, though this entity may fail in every one; only a stop is to be gone on from."""
+    if outcome.error is not None and not isinstance(outcome.error, Stop):
+        dlt.current.resource_state().pop("full", None)
 
 
 def place_in(entity: Entity, state: Mapping[str, Any], session: Session) -> Place:

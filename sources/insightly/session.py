@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
+from uuid import uuid4
 
 import dlt
 
 from .budget import Budget
 from .client import Client
-from .cursor import State, Wish, iso
-from .entities import select
+from .cursor import Absent, State, Wish, iso
+from .entities import Entity, select
 from .errors import BadCredentials, InsightlyError, NotAvailable, Stop
 from .lookahead import Ahead, Lookahead
 from .pacer import Pacer
@@ -35,8 +36,7 @@ Params = Mapping[str, str | int]
 class Outcome:
     """How one entity fares in a run; `state` is None while it is under way.
 
-    `reread` is set when a walk ended that read again all there is; `listed` then holds the ids it saw, None where the
-    walk began in an earlier run.
+    `absent` is set where everything is read again, and tells what was held and did not come.
     """
 
     state: str | None = None
@@ -48,8 +48,7 @@ class Outcome:
     seconds: float = 0.0
     watermark: str | None = None
     watermark_before: str | None = None
-    reread: bool = False
-    listed: set[Any] | None = None
+    absent: Absent | None = None
     notes: list[str] = field(default_factory=list)
     error: InsightlyError | None = None
 
@@ -71,6 +70,7 @@ class Session:
         account: what identifies the account, kept in the source's state.
         wishes: what is asked of single entities, in place of the run's wish.
         wanted: ids of the records to read of an entity, in place of what changed.
+        live_ids: tells the ids that the destination holds as live; None where nobody asks for deletions.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class Session:
         self.account: dict[str, str] | None = None
         self.wishes: dict[str, Wish] = {}
         self.wanted: dict[str, list[Any]] = {}
+        self.live_ids: Callable[[Entity], list[int]] | None = None
         self.outcomes: dict[str, Outcome] = {}
         self.shapers: dict[str, Shaper] = {}
         self.definitions: dict[str, list[Record] | None] = {}
@@ -195,4 +196,4 @@ def choose(settings: InsightlySettings, names: Sequence[str] = ()) -> tuple[str,
 def with_settings(wish: Wish, settings: InsightlySettings) -> Wish:
     days = settings.full_every
     full_before = None if days is None else iso(datetime.now(UTC) - timedelta(days=days))
-    return replace(wish, start_date=settings.start_date_iso, full_before=full_before)
+    return replace(wish, start_date=settings.start_date_iso, full_before=full_before, run=uuid4().hex[:8])
