@@ -87,6 +87,21 @@ class Dataset:
                 mark = f"update {self._name(entity.name)} set {self._deleted_at} = %s where {found}"
                 run(mark, moment, entity.name, moment)
 
+    def remove_orphans(self, entity: Entity) -> int:
+        """Removes child rows whose record is not held, live or not, in one transaction; returns how many there were."""
+        key, run, removed = self._key(entity), self._client.execute_sql, 0
+        tables = [child_table(entity, array) for array in entity.arrays]
+        with self._client.begin_transaction():
+            for table in filter(self.holds, tables):
+                without = f"left join {self._name(entity.name)} p on c.{key} = p.{key} where p.{key} is null"
+                found = run(f"select c.{key}, count(*) from {self._name(table)} c {without} group by c.{key}")
+                ids = [int(id_) for id_, _ in found]
+                removed += sum(count for _, count in found)
+                for start in range(0, len(ids), BATCH):
+                    part = ", ".join(map(str, ids[start : start + BATCH]))
+                    run(f"delete from {self._name(table)} where {key} in ({part})")
+        return removed
+
     def restore(self) -> None:
         """Writes into the ledger which deleted records live again, since they were loaded anew."""
         if not self.holds(DELETIONS):

@@ -98,6 +98,8 @@ class _Sweep:
         settled = deletions.settle(self.runner, self.entity, found, self.force)
         outcome.rows, outcome.deleted = found.listed, settled.deleted
         outcome.notes += settled.notes
+        if orphans := self.runner.dataset.remove_orphans(self.entity):
+            outcome.notes.append(f"{orphans:,} child rows of records that are not held are removed")
         if settled.stop is not None:
             raise settled.stop
         again = {row[self.entity.key[0]] for row in found.unknown}

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import duckdb
 import pytest
 from conftest import Crm, Row, contents_of
 
@@ -121,6 +122,23 @@ def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> No
     crm.assert_equal("contacts")
     for array in ("tags", "links", "dates"):
         assert full["CONTACT_ID"] not in [row["contact_id"] for row in crm.table(f"contacts__{array}")]
+
+
+@pytest.mark.parametrize("mode", ["mark", "remove"])
+def test_child_rows_without_their_record_are_removed_and_no_others(crm: Crm, mode: str) -> None:
+    """A kill between the loads of two tables leaves them, when the record is deleted before the next run."""
+    crm.sync_done("contacts")
+    full = next(row for row in crm.sandbox.store.rows("contacts") if row["TAGS"] and row["LINKS"])
+    delete(crm, "contacts", full["CONTACT_ID"])
+    swept(crm, "contacts", deletions="mark")
+    with duckdb.connect(str(crm.database)) as connection:
+        connection.execute("insert into insightly.contacts__tags (contact_id, list_idx, tag_name) values (7, 0, 'x')")
+        connection.execute("insert into insightly.contacts__links (contact_id, list_idx) values (7, 0), (8, 0), (8, 1)")
+    notes = swept(crm, "contacts", deletions=mode).entities["contacts"].schema_changes
+    assert notes == ["4 child rows of records that are not held are removed"]
+    crm.assert_equal("contacts", deleted=True)
+    assert full["CONTACT_ID"] in [row["contact_id"] for row in crm.table("contacts__links")]
+    assert swept(crm, "contacts").entities["contacts"].schema_changes == []
 
 
 def test_a_hidden_record_is_told_from_a_deleted_one(crm: Crm) -> None:
