@@ -3,7 +3,7 @@
     python -m benchmarks.server PORT --records N [--latency S] [--rate N] [--wide] [--without-tags]
 
 A contact is 1.6 kB with three custom fields, two tags and a link; a wide one 100 kB with 300 custom fields and 100
-links. `GET /counted` tells of the calls so far, with the first's and the last's time on the wall clock, and starts anew;
+links. `GET /counted` tells of the calls so far, with the times of the first and the last, and starts anew;
 `GET /warm?stride=N` makes each page of 500 at 0, N, 2 N … beforehand. Both are outside of limit and latency.
 """
 

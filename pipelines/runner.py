@@ -79,7 +79,7 @@ class Runner:
                     prime(ENTITIES[name], self.session, known.get(name, {}))
         while unfinished := [name for name in chosen if self.session.outcome(name).open]:
             self.session.begin_chunk()
-            self.pipeline.run(insightly(session=self.session, order=self._in_turn(unfinished)))
+            self.target.load(self.pipeline, insightly(session=self.session, order=self._in_turn(unfinished)))
             self.committed.update(name for name in chosen if not self.session.outcome(name).open)
             self.session.on_progress()
 

@@ -1,10 +1,11 @@
 """Where a run writes: the destination, its dataset, the dlt pipeline over it, and the lock that keeps runs apart."""
 
 import hashlib
+import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,20 @@ import dlt
 from dlt.common.destination import Destination
 from dlt.common.destination.client import WithStateSync
 from dlt.common.pipeline import get_dlt_pipelines_dir
+from dlt.common.schema import Schema
+from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+from dlt.extract import DltSource
 from filelock import FileLock, Timeout
 
 from sources.insightly.errors import BadSetting, InsightlyError
 
 logger = logging.getLogger(__name__)
 
-PIPELINE = "insightly"
+PIPELINE = SCHEMA = "insightly"
 WAIT_SECONDS = 60.0
 DEFAULT_FILE = "crm.duckdb"
-DUCKDB_MEMORY = "200MB"
+DUCKDB_MEMORY, DUCKDB_KEEPS = "400MB", "50MB"
 """Unasked, DuckDB keeps of its file what it touched, up to four fifths of the machine's memory."""
 
 # Entities finish one after another, so a small budget ends walks instead of touching all of them; a table is replaced
@@ -81,8 +85,7 @@ class Target:
                 )
             # Unasked, dlt writes a table whose SQL has no CREATE, ALTER or DROP in it (`date_created_utc` does) without
             # a transaction: a kill between its DELETE and its INSERT would show it empty.
-            file = DuckDbCredentials(str(self.path), global_config={"memory_limit": DUCKDB_MEMORY})
-            return dlt.destinations.duckdb(file, supports_transactions=True)
+            return dlt.destinations.duckdb(DuckDbCredentials(str(self.path)), supports_transactions=True)
         if self.database is not None:
             raise BadSetting("--database", self.database, f"only DuckDB takes a file, not {self.destination}")
         return dlt.destination(self.destination)
@@ -115,16 +118,32 @@ class Target:
             # read, in which its new tables are missing, and fail at that in every later run.
             pipeline = pipeline.drop()
         pipeline.sync_destination()
+        _restore_schema(pipeline)
         return pipeline
 
     @contextmanager
     def kept_open(self, pipeline: dlt.Pipeline) -> Iterator[None]:
         """Holds DuckDB's file open: it is written out and read anew whenever its last connection closes.
 
-        dlt opens a connection for each job and closes it, which cost more than the jobs themselves.
+        dlt opens a connection for each job and closes it, which cost more than the jobs themselves. While the file is
+        open, a limit to its memory holds for all of them.
         """
         with pipeline.sql_client() if self.destination == "duckdb" else nullcontext():
+            self._tell_duckdb(pipeline, f"set memory_limit = '{DUCKDB_MEMORY}'")
             yield
+
+    def load(self, pipeline: dlt.Pipeline, source: DltSource) -> None:
+        """Runs the pipeline, and has DuckDB forget what it kept in memory of the tables that it wrote."""
+        pipeline.run(source)
+        self._tell_duckdb(pipeline, "checkpoint")
+        with suppress(DatabaseException):
+            self._tell_duckdb(pipeline, f"set memory_limit = '{DUCKDB_KEEPS}'")
+        self._tell_duckdb(pipeline, f"set memory_limit = '{DUCKDB_MEMORY}'")
+
+    def _tell_duckdb(self, pipeline: dlt.Pipeline, sql: str) -> None:
+        if self.destination == "duckdb":
+            with pipeline.sql_client() as client:
+                client.execute_sql(sql)
 
     @contextmanager
     def lock(self, wait: float = WAIT_SECONDS) -> Iterator[None]:
@@ -162,6 +181,18 @@ def states(pipeline: dlt.Pipeline) -> Mapping[str, dict[str, Any]]:
     """The state of each entity's resource, as of the last load."""
     resources: Mapping[str, dict[str, Any]] = source_state(pipeline).get("resources", {})
     return resources
+
+
+def _restore_schema(pipeline: dlt.Pipeline) -> None:
+    """Takes the schema of tables that a killed first run left: dlt restores it only beside state, which comes last."""
+    if SCHEMA in pipeline.schemas.list_schemas():
+        return
+    with pipeline.destination_client() as client:
+        if not isinstance(client, WithStateSync) or not client.is_storage_initialized():
+            return
+        stored = client.get_stored_schema(SCHEMA)
+    if stored is not None:
+        pipeline.schemas.save_schema(Schema.from_dict(json.loads(stored.schema)))
 
 
 def _holds_state(pipeline: dlt.Pipeline) -> bool:

@@ -259,7 +259,7 @@ def test_several_pages_out_of_order_are_refused_and_then_read_whole() -> None:
 
     with pytest.raises(Unsorted):
         list(walk(fetch, "ID"))
-    assert sorted(row["ID"] for step in read_whole(fetch, "ID") for row in step.rows) == sorted(ids)
+    assert sorted(row["ID"] for step in read_whole(fetch, "ID", set()) for row in step.rows) == sorted(ids)
 
 
 def test_unsorted_list_that_never_shows_all_its_rows_is_an_error() -> None:
@@ -267,7 +267,7 @@ def test_unsorted_list_that_never_shows_all_its_rows_is_an_error() -> None:
         return Page([{"ID": 1}, {"ID": 1}][skip : skip + 2], 2, 2)
 
     with pytest.raises(Unsorted, match="1 of its 2 rows"):
-        list(read_whole(fetch, "ID"))
+        list(read_whole(fetch, "ID", set()))
 
 
 @pytest.mark.parametrize("row", [{}, {"ID": None}, {"ID": {}}, {"ID": True}])

@@ -83,7 +83,7 @@ class Lookahead:
         ahead: Ahead,
         most_rows: int,
         eager: Callable[[], bool] = lambda: True,
-        on_page: Callable[[], None] = lambda: None,
+        on_page: Callable[[Page], None] = lambda _: None,
     ) -> None:
         self._read, self._ahead, self._most_rows, self._eager, self._on_page = read, ahead, most_rows, eager, on_page
         self._queue: deque[_Asked] = deque()
@@ -106,7 +106,7 @@ class Lookahead:
             raise
         with self._ahead.lock:
             self._queue.popleft()
-        self._on_page()
+        self._on_page(page)
         self._ahead.fill()
         return page
 

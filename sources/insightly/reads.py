@@ -40,12 +40,15 @@ def lookahead(
 
 def read_list(fetch: Lookahead, key: str, skip: int = 0, last_id: Id = None) -> Iterator[Step]:
     """Walks a list from `skip` on; one that is not in the order of its ids is read whole instead."""
+    kept: set[Id] = set()
     try:
-        yield from walk(fetch, key, skip, last_id)
+        for step in walk(fetch, key, skip, last_id):
+            kept.update(row[key] for row in step.rows)
+            yield step
     except Unsorted as error:
         logger.warning("%s; the list is read whole", error)
         fetch.close()
-        yield from read_whole(fetch, key)
+        yield from read_whole(fetch, key, kept)
 
 
 def tagged_with(session: Session, entity: Entity, tag: str) -> Lookahead:
@@ -138,8 +141,14 @@ def _list_of(entity: Entity, since: str | None, brief: bool) -> tuple[str, dict[
 
 
 def _reader(session: Session, entity: Entity, path: str, params: Params) -> Lookahead:
-    read, on_page = _page_reader(session, entity, path, params), lambda: session.count_calls(1)
-    return Lookahead(read, session.ahead, top_of(session), lambda: _eager(session, entity), on_page)
+    read = _page_reader(session, entity, path, params)
+    return Lookahead(
+        read,
+        session.ahead,
+        top_of(session),
+        eager=lambda: _eager(session, entity),
+        on_page=lambda page: session.count_calls(1, page.size),
+    )
 
 
 def _page_reader(session: Session, entity: Entity, path: str, params: Params) -> Read:

@@ -26,6 +26,8 @@ from .settings import InsightlySettings
 logger = logging.getLogger(__name__)
 
 CHUNK_SECONDS = 30.0
+CHUNK_BYTES = 64_000_000
+"""Of the answers behind one load package: the memory that loading takes grows with them, however wide the records."""
 ROOMY = 1000
 """Calls left from which on pages are asked for ahead; fewer are not to be wasted on pages that no one may read."""
 Record = dict[str, Any]
@@ -99,7 +101,7 @@ class Session:
         self.skew = 0.0
         self.on_progress: Callable[[], None] = lambda: None
         self.lookaheads: dict[tuple[str, ...], Lookahead] = {}
-        self._chunk_calls = 0
+        self._chunk_calls = self._chunk_bytes = 0
         self._chunk_until = 0.0
         self.began = time.monotonic()
         self.begin_chunk()
@@ -133,18 +135,20 @@ class Session:
         return self.wishes.get(entity, self.wish)
 
     def begin_chunk(self) -> None:
-        self._chunk_calls = 0
+        self._chunk_calls = self._chunk_bytes = 0
         self._chunk_until = time.monotonic() + CHUNK_SECONDS
 
-    def count_calls(self, calls: int) -> None:
-        """Counts calls of which the answers were taken over, towards the end of the chunk."""
+    def count_calls(self, calls: int, size: int = 0) -> None:
+        """Counts calls of which the answers, of `size` bytes, were taken over, towards the end of the chunk."""
         self._chunk_calls += calls
+        self._chunk_bytes += size
 
     def chunk_spent(self) -> bool:
         """True when what was read since `begin_chunk` is to be committed before more is read."""
         if not self.chunked:
             return False
-        return self._chunk_calls >= self.settings.chunk_calls or time.monotonic() > self._chunk_until
+        full = self._chunk_calls >= self.settings.chunk_calls or self._chunk_bytes >= CHUNK_BYTES
+        return full or time.monotonic() > self._chunk_until
 
     @contextmanager
     def reading(self, entity: str) -> Iterator[Outcome]:

@@ -102,13 +102,17 @@ def walk(fetch: Fetch, key: str, skip: int = 0, last_id: Id = None) -> Iterator[
     )
 
 
-def read_whole(fetch: Fetch, key: str) -> Iterator[Step]:
+def read_whole(fetch: Fetch, key: str, kept: set[Id]) -> Iterator[Step]:
     """Reads a list whose order is not that of its ids: whole, until a pass sees as many ids as the list has rows.
+
+    Args:
+        fetch: reads the page at an offset.
+        key: the field that holds a record's id.
+        kept: ids of rows that are had already; those that are met are added.
 
     Raises:
         Unsorted: three passes saw fewer ids than the total, so rows may have slipped through.
     """
-    kept: set[Id] = set()
     for _ in range(PASSES):
         seen: set[Id] = set()
         skip = 0
