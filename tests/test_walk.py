@@ -163,9 +163,9 @@ def heavy(rows: int, weight: int) -> Callable[[int, int], Page]:
 def test_a_walk_that_rests_is_read_ahead_of_by_so_many_pages_and_bytes() -> None:
     light, thick = Answering(), Answering()
     Lookahead(heavy(1_000_000, 100), Ahead(light, 8), 500)(0)
-    assert len(light.asked) == 1 + 16
+    assert len(light.asked) == 2 + 16
     Lookahead(heavy(1_000_000, 4_000), Ahead(thick, 8), 500)(0)
-    assert len(thick.asked) == 1 + AHEAD_BYTES // (500 * 4_000)
+    assert len(thick.asked) == 2 + AHEAD_BYTES // (500 * 4_000)
 
 
 @given(st.integers(1, 400), st.integers(1, 1_000_000))
@@ -184,6 +184,17 @@ def test_the_next_walk_is_read_ahead_of_when_the_first_is_read_to_its_end() -> N
     second.prime(0)
     assert pool.asked == [(0, 500), (499, 500), (998, 500), (0, 500), (499, 500), (998, 500)]
     assert [sum(len(step.rows) for step in walk(each, "ID")) for each in (first, second)] == [1_000, 1_000]
+
+
+def test_what_waits_in_other_walks_takes_no_room_from_the_one_at_hand() -> None:
+    pool = Answering()
+    ahead = Ahead(pool, 8)
+    many = [Lookahead(heavy(499, 10_000), ahead, 500) for _ in range(20)]
+    for each in many:
+        each.prime(0)
+    asked = len(pool.asked)
+    Lookahead(heavy(1_000_000, 100), ahead, 500)(0)
+    assert len(pool.asked) == asked + 2 + 16
 
 
 def test_nothing_is_asked_for_behind_a_failure_until_the_walk_goes_on() -> None:

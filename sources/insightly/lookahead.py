@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
+from itertools import islice
 from threading import RLock
 from typing import Protocol
 
@@ -54,7 +55,7 @@ class Ahead:
     def _has_room(self, lookahead: "Lookahead") -> bool:
         if sum(each.in_flight() for each in self._walks) >= self._connections:
             return False
-        if sum(each.pages() for each in self._walks) >= 2 * self._connections:
+        if sum(each.pages_ahead() for each in self._walks) >= 2 * self._connections:
             return False
         return sum(each.weight() for each in self._walks) + lookahead.page_weight() <= self._most
 
@@ -141,15 +142,16 @@ class Lookahead:
         """True while there is a page to ask for, as far as is known."""
         return self._next is not None and self._next < self._total and self._eager()
 
-    def pages(self) -> int:
-        return len(self._queue)
+    def pages_ahead(self) -> int:
+        """Pages asked for and not yet taken, but for the next: each walk has one, or a later one's holds up the first."""
+        return max(len(self._queue) - 1, 0)
 
     def in_flight(self) -> int:
         return sum(not asked.answer.done() for asked in self._queue)
 
     def weight(self) -> float:
-        """Bytes of the pages asked for and not yet taken."""
-        return sum(asked.top * self._row_weight for asked in self._queue)
+        """Bytes of these pages."""
+        return sum(asked.top for asked in islice(self._queue, 1, None)) * self._row_weight
 
     def page_weight(self) -> float:
         """Bytes of the next page, by the last one."""
