@@ -143,7 +143,7 @@ class Lookahead:
         return self._next is not None and self._next < self._total and self._eager()
 
     def pages_ahead(self) -> int:
-        """Pages asked for and not yet taken, but for the next: each walk has one, or a later one's holds up the first."""
+        """Pages asked for and not yet taken. The next one is not counted, or those of later walks hold up the first."""
         return max(len(self._queue) - 1, 0)
 
     def in_flight(self) -> int:
