@@ -55,9 +55,11 @@ class Ahead:
     def _has_room(self, lookahead: "Lookahead") -> bool:
         if sum(each.in_flight() for each in self._walks) >= self._connections:
             return False
-        if sum(each.pages_ahead() for each in self._walks) >= 2 * self._connections:
+        # The next page of another walk is not counted: those of many later walks would hold up the one at hand.
+        held = [each.held(spared=each is not lookahead) for each in self._walks]
+        if sum(pages for pages, _ in held) >= 2 * self._connections:
             return False
-        return sum(each.weight() for each in self._walks) + lookahead.page_weight() <= self._most
+        return sum(size for _, size in held) + lookahead.page_weight() <= self._most
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,16 +144,13 @@ class Lookahead:
         """True while there is a page to ask for, as far as is known."""
         return self._next is not None and self._next < self._total and self._eager()
 
-    def pages_ahead(self) -> int:
-        """Pages asked for and not yet taken. The next one is not counted, or those of later walks hold up the first."""
-        return max(len(self._queue) - 1, 0)
-
     def in_flight(self) -> int:
         return sum(not asked.answer.done() for asked in self._queue)
 
-    def weight(self) -> float:
-        """Bytes of these pages."""
-        return sum(asked.top for asked in islice(self._queue, 1, None)) * self._row_weight
+    def held(self, *, spared: bool) -> tuple[int, float]:
+        """Pages and bytes asked for and not yet taken, all of them or `spared` the next page."""
+        tops = [asked.top for asked in islice(self._queue, int(spared), None)]
+        return len(tops), sum(tops) * self._row_weight
 
     def page_weight(self) -> float:
         """Bytes of the next page, by the last one."""
