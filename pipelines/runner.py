@@ -24,7 +24,7 @@ from .account import bind
 from .bookkeeping import record
 from .dataset import Dataset
 from .report import EntityReport, Report
-from .target import Target, states
+from .target import Target, load_begun, states
 
 logger = logging.getLogger(__name__)
 
@@ -194,8 +194,16 @@ def opened(
 
 
 def _without_pending(target: Target) -> dlt.Pipeline:
-    """The pipeline, what an interrupted run left being loaded: with it pending, a run extracts nothing (dlt#3227)."""
+    """The pipeline, what an interrupted run left being loaded: with it pending, a run extracts nothing (dlt#3227).
+
+    A load that had begun is not gone on with, but read again: dlt copies a file once more that was under way, and
+    child rows, which merge by their parent alone, would be there twice.
+    """
     pipeline = target.pipeline()
+    if pipeline.has_pending_data and load_begun(pipeline):
+        logger.warning("a load was interrupted; what it did not finish is read again")
+        pipeline.drop()
+        pipeline = target.pipeline()
     if pipeline.has_pending_data:
         logger.warning("an interrupted run left packages; they are loaded first")
         try:

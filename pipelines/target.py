@@ -200,3 +200,14 @@ def _holds_state(pipeline: dlt.Pipeline) -> bool:
         if not client.is_storage_initialized() or not isinstance(client, WithStateSync):
             return False
         return client.get_stored_state(pipeline.pipeline_name) is not None
+
+
+def load_begun(pipeline: dlt.Pipeline) -> bool:
+    """Whether a package that waits to be loaded was under way already when a run ended."""
+    packages = map(pipeline.get_load_package_info, pipeline.list_normalized_load_packages())
+    return any(
+        state != "new_jobs" or job.job_file_info.retry_count
+        for package in packages
+        for state, jobs in package.jobs.items()
+        for job in jobs
+    )

@@ -55,9 +55,10 @@ class Ahead:
     def _has_room(self, lookahead: "Lookahead") -> bool:
         if sum(each.in_flight() for each in self._walks) >= self._connections:
             return False
-        # The next page of another walk is not counted: those of many later walks would hold up the one at hand.
+        # The next pages of other walks take half of the room at most: those of many would hold up the one at hand.
         held = [each.held(spared=each is not lookahead) for each in self._walks]
-        if sum(pages for pages, _ in held) >= 2 * self._connections:
+        pages = sum(pages for pages, _ in held)
+        if pages >= self._connections and sum(each.pages() for each in self._walks) >= 2 * self._connections:
             return False
         return sum(size for _, size in held) + lookahead.page_weight() <= self._most
 
@@ -143,6 +144,9 @@ class Lookahead:
     def has_more(self) -> bool:
         """True while there is a page to ask for, as far as is known."""
         return self._next is not None and self._next < self._total and self._eager()
+
+    def pages(self) -> int:
+        return len(self._queue)
 
     def in_flight(self) -> int:
         return sum(not asked.answer.done() for asked in self._queue)
