@@ -1,7 +1,7 @@
 """Carries rows out, one after the other, each with its intent in the ledger before and its outcome after the call."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import count
 from typing import Any
@@ -43,7 +43,6 @@ class Hand:
         ledger: this push's.
         match: the field that finds records, None for the key.
         unchanged_since: records edited later are left as they are.
-        sleep: called with seconds before a row without an answer is looked up.
     """
 
     def __init__(
@@ -54,10 +53,9 @@ class Hand:
         ledger: Ledger,
         match: str | None = None,
         unchanged_since: datetime | None = None,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.session, self.entity, self.op, self.ledger = session, entity, op, ledger
-        self.match, self.unchanged_since, self._sleep = match, unchanged_since, sleep
+        self.match, self.unchanged_since = match, unchanged_since
         self._custom_whole = False
 
     def run(self, rows: Iterable[Row]) -> None:
@@ -91,7 +89,7 @@ class Hand:
                 if tried == TRIES:
                     raise
                 in_doubt = True
-                self._sleep(2.0 ** (tried - 1))
+                time.sleep(2.0 ** (tried - 1))
             except (BadCredentials, Stop, ServerTrouble) as error:
                 if not in_doubt and self._intended(row):
                     self.ledger.settle(row.number, "none", WAITING, None, str(error))

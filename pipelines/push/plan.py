@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sources.insightly.entities import RECORD_TYPES, Entity
+from sources.insightly.entities import ENTITIES, RECORD_TYPES, Entity
 from sources.insightly.pacer import MARGIN
 
 from .validate import Row
@@ -86,6 +86,7 @@ def _calls(op: str, row: Row, guarded: bool) -> int:
 
 def _tag_calls(op: str, rows: Sequence[Row]) -> int:
     records = {row.parent for row in rows}
-    # The record's tags before and after a set of them is sent; the reading of each record; the lists of tag names.
+    # Tags before and after a set of them is sent; each record, the definitions of its kind, and the lists of tag names.
     writes = 3 * len(records) if op == "update" else len(rows)
-    return writes + len(records) + len(RECORD_TYPES) if rows else 0
+    defined = {record[0] for record in records if record is not None and ENTITIES[record[0]].custom_fields}
+    return writes + len(records) + len(defined) + len(RECORD_TYPES) if rows else 0

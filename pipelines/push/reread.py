@@ -23,37 +23,56 @@ def read_again(runner: Runner, ledger: Ledger, entity: Entity, rows: Sequence[Ro
     if entity.name == "tags":
         return _tagged(runner, ledger, rows)
     changed, gone = ledger.to_load("create", "update"), ledger.to_load("delete")
-    if changed:
-        _read(runner, {entity.name: sorted(set(changed.values()))}, [entity.name])
-        ledger.loaded(changed)
+    _records(runner, ledger, entity, changed)
     if gone:
         _mark(runner, entity, set(gone.values()))
         ledger.loaded(gone)
     return []
 
 
+def _records(runner: Runner, ledger: Ledger, entity: Entity, changed: dict[int, int]) -> None:
+    """Reads the records of some rows (row number -> id), as many at a time as there are calls for."""
+    while changed:
+        some = dict(list(changed.items())[: _affordable(runner, entity)])
+        runner.session.wanted[entity.name] = sorted(set(some.values()))
+        _read(runner, entity.name)
+        ledger.loaded(some)
+        changed = {number: id_ for number, id_ in changed.items() if number not in some}
+
+
+def _affordable(runner: Runner, entity: Entity) -> int | None:
+    """How many records the calls left are enough for, the definitions and a call each for tags included.
+
+    Without that bound a small budget would end in the midst of a reading, and each run would begin it anew.
+    """
+    left = runner.session.budget.left()
+    return None if left is None else max((left - 1) // (1 + entity.tagged), 1)
+
+
 def _tagged(runner: Runner, ledger: Ledger, rows: Sequence[Row]) -> list[str]:
     changed = ledger.to_load("create", "update", "delete")
-    wanted: dict[str, set[int]] = {}
+    by_type: dict[str, dict[int, int]] = {}
     for row in rows:
         if row.number in changed and row.parent is not None:
-            wanted.setdefault(row.parent[0], set()).add(row.parent[1])
-    loaded = {name: sorted(ids) for name, ids in wanted.items() if ENTITIES[name].loaded and ENTITIES[name].incremental}
+            by_type.setdefault(row.parent[0], {})[row.number] = row.parent[1]
     if changed:
-        _read(runner, loaded, [*loaded, "tags"])
-        ledger.loaded(changed)
-    return list(loaded)
+        _read(runner, "tags")
+    read = [name for name in by_type if ENTITIES[name].loaded and ENTITIES[name].incremental]
+    for name in read:
+        _records(runner, ledger, ENTITIES[name], by_type.pop(name))
+    for numbers in by_type.values():
+        ledger.loaded(numbers)
+    return read
 
 
-def _read(runner: Runner, wanted: dict[str, list[int]], names: list[str]) -> None:
+def _read(runner: Runner, name: str) -> None:
     session = runner.session
-    session.wanted.update(wanted)
-    for name in names:
-        session.outcomes.pop(name, None)
-    runner.read(names)
-    for name in names:
-        if (error := session.outcome(name).error) is not None:
-            raise error
+    before = session.outcomes.pop(name, None)
+    runner.read([name])
+    after = session.outcome(name)
+    after.merged += before.merged if before is not None else 0
+    if after.error is not None:
+        raise after.error
     runner.dataset.restore()
 
 
