@@ -78,6 +78,15 @@ def problems(report: Report) -> str:
     return "\n".join(f"{each['row']}: {each['problem']}" for each in facts["problems"])
 
 
+def people(*names: str) -> list[Row]:
+    return [{"FIRST_NAME": name, "EMAIL_ADDRESS": f"{name}@example.com".lower()} for name in names]
+
+
+def named(crm: Crm, name: str) -> list[Row]:
+    """The contacts of a first name."""
+    return [row for row in crm.sandbox.store.rows("contacts") if row["FIRST_NAME"] == name]
+
+
 def ids(crm: Crm, entity: str) -> list[int]:
     return [int(key) for key in crm.sandbox.store.tables[entity].keys]
 

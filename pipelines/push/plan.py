@@ -41,8 +41,10 @@ def plan(
     rows: Sequence[Row],
     open_: Sequence[Row],
     rate: float,
+    *,
     guarded: bool,
     bound: bool,
+    unread: int,
 ) -> Plan:
     """The plan of a push.
 
@@ -54,6 +56,7 @@ def plan(
         rate: calls a second.
         guarded: whether records are looked at before they are deleted, because of --if-unchanged-since.
         bound: whether the destination tells already whose records it holds.
+        unread: rows that an earlier run carried out, and did not read again.
     """
     bad = [row for row in rows if row.problems]
     told = Plan(push_id, op, len(rows), len(bad), len(rows) - len(bad) - len(open_))
@@ -64,7 +67,8 @@ def plan(
         for name in (name for name, value in {**row.fields, **row.custom}.items() if value is None and op != "create"):
             told.clears[name] = told.clears.get(name, 0) + 1
     told.calls = _tag_calls(op, open_) if entity.name == "tags" else sum(_calls(op, row, guarded) for row in open_)
-    if open_:
+    told.calls += unread
+    if open_ or unread:
         defined = entity.custom_fields and (op != "delete" or any(row.custom for row in rows))
         clock = "create" in told.actions and entity.name != "tags"
         told.calls += sum((defined, clock, not bound))

@@ -59,7 +59,7 @@ def dry_run(settings: InsightlySettings, target: Target, request: Request) -> Re
         rows, _ = checked(request, entity, given, definitions_held(dataset, entity), dataset)
     bound = dataset is not None and dataset.has_account
     open_ = [row for row in rows if not row.problems and (ledger is None or request.again or not _settled(ledger, row))]
-    told = _plan(settings, request, entity, given, rows, open_, bound)
+    told = _plan(settings, request, entity, given, rows, open_, ledger, bound)
     report = Report(
         "push", entities={request.entity: EntityReport("ok", rows=len(rows), facts={"push": told.to_dict()})}
     )
@@ -126,7 +126,7 @@ class _Push:
         prepared = held(runner.pipeline, PUSHES)
         ledger = Ledger(runner.dataset, _id(request, given), request.entity, request.op) if prepared else None
         open_ = valid if ledger is None else self._open(ledger, valid)
-        told = self.plan = _plan(runner.session.settings, request, self.entity, given, self.rows, open_, True)
+        told = self.plan = _plan(runner.session.settings, request, self.entity, given, self.rows, open_, ledger)
         if told.invalid and not request.skip_invalid:
             raise _invalid(told)
         if open_ and not self.confirm(told):
@@ -199,10 +199,13 @@ def _plan(
     given: Given,
     rows: list[Row],
     open_: list[Row],
-    bound: bool,
+    ledger: Ledger | None,
+    bound: bool = True,
 ) -> Plan:
-    rate, guarded = settings.requests_per_second, request.unchanged_since is not None
-    return plan(_id(request, given), entity, request.op, rows, open_, rate, guarded, bound)
+    unread = 0 if ledger is None else len(ledger.to_load("create", "update", "delete"))
+    guarded = request.unchanged_since is not None
+    rate = settings.requests_per_second
+    return plan(_id(request, given), entity, request.op, rows, open_, rate, guarded=guarded, bound=bound, unread=unread)
 
 
 def _id(request: Request, given: Given) -> str:
