@@ -101,6 +101,8 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument("--quick", action="store_true", help="few calls: only the pages that tell of a change")
     verify.set_defaults(command="verify")
 
+    _add_push(commands, [json_output, target])
+
     status = commands.add_parser(
         "status",
         parents=[json_output, target],
@@ -125,3 +127,34 @@ def parser() -> argparse.ArgumentParser:
     )
     sandbox.set_defaults(command="sandbox", json=False)
     return root
+
+
+def _add_push(commands: "argparse._SubParsersAction[Parser]", parents: list[Parser]) -> None:
+    push = commands.add_parser(
+        "push",
+        parents=parents,
+        help="create, update or delete records and tags from a file, table or query",
+        description="Checks every row, shows the plan, and carries the rows out in order, each of them once: what is "
+        "interrupted goes on where it stopped. Afterwards the records are read again. See docs/push.md.",
+        epilog="examples:\n  insightly push contacts new.csv --op create --dry-run\n"
+        "  insightly push contacts new.csv --op upsert --match email_address\n"
+        "  insightly push tasks done.jsonl --op update --if-unchanged-since 2026-01-31T09:00:00Z\n"
+        '  insightly push leads "select lead_id from stale_leads" --op delete --yes',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    push.add_argument("entity", metavar="ENTITY", help="contacts, events, leads, notes, ..., or tags")
+    push.add_argument("source", metavar="FILE|TABLE", help=".csv, .jsonl or .parquet, or a table or query")
+    push.add_argument("--op", required=True, choices=("create", "update", "upsert", "delete"))
+    push.add_argument("--match", metavar="FIELD", help="find records by this field instead of by their id")
+    push.add_argument("--dry-run", action="store_true", help="check the rows and show the plan; nothing is sent")
+    push.add_argument("--yes", action="store_true", help="do not ask; needed to delete where there is no terminal")
+    push.add_argument("--skip-invalid", action="store_true", help="push the valid rows although others are not")
+    push.add_argument("--again", action="store_true", help="push once more what was pushed before")
+    push.add_argument(
+        "--if-unchanged-since", metavar="T", help="leave records as they are that were edited after T (ISO, UTC)"
+    )
+    push.add_argument("--max-calls", type=int, metavar="N", help="stop cleanly after N calls")
+    push.add_argument(
+        "--progress", choices=("auto", "log", "off"), default="auto", help="a live line, log lines, or none"
+    )
+    push.set_defaults(command="push")

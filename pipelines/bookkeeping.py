@@ -1,4 +1,4 @@
-"""The tables that are ours, not Insightly's: one row an entity and run, and one for each deletion found."""
+"""The tables that are ours, not Insightly's: a row an entity and run, a deletion found, and a row pushed."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from .report import Report
 
 logger = logging.getLogger(__name__)
 
-RUNS, DELETIONS = "_sync_runs", "deletions"
+RUNS, DELETIONS, PUSHES = "_sync_runs", "deletions", "_push_log"
 MOMENT = pa.timestamp("us", tz="UTC")
 COLUMNS: Mapping[str, Mapping[str, Any]] = {
     RUNS: {
@@ -43,13 +43,27 @@ COLUMNS: Mapping[str, Mapping[str, Any]] = {
         "reason": pa.string(),
         "restored_at": MOMENT,
     },
+    PUSHES: {
+        "push_id": pa.string(),
+        "entity": pa.string(),
+        "op": pa.string(),
+        "attempt": pa.int64(),
+        "row_number": pa.int64(),
+        "action": pa.string(),
+        "status": pa.string(),
+        "intent_at": MOMENT,
+        "finished_at": MOMENT,
+        "record_id": pa.int64(),
+        "error": pa.string(),
+        "loaded_at": MOMENT,
+    },
 }
 
 
-def prepare(pipeline: dlt.Pipeline) -> None:
-    """Makes the ledger of deletions where it is not there yet; it is written in the transaction that marks."""
-    if not held(pipeline, DELETIONS):
-        pipeline.run(_resource(DELETIONS, []))
+def prepare(pipeline: dlt.Pipeline, ledger: str = DELETIONS) -> None:
+    """Makes a ledger where it is not there yet; its rows are written by SQL, in the transaction of what they tell."""
+    if not held(pipeline, ledger):
+        pipeline.run(_resource(ledger, []))
 
 
 def record(pipeline: dlt.Pipeline, report: Report, started: datetime, finished: datetime) -> None:

@@ -47,7 +47,7 @@ def _sync(args: argparse.Namespace) -> int:
     from .run import sync
 
     settings = _settings(max_calls=args.max_calls)
-    wish = Wish(full=args.full, since=_since(args.since))
+    wish = Wish(full=args.full, since=_moment("--since", args.since))
     if args.plan:
         return _tell(args, plan(settings, _target(args), args.entities, wish))
     with _watching(args) as watch:
@@ -84,6 +84,24 @@ def _verify(args: argparse.Namespace) -> int:
         return _tell(
             args, verify(settings, _target(args), args.entities, full=args.full, quick=args.quick, watch=watch)
         )
+
+
+def _push(args: argparse.Namespace) -> int:
+    from sources.insightly.cursor import parse
+
+    from .push.ask import confirmation
+    from .push.request import Request
+    from .push.run import dry_run, push
+
+    since = _moment("--if-unchanged-since", args.if_unchanged_since)
+    flags = {"match": args.match, "skip_invalid": args.skip_invalid, "again": args.again}
+    request = Request(args.entity, args.source, args.op, **flags, unchanged_since=parse(since) if since else None)
+    settings = _settings(max_calls=args.max_calls)
+    if args.dry_run:
+        return _tell(args, dry_run(settings, _target(args), request))
+    confirm = confirmation(args.entity, args.op, yes=args.yes)
+    with _watching(args) as watch:
+        return _tell(args, push(settings, _target(args), request, confirm, watch))
 
 
 def _status(args: argparse.Namespace) -> int:
@@ -128,7 +146,7 @@ def _target(args: argparse.Namespace) -> "Target":
     return Target(args.destination, args.dataset, args.database)
 
 
-def _since(text: str | None) -> str | None:
+def _moment(option: str, text: str | None) -> str | None:
     if text is None:
         return None
     from sources.insightly.cursor import iso, parse
@@ -138,7 +156,7 @@ def _since(text: str | None) -> str | None:
         return iso(parse(text))
     except ValueError:
         raise BadSetting(
-            "--since", text, "must be an ISO date or date-time, as 2025-01-31 or 2025-01-31T00:00:00Z"
+            option, text, "must be an ISO date or date-time, as 2025-01-31 or 2025-01-31T00:00:00Z"
         ) from None
 
 
@@ -165,6 +183,7 @@ HANDLERS: Mapping[str, Handler] = {
     "sync": _sync,
     "sweep": _sweep,
     "verify": _verify,
+    "push": _push,
     "status": _status,
     "sandbox": _sandbox,
 }

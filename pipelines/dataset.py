@@ -13,6 +13,7 @@ from sources.insightly.records import child_table
 from sources.insightly.tables import DELETED_AT
 
 from .bookkeeping import DELETIONS, held
+from .target import source_state
 
 BATCH = 500
 """Rows of one INSERT."""
@@ -43,6 +44,16 @@ class Dataset:
             self._held.add(table)
         return table in self._held
 
+    @property
+    def has_schema(self) -> bool:
+        """False where nothing was ever loaded."""
+        return self._pipeline.default_schema_name is not None
+
+    @property
+    def has_account(self) -> bool:
+        """True where the destination tells whose records it holds."""
+        return "account" in source_state(self._pipeline)
+
     def fold(self, name: str) -> str:
         """The column that a field of the API becomes."""
         return str(self._naming.normalize_path(name))
@@ -61,6 +72,16 @@ class Dataset:
     def all(self, table: str) -> list[Row]:
         """All rows of a table; none where there is no table."""
         return self._rows(table, "")
+
+    def query(self, sql: str) -> list[Row]:
+        """The rows of a query."""
+        with self._client.execute_query(sql) as cursor:
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def execute(self, table: str, sql: str, *values: Any) -> list[Any]:
+        """Runs one statement, which commits by itself; `{}` in it stands for the table. Returns its rows, if any."""
+        return list(self._client.execute_sql(sql.format(self._name(table)), *values) or ())
 
     def mark(self, entity: Entity, gone: Mapping[int, str], remove: bool) -> None:
         """Marks records deleted, or removes them and their child rows, in one transaction with the ledger.
@@ -125,9 +146,7 @@ class Dataset:
     def _rows(self, table: str, where: str) -> list[Row]:
         if not self.holds(table):
             return []
-        with self._client.execute_query(f"select * from {self._name(table)} {where}") as cursor:
-            names = [column[0] for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        return self.query(f"select * from {self._name(table)} {where}")
 
     def _name(self, table: str) -> str:
         return str(self._client.make_qualified_table_name(table))

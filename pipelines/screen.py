@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from .push.shown import show_push
 from .report import DONE, EntityReport, Report
 
 LEFT = {"watermark", "verdict"}
@@ -19,7 +20,9 @@ def show(report: Report) -> None:
     if report.command == "entities":
         _entities(console, report)
         return
-    if report.entities:
+    if report.command == "push":
+        show_push(console, report)
+    if report.entities and report.command in COLUMNS:
         console.print(_plan(report) if "plan" in report.facts else _runs(report))
     for name, entity in report.entities.items():
         if entity.state in ("skipped", "failed", "partial") and entity.reason:

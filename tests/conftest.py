@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,8 +18,10 @@ import duckdb
 import pytest
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 
+from pipelines.bookkeeping import PUSHES, prepare
 from pipelines.report import Report
 from pipelines.run import sync
+from pipelines.runner import opened
 from pipelines.target import Target
 from sources.insightly import ENTITIES
 from sources.insightly.cursor import Wish
@@ -143,6 +146,30 @@ def make_crm(tmp_path: Path) -> Iterator[Callable[..., Crm]]:
             return Crm(stack.enter_context(Sandbox(**options)), tmp_path, clock)
 
         yield make
+
+
+@pytest.fixture(scope="module")
+def synced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A destination that holds some entities of an account, and the ledger of pushes, to begin with."""
+    folder, clock = tmp_path_factory.mktemp("synced"), Clock()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Sandbox(contents=contents_of(0.05), switches=OPEN, clock=clock) as sandbox,
+    ):
+        isolate(folder, patch)
+        crm = Crm(sandbox, folder, clock)
+        crm.sync_done("contacts", "leads", "tags")
+        with opened("push", crm.settings(), Target(database=str(crm.database))) as runner:
+            prepare(runner.pipeline, PUSHES)
+        return crm.database
+
+
+@pytest.fixture
+def synced_crm(make_crm: Callable[..., Crm], synced: Path) -> Crm:
+    """An account, and a destination that is up to date with it."""
+    crm = make_crm()
+    shutil.copy(synced, crm.database)
+    return crm
 
 
 EVERY_WAY_TO_TAGS = pytest.mark.parametrize(

@@ -17,8 +17,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import requests
+from urllib3.exceptions import NewConnectionError
 
 from sources.insightly.budget import Budget
+from sources.insightly.calls import Call
 from sources.insightly.client import Client
 from sources.insightly.errors import (
     BadCredentials,
@@ -32,6 +34,7 @@ from sources.insightly.errors import (
     NotAvailable,
     QuotaSpent,
     ServerTrouble,
+    Unanswered,
 )
 from sources.insightly.jsonbody import parse, said
 from sources.insightly.pacer import Pacer
@@ -90,6 +93,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(reply.body)
         self.wfile.flush()
         self.close_connection = reply.how == "cut"
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.do_GET()
+
+    do_PUT = do_DELETE = do_POST
 
     def log_message(self, *_):
         pass
@@ -461,9 +470,39 @@ def test_no_key_no_client():
         Client(resolve_settings())
 
 
-def test_reading_is_all_it_offers():
+def test_nothing_is_written_but_by_send():
     offered = {name for name in dir(Client) if not name.startswith("_")}
-    assert offered == {"get", "get_list", "get_object", "close"}
+    assert offered == {"get", "get_list", "get_object", "send", "close"}
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+@pytest.mark.parametrize("reply", [Reply(status=500), Reply(status=408), Reply(how="reset"), Reply(how="cut")])
+def test_a_write_that_may_have_been_carried_out_is_not_sent_again(server, make, method, reply):
+    client = make(reply, Reply())
+    with pytest.raises(Unanswered, match=f"{method} /Contacts"):
+        client.send(Call(method, "Contacts", body=b"{}"))
+    assert len(server.seen) == 1
+
+
+def test_a_write_that_was_refused_for_its_pace_is_sent_again(server, make):
+    burst = Reply(status=429, headers={"X-RateLimit-Remaining": "7"})
+    client = make(burst, burst, Reply(b'{"CONTACT_ID": 1}', 201))
+    assert client.send(Call("POST", "Contacts", body=b"{}")).status == 201
+    assert len(server.seen) == 3
+
+
+def test_a_write_without_a_connection_is_tried_again_and_then_known_to_be_unsent(make, server, monkeypatch):
+    client, tries = make(), []
+
+    def send(*_, **__):
+        tries.append(1)
+        raise requests.ConnectionError(NewConnectionError(None, "refused"))
+
+    monkeypatch.setattr(client._session.get_adapter(client.base), "send", send)
+    with pytest.raises(ServerTrouble) as caught:
+        client.send(Call("POST", "Contacts", body=b"{}"))
+    assert not isinstance(caught.value, Unanswered)
+    assert len(tries) == 5
 
 
 def test_the_environment_neither_replaces_the_key_nor_diverts_loopback(server, make, monkeypatch, tmp_path):

@@ -4,6 +4,7 @@ Defaults describe the common entity, so a row shows what is unusual. Paths, keys
 vendor's Swagger 2.0 file; where live answers differ from it, a comment beside the row says so.
 """
 
+import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -114,6 +115,18 @@ class Entity:
     @cached_property
     def fields(self) -> "MappingProxyType[str, Field]":
         return _fields("entities", self.name)
+
+    @cached_property
+    def writable(self) -> frozenset[str]:
+        """The fields that a create or an update may set."""
+        stamps = {"DATE_CREATED_UTC", DATE_UPDATED, *self.key}
+        return frozenset(n for n, field in self.fields.items() if "read_only" not in field.flags and n not in stamps)
+
+    @cached_property
+    def parents(self) -> tuple[str, ...]:
+        """The entities under whose records it is created, by the names of their paths; none for most."""
+        under = re.match(r"\{([\w|]+)\}/\{id\}/", self.create or "")
+        return tuple(under[1].lower().split("|")) if under else ()
 
     @cached_property
     def field_for(self) -> str:

@@ -12,6 +12,7 @@
     │   └── Gone                    404; on a record: it went away
     ├── BadRequest                  400 and every other 4xx, with the API's own words
     ├── ServerTrouble               5xx, time-outs, resets, cut bodies, after every retry
+    │   └── Unanswered              a write of which nobody knows whether it was carried out
     ├── MalformedAnswer             a success that makes no sense: not JSON, not the type expected, a redirect
     ├── DataError                   records that cannot be loaded truthfully
     │   ├── ColumnCollision         two names that fold to one column
@@ -111,6 +112,10 @@ class ServerTrouble(ApiError):
     """No usable answer after every retry; the next run may do better."""
 
 
+class Unanswered(ServerTrouble):
+    """A write without a usable answer: it may have been carried out, so it must not be sent again blindly."""
+
+
 class MalformedAnswer(ApiError):
     """A success whose body is not what the path promises; taking it for "no rows" would lose records."""
 
@@ -143,11 +148,15 @@ class BudgetSpent(Stop):
 
 @dataclass(eq=False)
 class Again(Exception):
-    """An attempt failed in a way that the next may not; `verdict` is what to raise if there is no next."""
+    """An attempt failed in a way that the next may not; `verdict` is what to raise if there is no next.
+
+    `unsent` is True where the request certainly did not reach the service.
+    """
 
     kind: str
     verdict: InsightlyError
     after: float | None = None
+    unsent: bool = False
 
 
 def refusal(status: int) -> tuple[type[ApiError], str]:

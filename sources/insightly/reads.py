@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from .client import Answer
+from .calls import Answer
 from .cursor import iso
 from .entities import ENTITIES, Entity
 from .errors import Gone, NotAvailable, Stop, Unsorted

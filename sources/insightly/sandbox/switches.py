@@ -29,6 +29,7 @@ class Switches:
         missing: entity names answered with 404.
         put_status: status of PUT on records.
         put_collections: TAGS, DATES and EMAILDOMAINS in a PUT replace the stored set, or are merged into it.
+        put_custom_fields: custom fields that a PUT of CUSTOMFIELDS does not name stay, or are cleared.
         tag_change_moves_date: a change of tags or links moves the parent's DATE_UPDATED_UTC.
         converted_leads_listed: `/Leads` and its Search show converted leads.
         error_style: how an error's body is written; `html` does so for 5xx only, the rest stays JSON.
@@ -55,6 +56,7 @@ class Switches:
     missing: frozenset[str] = frozenset()
     put_status: Literal[200, 201] = 200
     put_collections: Literal["replace", "merge"] = "replace"
+    put_custom_fields: Literal["merge", "replace"] = "merge"
     tag_change_moves_date: bool = True
     converted_leads_listed: bool = True
     error_style: Literal["json", "text", "html"] = "json"

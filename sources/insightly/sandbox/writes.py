@@ -81,9 +81,9 @@ class Writer:
         return answer(status, self.reader.shaped(entity, raw, brief=False))
 
     def _merged(self, stored: Record, fields: Record) -> Record:
-        """Custom fields merge by name; the other collections replace the stored set, or merge by the switch."""
+        """Custom fields merge by name, other collections replace the stored set; or the other way, by the switches."""
         merged = dict(fields)
-        if "CUSTOMFIELDS" in fields:
+        if "CUSTOMFIELDS" in fields and self.switches.put_custom_fields == "merge":
             merged["CUSTOMFIELDS"] = _by(stored["CUSTOMFIELDS"], fields["CUSTOMFIELDS"], "FIELD_NAME")
         for array, name in {"TAGS": "TAG_NAME", **CHILD_KEYS}.items():
             if array in fields and self.switches.put_collections == "merge":

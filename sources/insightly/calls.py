@@ -1,0 +1,48 @@
+"""One call to the API and its answer, as plain values."""
+
+import contextlib
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+Params = Mapping[str, str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is sent: `path` below the base URL, `label` for whom it is counted."""
+
+    method: str
+    path: str
+    params: Params | None = None
+    label: str = ""
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def writes(self) -> bool:
+        return self.method != "GET"
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A success. `total` is X-Total-Count; `asked_at` the service's clock (its Date) less the `elapsed` seconds, hence
+    never after the request left; `skew` the seconds that the service's clock is ahead of ours."""
+
+    body: bytes
+    status: int
+    total: int | None
+    asked_at: datetime | None
+    elapsed: float
+    skew: float | None
+
+
+def version() -> str:
+    """The version of this package, as the service is told it."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version("insightly-sync")
+    return "0"  # copied into a project by `dlt init`
