@@ -19,7 +19,7 @@ PACKAGE = ROOT / "sources" / "insightly"
 LAYERS = (
     ("errors",),
     ("entities", "jsonbody", "pacer", "cursor", "walk", "probe"),
-    ("budget", "columns", "custom_fields", "lookahead"),
+    ("budget", "columns", "custom_fields", "match", "lookahead"),
     ("records", "settings"),
     ("client",),
     ("session",),
@@ -40,6 +40,7 @@ PURE = {
     "columns",
     "custom_fields",
     "lookahead",
+    "match",
     "probe",
     "records",
 }
