@@ -266,6 +266,8 @@ def test_hundreds_of_ids_stop_at_a_budget_and_tell_what_is_left(make_crm: MakeCr
         change(crm, "contacts", key, TITLE="Buyer")
     planned = refreshed(crm, "contacts", ids=keys, planned=True)
     assert (planned.facts["plan"]["calls"], planned.calls, crm.sandbox.log) == (len(keys) + 1, 0, [])
+    few = refreshed(crm, "contacts", ids=keys, max_calls=20, code=3).entities["contacts"]
+    assert (few.calls, few.rows) == (20, 19)
     stopped = refreshed(crm, "contacts", ids=keys, max_calls=150, code=3)
     left = stopped.entities["contacts"].facts["not_read"]
     assert (stopped.status, stopped.calls, stopped.entities["contacts"].rows + len(left)) == ("stopped", 150, len(keys))

@@ -40,7 +40,8 @@ def _wanted(entity: Entity, session: Session, outcome: Outcome, state: State) ->
     while wanted:
         if session.chunk_spent():
             return
-        answers = dict(zip(wanted[:BATCH], records_of(session, entity, wanted[:BATCH]), strict=True))
+        some = wanted[: _affordable(entity, session)]
+        answers = dict(zip(some, records_of(session, entity, some), strict=True))
         session.count_calls(len(answers))
         for id_, answer in answers.items():
             if isinstance(answer, dict) and answer.get(key) != id_:
@@ -50,13 +51,23 @@ def _wanted(entity: Entity, session: Session, outcome: Outcome, state: State) ->
         left = {record[key] for record in found[written:]}
         outcome.gone += [id_ for id_, answer in answers.items() if isinstance(answer, Gone)]
         outcome.hidden += [id_ for id_, answer in answers.items() if isinstance(answer, Forbidden)]
-        wanted[:BATCH] = [id_ for id_, answer in answers.items() if isinstance(answer, Stop) or id_ in left]
+        wanted[: len(some)] = [id_ for id_, answer in answers.items() if isinstance(answer, Stop) or id_ in left]
         if left:
             session.budget.check()
         for answer in answers.values():
             if isinstance(answer, Stop):
                 raise answer
     outcome.state = "ok"
+
+
+def _affordable(entity: Entity, session: Session) -> int:
+    """How many records to read at once: with few calls left, what definitions and tags cost is set aside for them."""
+    left = session.budget.left()
+    if left is None:
+        return BATCH
+    left -= entity.custom_fields and entity.name not in session.definitions
+    tags = entity.tagged and session.settings.tags in ("auto", "endpoint")
+    return min(BATCH, max(left // (1 + tags), 1))
 
 
 def _found(entity: Entity, session: Session, outcome: Outcome, state: State) -> Iterator[Any]:
