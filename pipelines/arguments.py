@@ -64,11 +64,27 @@ def parser() -> argparse.ArgumentParser:
         parents=[json_output, target, reading],
         help="bring the destination up to date (the first run: everything)",
         description="Reads what changed since the last run, of the entities named or of the setting `entities`.",
-        epilog="examples:\n  insightly sync\n  insightly sync contacts leads --max-calls 500\n  insightly sync --plan",
+        epilog="examples:\n  insightly sync\n  insightly sync contacts leads --max-calls 500\n  insightly sync --plan\n"
+        "  insightly sync contacts --where EMAIL_ADDRESS=ada@example.com\n  insightly sync contacts --id 1 2 3",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     sync.add_argument("--full", action="store_true", help="read everything again, child tables too")
     sync.add_argument("--since", metavar="DATE", help="read again what changed since DATE (ISO, UTC)")
+    sync.add_argument(
+        "--where",
+        action="append",
+        metavar="FIELD=VALUE",
+        help="of one entity, only the records with this value, by the API's search: a field or custom field, "
+        "as API name or column; no watermark moves",
+    )
+    sync.add_argument(
+        "--id",
+        nargs="+",
+        action="extend",
+        dest="ids",
+        metavar="ID",
+        help="of one entity, only these records, a call each; one that is gone is marked deleted; no watermark moves",
+    )
     sync.add_argument("--plan", action="store_true", help="ask for the totals only: pages, calls and time of a run")
     sync.set_defaults(command="sync")
 

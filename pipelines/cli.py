@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .arguments import parser, write_failure
 
 if TYPE_CHECKING:
+    from sources.insightly.cursor import Wish
     from sources.insightly.settings import InsightlySettings
 
     from .target import Target
@@ -48,10 +49,22 @@ def _sync(args: argparse.Namespace) -> int:
 
     settings = _settings(max_calls=args.max_calls)
     wish = Wish(full=args.full, since=_moment("--since", args.since))
+    if args.ids is not None or args.where is not None:
+        return _refresh(args, settings, wish)
     if args.plan:
         return _tell(args, plan(settings, _target(args), args.entities, wish))
     with _watching(args) as watch:
         return _tell(args, sync(settings, _target(args), args.entities, wish, watch))
+
+
+def _refresh(args: argparse.Namespace, settings: "InsightlySettings", wish: "Wish") -> int:
+    from .refresh import plan, refresh, request
+
+    asked = request(settings, args.entities, args.ids, args.where, wish)
+    if args.plan:
+        return _tell(args, plan(settings, asked))
+    with _watching(args) as watch:
+        return _tell(args, refresh(settings, _target(args), asked, watch))
 
 
 def _sweep(args: argparse.Namespace) -> int:

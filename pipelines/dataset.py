@@ -130,7 +130,8 @@ class Dataset:
         ledger = self._name(DELETIONS)
         waiting = self._client.execute_sql(f"select distinct entity from {ledger} where restored_at is null")
         for entity in (ENTITIES[name] for (name,) in waiting if name in ENTITIES and self.holds(name)):
-            live = f"select {self._key(entity)} from {self._name(entity.name)} where {self._live}"
+            live = f"select {self._key(entity)} from {self._name(entity.name)}"
+            live += f" where {self._live}" if entity.incremental else ""
             sql = f"update {ledger} set restored_at = %s where entity = %s and restored_at is null"
             self._client.execute_sql(f"{sql} and record_id in ({live})", datetime.now(UTC), entity.name)
 

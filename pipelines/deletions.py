@@ -1,7 +1,7 @@
 """Records that went away: found by comparing ids, confirmed at the API, marked."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sources.insightly.entities import Entity
@@ -74,11 +74,23 @@ def settle(runner: Runner, entity: Entity, found: Differences, force: bool) -> S
         gone = _by_sample(runner, entity, found.absent, settled)
     else:
         gone = _one_by_one(runner, entity, found.absent, settled)
-    if gone:
-        prepare(runner.pipeline)
-        runner.dataset.mark(entity, gone, remove=runner.session.settings.deletions == "remove")
+    mark(runner, entity, gone)
     settled.deleted = len(gone)
     return settled
+
+
+def mark(runner: Runner, entity: Entity, gone: Mapping[int, str]) -> None:
+    """Marks records deleted, or removes them, by the setting `deletions`; a list that is written whole has no mark.
+
+    Args:
+        runner: the command at work.
+        entity: whose records.
+        gone: id -> why.
+    """
+    if gone:
+        prepare(runner.pipeline)
+        remove = runner.session.settings.deletions == "remove" or not entity.incremental
+        runner.dataset.mark(entity, gone, remove=remove)
 
 
 def _one_by_one(runner: Runner, entity: Entity, ids: Sequence[int], settled: Settled) -> dict[int, str]:

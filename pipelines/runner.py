@@ -75,7 +75,7 @@ class Runner:
         if left is None or left >= ROOMY:
             known = self.states()
             for name in self._in_turn(chosen):
-                if name not in self.session.wanted and self.session.outcome(name).open:
+                if not self.session.narrowed(name) and self.session.outcome(name).open:
                     prime(ENTITIES[name], self.session, known.get(name, {}))
         while unfinished := [name for name in chosen if self.session.outcome(name).open]:
             self.session.begin_chunk()

@@ -155,7 +155,8 @@ def _check(console: Console, report: Report) -> None:
     console.print(f"account   {escape(known)}")
     name = f"{user.get('FIRST_NAME') or ''} {user.get('LAST_NAME') or ''}".strip() or "may not be read"
     admin = ", administrator" if user.get("ADMINISTRATOR") else ""
-    console.print(f"user      {escape(name)} <{escape(str(user.get('EMAIL_ADDRESS') or ''))}>{admin}")
+    known = f"{name} <{user.get('EMAIL_ADDRESS') or ''}>, id {user.get('USER_ID') or 'unknown'}"
+    console.print(f"user      {escape(known)}{admin}")
     rows = (report.facts["permissions"] or {}).get("OBJECT_PERMISSIONS") or []
     hidden = sorted(str(row.get("OBJECT_TYPE")) for row in rows if not row.get("CAN_READ"))
     console.print(

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "sources" / "insightly"
 LAYERS = (
     ("errors",),
     ("entities", "jsonbody", "pacer", "cursor", "walk", "probe"),
-    ("budget", "calls", "columns", "custom_fields", "lookahead"),
+    ("budget", "calls", "columns", "custom_fields", "lookahead", "match"),
     ("records", "settings"),
     ("client",),
     ("session",),
@@ -41,6 +41,7 @@ PURE = {
     "columns",
     "custom_fields",
     "lookahead",
+    "match",
     "probe",
     "records",
 }

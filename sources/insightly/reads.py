@@ -10,6 +10,7 @@ from .cursor import iso
 from .entities import ENTITIES, Entity
 from .errors import Gone, NotAvailable, Stop, Unsorted
 from .lookahead import Lookahead, Read
+from .match import Match
 from .session import ROOMY, Params, Record, Session
 from .walk import Id, Page, Step, read_whole, walk
 
@@ -18,7 +19,12 @@ T = TypeVar("T")
 
 
 def lookahead(
-    session: Session, entity: Entity, since: str | None = None, variant: str = "", brief: bool = False
+    session: Session,
+    entity: Entity,
+    since: str | None = None,
+    variant: str = "",
+    brief: bool = False,
+    match: Match | None = None,
 ) -> Lookahead:
     """The reader of an entity's list, or of what changed after `since`; it outlives a chunk.
 
@@ -28,10 +34,12 @@ def lookahead(
         since: the bound of `/Search`, None for the plain list.
         variant: the `record_type` of `/Tags`.
         brief: without arrays, where the API offers that.
+        match: what `/Search` is to find, in place of what changed.
     """
-    key = (entity.name, since or "", variant, "brief" if brief else "")
+    found = () if match is None else (match.field, match.value)
+    key = (entity.name, since or "", variant, "brief" if brief else "", *found)
     if key not in session.lookaheads:
-        path, params = _list_of(entity, since, brief)
+        path, params = _list_of(entity, since, brief, match)
         if variant:
             params["record_type"] = variant
         session.lookaheads[key] = _reader(session, entity, path, params)
@@ -72,9 +80,16 @@ def top_of(session: Session) -> int:
 
 def total_of(session: Session, entity: Entity, since: str | None) -> int:
     """How many records a walk would read, for one call."""
-    path, params = _list_of(entity, since, brief=False)
+    return first_of(session, entity, since=since)[0]
+
+
+def first_of(
+    session: Session, entity: Entity, match: Match | None = None, since: str | None = None
+) -> tuple[int, list[Record]]:
+    """How many records a walk would read, and the first of them, if any, for one call."""
+    path, params = _list_of(entity, since, False, match)
     rows, answer = session.client.get_list(path, {**params, "top": 1, "count_total": "true"}, label=entity.name)
-    return len(rows) if answer.total is None else answer.total
+    return len(rows) if answer.total is None else answer.total, rows
 
 
 def records_of(session: Session, entity: Entity, ids: Iterable[Any]) -> list[Record | NotAvailable | Stop]:
@@ -129,12 +144,17 @@ def _at_once(session: Session, ask: Callable[[Any], T], asked: Iterable[Any]) ->
     return list(session.pool.map(ask, asked))
 
 
-def _list_of(entity: Entity, since: str | None, brief: bool) -> tuple[str, dict[str, str | int]]:
-    """Path and parameters of a list; only `/Search` takes the bound (API.md 2.4)."""
+def _list_of(
+    entity: Entity, since: str | None, brief: bool, match: Match | None = None
+) -> tuple[str, dict[str, str | int]]:
+    """Path and parameters of a list; only `/Search` takes the bound (API.md 2.4) and a field's value (7.1)."""
     path, params = entity.path, dict[str, str | int](entity.params)
     if since is not None:
         assert entity.search_path is not None
         path, params["updated_after_utc"] = entity.search_path, since
+    if match is not None:
+        assert entity.search_path is not None
+        path, params = entity.search_path, params | {"field_name": match.field, "field_value": match.value}
     if brief and entity.brief:
         params["brief"] = "true"
     return path, params

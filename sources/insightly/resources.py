@@ -12,7 +12,7 @@ from .entities import DATE_UPDATED, Entity
 from .errors import Stop
 from .reads import lookahead
 from .references import read_reference, read_tags
-from .refresh import read_records
+from .refresh import refresh
 from .session import Outcome, Session
 from .tables import MERGE
 
@@ -27,25 +27,25 @@ def resource_of(entity: Entity, session: Session) -> DltResource:
         updated.advance(None)
         with session.reading(entity.name) as outcome:
             session.remember_account()
-            if entity.name in session.wanted:
-                yield from read_records(entity, session, outcome, updated)
-            else:
-                yield from read_changes(entity, session, outcome, updated)
-        _give_up_on_full(outcome)
+            read = refresh if session.narrowed(entity.name) else read_changes
+            yield from read(entity, session, outcome, updated)
+        _give_up_on_full(entity, session, outcome)
 
     def reference() -> Iterator[Any]:
         with session.reading(entity.name) as outcome:
             session.remember_account()
-            yield from (read_tags if entity.name == "tags" else read_reference)(entity, session, outcome)
-        _give_up_on_full(outcome)
+            whole = read_tags if entity.name == "tags" else read_reference
+            yield from (refresh if session.narrowed(entity.name) else whole)(entity, session, outcome)
+        _give_up_on_full(entity, session, outcome)
 
     hints: Any = {"name": entity.name, "primary_key": list(entity.key), "write_disposition": MERGE}
     return dlt.resource(changes if entity.incremental else reference, **hints)
 
 
-def _give_up_on_full(outcome: Outcome) -> None:
+def _give_up_on_full(entity: Entity, session: Session, outcome: Outcome) -> None:
     """The next full run begins anew, though this entity may fail in every one; only a stop is to be gone on from."""
-    if outcome.error is not None and not isinstance(outcome.error, Stop):
+    failed = outcome.error is not None and not isinstance(outcome.error, Stop)
+    if failed and not session.narrowed(entity.name):
         dlt.current.resource_state().pop("full", None)
 
 

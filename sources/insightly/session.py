@@ -19,6 +19,7 @@ from .cursor import Absent, State, Wish, iso
 from .entities import Entity, select
 from .errors import BadCredentials, InsightlyError, NotAvailable, Stop
 from .lookahead import Ahead, Lookahead
+from .match import Search
 from .pacer import Pacer
 from .records import Shaper
 from .settings import InsightlySettings
@@ -38,7 +39,8 @@ Params = Mapping[str, str | int]
 class Outcome:
     """How one entity fares in a run; `state` is None while it is under way.
 
-    `absent` is set where everything is read again, and tells what was held and did not come.
+    `absent` is set where everything is read again, and tells what was held and did not come; `gone` and `hidden` are
+    ids that were asked for and answered with 404 or 403.
     """
 
     state: str | None = None
@@ -51,6 +53,8 @@ class Outcome:
     watermark: str | None = None
     watermark_before: str | None = None
     absent: Absent | None = None
+    gone: list[Any] = field(default_factory=list)
+    hidden: list[Any] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     error: InsightlyError | None = None
 
@@ -72,6 +76,7 @@ class Session:
         account: what identifies the account, kept in the source's state.
         wishes: what is asked of single entities, in place of the run's wish.
         wanted: ids of the records to read of an entity, in place of what changed.
+        searches: by which field's value to find the records to read of an entity, in place of what changed.
         live_ids: tells the ids that the destination holds as live; None where nobody asks for deletions.
     """
 
@@ -91,6 +96,7 @@ class Session:
         self.account: dict[str, str] | None = None
         self.wishes: dict[str, Wish] = {}
         self.wanted: dict[str, list[Any]] = {}
+        self.searches: dict[str, Search] = {}
         self.live_ids: Callable[[Entity], list[int]] | None = None
         self.outcomes: dict[str, Outcome] = {}
         self.shapers: dict[str, Shaper] = {}
@@ -133,6 +139,10 @@ class Session:
 
     def wish_of(self, entity: str) -> Wish:
         return self.wishes.get(entity, self.wish)
+
+    def narrowed(self, entity: str) -> bool:
+        """True where single records are to be read, in place of what changed."""
+        return entity in self.wanted or entity in self.searches
 
     def begin_chunk(self) -> None:
         self._chunk_calls = self._chunk_bytes = 0

@@ -32,8 +32,12 @@ class Reader:
         """`/Search`: one field, the date, both, or neither."""
         field_for = ENTITIES[entity].field_for
         custom = frozenset(row["FIELD_NAME"] for row in self.store.definitions if row["FIELD_FOR"] == field_for)
-        equals = field_equals(entity, query, custom)
-        return self._page(entity, query, equals, updated_after(query, self.switches), self._hidden(entity, query))
+        honoured = self.switches.search_field == "honoured"
+        equals = field_equals(entity, query, custom) if honoured else None
+        made = self._page(entity, query, equals, updated_after(query, self.switches), self._hidden(entity, query))
+        if self.switches.search_none == "404" and made.body == b"[]":
+            raise ApiError(404, f"No record of {ENTITIES[entity].path} was found.")
+        return made
 
     def search_by_tag(self, entity: str, query: Mapping[str, str]) -> Response:
         """`/SearchByTag?tagName=`: records with exactly that tag."""

@@ -25,6 +25,8 @@ class Switches:
         burst_body: body of a burst 429.
         daily_retry_after: `Retry-After` of a daily 429 in seconds; None = no such header.
         plan: `professional` answers 404 or 403 for the collections of API.md 7.4.
+        search_field: `field_name` on Search filters, or is ignored (so everything is the answer).
+        search_none: a Search that finds nothing answers with an empty list, or with 404.
         forbidden: entity names answered with 403.
         missing: entity names answered with 404.
         put_status: status of PUT on records.
@@ -52,6 +54,8 @@ class Switches:
     burst_body: Literal["json", "text"] = "json"
     daily_retry_after: float | None = None
     plan: Literal["enterprise", "professional"] = "enterprise"
+    search_field: Literal["honoured", "ignored"] = "honoured"
+    search_none: Literal["empty", "404"] = "empty"
     forbidden: frozenset[str] = frozenset()
     missing: frozenset[str] = frozenset()
     put_status: Literal[200, 201] = 200
