@@ -19,7 +19,7 @@ PACKAGE = ROOT / "sources" / "insightly"
 LAYERS = (
     ("errors",),
     ("entities", "jsonbody", "pacer", "cursor", "walk", "probe"),
-    ("budget", "columns", "custom_fields", "lookahead"),
+    ("budget", "columns", "column_names", "custom_fields", "lookahead", "privacy", "values"),
     ("records", "settings"),
     ("client",),
     ("session",),
@@ -38,8 +38,10 @@ PURE = {
     "walk",
     "budget",
     "columns",
+    "column_names",
     "custom_fields",
     "lookahead",
+    "privacy",
     "probe",
     "records",
 }
