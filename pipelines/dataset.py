@@ -1,6 +1,6 @@
 """What a destination holds, and the marks that a sweep sets there, in SQL through dlt's own client."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
@@ -8,6 +8,7 @@ from typing import Any
 
 import dlt
 
+from sources.insightly.columns import VARIANT
 from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.records import child_table
 from sources.insightly.tables import DELETED_AT
@@ -107,6 +108,17 @@ class Dataset:
             else:
                 mark = f"update {self._name(entity.name)} set {self._deleted_at} = %s where {found}"
                 run(mark, moment, entity.name, moment)
+
+    def empty(self, columns: Mapping[str, Iterable[str]]) -> None:
+        """Empties columns of tables in one transaction, with what did not fit them; those not held are passed over."""
+        tables = self._pipeline.default_schema.tables if columns else {}
+        with self._client.begin_transaction():
+            for table, names in columns.items():
+                held = tables[table]["columns"] if self.holds(table) else {}
+                ours = [each for name in names for each in (name, name + VARIANT) if "data_type" in held.get(each, {})]
+                if ours:
+                    told = ", ".join(f"{self._client.escape_column_name(each)} = null" for each in ours)
+                    self._client.execute_sql(f"update {self._name(table)} set {told}")
 
     def remove_orphans(self, entity: Entity) -> int:
         """Removes child rows whose record is not held, live or not, in one transaction; returns how many there were."""

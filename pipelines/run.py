@@ -41,6 +41,7 @@ def sync(
 
         def work() -> None:
             _go_on(runner, chosen)
+            _conceal(runner, chosen)
             runner.read(chosen)
             runner.dataset.restore()
             for name in chosen:
@@ -63,6 +64,15 @@ def _go_on(runner: Runner, chosen: Sequence[str]) -> None:
             runner.committed.add(name)
         if session.wish_of(name).rest:
             outcome.notes.append("everything was read again by earlier runs of this --full: one more begins a new one")
+
+
+def _conceal(runner: Runner, chosen: Sequence[str]) -> None:
+    """Empties what was loaded before the settings `hash` and `drop` were as they are: no walk reads deleted records."""
+    for entity in (ENTITIES[name] for name in chosen if ENTITIES[name].incremental):
+        mask = runner.session.mask(entity)
+        loaded = runner.dataset.holds(entity.name)
+        if loaded and mask.rules and runner.states().get(entity.name, {}).get("mask", "") != mask.fingerprint:
+            runner.dataset.empty(mask.rules)
 
 
 def _mark_what_a_full_walk_missed(runner: Runner, name: str) -> None:

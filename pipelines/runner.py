@@ -180,6 +180,7 @@ def opened(
         ConfigurationError, Busy: nothing was read or written.
     """
     settings.require_key()
+    settings.privacy.require_key()
     session = Session(settings, wish, chunked=True, tolerant=True)
     if watch is not None:
         session.on_progress = lambda: watch(session)

@@ -67,6 +67,8 @@ def unready(runner: Runner, entity: Entity) -> str | None:
     state = runner.states().get(entity.name, {})
     if not runner.dataset.holds(entity.name) or (entity.incremental and "start_date" not in state):
         return "not loaded completely yet: run insightly sync until it is done"
+    if entity.incremental and state.get("mask", "") != runner.session.wish_of(entity.name).mask:
+        return "loaded before sources.insightly.hash or drop changed: run insightly sync until it is done"
     if "again" in state and earlier(state["again"]["since"], state["start_date"]):
         return "being loaded from an earlier start_date: run insightly sync until it is done"
     return None
@@ -125,6 +127,10 @@ class _Sweep:
         if self.session.settings.tags == "off":
             outcome.notes.append("its tags are not compared: sources.insightly.tags is 'off'")
             return set()
+        mask, table = self.session.mask(self.entity), child_table(self.entity, "TAGS")
+        if mask.drops(table, "TAG_NAME"):
+            outcome.notes.append(f"its tags are not compared: {table}.tag_name is in sources.insightly.drop")
+            return set()
         here, key = self._tagged_here(), self.entity.key[0]
         live = set(self.runner.dataset.live_ids(self.entity))
         try:
@@ -133,14 +139,15 @@ class _Sweep:
         except NotAvailable as error:
             outcome.notes.append(f"its tags may not be listed: {error}")
             return set()
-        different = {id_ for tag in here.keys() - names for id_ in here[tag]}
+        stored = {tag: mask.stored(table, "TAG_NAME", tag) for tag in names}
+        different = {id_ for tag in here.keys() - stored.values() for id_ in here[tag]}
         for some in _batches(sorted(names), self.session.settings.max_connections):
             readers = {tag: tagged_with(self.session, self.entity, tag) for tag in some}
             for reader in readers.values():
                 reader.prime(0)
             for tag, reader in readers.items():
                 there = {row[key] for step in read_list(reader, key) for row in step.rows}
-                different |= there ^ here.get(tag, set())
+                different |= there ^ here.get(stored[tag], set())
         return different & live
 
     def _tagged_here(self) -> dict[str, set[int]]:

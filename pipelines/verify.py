@@ -13,8 +13,7 @@ from sources.insightly.reads import lookahead, pages_at, read_list, top_of
 from sources.insightly.records import Shaper
 from sources.insightly.session import Outcome, Record, choose
 from sources.insightly.settings import InsightlySettings
-from sources.insightly.tables import held as held_types
-from sources.insightly.tables import shaped_as
+from sources.insightly.tables import make_shaper
 
 from . import deletions
 from .bookkeeping import latest
@@ -207,6 +206,7 @@ class _Verification:
             self.found.add(text)
 
     def _shaper(self, group: str | None = None) -> Shaper:
-        types = held_types(self.runner.pipeline.default_schema)
-        shaped = shaped_as(self.entity, self.session)
-        return self.session.shapers.setdefault(self.entity.name, Shaper(shaped, self.dataset.fold, types, group))
+        shapers, name = self.session.shapers, self.entity.name
+        if name not in shapers:
+            shapers[name] = make_shaper(self.entity, self.session, self.runner.pipeline.default_schema, group)
+        return shapers[name]

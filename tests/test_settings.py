@@ -190,6 +190,7 @@ def test_everything_has_its_documented_default():
         "history": [],
         "hash": [],
         "drop": [],
+        "hash_key": None,
     }
     assert settings.url == "https://api.na1.insightly.com/v3.1"
     assert settings.start_date_iso is None

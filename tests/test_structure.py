@@ -19,7 +19,7 @@ PACKAGE = ROOT / "sources" / "insightly"
 LAYERS = (
     ("errors",),
     ("entities", "jsonbody", "pacer", "cursor", "walk", "probe"),
-    ("budget", "calls", "columns", "custom_fields", "lookahead", "match"),
+    ("budget", "calls", "columns", "column_names", "custom_fields", "lookahead", "match", "privacy", "values"),
     ("records", "settings"),
     ("client",),
     ("session",),
@@ -39,9 +39,11 @@ PURE = {
     "budget",
     "calls",
     "columns",
+    "column_names",
     "custom_fields",
     "lookahead",
     "match",
+    "privacy",
     "probe",
     "records",
 }

@@ -56,8 +56,8 @@ class Wish:
 
     `start_date` is the lower bound set for first runs: an earlier one than was loaded from is walked from. `full` means
     everything again, `since` again from that moment on, `full_before` everything again where the last such walk began
-    before that moment. `rest` means what changed, where an earlier run of the same full read has everything else. `run`
-    tells the runs apart.
+    before that moment. `rest` means what changed, where an earlier run of the same full read has everything else.
+    `mask` tells what is hashed or left out: where it differs, everything is read again. `run` tells the runs apart.
     """
 
     start_date: str | None = None
@@ -65,6 +65,7 @@ class Wish:
     since: str | None = None
     full_before: str | None = None
     rest: bool = False
+    mask: str = ""
     run: str = ""
 
 
@@ -109,6 +110,10 @@ def begin(state: State, held: str | None, wish: Wish) -> Place:
     due = wish.full_before is not None and state.get("full_at", wish.full_before) < wish.full_before
     wider = "start_date" in state and earlier(start_date, state["start_date"])
     note_full(state, wish)
+    if state.get("mask", "") != wish.mask:
+        if held is not None or "place" in state:
+            request_again(state, start_date)
+        state["mask"] = wish.mask
     if wish.full or due or wider:
         _ask_again(state, start_date)
     elif wish.since is not None and held is not None:

@@ -50,11 +50,11 @@ def pivot(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, 
         if entries is None or entries == "":
             continue
         if not isinstance(entries, list):
-            raise MalformedAnswer(f"CUSTOMFIELDS of a record is not a list: {shown(entries)}")
+            raise MalformedAnswer(f"CUSTOMFIELDS of a record is not a list: {type(entries).__name__}")
         for entry in entries:
             name = entry.get("FIELD_NAME") if isinstance(entry, dict) else None
             if not isinstance(name, str) or not name:
-                raise MalformedAnswer(f"an entry of CUSTOMFIELDS has no FIELD_NAME: {shown(entry)}")
+                raise MalformedAnswer(f"an entry of CUSTOMFIELDS has no FIELD_NAME: {_outline(entry)}")
             column = columns.get(name)
             if column is None:
                 column = columns[name] = [None] * len(rows)
@@ -63,3 +63,8 @@ def pivot(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, 
                 raise MalformedAnswer(f"a record has two values of its custom field {shown(name)}")
             column[index] = value
     return columns
+
+
+def _outline(entry: Any) -> str:
+    """Names and no values: those may be what a setting keeps from being written anywhere, logs included."""
+    return f"its keys are {shown(sorted(entry))}" if isinstance(entry, dict) else f"it is a {type(entry).__name__}"

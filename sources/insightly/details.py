@@ -17,7 +17,8 @@ from .tables import marked, shaper_of
 def define(entity: Entity, session: Session, shaper: Shaper) -> None:
     """Asks for the definitions once a run, when the first records came."""
     if entity.custom_fields and entity.name not in session.definitions:
-        shaper.define(definitions_of(entity, read_definitions(session, entity) or ()))
+        told = read_definitions(session, entity)
+        shaper.define(None if told is None else definitions_of(entity, told))
 
 
 def definition_tables(entity: Entity, session: Session, state: State) -> Iterator[Any]:

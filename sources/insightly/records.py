@@ -1,23 +1,22 @@
 """Records as the API sends them -> the tables they become: the entity's own and one for each array. Pure logic."""
 
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 
+from .column_names import assert_apart, collision, column_of, named
 from .columns import VARIANT, infer, to_column, to_table
 from .custom_fields import declared_types, pivot
 from .entities import Entity, FieldType, child_fields
-from .errors import ColumnCollision, DataError, MalformedAnswer
+from .errors import DataError, MalformedAnswer
 from .jsonbody import as_text
+from .privacy import Mask
 
 LIST_IDX = "LIST_IDX"
 IS_EMPTY = "_is_empty"
-RESERVED = re.compile(r"_is_empty|_deleted_at|_dlt_.*")
-"""Columns of the tool's own: a field of that name would delete its record, or pass for a deletion."""
 
 Record = dict[str, Any]
 Types = dict[str, FieldType]
@@ -42,25 +41,39 @@ class Shaper:
         fold: an API field name -> the column's name at the destination (dlt's own function).
         held: what the destination holds already: table -> column -> type, by folded names.
         group: the field whose rows come together, and so replace each other together; None: each row comes alone.
+        mask: what is hashed or left out; None: nothing.
     """
 
     entity: Entity
     fold: Callable[[str], str]
     held: Mapping[str, Mapping[str, FieldType]]
     group: str | None = None
+    mask: Mask | None = None
     changes: list[str] = field(default_factory=list)
     misfits: dict[str, int] = field(default_factory=dict)
     _found: dict[str, Types] = field(default_factory=dict)
     _custom: dict[str, FieldType | None] = field(default_factory=dict)
 
-    def define(self, definitions: Sequence[Mapping[str, Any]]) -> None:
-        """Takes over the definitions of the entity's custom fields.
+    def __post_init__(self) -> None:
+        for table, column in () if self.mask is None else self.mask.texts():
+            if self.held.get(table, {}).get(column, "string") != "string":
+                raise DataError(
+                    f"{table}.{column} is held as {self.held[table][column]}, and a hash is text: sync into another "
+                    "--dataset or --database, or take it out of sources.insightly.hash"
+                )
+
+    def define(self, definitions: Sequence[Mapping[str, Any]] | None) -> None:
+        """Takes over the definitions of the entity's custom fields; None where they may not be read.
 
         Raises:
             ColumnCollision: two names would become one column.
+            BadSetting: a custom field is to be hashed or left out, and there is none of that name.
         """
-        self._custom = declared_types(definitions)
-        self._assert_apart(self.entity.name, [*self.entity.fields, *self._custom])
+        declared = declared_types(definitions or ())
+        self._custom = self._typed(self.entity.name, declared)
+        assert_apart(self.entity.name, [*self.entity.fields, *declared], self.fold)
+        if self.mask is not None and definitions is not None:
+            self.mask.assert_known(declared, self.held.get(self.entity.name, ()))
 
     def shape(self, records: Sequence[Record]) -> list[Shaped]:
         """The tables of some records; an array whose key a record lacks leaves its old child rows alone.
@@ -69,10 +82,15 @@ class Shaper:
             ColumnCollision, MalformedAnswer, DataError: the records cannot be told truthfully.
         """
         try:
+            records = self.concealed(records)
             own = self._own(records)
             return [own, *(self._children(array, records, own.rows) for array in self.entity.arrays)]
         except RecursionError:
             raise DataError(f"a value in {self.entity.name} is nested too deeply to be written down") from None
+
+    def concealed(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Records as they may be written down."""
+        return records if self.mask is None else self.mask.conceal(records)
 
     def shape_group(self, value: str, records: Sequence[Record]) -> list[Shaped]:
         """The tables of all records of one group; of an empty group, what removes its old rows."""
@@ -84,20 +102,21 @@ class Shaper:
 
     def _own(self, records: Sequence[Record]) -> Shaped:
         name, facts = self.entity.name, self.entity.fields
-        types: Types = {key: kind.type for key, kind in facts.items()}
+        types = self._typed(name, {key: kind.type for key, kind in facts.items()})
         if self.group:
             types[IS_EMPTY] = "boolean"
         known = {*types, *self.entity.arrays, "CUSTOMFIELDS"}
-        types |= self._discover(name, known, records)
+        found = self._discover(name, known, records)
+        types |= found
         custom = pivot(records, self._custom) if self.entity.custom_fields else {}
-        if custom.keys() - self._custom.keys() or len(types) > len(facts):
-            self._assert_apart(name, [*types, *custom], {IS_EMPTY} if self.group else ())
+        if custom.keys() - self._custom.keys() or found or self.group:
+            assert_apart(name, [*types, *custom], self.fold, {IS_EMPTY} if self.group else ())
         table, misfits = to_table(records, types, self.entity.key)
         self._tell(name, misfits)
         for key, values in custom.items():
             table = self._append_custom(table, key, values)
         self._assert_keys_held(table, records)
-        return Shaped(name, self._named(table), self.entity.key, (self.group,) if self.group else None)
+        return Shaped(name, named(table, self.fold), self.entity.key, (self.group,) if self.group else None)
 
     def _append_custom(self, table: pa.Table, key: str, values: list[Any]) -> pa.Table:
         held = self.held.get(self.entity.name, {}).get(self.fold(key))
@@ -129,17 +148,23 @@ class Shaper:
             childless = [index for index, items in held if not items]
             owners, places = owners + childless, places + [0] * len(childless)
             rows += [{IS_EMPTY: True}] * len(childless)
-        types: Types = {field: facts.type for field, facts in child_fields(array).items() if field not in key}
+        facts = {field: facts.type for field, facts in child_fields(array).items() if field not in key}
+        types = self._typed(name, facts)
         types[IS_EMPTY] = "boolean"
         types |= self._discover(name, {*key, LIST_IDX, *types}, rows)
-        self._assert_apart(name, [*key, LIST_IDX, *types], {IS_EMPTY, *(part + VARIANT for part in (*key, LIST_IDX))})
+        assert_apart(
+            name, [*key, LIST_IDX, *types], self.fold, {IS_EMPTY, *(part + VARIANT for part in (*key, LIST_IDX))}
+        )
         table, misfits = to_table(rows, types)
         self._tell(name, misfits)
         owned = parents.select(key).take(pa.array(owners, pa.int64()))
         for at, part in enumerate(key):
             table = table.add_column(at, owned.schema.field(part), owned[part])
         table = table.add_column(len(key), pa.field(LIST_IDX, pa.int64(), nullable=False), pa.array(places, pa.int64()))
-        return Shaped(name, self._named(table), (*key, LIST_IDX), (self.group,) if self.group else key)
+        return Shaped(name, named(table, self.fold), (*key, LIST_IDX), (self.group,) if self.group else key)
+
+    def _typed(self, table: str, types: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(types) if self.mask is None else self.mask.types(table, types)
 
     def _discover(self, table: str, known: Iterable[str], rows: Sequence[Record]) -> Types:
         """The types of keys that the entity table does not know: as held already, or as the values tell."""
@@ -147,7 +172,7 @@ class Shaper:
         # Most rows have the same keys in the same order: comparing whole rows of keys is twice as fast.
         keys = set(chain.from_iterable(set(map(tuple, rows))))
         for key in sorted(keys - set(known) - found.keys()):
-            held = self.held.get(table, {}).get(self._column(table, key))
+            held = self.held.get(table, {}).get(column_of(table, key, self.fold))
             kind = held or infer([row.get(key) for row in rows])
             if kind is not None:
                 found[key] = kind
@@ -166,57 +191,16 @@ class Shaper:
             column = f"{table}.{self.fold(key)}"
             self.misfits[column] = self.misfits.get(column, 0) + count
 
-    def _assert_apart(self, table: str, keys: Iterable[str], ours: Collection[str] = ()) -> None:
-        names: dict[str, list[str]] = {}
-        for key in (key for key in keys if key not in ours):
-            names.setdefault(self._column(table, key), []).append(key)
-        for column, alike in names.items():
-            base = names.get(column.removesuffix(VARIANT), alike)
-            if len(alike) > 1:
-                raise _collision(
-                    table,
-                    column,
-                    f"fields {' and '.join(map(repr, alike))}",
-                    "both become" if len(alike) == 2 else "all become",
-                )
-            if RESERVED.fullmatch(column):
-                raise _collision(table, column, f"field {alike[0]!r}", "become the tool's own")
-            if base is not alike:
-                both = f"field {alike[0]!r} and what does not fit field {base[0]!r}"
-                raise _collision(table, column, both, "both become")
-
     def _assert_keys_held(self, table: pa.Table, records: Sequence[Record]) -> None:
         texts = [part for part in self.entity.key if self.entity.fields[part].type == "string"]
         for part in texts:
             if len(set(table[part].to_pylist())) < len({record[part] for record in records}):
                 raise DataError(f"two values of the key {part} of {self.entity.name} differ in NULs alone")
 
-    def _named(self, table: pa.Table) -> pa.Table:
-        """`_` at the end of a name folds to `x`, in front of more it does not; a variant is named after its column."""
-        names = table.column_names
-        for index, name in enumerate(names):
-            base = name.removesuffix(VARIANT)
-            if base != name and base in names and self.fold(name) != self.fold(base) + VARIANT:
-                names[index] = self.fold(base) + VARIANT
-        return table.rename_columns(names)
-
-    def _column(self, table: str, key: str) -> str:
-        column = self.fold(key)
-        if not column:
-            raise DataError(f"field {key!r} of {table} has no letter or digit to name a column by")
-        return column
-
-
-def _collision(table: str, column: str, fields: str, become: str) -> ColumnCollision:
-    return ColumnCollision(
-        f"{fields} of {table} would {become} column {column!r}; "
-        "rename one of them in Insightly, or leave the entity out of the setting entities"
-    )
-
 
 def _assert_unmarked(table: str, rows: Iterable[Record]) -> None:
     if any(row.get(IS_EMPTY) is not None for row in rows):
-        raise _collision(table, IS_EMPTY, f"field {IS_EMPTY!r}", "become the tool's own")
+        raise collision(table, IS_EMPTY, f"field {IS_EMPTY!r}", "become the tool's own")
 
 
 def _items(entity: Entity, array: str, record: Record) -> list[Record]:

@@ -24,8 +24,9 @@ def read_reference(entity: Entity, session: Session, outcome: Outcome) -> Iterat
         return
     records = _whole(lookahead(session, entity), entity.key[0])
     outcome.rows = len(records)
-    if changed(state, "content", records) or "full" in state:
-        yield from marked(shaper_of(entity, session).shape(records), REPLACE)
+    shaper = shaper_of(entity, session)
+    if changed(state, "content", shaper.concealed(records)) or "full" in state:
+        yield from marked(shaper.shape(records), REPLACE)
         outcome.merged = len(records)
     settle(state)
     session.end(outcome, state)

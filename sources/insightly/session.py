@@ -16,11 +16,12 @@ import dlt
 from .budget import Budget
 from .client import Client
 from .cursor import Absent, State, Wish, iso
-from .entities import Entity, select
-from .errors import BadCredentials, InsightlyError, NotAvailable, Stop
+from .entities import ENTITIES, Entity, select
+from .errors import BadCredentials, ConfigurationError, InsightlyError, NotAvailable, Stop
 from .lookahead import Ahead, Lookahead
 from .match import Search
 from .pacer import Pacer
+from .privacy import Mask
 from .records import Shaper
 from .settings import InsightlySettings
 
@@ -138,7 +139,11 @@ class Session:
         return self.outcomes.setdefault(entity, Outcome())
 
     def wish_of(self, entity: str) -> Wish:
-        return self.wishes.get(entity, self.wish)
+        return replace(self.wishes.get(entity, self.wish), mask=self.mask(ENTITIES[entity]).fingerprint)
+
+    def mask(self, entity: Entity) -> Mask:
+        """What is done to the entity's records before they are written anywhere."""
+        return self.settings.privacy.mask(entity)
 
     def narrowed(self, entity: str) -> bool:
         """True where single records are to be read, in place of what changed."""
@@ -173,7 +178,7 @@ class Session:
             outcome.state, outcome.reason, outcome.error = "partial", str(stop), stop
         except InsightlyError as error:
             outcome.state, outcome.reason, outcome.error = "failed", str(error), error
-            if isinstance(error, BadCredentials) or not self.tolerant:
+            if isinstance(error, BadCredentials | ConfigurationError) or not self.tolerant:
                 raise
             logger.error("%s failed: %s", entity, error)
         finally:

@@ -1,10 +1,7 @@
 """The settings that concern reading, resolved by dlt from the section `sources.insightly` and checked here."""
 
-import contextlib
 import ipaddress
-import math
 import re
-from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -16,14 +13,19 @@ from dlt.common.configuration.exceptions import (
     ValueNotSecretException,
 )
 from dlt.common.configuration.specs import BaseConfiguration
+from dlt.common.normalizers.naming.snake_case import NamingConvention
 from dlt.common.typing import TSecretStrValue
 
 from .errors import BadSetting, MissingKey, RefusedHost, shown
+from .privacy import KEY_PLACE as HASH_KEY_PLACE
+from .privacy import Privacy
+from .values import bad, moment, names, number, whole
 
 KEY_PLACE = (
     "set SOURCES__INSIGHTLY__API_KEY in the environment, or api_key under [sources.insightly] in .dlt/secrets.toml; "
     "Insightly shows the key in User Settings > API"
 )
+SECRETS = {"api_key": KEY_PLACE, "hash_key": HASH_KEY_PLACE}
 # What people paste: the pod, the API's URL, or the web application's (https://crm.na1.insightly.com/...). Only the pod
 # is taken from it and the URL is built anew, so nothing else in the text can change the host.
 _POD = r"([a-z]{2,4}[0-9]{1,2})"
@@ -65,34 +67,41 @@ class InsightlySettings(BaseConfiguration):
     history: Any | None = None
     hash: Any | None = None
     drop: Any | None = None
+    hash_key: TSecretStrValue | None = None
 
     def on_resolved(self) -> None:
         self.url  # noqa: B018  raises RefusedHost
         self.api_key = _key(self.api_key)
-        self.entities = _names("entities", self.entities) or ["all"]
-        self.start_date = _moment("start_date", self.start_date)
-        self.lookback_seconds = _whole("lookback_seconds", self.lookback_seconds, 1, 31 * 86_400)
-        self.page_size = _whole("page_size", self.page_size, 1, 500)
-        self.requests_per_second = _number("requests_per_second", self.requests_per_second, 0, 10_000, above=True)
-        self.max_connections = _whole("max_connections", self.max_connections, 1, 64)
-        self.chunk_calls = _whole("chunk_calls", self.chunk_calls, 1)
-        self.max_calls = None if self.max_calls is None else _whole("max_calls", self.max_calls, 0)
-        self.quota_reserve = _whole("quota_reserve", self.quota_reserve, 0)
+        self.entities = names("entities", self.entities) or ["all"]
+        self.start_date = moment("start_date", self.start_date)
+        self.lookback_seconds = whole("lookback_seconds", self.lookback_seconds, 1, 31 * 86_400)
+        self.page_size = whole("page_size", self.page_size, 1, 500)
+        self.requests_per_second = number("requests_per_second", self.requests_per_second, 0, 10_000, above=True)
+        self.max_connections = whole("max_connections", self.max_connections, 1, 64)
+        self.chunk_calls = whole("chunk_calls", self.chunk_calls, 1)
+        self.max_calls = None if self.max_calls is None else whole("max_calls", self.max_calls, 0)
+        self.quota_reserve = whole("quota_reserve", self.quota_reserve, 0)
         for name, accepted in (("tags", ("auto", "endpoint", "embedded", "off")), ("deletions", ("mark", "remove"))):
             if self[name] not in accepted:
-                raise _bad(name, self[name], f"one of {', '.join(accepted)}")
-        self.max_deleted_share = _number("max_deleted_share", self.max_deleted_share, 0, 1)
+                raise bad(name, self[name], f"one of {', '.join(accepted)}")
+        self.max_deleted_share = number("max_deleted_share", self.max_deleted_share, 0, 1)
         days = self.full_every
-        self.full_every = None if days is None else _number("full_every", days, 0, 36_500, above=True)
-        for name in ("history", "hash", "drop"):
-            self[name] = _names(name, self[name], column=name != "history")
-            if self[name]:
-                raise _bad(name, self[name], "left out: this release cannot do it yet")
+        self.full_every = None if days is None else number("full_every", days, 0, 36_500, above=True)
+        self.history, self.hash, self.drop = (names(name, self[name]) for name in ("history", "hash", "drop"))
+        if self.history:
+            raise bad("history", self.history, "left out: this release cannot do it yet")
+        self.hash_key = _secret(self.hash_key)
+        self.privacy  # noqa: B018  raises BadSetting
 
     @property
     def url(self) -> str:
         """The API's base URL, without a slash at its end."""
         return base_url(self.pod, self.base_url)
+
+    @property
+    def privacy(self) -> Privacy:
+        """What is done to columns before they are written anywhere."""
+        return Privacy.parse(self.hash or (), self.drop or (), NamingConvention().normalize_path, self.hash_key)
 
     @property
     def start_date_iso(self) -> str | None:
@@ -110,7 +119,7 @@ class InsightlySettings(BaseConfiguration):
         return self.api_key
 
     def __repr__(self) -> str:
-        parts = (f"{name}={'***' if name == 'api_key' and value else value!r}" for name, value in self.items())
+        parts = (f"{name}={'***' if name in SECRETS and value else value!r}" for name, value in self.items())
         return f"InsightlySettings({', '.join(parts)})"
 
     __str__ = __repr__
@@ -132,9 +141,10 @@ def resolve_settings(**overrides: Any) -> InsightlySettings:
     except ConfigValueCannotBeCoercedException as error:
         kind = {int: "a whole number", float: "a number", str: "a text"}.get(error.hint, "another type")
         name, value = error.field_name, error.field_value
-        wrong = _bad(name, "***" if name == "api_key" else value, kind)
-    except ValueNotSecretException:
-        wrong = BadSetting("sources.insightly.api_key", "in a file that holds no secrets", f"move it: {KEY_PLACE}")
+        wrong = bad(name, "***" if name in SECRETS else value, kind)
+    except ValueNotSecretException as error:
+        name = next((name for name in SECRETS if name in error.key), "api_key")
+        wrong = BadSetting(f"sources.insightly.{name}", "in a file that holds no secrets", f"move it: {SECRETS[name]}")
     except ConfigurationException as error:
         wrong = BadSetting("sources.insightly", type(error).__name__, shown(str(error)))
     raise wrong
@@ -186,65 +196,13 @@ def _override(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
 
 
-def _bad(name: str, value: object, accepted: str) -> BadSetting:
-    return BadSetting(f"sources.insightly.{name}", shown(value), f"must be {accepted}")
-
-
 def _key(value: object) -> str | None:
-    text = str(value).strip() if value is not None else ""
-    if not text or text in TYPE_EXAMPLES.values():
-        return None
-    if not re.fullmatch(r"[!-9;-~]+", text):
+    text = _secret(value)
+    if text is not None and not re.fullmatch(r"[!-9;-~]+", text):
         raise BadSetting("sources.insightly.api_key", "***", "a key is ASCII without spaces or colons; copy it again")
     return text
 
 
-def _whole(name: str, value: object, low: int, high: float = math.inf) -> int:
-    number = _as_number(value)
-    if low <= number <= high and number == int(number):
-        return int(number)
-    raise _bad(name, value, f"a whole number from {low}" + (f" to {high}" if high < math.inf else " on"))
-
-
-def _number(name: str, value: object, low: float, high: float, *, above: bool = False) -> float:
-    number = _as_number(value)
-    if low <= number <= high and not (above and number == low):
-        return number
-    raise _bad(name, value, f"a number {'above' if above else 'from'} {low}, up to {high}")
-
-
-def _as_number(value: object) -> float:
-    """NaN, which no range holds, for what is no finite number."""
-    try:
-        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
-    except (ValueError, OverflowError):
-        return math.nan
-    return number if math.isfinite(number) else math.nan
-
-
-def _names(name: str, value: object, *, column: bool = False) -> list[str]:
-    """A list, or one text with commas between; a JSON list is one too, as the environment has no other."""
-    items = re.split(r"[,\[\]\"'\s]+", value) if isinstance(value, str) else [] if value is None else value
-    if not isinstance(items, list | tuple | set) or not all(isinstance(item, str) for item in items):
-        raise _bad(name, value, "names, as a list or with commas between")
-    for item in (names := [item.strip() for item in items if item.strip()]):
-        if column and not re.fullmatch(r"[^.]+\.[^.]+", item):
-            raise _bad(name, item, "entity.column")
-    return list(dict.fromkeys(names))
-
-
-def _moment(name: str, value: object) -> datetime | None:
-    """UTC; a date is its first second, a time without zone is UTC (as all of the API's are, API.md 4.1)."""
-    if value is None or value == "":
-        return None
-    moment: object = value
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            moment = datetime.fromisoformat(value.strip())
-    elif isinstance(value, date) and not isinstance(value, datetime):
-        moment = datetime.combine(value, time.min)
-    if isinstance(moment, datetime):
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-        if datetime(1900, 1, 1, tzinfo=UTC) <= moment <= datetime.now(UTC) + timedelta(days=1):
-            return moment
-    raise _bad(name, value, "an ISO date or date-time that has begun, as 2025-01-31 or 2025-01-31T00:00:00Z")
+def _secret(value: object) -> str | None:
+    text = str(value).strip() if value is not None else ""
+    return None if text in TYPE_EXAMPLES.values() else text or None

@@ -26,16 +26,14 @@ TYPES: dict[str, FieldType] = {
 def shaper_of(entity: Entity, session: Session, group: str | None = None) -> Shaper:
     """The run's shaper of an entity; the first call tells it what the destination holds."""
     if entity.name not in session.shapers:
-        schema = dlt.current.source_schema()
-        session.shapers[entity.name] = Shaper(
-            shaped_as(entity, session), schema.naming.normalize_path, held(schema), group
-        )
+        session.shapers[entity.name] = make_shaper(entity, session, dlt.current.source_schema(), group)
     return session.shapers[entity.name]
 
 
-def shaped_as(entity: Entity, session: Session) -> Entity:
-    """The entity as the setting `tags` has it: with its child table of tags, or without."""
-    return entity.untagged if session.settings.tags == "off" else entity
+def make_shaper(entity: Entity, session: Session, schema: Schema, group: str | None = None) -> Shaper:
+    """A shaper as the settings have it: with a child table of tags or without, with columns hashed or left out."""
+    entity = entity.untagged if session.settings.tags == "off" else entity
+    return Shaper(entity, schema.naming.normalize_path, held(schema), group, session.mask(entity))
 
 
 def held(schema: Schema) -> dict[str, dict[str, FieldType]]:
