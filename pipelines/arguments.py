@@ -3,7 +3,10 @@
 import argparse
 import json
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from .report import Report
 
 EXIT_CODES = """exit codes:
   0  done
@@ -18,15 +21,20 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         if "--json" in sys.argv[1:]:
-            write_failure(sys.argv[1], message, 2)
+            write(failure(sys.argv[1], message, 2))
         super().error(message)
 
 
-def write_failure(command: str, reason: str, code: int) -> None:
-    """Prints the envelope of a command that did nothing."""
+def failure(command: str, reason: str, code: int) -> "Report":
+    """The report of a command that did nothing."""
     from .report import FAILED, Report
 
-    sys.stdout.write(json.dumps(Report(command, FAILED, reason, exit_code=code).to_dict()) + "\n")
+    return Report(command, FAILED, reason, exit_code=code)
+
+
+def write(report: "Report") -> None:
+    """Prints a report as the one object of `--json`."""
+    sys.stdout.write(json.dumps(report.to_dict(), default=str) + "\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,6 +48,9 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(title="commands", required=True, metavar="COMMAND")
     json_output = Parser(add_help=False)
     json_output.add_argument("--json", action="store_true", help="one JSON object on stdout, logs on stderr")
+    json_output.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="log lines for people, or one JSON object a line"
+    )
     target = Parser(add_help=False)
     target.add_argument("--destination", default="duckdb", metavar="NAME", help="dlt destination (default: duckdb)")
     target.add_argument("--dataset", default="insightly", metavar="NAME", help="schema to write (default: insightly)")
@@ -51,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     reading.add_argument(
         "--progress", choices=("auto", "log", "off"), default="auto", help="a live line, log lines, or none"
     )
+    reading.add_argument("--metrics", metavar="FILE", help="write the run's figures there, as OpenMetrics")
 
     check = commands.add_parser(
         "check", parents=[json_output], help="key, pod, account, plan, calls left; writes nothing"
@@ -141,7 +153,7 @@ def parser() -> argparse.ArgumentParser:
     sandbox.add_argument(
         "--faults", metavar="FILE", help="JSON script of faults (see sources/insightly/sandbox/faults.py)"
     )
-    sandbox.set_defaults(command="sandbox", json=False)
+    sandbox.set_defaults(command="sandbox", json=False, log_format="text")
     return root
 
 

@@ -1,19 +1,21 @@
 """The command `insightly`: arguments in, exit code out. Heavy imports wait until a command needs them."""
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import parser, write_failure
+from . import logs
+from .arguments import failure, parser, write
 
 if TYPE_CHECKING:
     from sources.insightly.cursor import Wish
     from sources.insightly.settings import InsightlySettings
 
+    from .report import Report
     from .target import Target
 
 Handler = Callable[[argparse.Namespace], int]
@@ -29,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code, as `insightly --help` lists them.
     """
     args = parser().parse_args(argv)
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s")
+    logs.configure(args.log_format)
     try:
         return HANDLERS[args.command](args)
     except KeyboardInterrupt:
@@ -175,19 +177,36 @@ def _moment(option: str, text: str | None) -> str | None:
 
 def _tell(args: argparse.Namespace, report: Any) -> int:
     if args.json:
-        sys.stdout.write(json.dumps(report.to_dict(), default=str) + "\n")
+        write(report)
     else:
         from .screen import show
 
         show(report)
+    _pass_on(args, report)
     return int(report.exit_code)
 
 
 def _refuse(args: argparse.Namespace, reason: str, code: int) -> int:
-    if getattr(args, "json", False):
-        write_failure(args.command, reason, code)
-    sys.stderr.write(f"insightly: {reason}\n")
+    report = failure(args.command, reason, code)
+    if args.json:
+        write(report)
+    if args.log_format == "text":
+        sys.stderr.write(f"insightly: {reason}\n")
+    try:
+        _pass_on(args, report)
+    except Exception as error:
+        sys.stderr.write(f"insightly: {error}\n")
     return code
+
+
+def _pass_on(args: argparse.Namespace, report: "Report") -> None:
+    """Tells log and metrics of a run, whatever became of it."""
+    if args.log_format == "json":
+        logs.tell(report)
+    if getattr(args, "metrics", None) is not None:
+        from .metrics import write as write_metrics
+
+        write_metrics(report, Path(args.metrics))
 
 
 HANDLERS: Mapping[str, Handler] = {

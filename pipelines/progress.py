@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sources.insightly.session import Session
 
@@ -35,19 +36,30 @@ def watching(mode: str) -> Iterator[Watch | None]:
         def log(session: Session) -> None:
             if time.monotonic() - last[0] >= LOG_EVERY_SECONDS:
                 last[0] = time.monotonic()
-                logger.info(line(session))
+                logger.info(line(session), extra={"event": "progress", **facts(session)})
 
         yield log
 
 
-def line(session: Session) -> str:
-    """Entity under way, rows, calls, calls left today, time left where it can be told."""
-    rows = sum(outcome.rows for outcome in session.outcomes.values())
+def facts(session: Session) -> dict[str, Any]:
+    """Entity under way, rows, calls, calls left today, seconds to go; None where it cannot be told."""
     begun = [name for name, outcome in session.outcomes.items() if outcome.open and outcome.rows]
-    parts = [f"{begun[-1] if begun else 'reading'}: {rows:,} rows", f"{session.budget.calls:,} calls"]
-    if session.budget.remaining is not None:
-        parts.append(f"{session.budget.remaining:,} left today")
-    if (seconds := time_left(session)) is not None:
+    return {
+        "entity": begun[-1] if begun else None,
+        "rows": sum(outcome.rows for outcome in session.outcomes.values()),
+        "calls": session.budget.calls,
+        "calls_left_today": session.budget.remaining,
+        "seconds_to_go": time_left(session),
+    }
+
+
+def line(session: Session) -> str:
+    """The same for people."""
+    told = facts(session)
+    parts = [f"{told['entity'] or 'reading'}: {told['rows']:,} rows", f"{told['calls']:,} calls"]
+    if told["calls_left_today"] is not None:
+        parts.append(f"{told['calls_left_today']:,} left today")
+    if (seconds := told["seconds_to_go"]) is not None:
         parts.append(f"about {seconds // 60:.0f}:{seconds % 60:02.0f} to go")
     return ", ".join(parts)
 
