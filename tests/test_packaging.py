@@ -1,0 +1,102 @@
+"""The wheel, installed elsewhere, beside a project with folders of the same names; and the files that build images."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, Crm, reach
+
+
+def run(*words: str | Path, cwd: Path, **environment: str) -> str:
+    unset = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SOURCES__"))}
+    done = subprocess.run(
+        list(map(str, words)), cwd=cwd, env={**unset, **environment}, capture_output=True, text=True, timeout=180
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    copy = folder / "copy"
+    told = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).splitlines()
+    for name in told:
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_bytes((ROOT / name).read_bytes())
+    pip = (sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index")
+    run(*pip, "-w", folder, copy, cwd=folder)
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of commands of an environment that has the wheel, and the libraries of this one."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder)
+    (site,) = folder.glob("lib/python*/site-packages")
+    # Of a folder named here the .pth files are not read, so this checkout's editable install stays out of sight.
+    (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    pip = (sys.executable, "-m", "pip", f"--python={folder}/bin/python", "install", "-q", "--no-deps", "--no-index")
+    run(*pip, "--ignore-installed", wheel, cwd=folder)
+    return folder / "bin"
+
+
+@pytest.fixture(params=["packages", "folders"])
+def project(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Somebody's own project, with folders `sources` and `pipelines`."""
+    for name in ("sources", "pipelines"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.py").write_text("raise SystemExit('this is not ours')\n")
+        if request.param == "packages":
+            (tmp_path / name / "__init__.py").write_text("")
+    return tmp_path
+
+
+def test_the_wheel_holds_the_program_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert {"sources/insightly/__init__.py", "sources/insightly/fields.toml", "pipelines/cli.py"} <= set(names)
+    assert not {"sources/__init__.py", "pipelines/__init__.py"} & set(names)
+    tops = {name.partition("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"sources", "pipelines"}
+
+
+def test_the_installed_command_works_beside_a_project(crm: Crm, installed: Path, project: Path) -> None:
+    settings = {**reach(crm.sandbox), "DLT_DATA_DIR": str(project / "dlt")}
+    ran = run(installed / "insightly", "sync", "contacts", "lead_sources", "--json", cwd=project, **settings)
+    assert '"status": "done"' in ran
+    crm.assert_equal("contacts", "lead_sources", database=project / "crm.duckdb")
+    where = run(installed / "python", "-P", "-c", "import pipelines.run as r; print(r.__file__)", cwd=project)
+    assert Path(where.strip()).is_relative_to(installed.parent)
+
+
+def test_the_image_is_made_of_files_that_are_there_and_of_what_is_pinned() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    copied = [word for line in lines if line.startswith("COPY ") for word in line.split()[1:-1]]
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert {f"!{name}" for name in copied} == {line for line in ignored if line.startswith("!")}
+    built_from = next(line for line in lines if line.startswith("FROM ")).removeprefix("FROM python:").split("-")[0]
+    supported = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert supported == ">=3.11,<3.15"
+    assert built_from in ("3.11", "3.12", "3.13", "3.14")
+    assert any("--require-hashes -r constraints.txt" in line for line in lines)
+
+
+def test_the_workflow_runs_what_the_readme_tells() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())
+    steps = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    targets = (ROOT / "Makefile").read_text()
+    assert {"make test", "make test-all"} <= set(steps)
+    for step in steps:
+        if step.startswith("make "):
+            assert f"\n{step.removeprefix('make ')}:" in targets
