@@ -95,7 +95,13 @@ def parser() -> argparse.ArgumentParser:
         "check", parents=[json_output, account], help="key, pod, account, plan, calls left; writes nothing"
     )
     check.set_defaults(command="check")
-    entities = commands.add_parser("entities", parents=[json_output, account], help="what can be loaded, and how")
+    entities = commands.add_parser(
+        "entities",
+        parents=[json_output, account],
+        help="what can be loaded, how, and whether this key may read it",
+        description="Asks each collection with one call; without a key it shows the table alone.",
+    )
+    entities.add_argument("--max-calls", type=int, metavar="N", help="stop cleanly after N calls, of each account")
     entities.set_defaults(command="entities")
 
     sync = commands.add_parser(

@@ -3,12 +3,11 @@
 import time
 from typing import Any
 
-from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.errors import NotAvailable
 from sources.insightly.session import Session
 from sources.insightly.settings import InsightlySettings
 
-from .report import EntityReport, Report
+from .report import Report
 
 
 def check(settings: InsightlySettings) -> Report:
@@ -41,25 +40,3 @@ def _ask(session: Session, path: str) -> dict[str, Any] | None:
         return session.client.get_object(path, {}, label="check")[0]
     except NotAvailable:
         return None
-
-
-def entities() -> Report:
-    """The entity table: path, key, cursor, child tables, and what can be done with each."""
-    rows = {name: EntityReport("ok" if e.loaded else "not loaded yet") for name, e in ENTITIES.items()}
-    return Report("entities", entities=rows, facts={"table": {name: _facts(e) for name, e in ENTITIES.items()}})
-
-
-ABILITIES = {"S": "search", "G": "get", "C": "create", "U": "update", "D": "delete"}
-
-
-def _facts(entity: Entity) -> dict[str, Any]:
-    return {
-        "path": f"/{entity.path}",
-        "key": list(entity.key),
-        "cursor": entity.cursor if entity.incremental else None,
-        "children": [array.lower() for array in entity.arrays],
-        "custom_fields": entity.custom_fields,
-        "can": [ABILITIES[letter] for letter in entity.can],
-        "loaded": entity.loaded,
-        "plan": entity.plan or None,
-    }

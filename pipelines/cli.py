@@ -138,10 +138,10 @@ def _check(args: argparse.Namespace) -> "Report":
     return check(_settings(args))
 
 
-def _entities(_: argparse.Namespace) -> "Report":
-    from .check import entities
+def _entities(args: argparse.Namespace) -> "Report":
+    from .readable import entities
 
-    return entities()
+    return entities(_settings(args, max_calls=args.max_calls))
 
 
 def _sandbox(args: argparse.Namespace) -> int:

@@ -143,7 +143,7 @@ class Dataset:
         waiting = self._client.execute_sql(f"select distinct entity from {ledger} where restored_at is null")
         for entity in (ENTITIES[name] for (name,) in waiting if name in ENTITIES and self.holds(name)):
             live = f"select {self._key(entity)} from {self._name(entity.name)}"
-            live += f" where {self._live}" if entity.incremental else ""
+            live += f" where {self._live}" if entity.swept else ""
             sql = f"update {ledger} set restored_at = %s where entity = %s and restored_at is null"
             self._client.execute_sql(f"{sql} and record_id in ({live})", datetime.now(UTC), entity.name)
 

@@ -89,7 +89,7 @@ def mark(runner: Runner, entity: Entity, gone: Mapping[int, str]) -> None:
     """
     if gone:
         prepare(runner.pipeline)
-        remove = runner.session.settings.deletions == "remove" or not entity.incremental
+        remove = runner.session.settings.deletions == "remove" or not entity.swept
         runner.dataset.mark(entity, gone, remove=remove)
 
 

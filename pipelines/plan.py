@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sources.insightly.cursor import Wish, go_on
-from sources.insightly.entities import ENTITIES, PRESETS, RECORD_TYPES, Entity
+from sources.insightly.entities import ENTITIES, PRESETS, Entity
 from sources.insightly.errors import BadCredentials, Stop
 from sources.insightly.pacer import MARGIN
 from sources.insightly.probe import grid
@@ -13,6 +13,7 @@ from sources.insightly.reads import lookahead, read_list, top_of, total_of
 from sources.insightly.resources import place_in
 from sources.insightly.session import Session, choose
 from sources.insightly.settings import InsightlySettings
+from sources.insightly.whole import GROUPS, calls_of
 
 from .report import EntityReport, Report
 from .target import Target, states
@@ -88,12 +89,10 @@ def pages_of(total: int, top: int) -> int:
 
 def _sync_of(entity: Entity, session: Session, state: State) -> EntityReport:
     top = top_of(session)
-    if entity.name == "tags":
-        return EntityReport("ok", calls=len(RECORD_TYPES), facts={"pages": len(RECORD_TYPES), "total": None})
-    if not entity.paged:
-        return EntityReport("ok", calls=1, facts={"pages": 1, "total": None})
+    if entity.name in GROUPS or not entity.paged:
+        return EntityReport("ok", calls=calls_of(entity), facts={"pages": calls_of(entity), "total": None})
     since, done = None, 0
-    if entity.incremental:
+    if entity.swept:
         place = place_in(entity, state, session)
         since, done = place.since, place.skip
     total = total_of(session, entity, since)
@@ -105,7 +104,7 @@ def _sync_of(entity: Entity, session: Session, state: State) -> EntityReport:
 
 
 def _sweep_of(entity: Entity, session: Session, state: State) -> EntityReport:
-    if not entity.incremental or "start_date" not in state:
+    if not entity.swept or "start_date" not in state:
         return EntityReport("ok", facts={"pages": 0, "total": None})
     total = total_of(session, entity, state["start_date"])
     pages = len(grid(total, top_of(session)))

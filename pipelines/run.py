@@ -68,7 +68,7 @@ def _go_on(runner: Runner, chosen: Sequence[str]) -> None:
 
 def _conceal(runner: Runner, chosen: Sequence[str]) -> None:
     """Empties what was loaded before the settings `hash` and `drop` were as they are: no walk reads deleted records."""
-    for entity in (ENTITIES[name] for name in chosen if ENTITIES[name].incremental):
+    for entity in (ENTITIES[name] for name in chosen if ENTITIES[name].swept):
         mask = runner.session.mask(entity)
         loaded = runner.dataset.holds(entity.name)
         if loaded and mask.rules and runner.states().get(entity.name, {}).get("mask", "") != mask.fingerprint:

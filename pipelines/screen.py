@@ -11,6 +11,12 @@ from .push.shown import show_push
 from .report import DONE, EntityReport, Report
 
 LEFT = {"watermark", "verdict"}
+READABLE = {True: "[green]yes[/]", False: "[yellow]no[/]", None: ""}
+MOST_ROWS = 20
+"""Rows from which on a table tells only of the entities in which something happened."""
+NAMED = 6
+"""Of the others, so many are named."""
+REFUSED = "this key or plan may not read them (403, 404); insightly entities tells of each"
 STYLES = {"ok": "green", "skipped": "yellow", "partial": "yellow", "failed": "red"}
 
 
@@ -32,10 +38,14 @@ def show(report: Report, account: str | None = None) -> None:
     if report.command == "push":
         show_push(console, report)
     if report.entities and report.command in COLUMNS:
-        console.print(_plan(report) if "plan" in report.facts else _runs(report))
+        table = _plan(report) if "plan" in report.facts else _runs(report)
+        if table.row_count:
+            console.print(table)
+    if quiet := _quiet(report):
+        console.print(_some(quiet, len(report.entities)))
+    for (state, reason), names in _reasons(report).items():
+        console.print(f"[{STYLES[state]}]{', '.join(names)} {state}[/]: {escape(reason)}", soft_wrap=True)
     for name, entity in report.entities.items():
-        if entity.state in ("skipped", "failed", "partial") and entity.reason:
-            console.print(f"[{STYLES[entity.state]}]{name} {entity.state}[/]: {escape(entity.reason)}", soft_wrap=True)
         for example in entity.facts.get("examples", ()):
             console.print(f"[red]{name}[/]: {escape(example)}", soft_wrap=True)
         for change in entity.schema_changes:
@@ -60,6 +70,36 @@ def _close(console: Console, report: Report) -> None:
     left = "" if report.calls_left_today is None else f", {report.calls_left_today:,} left today"
     done = "" if report.status == DONE else f": {escape(report.reason or '')}"
     console.print(f"{report.status}{done} — {report.calls:,} calls{left}, {report.seconds:.1f} s", soft_wrap=True)
+
+
+def _folds(report: Report) -> bool:
+    return len(report.entities) > MOST_ROWS and report.command in ("sync", "sweep")
+
+
+def _quiet(report: Report) -> list[str]:
+    """The entities that a long table leaves out, for nothing became of them."""
+    if not _folds(report) or "plan" in report.facts:
+        return []
+    told = report.entities.items()
+    return [name for name, e in told if e.state == "ok" and not (e.merged or e.deleted or e.schema_changes)]
+
+
+def _some(quiet: list[str], all_: int) -> str:
+    """One line of those in which nothing happened; --json tells of each."""
+    if len(quiet) == all_:
+        return f"nothing new in any of {all_} entities"
+    named, rest = quiet[:NAMED], len(quiet) - NAMED
+    return f"nothing new in {', '.join(named)}" + (f" and {rest} more" if rest > 0 else "")
+
+
+def _reasons(report: Report) -> dict[tuple[str, str], list[str]]:
+    """Why entities did not go as they should, each reason once: a plan may lack many."""
+    reasons = dict[tuple[str, str], list[str]]()
+    for name, entity in report.entities.items():
+        if entity.state in ("skipped", "failed", "partial") and entity.reason:
+            refused = entity.state == "skipped" and report.command == "sync" and _folds(report)
+            reasons.setdefault((entity.state, REFUSED if refused else entity.reason), []).append(name)
+    return reasons
 
 
 Cell = Callable[[EntityReport], str]
@@ -103,7 +143,10 @@ def _runs(report: Report) -> Table:
     table = Table("entity", "state", title=None, box=None)
     for heading in cells:
         table.add_column(heading, justify="left" if heading in LEFT else "right")
+    left_out = {*_quiet(report), *_reasons(report).get(("skipped", REFUSED), ())}
     for name, entity in report.entities.items():
+        if name in left_out:
+            continue
         state = f"[{STYLES[entity.state]}]{entity.state}[/]"
         table.add_row(name, state, *(cell(entity) for cell in cells.values()))
     return table
@@ -148,7 +191,7 @@ def _plan(report: Report) -> Table:
 
 def _entities(console: Console, report: Report) -> None:
     table = Table(box=None)
-    for heading in ("entity", "path", "key", "reads changes", "can", "loaded"):
+    for heading in ("entity", "path", "key", "reads changes", "can", "preset", "readable"):
         table.add_column(heading, overflow="fold")
     for name, facts in report.facts["table"].items():
         table.add_row(
@@ -157,10 +200,19 @@ def _entities(console: Console, report: Report) -> None:
             ", ".join(facts["key"]),
             "yes" if facts["cursor"] else "",
             "".join(ability[0].upper() for ability in facts["can"]),
-            "yes" if facts["loaded"] else "not yet",
+            next(iter(facts["presets"]), "by name" if facts["loadable"] else ""),
+            READABLE[report.entities[name].facts["readable"]],
         )
     console.print(table)
+    told = dict[str, list[str]]()
+    for name, entity in report.entities.items():
+        if entity.reason:
+            told.setdefault(entity.reason, []).append(name)
+    for reason, names in told.items():
+        which = ", ".join(names) if len(names) < len(report.entities) else "readable"
+        console.print(f"{which}: {escape(reason)}", soft_wrap=True)
     console.print("can: S search, G get by id, C create, U update, D delete; --json tells child tables and cursors too")
+    _close(console, report)
 
 
 def _check(console: Console, report: Report) -> None:

@@ -65,9 +65,9 @@ def sweep(
 def unready(runner: Runner, entity: Entity) -> str | None:
     """Why an entity's table is not to be compared with the API; None where it is."""
     state = runner.states().get(entity.name, {})
-    if not runner.dataset.holds(entity.name) or (entity.incremental and "start_date" not in state):
+    if not runner.dataset.holds(entity.name) or (entity.swept and "start_date" not in state):
         return "not loaded completely yet: run insightly sync until it is done"
-    if entity.incremental and state.get("mask", "") != runner.session.wish_of(entity.name).mask:
+    if entity.swept and state.get("mask", "") != runner.session.wish_of(entity.name).mask:
         return "loaded before sources.insightly.hash or drop changed: run insightly sync until it is done"
     if "again" in state and earlier(state["again"]["since"], state["start_date"]):
         return "being loaded from an earlier start_date: run insightly sync until it is done"
@@ -84,7 +84,7 @@ class _Sweep:
 
     def run(self) -> None:
         with self.session.reading(self.entity.name) as outcome:
-            if not self.entity.incremental:
+            if not self.entity.swept:
                 outcome.state, outcome.reason = "ok", "each sync writes the whole list: nothing is left to sweep"
                 return
             outcome.watermark = outcome.watermark_before = self.runner.watermark(self.entity)

@@ -8,12 +8,13 @@ from typing import Any
 
 from sources.insightly.cursor import parse
 from sources.insightly.details import define, fill_tags
-from sources.insightly.entities import DATE_UPDATED, ENTITIES, RECORD_TYPES, Entity
+from sources.insightly.entities import DATE_UPDATED, ENTITIES, Entity
 from sources.insightly.reads import lookahead, pages_at, read_list, top_of
 from sources.insightly.records import Shaper
 from sources.insightly.session import Outcome, Record, choose
 from sources.insightly.settings import InsightlySettings
 from sources.insightly.tables import make_shaper
+from sources.insightly.whole import GROUPS, read_groups
 
 from . import deletions
 from .bookkeeping import latest
@@ -121,8 +122,8 @@ class _Verification:
                 elif synced is not None and synced["state"] == "skipped":
                     outcome.state, outcome.reason = "skipped", f"the last sync skipped it: {synced['reason']}"
                 return
-            if not self.entity.incremental:
-                self._whole()
+            if not self.entity.swept:
+                self._whole(outcome)
                 outcome.rows, outcome.state = self.found.ids, "ok"
                 return
             for id_, next_ in pairwise(self.dataset.live_ids(self.entity)):
@@ -182,20 +183,18 @@ class _Verification:
                 self._judge(by_id[id_], text)
         self.found.compared += len(records)
 
-    def _whole(self) -> None:
-        """A list that each sync writes whole, compared whole."""
-        shaper, key = self._shaper("RECORD_TYPE" if self.entity.name == "tags" else None), self.entity.key[-1]
-        kinds: Sequence[str] = RECORD_TYPES if self.entity.name == "tags" else [""]
-        ours = self.dataset.all(self.entity.name)
-        for kind in kinds:
-            fetch = lookahead(self.session, self.entity, variant=kind)
-            rows = list({row[key]: row for step in read_list(fetch, key) for row in step.rows}.values())
+    def _whole(self, outcome: Outcome) -> None:
+        """What each sync reads whole, compared whole."""
+        group, fold = GROUPS.get(self.entity.name), self.dataset.fold
+        shaper, held = self._shaper(group), dict[str, list[dict[str, Any]]]()
+        for name, rows in read_groups(self.entity, self.session, outcome):
             self.found.ids += len(rows)
             self.found.compared += len(rows)
-            table = shaper.shape_group(kind, rows)[0] if kind else shaper.shape(rows)[0]
-            mine = [row for row in ours if not kind or row["record_type"] == kind]
-            for text in differences(table, mine, self.dataset.fold).values():
-                self.found.add(f"{text}: insightly sync repairs it")
+            for table in shaper.shape_group(name, rows) if group else shaper.shape(rows):
+                ours = held.setdefault(table.table, self.dataset.all(table.table))
+                mine = [row for row in ours if not group or row[fold(group)] == name]
+                for text in differences(table, mine, fold).values():
+                    self.found.add(f"{text}: insightly sync repairs it")
 
     def _judge(self, record: Record, text: str) -> None:
         """A difference, unless the record changed after the last sync."""

@@ -18,13 +18,13 @@ PACKAGE = ROOT / "sources" / "insightly"
 # From the bottom up; a module imports only from lines above its own, or from its own line's left.
 LAYERS = (
     ("errors",),
-    ("address", "entities", "jsonbody", "pacer", "cursor", "walk", "probe"),
+    ("address", "entities", "jsonbody", "pacer", "cursor", "walk", "blocks", "probe"),
     ("budget", "calls", "columns", "column_names", "custom_fields", "lookahead", "match", "privacy", "values"),
     ("instances",),
     ("records", "settings"),
     ("client",),
     ("session",),
-    ("reads", "writes"),
+    ("reads", "writes", "whole"),
     ("tables", "references", "details", "changes", "refresh"),
     ("resources",),
     ("source",),
@@ -48,6 +48,7 @@ PURE = {
     "privacy",
     "probe",
     "records",
+    "blocks",
 }
 WITH_CLOCK = {"pacer"}
 MAY_IMPORT_DLT = {

@@ -57,7 +57,7 @@ def _tagged(runner: Runner, ledger: Ledger, rows: Sequence[Row]) -> list[str]:
             by_type.setdefault(row.parent[0], {})[row.number] = row.parent[1]
     if changed:
         _read(runner, "tags")
-    read = [name for name in by_type if ENTITIES[name].loaded and ENTITIES[name].incremental]
+    read = [name for name in by_type if ENTITIES[name].swept]
     for name in read:
         _records(runner, ledger, ENTITIES[name], by_type.pop(name))
     for numbers in by_type.values():

@@ -1,4 +1,5 @@
-"""Entities with a cursor: walk what changed, keep place and watermark in the resource's state."""
+"""Entities with a cursor: walk what changed, keep place and watermark in the resource's state. Long lists without one
+are walked whole, and what is as it was is passed over."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -7,6 +8,7 @@ from typing import Any
 
 import dlt
 
+from .blocks import Blocks, whole_blocks
 from .cursor import (
     Absent,
     Place,
@@ -34,26 +36,27 @@ logger = logging.getLogger(__name__)
 BATCH_BYTES = 8_000_000
 
 
-def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: Any) -> Iterator[Any]:
+def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: Any = None) -> Iterator[Any]:
     """Yields the tables of what changed since the watermark, from where the last run stopped.
 
     Place and rows are one load package: the place is written to state before the rows are yielded, and a chunk or
     budget that ends lets the generator return, since an exception would throw both away.
 
     Args:
-        updated: dlt's incremental, which holds the watermark.
+        updated: dlt's incremental, which holds the watermark; None for a list that is walked whole.
     """
     state = dlt.current.resource_state()
     wish = session.wish_of(entity.name)
     start_date = loaded_from(state, wish.start_date)
-    outcome.watermark = outcome.watermark_before = updated.last_value
+    held = None if updated is None else updated.last_value
+    outcome.watermark = outcome.watermark_before = held
     if entity.name in session.begun:
-        place = place_of(state, updated.last_value, start_date)
+        place = place_of(state, held, start_date)
     else:
         session.begun.add(entity.name)
         waiting = state.get("again")
         _tell_of_a_later_start(state, wish, outcome)
-        place = begin(state, updated.last_value, wish)
+        place = begin(state, held, wish)
         if waiting is not None and state["again"] is waiting:
             _tell_of_a_walk_under_way(waiting, wish, outcome)
         if rereads(state, start_date) and session.live_ids is not None:
@@ -62,25 +65,33 @@ def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: An
         return
     shaper = shaper_of(entity, session)
     yield from missing(shaper)
-    steps = read_list(lookahead(session, entity, place.since), entity.key[0], place.skip, place.last_id)
+    steps, blocks = read_list(lookahead(session, entity, place.since), entity.key[0], place.skip, place.last_id), None
+    if entity.walked:
+        blocks = _blocks(entity, state, place, outcome)
+        steps = whole_blocks(steps, entity.key[0], session.chunk_spent)
     for step in gather(steps, lambda held: _enough(held, entity, session, outcome)):
-        records, tables = step.rows, list[Any]()
         if outcome.absent is not None:
             outcome.absent.meet((row[entity.key[0]] for row in step.rows), step.last_id)
+        changed = step.rows if blocks is None else blocks.changed(step.rows, shaper.concealed)
+        if "full" in state:
+            changed = step.rows
+        records, tables = changed, list[Any]()
         if records:
             define(entity, session, shaper)
             records = fill_tags(entity, session, records, outcome)
-            tables = [*marked(shaper.shape(records)), *definition_tables(entity, session, state)]
+            tables = [*marked(shaper.shape(records)), *definition_tables(entity, session)]
             _warn_of_the_future(entity, session, records)
-        cut = len(records) < len(step.rows)
+        cut = len(records) < len(changed)
         if cut and records and step.at is not None:
             place = Place(place.since, _started(place, entity, session), step.at, records[-1][entity.key[0]])
             _store(place, state, outcome)
         elif step.skip is not None and not cut:
             place = Place(place.since, _started(place, entity, session), step.skip, step.last_id)
             _store(place, state, outcome)
+        if blocks is not None and not cut:
+            blocks.note()
         yield from tables
-        outcome.rows += len(records)
+        outcome.rows += len(records) if cut else len(step.rows)
         outcome.merged += len(records)
         session.on_progress()
         if cut:
@@ -89,11 +100,20 @@ def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: An
         if step.skip is not None and session.chunk_spent():
             return
     started = _started(place, entity, session)
-    outcome.watermark = watermark(started, session.settings.lookback_seconds, updated.last_value)
-    updated.advance(outcome.watermark)
+    if updated is not None:
+        outcome.watermark = watermark(started, session.settings.lookback_seconds, held)
+        updated.advance(outcome.watermark)
+    if blocks is not None:
+        blocks.end()
     absent = () if outcome.absent is None else outcome.absent.up_to(None)
     end(state, Place(place.since, started, 0, None), start_date, absent)
     session.end(outcome, state)
+
+
+def _blocks(entity: Entity, state: State, place: Place, outcome: Outcome) -> Blocks:
+    absent = outcome.absent
+    is_live = (lambda _: True) if absent is None else absent.holds
+    return Blocks(state, entity.key[0], place.last_id is not None, is_live)
 
 
 def _enough(step: Step, entity: Entity, session: Session, outcome: Outcome) -> bool:

@@ -1,6 +1,6 @@
 """Where a walk begins and what it leaves behind: the place, the watermark, and their form in state. Pure logic."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -57,7 +57,8 @@ class Wish:
     `start_date` is the lower bound set for first runs: an earlier one than was loaded from is walked from. `full` means
     everything again, `since` again from that moment on, `full_before` everything again where the last such walk began
     before that moment. `rest` means what changed, where an earlier run of the same full read has everything else.
-    `mask` tells what is hashed or left out: where it differs, everything is read again. `run` tells the runs apart.
+    `whole` means everything again in every run, for there is no cursor. `mask` tells what is hashed or left out: where
+    it differs, everything is read again. `run` tells the runs apart.
     """
 
     start_date: str | None = None
@@ -65,6 +66,7 @@ class Wish:
     since: str | None = None
     full_before: str | None = None
     rest: bool = False
+    whole: bool = False
     mask: str = ""
     run: str = ""
 
@@ -87,8 +89,13 @@ class Absent:
     def meet(self, ids: Iterable[Any], last_id: Any) -> None:
         """Takes the ids of a step; one without `last_id` is of a list that is read whole, from its first row on."""
         if last_id is None and not self._whole:
-            self._whole, self._at, self._ids, self._met = True, 0, [], set()
+            self._whole, self._at, self._ids = True, 0, []
         self._met.update(ids)
+
+    def holds(self, id_: Any) -> bool:
+        """Whether an id was held when the run began."""
+        at = bisect_left(self._known, id_) if type(id_) is int else len(self._known)
+        return at < len(self._known) and self._known[at] == id_
 
     def up_to(self, last_id: Any) -> list[int]:
         """Those missed so far, once the walk has come to `last_id`; None: to its end."""
@@ -109,12 +116,15 @@ def begin(state: State, held: str | None, wish: Wish) -> Place:
     start_date = loaded_from(state, wish.start_date)
     due = wish.full_before is not None and state.get("full_at", wish.full_before) < wish.full_before
     wider = "start_date" in state and earlier(start_date, state["start_date"])
+    if wish.whole and wish.full and "full" not in state:
+        # A reading under way passes over what is as it was, which is to be written all the same.
+        request_again(state, None)
     note_full(state, wish)
     if state.get("mask", "") != wish.mask:
         if held is not None or "place" in state:
             request_again(state, start_date)
         state["mask"] = wish.mask
-    if wish.full or due or wider:
+    if wish.full or wish.whole or due or wider:
         _ask_again(state, start_date)
     elif wish.since is not None and held is not None:
         _ask_again(state, wish.since)

@@ -22,7 +22,12 @@ DEFINED_TYPES: Mapping[str, FieldType] = {
 
 def definitions_of(entity: Entity, definitions: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The definitions that belong to the entity: an object name the API does not know is answered with everybody's."""
-    return [dict(row) for row in definitions if str(row.get("FIELD_FOR") or "").upper() == entity.field_for]
+    return [dict(row) for row in definitions if entity.is_called(row.get("FIELD_FOR"))]
+
+
+def object_of(entity: Entity, definitions: Iterable[Mapping[str, Any]]) -> str:
+    """What the entity's own definitions call it, in capitals."""
+    return next((str(row["FIELD_FOR"]).upper() for row in definitions), entity.field_for)
 
 
 def declared_types(definitions: Iterable[Mapping[str, Any]]) -> dict[str, FieldType | None]:

@@ -3,15 +3,16 @@
 from collections.abc import Iterator
 from typing import Any
 
-from .cursor import State
-from .custom_fields import definitions_of
+from .blocks import digest
+from .custom_fields import definitions_of, object_of
 from .entities import ENTITIES, Entity
 from .errors import Forbidden
 from .reads import read_definitions, tags_of
 from .records import Shaper
-from .references import changed
+from .references import changed, definitions_kept
 from .session import Outcome, Record, Session
 from .tables import marked, shaper_of
+from .whole import GROUPS
 
 
 def define(entity: Entity, session: Session, shaper: Shaper) -> None:
@@ -21,15 +22,15 @@ def define(entity: Entity, session: Session, shaper: Shaper) -> None:
         shaper.define(None if told is None else definitions_of(entity, told))
 
 
-def definition_tables(entity: Entity, session: Session, state: State) -> Iterator[Any]:
+def definition_tables(entity: Entity, session: Session) -> Iterator[Any]:
     """The definitions themselves, for the table `custom_fields`, when they changed."""
     told = session.definitions.get(entity.name)
     if told is None:
         return
     mine = definitions_of(entity, told)
-    if changed(state, "custom_fields", mine):
-        shaper = shaper_of(ENTITIES["custom_fields"], session, group="FIELD_FOR")
-        yield from marked(shaper.shape_group(entity.field_for, mine))
+    shaper, name = shaper_of(ENTITIES["custom_fields"], session, GROUPS["custom_fields"]), object_of(entity, mine)
+    if changed(definitions_kept(), name, digest(shaper.concealed(mine))):
+        yield from marked(shaper.shape_group(name, mine))
 
 
 def fill_tags(entity: Entity, session: Session, records: list[Record], outcome: Outcome) -> list[Record]:

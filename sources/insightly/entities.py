@@ -44,7 +44,10 @@ class Entity:
     """One collection.
 
     `can` has a letter an ability: S search (hence the `updated_after_utc` filter), G get by id, C create, U update,
-    D delete; `get`, `create`, `update` and `delete` are the paths where they are not the usual ones.
+    D delete; `get`, `create`, `update` and `delete` are the paths where they are not the usual ones. `walked` is set
+    where there is no cursor and the list may be long or has child tables: each run walks it whole and merges it, in
+    place of holding it in memory. `rows` is the array whose items are the rows of an object, `embedded` the one that
+    each record of other entities carries.
     """
 
     name: str
@@ -63,7 +66,9 @@ class Entity:
     update: str | None = SAME
     delete: str | None = SAME
     plan: str = ""
-    loaded: bool = False
+    walked: bool = False
+    rows: str = ""
+    embedded: str = ""
 
     def __post_init__(self) -> None:
         usual = {
@@ -84,6 +89,11 @@ class Entity:
     def key(self) -> tuple[str, ...]:
         return tuple(self.keys.split())
 
+    @property
+    def identity(self) -> str | tuple[str, ...]:
+        """The field that tells records apart, or the fields that do so together."""
+        return self.key if len(self.key) > 1 else self.key[0]
+
     @cached_property
     def arrays(self) -> tuple[str, ...]:
         """The arrays of a record that become child tables."""
@@ -99,6 +109,11 @@ class Entity:
         return "S" in self.can and self.cursor is not None
 
     @property
+    def swept(self) -> bool:
+        """True where a record that went away is confirmed by a call for it and marked; other lists are replaced."""
+        return self.incremental or self.walked
+
+    @property
     def tagged(self) -> bool:
         return "TAGS" in self.arrays
 
@@ -110,11 +125,16 @@ class Entity:
     @property
     def per_record(self) -> bool:
         """True where reading it costs a call for each parent record."""
-        return "{" in self.path and self.name not in {"custom_fields", "custom_object_records"}
+        return "{id}" in self.path and not self.embedded
+
+    @property
+    def loadable(self) -> bool:
+        """True where a sync can read it."""
+        return not (self.per_record or self.embedded or self.name == "custom_object_records")
 
     @cached_property
     def fields(self) -> "MappingProxyType[str, Field]":
-        return _fields("entities", self.name)
+        return _fields("children", self.rows) if self.rows else _fields("entities", self.name)
 
     @cached_property
     def writable(self) -> frozenset[str]:
@@ -132,6 +152,26 @@ class Entity:
     def field_for(self) -> str:
         """How `FIELD_FOR` of a custom field's definition names this entity: upper case and singular."""
         return self.key[0].removesuffix("_ID")
+
+    def is_called(self, name: object) -> bool:
+        """Whether `FIELD_FOR` of a definition, or `OBJECT_TYPE` of a permission, means this entity.
+
+        Seen live are CONTACT and FRUIT__C (API.md 4.3); for the rest, what Swagger calls key, path and model is taken.
+        """
+        return isinstance(name, str) and _letters(name) in self._names
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        names = [self.path, self.name, *([self.field_for] if self.custom_fields else ())]
+        return frozenset(form for name in map(_letters, names) for form in (name, _singular(name)))
+
+
+def _letters(name: str) -> str:
+    return name.replace("_", "").upper()
+
+
+def _singular(name: str) -> str:
+    return f"{name[:-3]}Y" if name.endswith("IES") else name.removesuffix("S")
 
 
 @cache
@@ -153,12 +193,12 @@ _SERVICE = "Service feature; 403 without it."
 _PRICED = "404 on Professional."
 
 _TABLE = (
-    Entity("contacts", "Contacts", "CONTACT_ID", children="TAGS DATES LINKS", custom_fields=True, loaded=True),
-    Entity("countries", "Countries", "COUNTRY_NAME", can="", paged=False, loaded=True),
-    Entity("currencies", "Currencies", "CURRENCY_CODE", can="", paged=False, loaded=True),
-    Entity("events", "Events", "EVENT_ID", children="LINKS", custom_fields=True, loaded=True),
+    Entity("contacts", "Contacts", "CONTACT_ID", children="TAGS DATES LINKS", custom_fields=True),
+    Entity("countries", "Countries", "COUNTRY_NAME", can="", paged=False),
+    Entity("currencies", "Currencies", "CURRENCY_CODE", can="", paged=False),
+    Entity("events", "Events", "EVENT_ID", children="LINKS", custom_fields=True),
     # DELETE takes the id as a query parameter; there is no GET by id.
-    Entity("lead_sources", "LeadSources", "LEAD_SOURCE_ID", can="CUD", delete="LeadSources?id={id}", loaded=True),
+    Entity("lead_sources", "LeadSources", "LEAD_SOURCE_ID", can="CUD", delete="LeadSources?id={id}"),
     # Without include_converted the status that converted leads refer to is left out.
     Entity(
         "lead_statuses",
@@ -167,10 +207,9 @@ _TABLE = (
         can="CUD",
         params=(("include_converted", "true"),),
         delete="LeadStatuses?id={id}",
-        loaded=True,
     ),
     # LINKS are in live payloads of leads, though not in the Swagger model, and there is no /Leads/{id}/Links.
-    Entity("leads", "Leads", "LEAD_ID", children="TAGS LINKS", custom_fields=True, loaded=True),
+    Entity("leads", "Leads", "LEAD_ID", children="TAGS LINKS", custom_fields=True),
     # There is no POST /Notes: a note is made under its parent.
     Entity(
         "notes",
@@ -178,19 +217,17 @@ _TABLE = (
         "NOTE_ID",
         children="LINKS",
         create="{Contacts|Leads|Opportunities|Organisations|Projects}/{id}/Notes",
-        loaded=True,
     ),
-    Entity("opportunities", "Opportunities", "OPPORTUNITY_ID", children="TAGS LINKS", custom_fields=True, loaded=True),
+    Entity("opportunities", "Opportunities", "OPPORTUNITY_ID", children="TAGS LINKS", custom_fields=True),
     Entity(
         "organisations",
         "Organisations",
         "ORGANISATION_ID",
         children="TAGS DATES EMAILDOMAINS LINKS",
         custom_fields=True,
-        loaded=True,
     ),
-    Entity("pipeline_stages", "PipelineStages", "STAGE_ID", can="G", loaded=True),
-    Entity("pipelines", "Pipelines", "PIPELINE_ID", can="G", loaded=True),
+    Entity("pipeline_stages", "PipelineStages", "STAGE_ID", can="G"),
+    Entity("pipelines", "Pipelines", "PIPELINE_ID", can="G"),
     # Singular path: /Products answers 405.
     Entity(
         "products",
@@ -198,9 +235,8 @@ _TABLE = (
         "PRODUCT_ID",
         custom_fields=True,
         plan="Needs the products/price book feature (Enterprise); 404 on Professional.",
-        loaded=True,
     ),
-    Entity("projects", "Projects", "PROJECT_ID", children="TAGS LINKS", custom_fields=True, loaded=True),
+    Entity("projects", "Projects", "PROJECT_ID", children="TAGS LINKS", custom_fields=True),
     # Rows carry TAG_NAME only; RECORD_TYPE is the one asked for.
     Entity(
         "tags",
@@ -210,11 +246,10 @@ _TABLE = (
         create="{Object}/{id}/Tags",
         update="{Object}/{id}/Tags",
         delete="{Object}/{id}/Tags (JSON body)",
-        loaded=True,
     ),
-    Entity("tasks", "Tasks", "TASK_ID", children="LINKS", custom_fields=True, loaded=True),
-    Entity("users", "Users", "USER_ID", can="SG", brief=False, loaded=True),
-    Entity("activity_sets", "ActivitySets", "ACTIVITYSET_ID", can="G", brief=True, children="ACTIVITIES"),
+    Entity("tasks", "Tasks", "TASK_ID", children="LINKS", custom_fields=True),
+    Entity("users", "Users", "USER_ID", can="SG", brief=False),
+    Entity("activity_sets", "ActivitySets", "ACTIVITYSET_ID", can="G", brief=True, children="ACTIVITIES", walked=True),
     Entity(
         "comments",
         "{Notes|Tasks|Emails}/{id}/Comments",
@@ -245,8 +280,8 @@ _TABLE = (
     ),
     Entity("custom_object_records", "{objectName}", "RECORD_ID", custom_fields=True),
     # /Search takes the filter, yet no DATE_UPDATED_UTC is listed: nothing to tell a change by.
-    Entity("document_templates", "DocumentTemplates", "TEMPLATE_ID", can="SG", cursor=None),
-    Entity("emails", "Emails", "EMAIL_ID", can="SGD", cursor=None, children="TAGS LINKS"),
+    Entity("document_templates", "DocumentTemplates", "TEMPLATE_ID", can="SG", cursor=None, walked=True),
+    Entity("emails", "Emails", "EMAIL_ID", can="SGD", cursor=None, children="TAGS LINKS", walked=True),
     Entity(
         "file_attachments",
         "{Contacts|Leads|Opportunities|Organisations|Projects|Notes|Emails|Comments}/{id}/FileAttachments",
@@ -291,9 +326,7 @@ _TABLE = (
         create="Opportunities/{id}/StateChange (PUT)",
     ),
     Entity("opportunity_state_reasons", "OpportunityStateReasons", "STATE_REASON_ID", can=""),
-    Entity(
-        "permissions", "Permissions", "OBJECT_TYPE", can="", paged=False, shape="object", children="OBJECT_PERMISSIONS"
-    ),
+    Entity("permissions", "Permissions", "OBJECT_TYPE", can="", paged=False, shape="object", rows="OBJECT_PERMISSIONS"),
     Entity("pricebooks", "Pricebook", "PRICEBOOK_ID", can="SGCU", plan=_PRICED),
     Entity(
         "pricebook_entries",
@@ -329,24 +362,34 @@ _TABLE = (
     Entity("relationships", "Relationships", "RELATIONSHIP_ID", can=""),
     Entity("task_categories", "TaskCategories", "CATEGORY_ID", can="GCUD"),
     # Carries DATE_UPDATED_UTC, but has no /Search to filter by it.
-    Entity("teams", "Teams", "TEAM_ID", can="GCUD", brief=True, cursor=DATE_UPDATED, children="TEAMMEMBERS"),
+    Entity(
+        "teams", "Teams", "TEAM_ID", can="GCUD", brief=True, cursor=DATE_UPDATED, children="TEAMMEMBERS", walked=True
+    ),
     # Not MEMBER_USER_ID, which repeats for a user in several teams.
-    Entity("team_members", "TeamMembers", "PERMISSION_ID", can="GCD"),
+    Entity("team_members", "TeamMembers", "PERMISSION_ID", can="GCD", walked=True),
     Entity("tickets", "Ticket", "TICKET_ID", children="TAGS", custom_fields=True, plan=_SERVICE),
     Entity("ticket_comments", "Ticket/{id}/Comments", "TICKET_COMMENT_ID", can="C"),
-    Entity("contact_dates", "Contacts/{id}/Dates", "DATE_ID", can="U", paged=False),
-    Entity("email_domains", "Organisations/{id}/EmailDomains", "EMAIL_DOMAIN_ID", can="U", paged=False),
+    Entity("contact_dates", "Contacts/{id}/Dates", "DATE_ID", can="U", paged=False, embedded="DATES"),
+    Entity(
+        "email_domains",
+        "Organisations/{id}/EmailDomains",
+        "EMAIL_DOMAIN_ID",
+        can="U",
+        paged=False,
+        embedded="EMAILDOMAINS",
+    ),
     Entity(
         "links",
         "Contacts/{id}/Links",
         "LINK_ID",
         can="CUD",
         paged=False,
+        embedded="LINKS",
         create="{Object}/{id}/Links",
         update="{Object}/{id}/Links (not Emails, Events, Notes, Tasks)",
         delete="{Object}/{id}/Links/{linkId}",
     ),
-    Entity("marketing_visits", "MarketingVisits", "VISIT_ID", can="G"),
+    Entity("marketing_visits", "MarketingVisits", "VISIT_ID", can="G", walked=True),
     Entity(
         "static_list_memberships",
         "Prospect/{id}/StaticListMembership",
@@ -373,8 +416,9 @@ ENTITIES: "MappingProxyType[str, Entity]" = MappingProxyType({entity.name: entit
 
 CORE = tuple(ENTITIES)[:17]
 PRESETS: "MappingProxyType[str, tuple[str, ...]]" = MappingProxyType(
-    {"core": CORE, "all": tuple(e.name for e in _TABLE if e.loaded and not e.per_record)}
+    {"core": CORE, "all": tuple(e.name for e in _TABLE if e.loadable and e.shape == "list" and "{" not in e.path)}
 )
+"""`all` are the lists: the two objects, and what costs a call a record or an object, are read by name only."""
 
 
 def select(names: str | Iterable[str], tags: bool = True) -> tuple[str, ...]:
@@ -385,7 +429,7 @@ def select(names: str | Iterable[str], tags: bool = True) -> tuple[str, ...]:
         tags: whether the entity `tags` is part of the presets.
 
     Raises:
-        BadSetting: a name is not known, or is declared but not loaded yet.
+        BadSetting: a name is not known, or cannot be read by itself.
     """
     setting = "sources.insightly.entities"
     asked = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
@@ -395,10 +439,21 @@ def select(names: str | Iterable[str], tags: bool = True) -> tuple[str, ...]:
             chosen.update(member for member in PRESETS[name] if tags or member != "tags")
         elif name not in ENTITIES:
             raise BadSetting(setting, name, f"known are {', '.join(PRESETS['all'])} and the presets all, core")
-        elif not ENTITIES[name].loaded:
-            raise BadSetting(setting, name, "this entity is declared, but this release does not load it yet")
+        elif not ENTITIES[name].loadable:
+            raise BadSetting(setting, name, way_to(ENTITIES[name]))
         else:
             chosen.add(name)
     if not chosen:
         raise BadSetting(setting, "", "name at least one entity, or all")
     return tuple(name for name in ENTITIES if name in chosen)
+
+
+def way_to(entity: Entity) -> str:
+    """How to get what cannot be read by itself."""
+    if entity.per_record:
+        return "it costs a call a record, and this release cannot read it yet"
+    if not entity.embedded:
+        return "it is a list for each of custom_objects, and this release cannot read it yet"
+    holders = [other.name for other in _TABLE if entity.embedded in other.arrays]
+    tables = ", ".join(f"{name}__{entity.embedded.lower()}" for name in holders)
+    return f"it comes with the records that hold it, in the tables {tables}; sync {', '.join(holders)}"

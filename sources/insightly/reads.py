@@ -12,7 +12,7 @@ from .errors import Gone, NotAvailable, Stop, Unsorted
 from .lookahead import Lookahead, Read
 from .match import Match
 from .session import ROOMY, Params, Record, Session
-from .walk import Id, Page, Step, read_whole, walk
+from .walk import Id, Key, Page, Step, identify, read_whole, walk
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -46,12 +46,12 @@ def lookahead(
     return session.lookaheads[key]
 
 
-def read_list(fetch: Lookahead, key: str, skip: int = 0, last_id: Id = None) -> Iterator[Step]:
+def read_list(fetch: Lookahead, key: Key, skip: int = 0, last_id: Id = None) -> Iterator[Step]:
     """Walks a list from `skip` on; one that is not in the order of its ids is read whole instead."""
     kept: set[Id] = set()
     try:
         for step in walk(fetch, key, skip, last_id):
-            kept.update(row[key] for row in step.rows)
+            kept.update(identify(row, key) for row in step.rows)
             yield step
     except Unsorted as error:
         logger.warning("%s; the list is read whole", error)
@@ -131,13 +131,26 @@ def tags_cost_calls(session: Session, entity: Entity) -> bool:
 def read_definitions(session: Session, entity: Entity) -> list[Record] | None:
     """What `/CustomFields` tells of the entity's object, asked once a run; None where it may not be read."""
     if entity.name not in session.definitions:
-        path = ENTITIES["custom_fields"].path.format(objectName=entity.path)
         try:
-            session.definitions[entity.name] = session.client.get_list(path, {}, label=entity.name)[0]
+            session.definitions[entity.name] = _ask_definitions(session, entity, entity.name)
         except NotAvailable as error:
             logger.warning("custom fields of %s keep the types their values show: %s", entity.name, error)
             session.definitions[entity.name] = None
     return session.definitions[entity.name]
+
+
+def ask_definitions(session: Session, entity: Entity) -> list[Record]:
+    """The same for the table of definitions, which asks for what no entity of this run asked for."""
+    known = session.definitions.get(entity.name)
+    if known is None:
+        session.count_calls(1)
+        known = _ask_definitions(session, entity, "custom_fields")
+    return known
+
+
+def _ask_definitions(session: Session, entity: Entity, label: str) -> list[Record]:
+    path = ENTITIES["custom_fields"].path.format(objectName=entity.path)
+    return session.client.get_list(path, {}, label=label)[0]
 
 
 def _at_once(session: Session, ask: Callable[[Any], T], asked: Iterable[Any]) -> list[T]:

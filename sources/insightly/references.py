@@ -1,79 +1,51 @@
-"""Entities without a cursor: lists read whole each run and written only when their content changed."""
+"""Entities without a cursor whose lists are short: read whole each run and written only when their content changed."""
 
-import hashlib
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import dlt
 
+from .blocks import digest
 from .cursor import State, note_full, settle
-from .entities import RECORD_TYPES, Entity
-from .errors import NotAvailable
-from .lookahead import Lookahead
-from .reads import lookahead, read_list
-from .session import Outcome, Record, Session
-from .tables import REPLACE, marked, missing, shaper_of
+from .entities import Entity
+from .session import Outcome, Session
+from .tables import MERGE, REPLACE, marked, missing, shaper_of
+from .whole import GROUPS, read_groups
 
 
 def read_reference(entity: Entity, session: Session, outcome: Outcome) -> Iterator[Any]:
-    """Yields the whole list if it changed. The page itself says `replace`: a run that reads nothing empties nothing."""
-    state = dlt.current.resource_state()
-    note_full(state, session.wish_of(entity.name))
-    if session.chunk_spent():
-        return
-    records = _whole(lookahead(session, entity), entity.key[0])
-    outcome.rows = len(records)
-    shaper = shaper_of(entity, session)
-    if changed(state, "content", shaper.concealed(records)) or "full" in state:
-        yield from marked(shaper.shape(records), REPLACE)
-        outcome.merged = len(records)
-    settle(state)
-    session.end(outcome, state)
+    """Yields the whole list, or each group of it, if it changed.
 
-
-def read_tags(entity: Entity, session: Session, outcome: Outcome) -> Iterator[Any]:
-    """Yields the tag names of each record type whose names changed; `/Tags` takes one record type a call.
-
-    A type that may not be read keeps its rows.
+    The page itself says `replace`: a run that reads nothing empties nothing. A group is replaced by its merge key, and
+    one that may not be read keeps its rows.
     """
     state = dlt.current.resource_state()
     note_full(state, session.wish_of(entity.name))
     if session.chunk_spent():
         return
-    contents = state.setdefault("contents", {})
-    shaper = shaper_of(entity, session, group="RECORD_TYPE")
-    readers = {kind: lookahead(session, entity, variant=kind) for kind in RECORD_TYPES}
-    for reader in readers.values():
-        reader.prime(0)
-    yield from missing(shaper)
-    refused: list[NotAvailable] = []
-    for kind, fetch in readers.items():
-        try:
-            records = _whole(fetch, "TAG_NAME")
-        except NotAvailable as error:
-            refused.append(error)
-            outcome.notes.append(f"tags of {kind} are not available: {error}")
-            continue
+    group = GROUPS.get(entity.name)
+    shaper = shaper_of(entity, session, group)
+    yield from missing(shaper) if group else ()
+    kept = definitions_kept() if entity.name == "custom_fields" else state.setdefault("contents", {})
+    for name, records in read_groups(entity, session, outcome):
         outcome.rows += len(records)
-        if changed(contents, kind, records) or "full" in state:
-            yield from marked(shaper.shape_group(kind, records))
+        if changed(kept, name, digest(shaper.concealed(records))) or "full" in state:
+            tables = shaper.shape_group(name, records) if group else shaper.shape(records)
+            yield from marked(tables, MERGE if group else REPLACE)
             outcome.merged += len(records)
-    if len(refused) == len(readers):
-        raise refused[0]
     settle(state)
     session.end(outcome, state)
 
 
-def changed(state: State, name: str, records: Sequence[Record]) -> bool:
-    """True where records differ from those loaded last; their digest is kept in state under `name`."""
-    told = json.dumps(records, sort_keys=True, default=str).encode()
-    digest = hashlib.sha256(told).hexdigest()
-    if state.get(name) == digest:
+def definitions_kept() -> State:
+    """The digests of the definitions of custom fields that are loaded, an object each: entities load their own too."""
+    kept: State = dlt.current.source_state().setdefault("definitions", {})
+    return kept
+
+
+def changed(kept: State, name: str, told: str) -> bool:
+    """True where a digest differs from the one kept under `name`, which it then replaces."""
+    if kept.get(name) == told:
         return False
-    state[name] = digest
+    kept[name] = told
     return True
-
-
-def _whole(fetch: Lookahead, key: str) -> list[Record]:
-    return list({row[key]: row for step in read_list(fetch, key) for row in step.rows}.values())

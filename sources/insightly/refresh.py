@@ -6,6 +6,7 @@ from typing import Any
 
 import dlt
 
+from .blocks import forget
 from .cursor import State, loaded_from, parse
 from .details import define, definition_tables, fill_tags
 from .entities import DATE_UPDATED, Entity
@@ -28,8 +29,9 @@ def refresh(entity: Entity, session: Session, outcome: Outcome, updated: Any = N
     state = dlt.current.resource_state()
     if updated is not None:
         outcome.watermark = outcome.watermark_before = updated.last_value
-    # A list that is written whole when it changed must be written by the next sync, even if it then is as it was.
-    state.pop("content", None)
+    # What is written when it changed must be written by the next sync, even if it then is as it was.
+    state.pop("contents", None)
+    forget(state)
     yield from missing(shaper_of(entity, session))
     read = _found if entity.name in session.searches else _wanted
     yield from read(entity, session, outcome, state)
@@ -99,7 +101,8 @@ def _tables(
     entity: Entity, session: Session, outcome: Outcome, state: State, records: Sequence[Record]
 ) -> Generator[Any, None, int]:
     """Yields the tables of records; returns how many, from the first on, the calls left were enough for."""
-    inside = [record for record in records if _is_inside(record, loaded_from(state, session.wish.start_date))]
+    start_date = loaded_from(state, session.wish.start_date) if entity.incremental else None
+    inside = [record for record in records if _is_inside(record, start_date)]
     if len(inside) < len(records):
         left_out = len(records) - len(inside)
         outcome.notes.append(f"{left_out} records last changed before start_date are left out, as a sync does")
@@ -110,7 +113,7 @@ def _tables(
     complete = fill_tags(entity, session, inside, outcome)
     if complete:
         yield from marked(shaper.shape(complete))
-        yield from definition_tables(entity, session, state)
+        yield from definition_tables(entity, session)
     outcome.rows += len(complete)
     outcome.merged += len(complete)
     session.on_progress()

@@ -11,10 +11,11 @@ from .cursor import Place, begin
 from .entities import DATE_UPDATED, Entity
 from .errors import Stop
 from .reads import lookahead
-from .references import read_reference, read_tags
+from .references import read_reference
 from .refresh import refresh
 from .session import Outcome, Session
 from .tables import MERGE
+from .whole import GROUPS
 
 
 def resource_of(entity: Entity, session: Session) -> DltResource:
@@ -31,15 +32,15 @@ def resource_of(entity: Entity, session: Session) -> DltResource:
             yield from read(entity, session, outcome, updated)
         _give_up_on_full(entity, session, outcome)
 
-    def reference() -> Iterator[Any]:
+    def whole() -> Iterator[Any]:
         with session.reading(entity.name) as outcome:
             session.remember_account()
-            whole = read_tags if entity.name == "tags" else read_reference
-            yield from (refresh if session.narrowed(entity.name) else whole)(entity, session, outcome)
+            read = read_changes if entity.walked else read_reference
+            yield from (refresh if session.narrowed(entity.name) else read)(entity, session, outcome)
         _give_up_on_full(entity, session, outcome)
 
     hints: Any = {"name": entity.name, "primary_key": list(entity.key), "write_disposition": MERGE}
-    return dlt.resource(changes if entity.incremental else reference, **hints)
+    return dlt.resource(changes if entity.incremental else whole, **hints)
 
 
 def _give_up_on_full(entity: Entity, session: Session, outcome: Outcome) -> None:
@@ -60,7 +61,7 @@ def prime(entity: Entity, session: Session, state: Mapping[str, Any]) -> None:
 
     The run's very first answer is waited for: it may say that the key is refused, or that no call is left.
     """
-    if entity.name == "tags":
+    if entity.name in GROUPS or entity.shape == "object":
         return
-    place = place_in(entity, state, session) if entity.incremental else Place(None, None, 0, None)
+    place = place_in(entity, state, session) if entity.swept else Place(None, None, 0, None)
     lookahead(session, entity, place.since).prime(place.skip, patiently=not session.budget.calls)

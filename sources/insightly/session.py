@@ -139,7 +139,10 @@ class Session:
         return self.outcomes.setdefault(entity, Outcome())
 
     def wish_of(self, entity: str) -> Wish:
-        return replace(self.wishes.get(entity, self.wish), mask=self.mask(ENTITIES[entity]).fingerprint)
+        facts, wish = ENTITIES[entity], self.wishes.get(entity, self.wish)
+        if facts.walked:
+            wish = replace(wish, whole=True, start_date=None, since=None)
+        return replace(wish, mask=self.mask(facts).fingerprint)
 
     def mask(self, entity: Entity) -> Mask:
         """What is done to the entity's records before they are written anywhere."""

@@ -74,6 +74,6 @@ def _bookkeeping(table: Shaped) -> dict[str, Any]:
     """Columns that no record has: a sweep's mark, which loading the record again clears, and a child's tombstone."""
     if IS_EMPTY in table.rows.column_names:
         return {IS_EMPTY: {"hard_delete": True}}
-    if table.table in ENTITIES and ENTITIES[table.table].incremental:
+    if table.table in ENTITIES and ENTITIES[table.table].swept:
         return {DELETED_AT: {"data_type": "timestamp", "nullable": True}}
     return {}

@@ -15,6 +15,8 @@ from .errors import InsightlyError, MalformedAnswer, Unsorted
 
 Row = dict[str, Any]
 Id = Any
+Key = str | tuple[str, ...]
+"""The field that holds a record's id, or the fields that do so together; those are in no order that is known."""
 PATIENCE = 10
 """Answers in a row that may bring nothing new, beyond two for each page of the list."""
 PASSES = 3
@@ -48,12 +50,12 @@ class Step:
 Fetch = Callable[[int], Page]
 
 
-def walk(fetch: Fetch, key: str, skip: int = 0, last_id: Id = None) -> Iterator[Step]:
+def walk(fetch: Fetch, key: Key, skip: int = 0, last_id: Id = None) -> Iterator[Step]:
     """Reads a list from `skip`, or from its start, to its end.
 
     Args:
         fetch: reads the page at an offset.
-        key: the field that holds a record's id.
+        key: what tells records apart.
         skip: the offset to resume from.
         last_id: the greatest id kept so far, None at the start.
 
@@ -102,12 +104,12 @@ def walk(fetch: Fetch, key: str, skip: int = 0, last_id: Id = None) -> Iterator[
     )
 
 
-def read_whole(fetch: Fetch, key: str, kept: set[Id]) -> Iterator[Step]:
+def read_whole(fetch: Fetch, key: Key, kept: set[Id]) -> Iterator[Step]:
     """Reads a list whose order is not that of its ids: whole, until a pass sees as many ids as the list has rows.
 
     Args:
         fetch: reads the page at an offset.
-        key: the field that holds a record's id.
+        key: what tells records apart.
         kept: ids of rows that are had already; those that are met are added.
 
     Raises:
@@ -137,7 +139,7 @@ def gather(steps: Iterable[Step], enough: Callable[[Step], bool]) -> Iterator[St
     held: Step | None = None
     try:
         for step in steps:
-            held = step if held is None else _joined(held, step)
+            held = step if held is None else joined(held, step)
             if enough(held):
                 whole, held = held, None
                 yield whole
@@ -149,24 +151,26 @@ def gather(steps: Iterable[Step], enough: Callable[[Step], bool]) -> Iterator[St
         yield held
 
 
-def _joined(one: Step, other: Step) -> Step:
+def joined(one: Step, other: Step) -> Step:
     at = None if other.at is None else one.at
     return Step(one.rows + other.rows, at, other.skip, other.last_id, one.size + other.size)
 
 
-def identify(row: Row, key: str) -> Id:
+def identify(row: Row, key: Key) -> Id:
     """The id of a row.
 
     Raises:
         MalformedAnswer: it has none.
     """
+    if isinstance(key, tuple):
+        return tuple(identify(row, part) for part in key)
     id_ = row.get(key)
     if id_ is None or isinstance(id_, (dict, list, bool)):
         raise MalformedAnswer(f"a row without {key} came: {str(row)[:200]}")
     return id_
 
 
-def distinct(rows: list[Row], key: str, kept: set[Id]) -> list[Row]:
+def distinct(rows: list[Row], key: Key, kept: set[Id]) -> list[Row]:
     """The rows whose ids are not in `kept`, each once; their ids are added to it."""
     fresh = []
     for row in rows:

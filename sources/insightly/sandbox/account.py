@@ -48,10 +48,12 @@ class Account:
         return self.reader.single("users", self.user)
 
     def instance(self) -> Response:
+        self.check("instance")
         return answer(200, self.store.instance | {"PLAN_NAME": self.switches.plan.capitalize()})
 
     def permissions(self) -> Response:
         """One row an object with custom fields or a record type, from what the switches allow."""
+        self.check("permissions")
         rows = []
         for name, facts in ENTITIES.items():
             if (facts.custom_fields and "{" not in facts.path) or name in {"notes", "emails"}:
@@ -78,6 +80,7 @@ class Account:
 
     def custom_fields(self, object_name: str) -> Response:
         """The definitions of one object, singular or plural; of every object when the name is not known."""
+        self.check("custom_fields")
         return answer(200, self._definitions(object_name))
 
     def custom_field(self, object_name: str, query: Mapping[str, str]) -> Response:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from random import Random
 
-from .names import DEALS, FIRST, LAST, TAGS
+from .names import DEALS, FIRST, LAST, SUBJECTS, TAGS
 from .reads import CONVERTED_STATUS
 from .shapes import Record
 from .store import Store
@@ -31,6 +31,7 @@ class _Day:
         edits = (
             self.new_lead, self.move_deal, self.complete_task, self.new_note, self.retag,
             self.win_deal, self.call_contact, self.convert_lead, self.new_task, self.drop_note,
+            self.new_mail, self.solve_ticket, self.sell_more, self.tag_mail, self.drop_mail, self.join_team,
         )  # fmt: skip
         return edits[number % len(edits)]()
 
@@ -171,6 +172,64 @@ class _Day:
             return None
         self.store.update("contacts", contact["CONTACT_ID"], {"LAST_ACTIVITY_DATE_UTC": self.store.now()})
         return f"contact {contact['CONTACT_ID']} was called"
+
+    def new_mail(self) -> str | None:
+        contact = self._one("contacts")
+        if contact is None:
+            return None
+        fields = {
+            "EMAIL_FROM": contact["EMAIL_ADDRESS"],
+            "EMAIL_TO": "sales@our-company.example",
+            "SUBJECT": "Re: " + self.rng.choice(SUBJECTS),
+            "FORMAT": "HTML",
+            "EMAIL_DATE_UTC": self.store.now(),
+            "OWNER_USER_ID": contact["OWNER_USER_ID"],
+            "LINKS": [{"LINK_OBJECT_NAME": "Contact", "LINK_OBJECT_ID": contact["CONTACT_ID"]}],
+        }
+        return f"new e-mail {self.store.create('emails', fields)['EMAIL_ID']}"
+
+    def tag_mail(self) -> str | None:
+        mail = self._one("emails")
+        if mail is None:
+            return None
+        self.store.set_tags("emails", mail["EMAIL_ID"], [self.rng.choice(TAGS["emails"])])
+        return f"e-mail {mail['EMAIL_ID']} was tagged"
+
+    def drop_mail(self) -> str | None:
+        mail = self._one("emails")
+        if mail is None:
+            return None
+        self.store.delete("emails", mail["EMAIL_ID"])
+        return f"e-mail {mail['EMAIL_ID']} was deleted"
+
+    def solve_ticket(self) -> str | None:
+        ticket = self._one("tickets", lambda row: row["TICKET_STATUS"] == "OPEN")
+        if ticket is None:
+            return None
+        self.store.update(
+            "tickets", ticket["TICKET_ID"], {"TICKET_STATUS": "SOLVED", "DATE_SOLVED_UTC": self.store.now()}
+        )
+        return f"ticket {ticket['TICKET_ID']} was solved"
+
+    def sell_more(self) -> str | None:
+        item = self._one("opportunity_line_items")
+        if item is None:
+            return None
+        quantity = item["QUANTITY"] + 1
+        subtotal = item["UNIT_PRICE"] * quantity
+        total = round(subtotal * (1 - item["DISCOUNT"] / 100), 2)
+        fields = {"QUANTITY": quantity, "SUBTOTAL": subtotal, "TOTAL_PRICE": total}
+        self.store.update("opportunity_line_items", item["OPPORTUNITY_ITEM_ID"], fields)
+        return f"line item {item['OPPORTUNITY_ITEM_ID']} grew to {quantity}"
+
+    def join_team(self) -> str | None:
+        user, team = self._one("users"), self._one("teams", lambda row: not row["ANONYMOUS_TEAM"])
+        if user is None or team is None:
+            return None
+        fields = {"TEAM_ID": team["TEAM_ID"], "MEMBER_USER_ID": user["USER_ID"]}
+        made = self.store.create("team_members", fields)
+        self.store.update("teams", team["TEAM_ID"], {"TEAMMEMBERS": [*team["TEAMMEMBERS"], made]})
+        return f"user {user['USER_ID']} joined the team {team['TEAM_NAME']}"
 
     def _one(self, entity: str, wanted: "_Test" = lambda _: True) -> Record | None:
         """A record that is `wanted`: the first from a random place on, so large accounts are not read whole."""

@@ -128,6 +128,27 @@ NOTES = _phrases(
     """
 )
 
+SUBJECTS = _phrases(
+    """
+    Your offer of last week; Invoice; Delivery date; Question on the contract; Minutes of our call; Visit next week;
+    Thank you; New contact person
+    """
+)
+
+TROUBLES = _phrases(
+    """
+    Device does not start; Wrong amount on the invoice; Parcel arrived damaged; Cannot log in; Part is missing;
+    How do I change the address?; Certificate has run out
+    """
+)
+
+ARTICLES = _phrases(
+    """
+    Mounting a sensor; Resetting a controller; Reading an invoice; Cleaning the gateway; Changing the contact person;
+    Storing spare parts; Renewing a licence
+    """
+)
+
 SENTENCES = _phrases(
     """
     They want delivery before the end of the quarter.; The budget is approved, the contract is with their lawyer.;
@@ -152,5 +173,8 @@ TAGS = {
     "opportunities": _phrases("upsell; renewal; strategic; discounted; at risk"),
     "organisations": _phrases("key account; supplier; reseller; public sector; at risk; west region"),
     "projects": _phrases("internal; fixed price; phase 2; on site"),
-    "emails": (),
+    "emails": _phrases("invoice; quote; complaint; urgent"),
+    "tickets": _phrases("defect; delivery; billing"),
+    "prospects": _phrases("trade fair; webinar; white paper"),
+    "knowledge_articles": _phrases("setup; safety; accounts"),
 }

@@ -44,9 +44,18 @@ def dated(record: Record, story: Story, created: int, earliest: int | None = Non
         record["VISIBLE_TO"] = "EVERYONE"
     if "LAST_ACTIVITY_DATE_UTC" in record and random() < 0.6:
         record["LAST_ACTIVITY_DATE_UTC"] = at(updated)
-        if random() < 0.3:
+        if random() < 0.3 and "NEXT_ACTIVITY_DATE_UTC" in record:
             record["NEXT_ACTIVITY_DATE_UTC"] = at(story.now + int(random() * 30 * 86_400))
     return updated
+
+
+def stamped(record: Record, story: Story, created: int) -> Record:
+    """The record with both stamps, and the user who made it where that is told."""
+    record["DATE_CREATED_UTC"] = story.calendar.at(created)
+    record["DATE_UPDATED_UTC"] = story.calendar.at(story.since(created))
+    if "CREATED_USER_ID" in record:
+        record["CREATED_USER_ID"] = story.user()
+    return record
 
 
 def users(story: Story) -> Iterator[Record]:

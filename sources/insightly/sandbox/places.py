@@ -72,6 +72,9 @@ CATEGORIES = {
 }
 RELATIONSHIPS = (("is the manager of", "is managed by"), ("is a supplier of", "is a customer of"))
 
+# OBJECT_NAME, and its labels for one and many
+CUSTOM_OBJECTS = (("Machine__c", "Machine", "Machines"), ("Site__c", "Site", "Sites"))
+
 # FIELD_FOR, FIELD_NAME, FIELD_TYPE, options
 CUSTOM_FIELDS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("CONTACT", "Hobby__c", "TEXT", ()),
@@ -89,5 +92,8 @@ CUSTOM_FIELDS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("TASK", "Billable__c", "BIT", ()),
     ("EVENT", "Room__c", "DROPDOWN", ("Blue", "Green", "Video call")),
     ("PRODUCT", "Weight_Kg__c", "NUMERIC", ()),
+    ("QUOTE", "Approved__c", "BIT", ()),
+    ("TICKET", "Serial_No__c", "TEXT", ()),
+    ("PROSPECT", "Region__c", "DROPDOWN", ("North", "South")),
 )
 HOBBIES = ("Rowing", "Chess", "Pottery", "Cycling", "Choir", "Sailing", "Gardening", "Climbing")

@@ -56,6 +56,12 @@ def blank(entity: str) -> Record:
     return record
 
 
+def key_of(entity: str, record: Record) -> Key:
+    """What tells a record apart from the others of its entity; several fields that do so together make one text."""
+    first, *more = (record[part] for part in ENTITIES[entity].key)
+    return first if not more else " ".join(map(str, (first, *more)))
+
+
 def served_under(entity: Entity) -> bool:
     """True where the collection has a path of its own that returns a list of records."""
     return "{" not in entity.path and entity.shape == "list" and entity.name not in {"tags"}

@@ -12,12 +12,31 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..entities import ENTITIES
-from .shapes import CHILD_KEYS, LINK_NAMES, LINKED, MAIN, Key, Record, blank, definition, link, served_under, stamp
+from .shapes import (
+    CHILD_KEYS,
+    LINK_NAMES,
+    LINKED,
+    MAIN,
+    Key,
+    Record,
+    blank,
+    definition,
+    key_of,
+    link,
+    served_under,
+    stamp,
+)
 from .table import Table, dump, parse
 
 Clock = Callable[[], datetime]
 
 _FIRST_CHILD_ID = 900_000_000
+INSTANCE = {
+    "INSTANCE_NAME": "Sandbox Trading",
+    "INSTANCE_SUBDOMAIN": "sandbox-trading",
+    "PLAN_NAME": None,
+    "NEW_USER_EXPERIENCE_ENABLED": True,
+}
 
 
 @dataclass
@@ -27,7 +46,7 @@ class Contents:
     tables: dict[str, dict[Key, bytes]] = field(default_factory=dict)
     definitions: list[Record] = field(default_factory=list)
     history: dict[int, list[Record]] = field(default_factory=dict)
-    instance: Record = field(default_factory=dict)
+    instance: Record = field(default_factory=lambda: dict(INSTANCE))
 
 
 class Store:
@@ -94,7 +113,7 @@ class Store:
         with self.lock:
             facts, record, now = ENTITIES[entity], blank(entity), self.now()
             key_name = facts.key[0]
-            if facts.fields[key_name].type == "integer":
+            if len(facts.key) == 1 and facts.fields[key_name].type == "integer":
                 record[key_name] = self.tables[entity].next_id()
             for name in ("DATE_CREATED_UTC", "DATE_UPDATED_UTC"):
                 if name in record:
@@ -108,7 +127,7 @@ class Store:
                 self.add_link(
                     entity, record[key_name], item["LINK_OBJECT_NAME"], item["LINK_OBJECT_ID"], item.get("ROLE")
                 )
-            return parse(self.tables[entity].raw[record[key_name]])
+            return parse(self.tables[entity].raw[key_of(entity, record)])
 
     def update(self, entity: str, key: Key, fields: Mapping[str, Any], touch: bool = True) -> Record:
         """Sets `fields` of one record and returns it; `touch` moves DATE_UPDATED_UTC unless `fields` names it.
@@ -140,7 +159,7 @@ class Store:
         """Stores `record` as it stands, unknown keys and odd values included; bytes are served untouched."""
         raw = record if isinstance(record, bytes) else dump(record)
         with self.lock:
-            self.tables[entity].put(parse(raw)[ENTITIES[entity].key[0]], raw)
+            self.tables[entity].put(key_of(entity, parse(raw)), raw)
 
     def set_tags(self, entity: str, key: Key, names: Iterable[str], touch: bool = True) -> Record:
         """Replaces the tags of one record; repeated names are kept once."""
@@ -232,4 +251,4 @@ class Store:
                     item[key] = self._child_id
 
     def _save(self, entity: str, record: Record) -> None:
-        self.tables[entity].put(record[ENTITIES[entity].key[0]], dump(record))
+        self.tables[entity].put(key_of(entity, record), dump(record))

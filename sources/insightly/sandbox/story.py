@@ -25,6 +25,21 @@ SIZES = {
 }
 """Records of each entity at scale 1."""
 
+MORE = {
+    "opportunity_line_items": 300,
+    "quotes": 120,
+    "emails": 1_200,
+    "prospects": 150,
+    "marketing_visits": 400,
+    "milestones": 150,
+    "tickets": 200,
+    "knowledge_articles": 40,
+    "community_posts": 60,
+    "community_comments": 120,
+    "follows": 60,
+}
+"""The same of what only hangs on those, drawn after them."""
+
 YEARS = 3
 _BASES = {
     "organisations": 120_000_000,
@@ -37,6 +52,19 @@ _BASES = {
     "notes": 150_000_000,
     "products": 700_000,
     "users": 1_200_000,
+    "pricebook_entries": 1_500_000,
+    "opportunity_line_items": 1_700_000,
+    "quotes": 2_100_000,
+    "quote_line_items": 2_300_000,
+    "emails": 510_000_000,
+    "prospects": 27_000_000,
+    "marketing_visits": 700_000_000,
+    "milestones": 5_200_000,
+    "tickets": 3_100_000,
+    "knowledge_articles": 420_000,
+    "community_posts": 450_000,
+    "community_comments": 470_000,
+    "team_members": 880_000,
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -75,7 +103,7 @@ class Story:
 
     def __init__(self, seed: int, scale: float, now: datetime) -> None:
         self.rng = Random(f"insightly sandbox {seed}")
-        self.now = int(now.timestamp())
+        self.scale, self.now = scale, int(now.timestamp())
         self.start = self.now - YEARS * 365 * 86_400
         self.calendar = Calendar()
         self.size = {entity: max(1, round(count * scale)) for entity, count in SIZES.items()}
@@ -135,6 +163,18 @@ class Story:
             link(link_id, own, (LINK_NAMES[far], self.id(far, other)), role, forward)
             for link_id, far, other, role, forward in self.links.pop((entity, number), ())
         ]
+
+    def many(self, entity: str) -> int:
+        """How many records there are of one of `MORE`."""
+        return max(1, round(MORE[entity] * self.scale))
+
+    def more(self, entity: str) -> list[int]:
+        """When each record of one of `MORE` was created; drawn anew by each call."""
+        return self._created(self.many(entity))
+
+    def any(self, entity: str) -> int:
+        """The number of some record."""
+        return int(self.rng.random() * self.size[entity])
 
     def _created(self, count: int) -> list[int]:
         step = (self.now - self.start) / count

@@ -1,0 +1,90 @@
+"""The records of what is read whole and written when it changed: a list, an object, or groups of a call each."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from .custom_fields import definitions_of, object_of
+from .entities import ENTITIES, RECORD_TYPES, Entity
+from .errors import MalformedAnswer, NotAvailable
+from .lookahead import Lookahead
+from .reads import ask_definitions, lookahead, read_list
+from .session import Outcome, Record, Session
+from .walk import Key, identify
+
+GROUPS = {"tags": "RECORD_TYPE", "custom_fields": "FIELD_FOR"}
+"""Entities of which each call tells one group of rows, and the field that names it; a group is replaced by itself."""
+
+Read = Callable[[], list[Record]]
+
+
+def read_groups(entity: Entity, session: Session, outcome: Outcome) -> Iterator[tuple[str, list[Record]]]:
+    """Reads an entity, group by group; what is no group of others is called "".
+
+    A group that may not be read is left out, and `outcome` tells so.
+
+    Raises:
+        NotAvailable: none of them may be read.
+    """
+    readers = _readers(entity, session)
+    refused: list[NotAvailable] = []
+    for name, read in readers.items():
+        try:
+            records = read()
+        except NotAvailable as error:
+            refused.append(error)
+            continue
+        if entity.name == "custom_fields":
+            name = object_of(ENTITIES[name], records)
+        yield name, records
+    if len(refused) == len(readers):
+        raise refused[0]
+    outcome.notes += [f"a part of {entity.name} is not available: {error}" for error in refused]
+
+
+def calls_of(entity: Entity) -> int:
+    """How many calls it takes to read an entity of one page."""
+    return len(RECORD_TYPES) if entity.name == "tags" else len(_defined()) if entity.name == "custom_fields" else 1
+
+
+def _readers(entity: Entity, session: Session) -> dict[str, Read]:
+    if entity.shape == "object":
+        return {"": partial(_rows_of_object, entity, session)}
+    if entity.name == "custom_fields":
+        return {each.name: partial(_definitions, each, session) for each in _defined()}
+    if entity.name != "tags":
+        return {"": partial(_whole, lookahead(session, entity), entity.identity)}
+    fetches = {kind: lookahead(session, entity, variant=kind) for kind in RECORD_TYPES}
+    for fetch in fetches.values():
+        fetch.prime(0)
+    return {kind: partial(_whole, fetch, "TAG_NAME") for kind, fetch in fetches.items()}
+
+
+def _defined() -> list[Entity]:
+    return [each for each in ENTITIES.values() if each.custom_fields and each.loadable]
+
+
+def _definitions(entity: Entity, session: Session) -> list[Record]:
+    return definitions_of(entity, ask_definitions(session, entity))
+
+
+def _whole(fetch: Lookahead, key: Key) -> list[Record]:
+    return list({identify(row, key): row for step in read_list(fetch, key) for row in step.rows}.values())
+
+
+def _rows_of_object(entity: Entity, session: Session) -> list[Record]:
+    """The object itself, or the items of the array that holds its rows; a bare list of them is taken as well."""
+    session.count_calls(1)
+    try:
+        told: Record = session.client.get_object(entity.path, {}, label=entity.name)[0]
+    except MalformedAnswer:
+        if not entity.rows:
+            raise
+        told = {entity.rows: session.client.get_list(entity.path, {}, label=entity.name)[0]}
+    if not entity.rows:
+        return [told]
+    items: Any = told.pop(entity.rows, None) or []
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise MalformedAnswer(f"GET /{entity.path}: {entity.rows} is not a list of objects; nothing is loaded")
+    rows = [told | {name: value for name, value in item.items() if value is not None} for item in items]
+    return list({identify(row, entity.identity): row for row in rows}.values())
