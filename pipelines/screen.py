@@ -97,7 +97,8 @@ def _reasons(report: Report) -> dict[tuple[str, str], list[str]]:
     reasons = dict[tuple[str, str], list[str]]()
     for name, entity in report.entities.items():
         if entity.state in ("skipped", "failed", "partial") and entity.reason:
-            refused = entity.state == "skipped" and report.command == "sync" and _folds(report)
+            many = len(report.entities) > MOST_ROWS and report.command in ("sync", "status")
+            refused = entity.state == "skipped" and many
             reasons.setdefault((entity.state, REFUSED if refused else entity.reason), []).append(name)
     return reasons
 

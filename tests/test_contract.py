@@ -1,8 +1,9 @@
 """What every loaded entity promises: its tables, its types, its key, its rows, and what a run costs."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import duckdb
 import pytest
 from conftest import OPEN, SQL_TYPES, Clock, Crm, assert_equal, columns, contents_of, fold, isolate, read
 
@@ -11,8 +12,10 @@ from sources.insightly import ENTITIES
 from sources.insightly.entities import child_fields
 from sources.insightly.sandbox import Call, Contents, Sandbox
 
-LOADED = [name for name, entity in ENTITIES.items() if entity.loaded]
+LOADED = [name for name, entity in ENTITIES.items() if entity.loadable]
 INCREMENTAL = [name for name in LOADED if ENTITIES[name].incremental]
+DEFINED = [name for name in LOADED if ENTITIES[name].custom_fields]
+CALLS = {name: 6 if name == "tags" else len(DEFINED) if name == "custom_fields" else 1 for name in LOADED}
 CHILDREN = [(name, array) for name in LOADED for array in ENTITIES[name].arrays]
 
 
@@ -38,8 +41,8 @@ def any_runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     ):
         isolate(folder, monkeypatch)
         crm = Crm(sandbox, folder, clock)
-        first, first_log = crm.sync_done(), list(sandbox.log)
-        second, second_log = crm.sync_done(), list(sandbox.log)
+        first, first_log = crm.sync_done(*LOADED), list(sandbox.log)
+        second, second_log = crm.sync_done(*LOADED), list(sandbox.log)
         yield Runs(crm, first, first_log, second, second_log)
 
 
@@ -80,19 +83,19 @@ def test_an_unchanged_run_writes_nothing(any_runs: Runs, entity: str) -> None:
 
 @pytest.mark.parametrize("entity", LOADED)
 def test_an_unchanged_run_costs_one_call(any_runs: Runs, entity: str) -> None:
-    assert any_runs.second.entities[entity].calls == (6 if entity == "tags" else 1)
+    assert any_runs.second.entities[entity].calls == CALLS[entity]
 
 
 def test_an_unchanged_run_of_the_first_17_costs_22_calls(any_runs: Runs) -> None:
-    assert any_runs.second.calls == len(any_runs.second_log) == 22
+    crm = any_runs.crm
+    assert crm.sync_done("core").calls == crm.sandbox.calls() == 22
 
 
 def test_a_first_run_asks_for_lists_definitions_and_the_account(any_runs: Runs) -> None:
-    full = bool(any_runs.crm.sandbox.store.count("contacts"))
     defined = sum(call.path.startswith("/CustomFields/") for call in any_runs.first_log)
-    assert defined == (sum(ENTITIES[name].custom_fields for name in LOADED) if full else 0)
-    assert sum(call.path == "/Instance" for call in any_runs.first_log) == 1
-    assert any_runs.first.calls == len(any_runs.first_log) == 22 + 1 + defined
+    assert defined == len(DEFINED)  # once each, by the object whose records came or for the table of definitions
+    assert sum(call.path == "/Instance" for call in any_runs.first_log) == 2  # the account's, and the entity of its own
+    assert any_runs.first.calls == len(any_runs.first_log) == sum(CALLS.values()) + 1
 
 
 @pytest.mark.parametrize("entity", INCREMENTAL)
@@ -109,3 +112,25 @@ def test_the_filter_goes_to_search_alone(any_runs: Runs, entity: str) -> None:
 def test_the_filter_goes_nowhere_else(any_runs: Runs) -> None:
     filtered = [call.path for call in any_runs.second_log if "updated_after_utc" in call.query]
     assert sorted(filtered) == sorted(f"/{ENTITIES[name].search_path}" for name in INCREMENTAL)
+
+
+@pytest.mark.parametrize("any_runs", ["full"], indirect=True)
+def test_what_may_not_be_read_is_skipped_and_left_as_it_is(any_runs: Runs) -> None:
+    crm = any_runs.crm
+    before = everything(crm)
+    for kind, code in (("forbidden", "403"), ("missing", "404")):
+        crm.sandbox.switches = replace(OPEN, **{kind: frozenset(ENTITIES)})
+        report = crm.sync(*LOADED)
+        assert (report.exit_code, report.calls) == (1, crm.sandbox.calls())
+        for entity in report.entities.values():
+            assert (entity.state, entity.merged, entity.deleted) == ("skipped", 0, 0)
+            assert code in (entity.reason or "")
+        assert everything(crm) == before
+    crm.sandbox.switches = OPEN
+
+
+def everything(crm: Crm) -> dict[str, object]:
+    """What the tables of all entities hold."""
+    tables = [*LOADED, *(f"{name}__{array.lower()}" for name, array in CHILDREN)]
+    with duckdb.connect(str(crm.database), read_only=True) as connection:
+        return {table: connection.sql(f"select * from insightly.{table} order by all").fetchall() for table in tables}

@@ -35,7 +35,7 @@ from sources.insightly.sandbox import Fault, Sandbox, Store
 from sources.insightly.sandbox.shapes import LINKED, MAIN
 from sources.insightly.settings import resolve_settings
 
-NAMES = ("contacts", "organisations", "leads", "notes", "opportunities", "tasks", "tags", "lead_sources")
+NAMES = ("contacts", "organisations", "leads", "notes", "opportunities", "tasks", "tags", "lead_sources", "emails")
 EDITED = [name for name in NAMES if name != "tags"]
 TEXTS = {
     "contacts": "TITLE",
@@ -45,6 +45,7 @@ TEXTS = {
     "opportunities": "OPPORTUNITY_DETAILS",
     "tasks": "DETAILS",
     "lead_sources": "LEAD_SOURCE",
+    "emails": "SUBJECT",
 }
 CUSTOM: dict[str, tuple[str, tuple[Any, ...]]] = {
     "contacts": ("Newsletter__c", (True, False, None)),
@@ -491,7 +492,7 @@ class Proof(RuleBasedStateMachine):
                     listed = ", ".join(own)
                     sql = f"select {listed} from insightly.{table} group by {listed} having count(*) > 1"
                     assert connection.execute(sql).fetchall() == [], table
-            if facts.incremental and name in tables:
+            if facts.swept and name in tables:
                 self.assert_marks(connection, name, "deletions" in tables)
         if "_dlt_pipeline_state" in tables:
             self.assert_watermarks(connection)
@@ -535,7 +536,7 @@ class Proof(RuleBasedStateMachine):
 
     def assert_ended(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Rows that are not the account's are marked, each with one open row in the ledger, and nothing else is."""
-        for name in (name for name in self.names if ENTITIES[name].incremental):
+        for name in (name for name in self.names if ENTITIES[name].swept):
             key = fold(ENTITIES[name].key[0])
             rows = dict(connection.execute(f"select {key}, _deleted_at is not null from insightly.{name}").fetchall())
             live = set(self.store.tables[name].keys)

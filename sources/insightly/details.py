@@ -17,7 +17,7 @@ from .whole import GROUPS
 
 def define(entity: Entity, session: Session, shaper: Shaper) -> None:
     """Asks for the definitions once a run, when the first records came."""
-    if entity.custom_fields and entity.name not in session.definitions:
+    if entity.custom_fields and not shaper.defined:
         told = read_definitions(session, entity)
         shaper.define(None if told is None else definitions_of(entity, told))
 

@@ -140,11 +140,15 @@ def read_definitions(session: Session, entity: Entity) -> list[Record] | None:
 
 
 def ask_definitions(session: Session, entity: Entity) -> list[Record]:
-    """The same for the table of definitions, which asks for what no entity of this run asked for."""
+    """The same for the table of definitions, which asks for what no entity of this run asked for.
+
+    Raises:
+        NotAvailable: it may not be read.
+    """
     known = session.definitions.get(entity.name)
     if known is None:
         session.count_calls(1)
-        known = _ask_definitions(session, entity, "custom_fields")
+        known = session.definitions[entity.name] = _ask_definitions(session, entity, "custom_fields")
     return known
 
 

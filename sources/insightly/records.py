@@ -51,6 +51,7 @@ class Shaper:
     mask: Mask | None = None
     changes: list[str] = field(default_factory=list)
     misfits: dict[str, int] = field(default_factory=dict)
+    defined: bool = False
     _found: dict[str, Types] = field(default_factory=dict)
     _custom: dict[str, FieldType | None] = field(default_factory=dict)
 
@@ -69,7 +70,7 @@ class Shaper:
             ColumnCollision: two names would become one column.
             BadSetting: a custom field is to be hashed or left out, and there is none of that name.
         """
-        declared = declared_types(definitions or ())
+        self.defined, declared = True, declared_types(definitions or ())
         self._custom = self._typed(self.entity.name, declared)
         assert_apart(self.entity.name, [*self.entity.fields, *declared], self.fold)
         if self.mask is not None and definitions is not None:

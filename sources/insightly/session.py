@@ -176,7 +176,7 @@ class Session:
             yield outcome
         except NotAvailable as error:
             outcome.state, outcome.reason, outcome.error = "skipped", str(error), error
-            logger.warning("%s skipped: %s", entity, error)
+            logger.info("%s skipped: %s", entity, error)
         except Stop as stop:
             outcome.state, outcome.reason, outcome.error = "partial", str(stop), stop
         except InsightlyError as error:

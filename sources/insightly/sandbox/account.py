@@ -63,7 +63,8 @@ class Account:
                     {"OBJECT_TYPE": facts.field_for, "PERMISSIONS_STATE": "ENABLED", "CAN_READ": allowed}
                     | {right: allowed and letter in facts.can for right, letter in can.items()}
                 )
-        return answer(200, {"PERMISSIONS_STATE": "ENABLED", "OBJECT_PERMISSIONS": rows})
+        bare = self.switches.permissions == "list"
+        return answer(200, rows if bare else {"PERMISSIONS_STATE": "ENABLED", "OBJECT_PERMISSIONS": rows})
 
     def tags(self, query: Mapping[str, str]) -> Response:
         """`/Tags?record_type=`: the distinct tags of one record type, sorted; 400 without a valid type."""

@@ -1,4 +1,4 @@
-"""The fixed lists of an account: countries, currencies, users' time zones, lead settings, pipelines, categories."""
+"""The account itself and its fixed lists: countries, currencies, time zones, lead settings, pipelines, categories."""
 
 _COUNTRY_LIST = """
     Afghanistan; Aland Islands; Albania; Algeria; American Samoa; Andorra; Angola; Anguilla; Antarctica;
@@ -71,6 +71,13 @@ CATEGORIES = {
     "file_categories": ("Contract", "Picture"),
 }
 RELATIONSHIPS = (("is the manager of", "is managed by"), ("is a supplier of", "is a customer of"))
+
+INSTANCE = {
+    "INSTANCE_NAME": "Sandbox Trading",
+    "INSTANCE_SUBDOMAIN": "sandbox-trading",
+    "PLAN_NAME": None,
+    "NEW_USER_EXPERIENCE_ENABLED": True,
+}
 
 # OBJECT_NAME, and its labels for one and many
 CUSTOM_OBJECTS = (("Machine__c", "Machine", "Machines"), ("Site__c", "Site", "Sites"))

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..entities import ENTITIES
+from .places import INSTANCE
 from .shapes import (
     CHILD_KEYS,
     LINK_NAMES,
@@ -31,12 +32,6 @@ from .table import Table, dump, parse
 Clock = Callable[[], datetime]
 
 _FIRST_CHILD_ID = 900_000_000
-INSTANCE = {
-    "INSTANCE_NAME": "Sandbox Trading",
-    "INSTANCE_SUBDOMAIN": "sandbox-trading",
-    "PLAN_NAME": None,
-    "NEW_USER_EXPERIENCE_ENABLED": True,
-}
 
 
 @dataclass

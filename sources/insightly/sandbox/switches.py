@@ -27,6 +27,7 @@ class Switches:
         plan: `professional` answers 404 or 403 for the collections of API.md 7.4.
         search_field: `field_name` on Search filters, or is ignored (so everything is the answer).
         search_none: a Search that finds nothing answers with an empty list, or with 404.
+        permissions: an object that holds the rows, or the bare rows.
         forbidden: entity names answered with 403.
         missing: entity names answered with 404.
         put_status: status of PUT on records.
@@ -56,6 +57,7 @@ class Switches:
     plan: Literal["enterprise", "professional"] = "enterprise"
     search_field: Literal["honoured", "ignored"] = "honoured"
     search_none: Literal["empty", "404"] = "empty"
+    permissions: Literal["object", "list"] = "object"
     forbidden: frozenset[str] = frozenset()
     missing: frozenset[str] = frozenset()
     put_status: Literal[200, 201] = 200

@@ -1,0 +1,139 @@
+"""Blocks of a list: what is passed over is as it was, whatever was edited and wherever pages and runs begin."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sources.insightly import blocks
+from sources.insightly.blocks import Blocks, forget, whole_blocks
+from sources.insightly.errors import ServerTrouble
+from sources.insightly.walk import Page, Step, walk
+
+Rows = list[dict[str, Any]]
+lists = st.dictionaries(st.integers(1, 120), st.integers(0, 3), max_size=60)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _short() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "LENGTH", 4)
+        yield
+
+
+def rows_of(listed: dict[int, int]) -> Rows:
+    return [{"ID": id_, "TEXT": text} for id_, text in sorted(listed.items())]
+
+
+def pages(rows: Rows, top: int, skip: int = 0, last_id: int | None = None) -> Iterator[Step]:
+    return walk(lambda at: Page(rows[at : at + top], len(rows), top), "ID", skip, last_id)
+
+
+@given(st.lists(st.tuples(lists, st.integers(2, 9), st.integers(0, 4)), min_size=1, max_size=5))
+def test_what_is_passed_over_is_held_as_it_is_listed(readings: list[tuple[dict[int, int], int, int]]) -> None:
+    """Readings of an edited list, each in one or two runs; rows that are unlisted are taken from what is held."""
+    state: dict[str, Any] = {}
+    held: dict[int, int] = {}
+    for listed, top, stop in readings:
+        rows, live = rows_of(listed), frozenset(held)
+        place: tuple[int, int | None] = (0, None)
+        for run in range(2):
+            known = Blocks(state, "ID", place[1] is not None, lambda id_, live=live: id_ in live)  # type: ignore[misc]
+            for number, step in enumerate(whole_blocks(pages(rows, top, *place), "ID", lambda: False)):
+                held |= {row["ID"]: row["TEXT"] for row in known.changed(step.rows, list)}
+                known.note()
+                if step.skip is None:
+                    break
+                place = step.skip, step.last_id
+                if run == 0 and number == stop:
+                    break
+            if step.skip is None:
+                break
+        known.end()
+        held = {id_: text for id_, text in held.items() if id_ in listed}
+        assert held == listed
+
+
+@given(lists, st.integers(2, 9), st.integers(2, 9))
+def test_nothing_is_written_of_a_list_that_is_as_it_was(listed: dict[int, int], top: int, other: int) -> None:
+    state: dict[str, Any] = {}
+    for size, wanted in ((top, rows_of(listed)), (other, [])):
+        known, found = Blocks(state, "ID", False, lambda _: True), list[Any]()
+        for step in whole_blocks(pages(rows_of(listed), size), "ID", lambda: False):
+            found += known.changed(step.rows, list)
+            known.note()
+        known.end()
+        assert found == wanted
+
+
+def test_one_change_has_one_block_written() -> None:
+    state: dict[str, Any] = {}
+    listed = dict.fromkeys(range(1, 200), 0)
+    counts = []
+    for change in ({}, {77: 1}, {500: 0}):
+        listed |= change
+        known = Blocks(state, "ID", False, lambda _: True)
+        counts.append(
+            sum(len(known.changed(step.rows, list)) + bool(known.note()) for step in pages(rows_of(listed), 500))
+        )
+        known.end()
+    assert counts[0] == 199
+    assert 1 <= counts[1] < 30
+    assert 1 <= counts[2] < 30
+
+
+def test_a_record_that_is_not_held_as_live_is_written_though_it_is_as_it_was() -> None:
+    state: dict[str, Any] = {}
+    rows = rows_of(dict.fromkeys(range(1, 30), 0))
+    first = Blocks(state, "ID", False, lambda _: True)
+    first.changed(rows, list)
+    first.note()
+    first.end()
+    assert 9 in [row["ID"] for row in Blocks(state, "ID", False, lambda id_: id_ != 9).changed(rows, list)]
+    forget(state)
+    assert Blocks(state, "ID", False, lambda _: True).changed(rows, list) == rows
+
+
+def test_what_an_unfinished_reading_met_counts_for_that_reading_alone() -> None:
+    state: dict[str, Any] = {}
+    rows = rows_of(dict.fromkeys(range(1, 9), 0))
+    begun = Blocks(state, "ID", False, lambda _: True)
+    begun.changed(rows, list)
+    begun.note()
+    anew = Blocks(state, "ID", False, lambda _: True)
+    other = rows_of(dict.fromkeys(range(1, 9), 1))
+    anew.changed(other, list)
+    anew.note()
+    anew.end()
+    assert Blocks(state, "ID", False, lambda _: True).changed(rows, list) == rows
+
+
+@given(lists, st.integers(2, 9), st.integers(0, 9))
+def test_each_step_can_be_resumed_from(listed: dict[int, int], top: int, hurry: int) -> None:
+    rows, left = rows_of(listed), hurry
+
+    def hurried() -> bool:
+        nonlocal left
+        left -= 1
+        return left == 0
+
+    came = Rows()
+    for step in whole_blocks(pages(rows, top), "ID", hurried):
+        came += step.rows
+        if step.skip is not None:
+            rest = [row for each in pages(rows, top, step.skip, step.last_id) for row in each.rows]
+            assert came + rest == rows
+    assert came == rows
+
+
+def test_what_came_before_an_error_is_handed_over() -> None:
+    def failing() -> Iterator[Step]:
+        yield Step([{"ID": 1}, {"ID": 2}], 0, 1, 2)
+        raise ServerTrouble("no")
+
+    steps = whole_blocks(failing(), "ID", lambda: False)
+    assert [row["ID"] for row in next(steps).rows] == [1, 2]
+    with pytest.raises(ServerTrouble):
+        next(steps)
