@@ -42,7 +42,7 @@ def show(report: Report, account: str | None = None) -> None:
         if table.row_count:
             console.print(table)
     if quiet := _quiet(report):
-        console.print(_some(quiet, len(report.entities)))
+        console.print(_some(quiet, len(report.entities)), soft_wrap=True)
     for (state, reason), names in _reasons(report).items():
         console.print(f"[{STYLES[state]}]{', '.join(names)} {state}[/]: {escape(reason)}", soft_wrap=True)
     for name, entity in report.entities.items():
