@@ -52,7 +52,7 @@ def _over_accounts(args: argparse.Namespace) -> "Report":
             show(report, name)
 
     alone = args.command == "push" or getattr(args, "ids", None) is not None
-    names = instances.chosen(args.command, args.instances, alone)
+    names = instances.chosen(args.instances, alone)
     if names is None:
         return cast("Report", work(None))
     one = len(names) == 1 and (alone or bool(args.instances))

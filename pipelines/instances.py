@@ -19,11 +19,10 @@ WORST_FIRST = (INTERRUPTED, 2, 1, 4, 3, 0)
 """Exit codes: what no later run mends by itself, a failure, a difference found, and what the next run goes on from."""
 
 
-def chosen(command: str, asked: Sequence[str], alone: bool) -> list[str] | None:
+def chosen(asked: Sequence[str], alone: bool) -> list[str] | None:
     """The accounts that a command is for.
 
     Args:
-        command: its name.
         asked: accounts named; none for all of those that there are.
         alone: whether the command makes sense for one account only.
 
@@ -38,7 +37,7 @@ def chosen(command: str, asked: Sequence[str], alone: bool) -> list[str] | None:
         if name not in known and name != DEFAULT:
             fix = f"there is no such account; known are {', '.join([DEFAULT, *known])} (docs/instances.md)"
             raise BadSetting("--instance", name, fix)
-    if not asked and (not known or command == "entities"):
+    if not asked and not known:
         return None
     names = list(dict.fromkeys(asked)) or [*([DEFAULT] if resolve_settings().api_key else []), *known]
     if alone and len(names) > 1:

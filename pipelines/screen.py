@@ -32,8 +32,9 @@ def show(report: Report, account: str | None = None) -> None:
         console.rule(f"[bold]{len(report.facts['instances'])} accounts[/]", align="left")
         _close(console, report)
         return
-    if report.command == "entities":
+    if report.command == "entities" and report.facts:
         _entities(console, report)
+        _close(console, report)
         return
     if report.command == "push":
         show_push(console, report)
@@ -213,7 +214,6 @@ def _entities(console: Console, report: Report) -> None:
         which = ", ".join(names) if len(names) < len(report.entities) else "readable"
         console.print(f"{which}: {escape(reason)}", soft_wrap=True)
     console.print("can: S search, G get by id, C create, U update, D delete; --json tells child tables and cursors too")
-    _close(console, report)
 
 
 def _check(console: Console, report: Report) -> None:

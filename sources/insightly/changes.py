@@ -27,6 +27,7 @@ from .cursor import (
 from .details import define, definition_tables, fill_tags
 from .entities import DATE_UPDATED, Entity
 from .reads import lookahead, read_list, tags_cost_calls
+from .records import Shaper
 from .session import Outcome, Record, Session
 from .tables import marked, missing, shaper_of
 from .walk import Step, gather
@@ -45,29 +46,17 @@ def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: An
     Args:
         updated: dlt's incremental, which holds the watermark; None for a list that is walked whole.
     """
-    state = dlt.current.resource_state()
-    wish = session.wish_of(entity.name)
-    start_date = loaded_from(state, wish.start_date)
+    state, wish = dlt.current.resource_state(), session.wish_of(entity.name)
     held = None if updated is None else updated.last_value
     outcome.watermark = outcome.watermark_before = held
-    if entity.name in session.begun:
-        place = place_of(state, held, start_date)
-    else:
-        session.begun.add(entity.name)
-        waiting = state.get("again")
-        _tell_of_a_later_start(state, wish, outcome)
-        place = begin(state, held, wish)
-        if waiting is not None and state["again"] is waiting:
-            _tell_of_a_walk_under_way(waiting, wish, outcome)
-        if rereads(state, start_date) and session.live_ids is not None:
-            outcome.absent = Absent(session.live_ids(entity), place.last_id, state.get("absent", ()))
+    place = _begin(entity, session, outcome, state, wish, held)
     if session.chunk_spent():
         return
     shaper = shaper_of(entity, session)
     yield from missing(shaper)
-    steps, blocks = read_list(lookahead(session, entity, place.since), entity.key[0], place.skip, place.last_id), None
-    if entity.walked:
-        blocks = _blocks(entity, state, place, outcome)
+    blocks = _blocks(entity, state, place, outcome) if entity.walked else None
+    steps = read_list(lookahead(session, entity, place.since), entity.key[0], place.skip, place.last_id)
+    if blocks is not None:
         steps = whole_blocks(steps, entity.key[0], session.chunk_spent)
     for step in gather(steps, lambda held: _enough(held, entity, session, outcome)):
         if outcome.absent is not None:
@@ -75,12 +64,7 @@ def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: An
         changed = step.rows if blocks is None else blocks.changed(step.rows, shaper.concealed)
         if "full" in state:
             changed = step.rows
-        records, tables = changed, list[Any]()
-        if records:
-            define(entity, session, shaper)
-            records = fill_tags(entity, session, records, outcome)
-            tables = [*marked(shaper.shape(records)), *definition_tables(entity, session)]
-            _warn_of_the_future(entity, session, records)
+        records, tables = _shaped(entity, session, outcome, shaper, changed)
         cut = len(records) < len(changed)
         if cut and records and step.at is not None:
             place = Place(place.since, _started(place, entity, session), step.at, records[-1][entity.key[0]])
@@ -106,8 +90,37 @@ def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: An
     if blocks is not None:
         blocks.end()
     absent = () if outcome.absent is None else outcome.absent.up_to(None)
-    end(state, Place(place.since, started, 0, None), start_date, absent)
+    end(state, Place(place.since, started, 0, None), loaded_from(state, wish.start_date), absent)
     session.end(outcome, state)
+
+
+def _begin(entity: Entity, session: Session, outcome: Outcome, state: State, wish: Wish, held: str | None) -> Place:
+    """Where the walk goes on; in a run's first round, what is asked of it is taken into account."""
+    start_date = loaded_from(state, wish.start_date)
+    if entity.name in session.begun:
+        return place_of(state, held, start_date)
+    session.begun.add(entity.name)
+    waiting = state.get("again")
+    _tell_of_a_later_start(state, wish, outcome)
+    place = begin(state, held, wish)
+    if waiting is not None and state["again"] is waiting:
+        _tell_of_a_walk_under_way(waiting, wish, outcome)
+    if rereads(state, start_date) and session.live_ids is not None:
+        outcome.absent = Absent(session.live_ids(entity), place.last_id, state.get("absent", ()))
+    return place
+
+
+def _shaped(
+    entity: Entity, session: Session, outcome: Outcome, shaper: Shaper, records: list[Record]
+) -> tuple[list[Record], list[Any]]:
+    """Records that are complete, as many from the first on as there are calls for, and their tables."""
+    if not records:
+        return [], []
+    define(entity, session, shaper)
+    complete = fill_tags(entity, session, records, outcome)
+    tables = [*marked(shaper.shape(complete)), *definition_tables(entity, session)]
+    _warn_of_the_future(entity, session, complete)
+    return complete, tables
 
 
 def _blocks(entity: Entity, state: State, place: Place, outcome: Outcome) -> Blocks:
