@@ -1,0 +1,184 @@
+"""Versions of records: `<entity>_history` follows the entity's table, in SQL, one transaction a time.
+
+dlt's scd2 strategy would compare a package with the versions: a record that comes twice in one has two open versions,
+what was loaded before cannot be begun with, and a mark that a sweep sets is not seen. Here the table alone is compared
+with the open versions, so whatever was cut off is made up for by the next run.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import dlt
+from dlt.common.libs.pyarrow import columns_to_arrow
+
+from sources.insightly.columns import VARIANT
+from sources.insightly.entities import ENTITIES, UNVERSIONED, Entity
+from sources.insightly.errors import BadSetting
+from sources.insightly.session import FEW, FOLLOWED
+from sources.insightly.tables import DELETED_AT, VALID_FROM, VALID_TO, history_table
+
+from .dataset import Dataset
+from .runner import Runner
+
+CONCEALED = "followed_concealed"
+"""In a resource's state: which columns were hashed or left out in all that was followed, and the mask's fingerprint."""
+Columns = Mapping[str, Mapping[str, Any]]
+
+
+@contextmanager
+def kept(runner: Runner) -> Iterator[None]:
+    """Has the histories follow what is loaded: first what an earlier run left, then what is loaded meanwhile.
+
+    Raises:
+        BadSetting: the destination is made of files, or a table has the name of a history.
+    """
+    entities = [ENTITIES[name] for name in runner.session.settings.history or ()]
+    if entities:
+        runner.target.require_sql(runner.pipeline, "sources.insightly.history keeps versions in an SQL database")
+    for entity in entities:
+        _follow(runner, entity)
+    try:
+        yield
+    finally:
+        for entity in () if runner.pipeline.has_pending_data else entities:
+            _follow(runner, entity)
+
+
+def _follow(runner: Runner, entity: Entity) -> None:
+    state, mask = runner.states().get(entity.name, {}), runner.session.mask(entity)
+    fresh = runner.session.fresh.pop(entity.name, None)
+    # What is still to be concealed is not copied to where it never was.
+    if not runner.dataset.holds(entity.name) or state.get("mask", "") != mask.fingerprint:
+        return
+    history, concealed = _History(runner.pipeline, runner.dataset, entity), dict(_concealed(state))
+    if history.prepare():
+        runner.session.outcome(entity.name).notes.append(f"{history.table} begins: versions of {entity.name}")
+    restated: set[str] = set()
+    if concealed["mask"] != mask.fingerprint:
+        restated = {*concealed["columns"], *mask.rules.get(entity.name, ())}
+    if fresh:
+        history.follow(fresh if len(fresh) <= FEW else None, restated)
+    if not ((fresh or FOLLOWED in state) and history.is_level()):
+        history.follow(None, restated)
+    if "again" not in state:
+        concealed = {"mask": mask.fingerprint, "columns": sorted(mask.rules.get(entity.name, ()))}
+    runner.session.fresh[entity.name] = set()
+    if FOLLOWED not in state or concealed != _concealed(state):
+        with runner.pipeline.managed_state() as managed:
+            resources = managed["sources"]["insightly"]["resources"]
+            resources.setdefault(entity.name, {}).update({FOLLOWED: True, CONCEALED: concealed})
+
+
+def _concealed(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    none: Mapping[str, Any] = {"mask": "", "columns": []}
+    held: Mapping[str, Any] = state.get(CONCEALED, none)
+    return held
+
+
+def _bound(name: str) -> Mapping[str, Any]:
+    return {"name": name, "data_type": "timestamp", "nullable": name == VALID_TO}
+
+
+class _History:
+    """The history of one entity, and the SQL that brings it level with the entity's table."""
+
+    def __init__(self, pipeline: dlt.Pipeline, dataset: Dataset, entity: Entity) -> None:
+        self.pipeline, self.dataset, self.entity = pipeline, dataset, entity
+        self.table = history_table(entity)
+        self.columns = self._columns()
+        self.key = dataset.column(dataset.fold(entity.key[0]))
+        self.from_, self.to, self.deleted = map(dataset.column, (VALID_FROM, VALID_TO, DELETED_AT))
+
+    def prepare(self) -> bool:
+        """Makes the table, or the columns that the entity's table has since; True where it is new.
+
+        Raises:
+            BadSetting: a table of that name is something else.
+        """
+        held = self._schema.get(self.table, {}).get("columns", {})
+        if held and VALID_TO not in held:
+            raise BadSetting(
+                "sources.insightly.history", self.entity.name, f"its table {self.table} would be that of something else"
+            )
+        if self.columns.keys() - held.keys():
+            columns: Any = {**self.columns, VALID_FROM: _bound(VALID_FROM), VALID_TO: _bound(VALID_TO)}
+            empty = columns_to_arrow(columns, self.pipeline.destination.capabilities(), "UTC").empty_table()
+            self.pipeline.run(dlt.resource([empty], name=self.table, columns=columns, write_disposition="append"))
+        return not held
+
+    def is_level(self) -> bool:
+        """Whether there are as many open versions as live records."""
+        live = f"select count(*) from {self._own} where {self.deleted} is null"
+        open_ = f"select count(*) from {self._versions} where {self.to} is null"
+        (counts,) = self.dataset.query(f"select ({live}) as live_records, ({open_}) as open_versions")
+        return len(set(counts.values())) == 1
+
+    def follow(self, keys: Collection[Any] | None, restated: Collection[str]) -> None:
+        """Ends the versions whose records changed or went, and opens those of records that have none.
+
+        Args:
+            keys: of the records to compare; None for all.
+            restated: columns of which the same values are told in another way; they change in the open versions.
+        """
+        where = "" if keys is None else f" where {self.key} in ({', '.join(str(int(key)) for key in keys)})"
+        records, versions = f"(select * from {self._own}{where})", f"(select * from {self._versions}{where})"
+        pairs = f"{versions} v left join {records} r on r.{self.key} = v.{self.key} where v.{self.to} is null"
+        live = f"r.{self.key} is not null and r.{self.deleted} is null"
+        names = ", ".join(map(self.dataset.column, self.columns))
+        with self.dataset.transaction() as run:
+            at = self.dataset.moment(self.table)
+            if again := [name for name in self.columns if name in restated]:
+                told = ", ".join(self._as_in_the_record(name) for name in again)
+                differ = f"select v.{self.key} from {pairs} and {live} and ({self._differ(again)})"
+                run(f"update {self._versions} set {told} where {self.to} is null and {self.key} in ({differ})")
+            over = f"select v.{self.key} from {pairs} and (not ({live}) or {self._differ(self._counted(restated))})"
+            run(f"update {self._versions} set {self.to} = %s where {self.to} is null and {self.key} in ({over})", at)
+            open_ = f"select {self.key} as open_key from {self._versions} where {self.to} is null"
+            missing = f"{records} r left join ({open_}) v on v.open_key = r.{self.key}"
+            missing += f" where v.open_key is null and r.{self.deleted} is null"
+            run(f"insert into {self._versions} ({names}, {self.from_}) select {names}, %s from {missing}", at)
+
+    def _counted(self, restated: Collection[str]) -> Sequence[str]:
+        """The columns of which a change makes a version."""
+        key, uncounted = self.dataset.fold(self.entity.key[0]), set(map(self.dataset.fold, UNVERSIONED))
+        return [
+            name
+            for name in self.columns
+            if name != key and name not in restated and name.removesuffix(VARIANT) not in uncounted
+        ]
+
+    def _differ(self, names: Sequence[str]) -> str:
+        """Not `is distinct from`, which some destinations lack."""
+        parts = [(f"v.{self.dataset.column(name)}", f"r.{self.dataset.column(name)}") for name in names]
+        return " or ".join(
+            f"{held} <> {told} or ({held} is null and {told} is not null) or ({held} is not null and {told} is null)"
+            for held, told in parts
+        )
+
+    def _as_in_the_record(self, name: str) -> str:
+        column = self.dataset.column(name)
+        records = f"(select {self.key} as told_key, {column} as told from {self._own})"
+        return f"{column} = (select told from {records} r where r.told_key = {self.key})"
+
+    def _columns(self) -> Columns:
+        """Those of the entity's table, as dlt declares them, without a sweep's mark and what dlt adds itself."""
+        kinds = ("name", "data_type", "precision", "scale", "timezone", "nullable")
+        return {
+            name: {kind: facts[kind] for kind in kinds if kind in facts}
+            for name, facts in self._schema[self.entity.name]["columns"].items()
+            if "data_type" in facts and name != DELETED_AT and not name.startswith("_dlt_")
+        }
+
+    @property
+    def _schema(self) -> Mapping[str, Any]:
+        tables: Mapping[str, Any] = self.pipeline.default_schema.tables
+        return tables
+
+    @property
+    def _own(self) -> str:
+        return self.dataset.name(self.entity.name)
+
+    @property
+    def _versions(self) -> str:
+        return self.dataset.name(self.table)
