@@ -5,8 +5,9 @@ what was loaded before cannot be begun with, and a mark that a sweep sets is not
 with the open versions, so whatever was cut off is made up for by the next run.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import dlt
@@ -24,11 +25,14 @@ from .runner import Runner
 CONCEALED = "followed_concealed"
 """In a resource's state: which columns were hashed or left out in all that was followed, and the mask's fingerprint."""
 Columns = Mapping[str, Mapping[str, Any]]
+Run = Callable[..., list[Any]]
 
 
 @contextmanager
 def kept(runner: Runner) -> Iterator[None]:
     """Has the histories follow what is loaded: first what an earlier run left, then what is loaded meanwhile.
+
+    Where an error ends the run, the next one begins with what this one leaves.
 
     Raises:
         BadSetting: the destination is made of files, or a table has the name of a history.
@@ -38,11 +42,9 @@ def kept(runner: Runner) -> Iterator[None]:
         runner.target.require_sql(runner.pipeline, "sources.insightly.history keeps versions in an SQL database")
     for entity in entities:
         _follow(runner, entity)
-    try:
-        yield
-    finally:
-        for entity in () if runner.pipeline.has_pending_data else entities:
-            _follow(runner, entity)
+    yield
+    for entity in entities:
+        _follow(runner, entity)
 
 
 def _follow(runner: Runner, entity: Entity) -> None:
@@ -110,7 +112,7 @@ class _History:
     def is_level(self) -> bool:
         """Whether there are as many open versions as live records."""
         live = f"select count(*) from {self._own} where {self.deleted} is null"
-        open_ = f"select count(*) from {self._versions} where {self.to} is null"
+        open_ = f"select count(*) from {self._versions} where {self._is_open}"
         (counts,) = self.dataset.query(f"select ({live}) as live_records, ({open_}) as open_versions")
         return len(set(counts.values())) == 1
 
@@ -124,20 +126,28 @@ class _History:
         where = "" if keys is None else f" where {self.key} in ({', '.join(str(int(key)) for key in keys)})"
         records, versions = f"(select * from {self._own}{where})", f"(select * from {self._versions}{where})"
         pairs = f"{versions} v left join {records} r on r.{self.key} = v.{self.key} where v.{self.to} is null"
-        live = f"r.{self.key} is not null and r.{self.deleted} is null"
-        names = ", ".join(map(self.dataset.column, self.columns))
         with self.dataset.transaction() as run:
             at = self.dataset.moment(self.table)
-            if again := [name for name in self.columns if name in restated]:
-                told = ", ".join(self._as_in_the_record(name) for name in again)
-                differ = f"select v.{self.key} from {pairs} and {live} and ({self._differ(again)})"
-                run(f"update {self._versions} set {told} where {self.to} is null and {self.key} in ({differ})")
-            over = f"select v.{self.key} from {pairs} and (not ({live}) or {self._differ(self._counted(restated))})"
-            run(f"update {self._versions} set {self.to} = %s where {self.to} is null and {self.key} in ({over})", at)
-            open_ = f"select {self.key} as open_key from {self._versions} where {self.to} is null"
-            missing = f"{records} r left join ({open_}) v on v.open_key = r.{self.key}"
-            missing += f" where v.open_key is null and r.{self.deleted} is null"
-            run(f"insert into {self._versions} ({names}, {self.from_}) select {names}, %s from {missing}", at)
+            self._end(run, at, pairs, self._counted(restated))
+            self._restate(run, pairs, [name for name in self.columns if name in restated])
+            self._begin(run, at, records)
+
+    def _restate(self, run: Run, pairs: str, names: Sequence[str]) -> None:
+        if names:
+            told = ", ".join(self._as_in_the_record(name) for name in names)
+            differ = f"select v.{self.key} from {pairs} and {self._is_live} and ({self._differ(names)})"
+            run(f"update {self._versions} set {told} where {self._is_open} and {self.key} in ({differ})")
+
+    def _end(self, run: Run, at: datetime, pairs: str, names: Sequence[str]) -> None:
+        over = f"select v.{self.key} from {pairs} and (not ({self._is_live}) or {self._differ(names)})"
+        run(f"update {self._versions} set {self.to} = %s where {self._is_open} and {self.key} in ({over})", at)
+
+    def _begin(self, run: Run, at: datetime, records: str) -> None:
+        names = ", ".join(map(self.dataset.column, self.columns))
+        open_ = f"select {self.key} as open_key from {self._versions} where {self._is_open}"
+        missing = f"{records} r left join ({open_}) v on v.open_key = r.{self.key}"
+        missing += f" where v.open_key is null and r.{self.deleted} is null"
+        run(f"insert into {self._versions} ({names}, {self.from_}) select {names}, %s from {missing}", at)
 
     def _counted(self, restated: Collection[str]) -> Sequence[str]:
         """The columns of which a change makes a version."""
@@ -169,6 +179,14 @@ class _History:
             for name, facts in self._schema[self.entity.name]["columns"].items()
             if "data_type" in facts and name != DELETED_AT and not name.startswith("_dlt_")
         }
+
+    @property
+    def _is_open(self) -> str:
+        return f"{self.to} is null"
+
+    @property
+    def _is_live(self) -> str:
+        return f"r.{self.key} is not null and r.{self.deleted} is null"
 
     @property
     def _schema(self) -> Mapping[str, Any]:

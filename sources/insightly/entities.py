@@ -414,7 +414,7 @@ def select(
     return tuple(name for name in ENTITIES if name in chosen)
 
 
-def select_history(names: Iterable[str]) -> tuple[str, ...]:
+def select_history(names: Iterable[str]) -> list[str]:
     """The entities of which versions are kept; of a preset, those with a cursor.
 
     Args:
@@ -430,4 +430,4 @@ def select_history(names: Iterable[str]) -> tuple[str, ...]:
                 setting, name, "versions are kept of entities with a cursor; this list is written whole when it changed"
             )
     chosen = select(named, setting=setting) if named else ()
-    return tuple(name for name in chosen if ENTITIES[name].incremental)
+    return [name for name in chosen if ENTITIES[name].incremental]
