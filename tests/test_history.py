@@ -248,11 +248,15 @@ POINTS = {
 }
 
 
+TWICE = ("table", "load", "merge", "note of the load", "versions compared")
+
+
 @pytest.mark.parametrize(
     ("point", "nth"),
     [
         ("versions ended", 1),
-        *(pytest.param(point, nth, marks=pytest.mark.long) for point in POINTS for nth in (1, 2)),
+        *(pytest.param(point, 1, marks=pytest.mark.long) for point in POINTS if point != "versions ended"),
+        *(pytest.param(point, 2, marks=pytest.mark.long) for point in TWICE),
     ],
 )
 def test_a_version_that_was_loaded_is_kept_though_the_run_was_killed(kept: Crm, point: str, nth: int) -> None:
@@ -265,16 +269,24 @@ def test_a_version_that_was_loaded_is_kept_though_the_run_was_killed(kept: Crm, 
     crm.clock.advance()
     place, when = POINTS[point]
     arguments = ["sync", "contacts", "--database", str(crm.database)]
-    environment = {**os.environ, **reach(crm.sandbox), "PYTHONPATH": str(ROOT), "SOURCES__INSIGHTLY__HISTORY": "all"}
+    environment = {
+        **os.environ,
+        **reach(crm.sandbox),
+        "PYTHONPATH": str(ROOT),
+        "SOURCES__INSIGHTLY__HISTORY": "contacts",
+    }
     killer = [sys.executable, str(ROOT / "tests/killed.py"), place, when, str(nth)]
     code = subprocess.run([*killer, *arguments], cwd=crm.folder, env=environment, check=False, timeout=120).returncode
-    assert code in (0, -signal.SIGKILL)
+    assert code == -signal.SIGKILL
     held = crm.read(f"select title from insightly.contacts where contact_id = {key}")[0]["title"]
     store.update("contacts", key, {"TITLE": "second"})
     crm.sync_done("contacts", **KEPT)
     assert_level(crm.read, "contacts")
-    titles = [row["title"] for row in of(crm, key)]
-    assert titles[1:] == (["first", "second"] if held == "first" else ["second"])
+    told = of(crm, key)
+    titles = [row["title"] for row in told]
+    # A package that was ready to be loaded is loaded by the next run, before it reads.
+    assert titles[1:] in ([["first", "second"]] if held == "first" else [["second"], ["first", "second"]])
+    assert [row[TO] for row in told[:-1]] == [row[FROM] for row in told[1:]], "a reader sees no moment between versions"
     assert count(crm) == known + len(titles) - 1
 
 
