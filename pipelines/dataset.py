@@ -13,7 +13,7 @@ from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.records import child_table
 from sources.insightly.tables import DELETED_AT, VALID_FROM, VALID_TO, history_table
 
-from .bookkeeping import DELETIONS, held
+from .bookkeeping import DELETIONS, HISTORIES, held
 from .target import source_state
 
 BATCH = 500
@@ -104,6 +104,12 @@ class Dataset:
         ((from_, to),) = self._client.execute_sql(f"select {columns} from {self.name(history)}")
         latest: datetime = max(filter(None, (datetime.now(UTC), from_, to)))
         return latest
+
+    def leave_histories(self, names: Iterable[str]) -> None:
+        """Notes, before rows of entities are loaded, that their histories are behind until they follow."""
+        if self.holds(HISTORIES):
+            told = ", ".join(f"'{name}'" for name in names)
+            self.execute(HISTORIES, f"update {{}} set followed_at = null where entity in ({told})")
 
     def mark(self, entity: Entity, gone: Mapping[int, str], remove: bool, versions: bool = False) -> None:
         """Marks records deleted, or removes them and their child rows, in one transaction with the ledger.

@@ -7,7 +7,8 @@ with the open versions, so whatever was cut off is made up for by the next run.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import dlt
@@ -16,14 +17,13 @@ from dlt.common.libs.pyarrow import columns_to_arrow
 from sources.insightly.columns import VARIANT
 from sources.insightly.entities import ENTITIES, UNVERSIONED, Entity
 from sources.insightly.errors import BadSetting
-from sources.insightly.session import FEW, FOLLOWED
+from sources.insightly.session import FEW
 from sources.insightly.tables import DELETED_AT, VALID_FROM, VALID_TO, history_table
 
+from .bookkeeping import HISTORIES, prepare
 from .dataset import Dataset
 from .runner import Runner
 
-CONCEALED = "followed_concealed"
-"""In a resource's state: which columns were hashed or left out in all that was followed, and the mask's fingerprint."""
 Columns = Mapping[str, Mapping[str, Any]]
 Run = Callable[..., list[Any]]
 
@@ -53,33 +53,37 @@ def _follow(runner: Runner, entity: Entity) -> None:
     # What is still to be concealed is not copied to where it never was.
     if not runner.dataset.holds(entity.name) or state.get("mask", "") != mask.fingerprint:
         return
-    history, concealed = _History(runner.pipeline, runner.dataset, entity), dict(_concealed(state))
+    history, concealed = _History(runner.pipeline, runner.dataset, entity), tuple(mask.rules.get(entity.name, ()))
     if history.prepare():
         runner.session.outcome(entity.name).notes.append(f"{history.table} begins: versions of {entity.name}")
-    restated: set[str] = set()
-    if concealed["mask"] != mask.fingerprint:
-        restated = {*concealed["columns"], *mask.rules.get(entity.name, ())}
+    then = history.note()
+    restated = set[str]() if then.mask == mask.fingerprint else {*then.concealed, *concealed}
     if fresh:
         history.follow(fresh if len(fresh) <= FEW else None, restated)
-    if not ((fresh or FOLLOWED in state) and history.is_level()):
+    known = fresh is not None or then.followed_at is not None
+    if not (known and history.is_level()):
         history.follow(None, restated)
-    if "again" not in state:
-        concealed = {"mask": mask.fingerprint, "columns": sorted(mask.rules.get(entity.name, ()))}
     runner.session.fresh[entity.name] = set()
-    if FOLLOWED not in state or concealed != _concealed(state):
-        with runner.pipeline.managed_state() as managed:
-            resources = managed["sources"]["insightly"]["resources"]
-            resources.setdefault(entity.name, {}).update({FOLLOWED: True, CONCEALED: concealed})
-
-
-def _concealed(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    none: Mapping[str, Any] = {"mask": "", "columns": []}
-    held: Mapping[str, Any] = state.get(CONCEALED, none)
-    return held
+    # Until everything is read again, some values are told as they were before the settings changed.
+    now = then if "again" in state else replace(then, mask=mask.fingerprint, concealed=concealed)
+    if then.followed_at is None or now != then:
+        history.write(now)
 
 
 def _bound(name: str) -> Mapping[str, Any]:
     return {"name": name, "data_type": "timestamp", "nullable": name == VALID_TO}
+
+
+@dataclass(frozen=True)
+class _Note:
+    """What `_histories` tells of a history: under which mask values are told, and of which columns.
+
+    `followed_at` is when it was level with its table; None where rows were loaded since.
+    """
+
+    mask: str = ""
+    concealed: tuple[str, ...] = ()
+    followed_at: datetime | None = None
 
 
 class _History:
@@ -93,7 +97,7 @@ class _History:
         self.from_, self.to, self.deleted = map(dataset.column, (VALID_FROM, VALID_TO, DELETED_AT))
 
     def prepare(self) -> bool:
-        """Makes the table, or the columns that the entity's table has since; True where it is new.
+        """Makes the tables, or the columns that the entity's table has since; True where the history is new.
 
         Raises:
             BadSetting: a table of that name is something else.
@@ -103,11 +107,27 @@ class _History:
             raise BadSetting(
                 "sources.insightly.history", self.entity.name, f"its table {self.table} would be that of something else"
             )
+        prepare(self.pipeline, HISTORIES)
         if self.columns.keys() - held.keys():
             columns: Any = {**self.columns, VALID_FROM: _bound(VALID_FROM), VALID_TO: _bound(VALID_TO)}
             empty = columns_to_arrow(columns, self.pipeline.destination.capabilities(), "UTC").empty_table()
             self.pipeline.run(dlt.resource([empty], name=self.table, columns=columns, write_disposition="append"))
         return not held
+
+    def note(self) -> _Note:
+        """What is noted of the history."""
+        sql = "select mask, concealed, followed_at from {} where entity = %s"
+        for mask, concealed, followed_at in self.dataset.execute(HISTORIES, sql, self.entity.name):
+            return _Note(mask or "", tuple(filter(None, (concealed or "").split())), followed_at)
+        return _Note()
+
+    def write(self, note: _Note) -> None:
+        """Notes that the history is level with its table."""
+        table, told = self.dataset.name(HISTORIES), (self.entity.name, note.mask, " ".join(note.concealed))
+        with self.dataset.transaction() as run:
+            run(f"delete from {table} where entity = %s", self.entity.name)
+            insert = f"insert into {table} (entity, mask, concealed, followed_at) values (%s, %s, %s, %s)"
+            run(insert, *told, datetime.now(UTC))
 
     def is_level(self) -> bool:
         """Whether there are as many open versions as live records."""

@@ -70,7 +70,7 @@ def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: An
         if records:
             define(entity, session, shaper)
             records = fill_tags(entity, session, records, outcome)
-            session.note_fresh(entity, state, records)
+            session.note_fresh(entity, records)
             tables = [*marked(shaper.shape(records)), *definition_tables(entity, session, state)]
             _warn_of_the_future(entity, session, records)
         cut = len(records) < len(step.rows)

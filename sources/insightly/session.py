@@ -32,8 +32,6 @@ CHUNK_BYTES = 64_000_000
 """Of the answers behind one load package: the memory that loading takes grows with them, however wide the records."""
 ROOMY = 1000
 """Calls left from which on pages are asked for ahead; fewer are not to be wasted on pages that no one may read."""
-FOLLOWED = "followed"
-"""In a resource's state: everything that was loaded of the entity is in its history as well."""
 FEW = 5000
 """Records loaded up to which each is remembered, so that only their versions are compared."""
 Record = dict[str, Any]
@@ -156,9 +154,8 @@ class Session:
         """True where single records are to be read, in place of what changed."""
         return entity in self.wanted or entity in self.searches
 
-    def note_fresh(self, entity: Entity, state: State, records: Iterable[Record]) -> None:
-        """Notes records that go into the entity's table: until they are followed, its history is behind."""
-        state.pop(FOLLOWED, None)
+    def note_fresh(self, entity: Entity, records: Iterable[Record]) -> None:
+        """Notes records that go into the entity's table, and that its history is to be compared with."""
         fresh = self.fresh.get(entity.name)
         if fresh is not None and len(fresh) <= FEW:
             fresh.update(record[entity.key[0]] for record in records)
