@@ -183,7 +183,7 @@ class _History:
         parts = [(f"v.{self.dataset.column(name)}", f"r.{self.dataset.column(name)}") for name in names]
         return " or ".join(
             f"{held} <> {told} or ({held} is null and {told} is not null) or ({held} is not null and {told} is null)"
-            for held, told in parts
+            for held, told in parts or [("0", "0")]
         )
 
     def _as_in_the_record(self, name: str) -> str:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import dlt
 import duckdb
 import pytest
 from conftest import CORE, OPEN, ROOT, Clock, Crm, Row, contents_of, isolate, reach, stored
@@ -22,6 +23,7 @@ from test_sweep import MakeCrm, delete, swept
 from pipelines.deletions import SMALL
 from pipelines.history import _History
 from pipelines.run import sync
+from pipelines.runner import opened
 from pipelines.target import Target
 from sources.insightly import ENTITIES
 from sources.insightly.cursor import Wish
@@ -372,6 +374,16 @@ def test_a_destination_of_files_is_refused(make_crm: MakeCrm, monkeypatch: pytes
     with pytest.raises(BadSetting, match="history keeps versions in an SQL database"):
         sync(crm.settings(**KEPT), Target("filesystem"), ["contacts"])
     assert crm.sandbox.calls("Contacts") == 0
+
+
+@pytest.mark.long
+def test_a_table_that_is_something_else_is_left_alone(synced_crm: Crm) -> None:
+    crm = synced_crm
+    with opened("sync", crm.settings(), Target(database=str(crm.database))) as runner:
+        runner.pipeline.run(dlt.resource([{"a": 1}], name="contacts_history"))
+    with pytest.raises(BadSetting, match=r"history is 'contacts': its table contacts_history"):
+        crm.sync("contacts", **KEPT)
+    assert crm.count("contacts_history") == 1
 
 
 def test_no_table_is_named_as_a_history() -> None:
