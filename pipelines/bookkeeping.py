@@ -1,4 +1,4 @@
-"""The tables that are ours, not Insightly's: a row an entity and run, a deletion found, and a row pushed."""
+"""The tables that are ours, not Insightly's: a row an entity and run, a deletion found, a row pushed, a history."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from .report import Report
 
 logger = logging.getLogger(__name__)
 
-RUNS, DELETIONS, PUSHES = "_sync_runs", "deletions", "_push_log"
+RUNS, DELETIONS, PUSHES, HISTORIES = "_sync_runs", "deletions", "_push_log", "_histories"
 MOMENT = pa.timestamp("us", tz="UTC")
 COLUMNS: Mapping[str, Mapping[str, Any]] = {
     RUNS: {
@@ -56,6 +56,12 @@ COLUMNS: Mapping[str, Mapping[str, Any]] = {
         "record_id": pa.int64(),
         "error": pa.string(),
         "loaded_at": MOMENT,
+    },
+    HISTORIES: {
+        "entity": pa.string(),
+        "followed_at": MOMENT,
+        "mask": pa.string(),
+        "concealed": pa.string(),
     },
 }
 

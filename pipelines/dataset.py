@@ -1,7 +1,7 @@
 """What a destination holds, and the marks that a sweep sets there, in SQL through dlt's own client."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -11,9 +11,9 @@ import dlt
 from sources.insightly.columns import VARIANT
 from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.records import child_table
-from sources.insightly.tables import DELETED_AT
+from sources.insightly.tables import DELETED_AT, VALID_FROM, VALID_TO, history_table
 
-from .bookkeeping import DELETIONS, held
+from .bookkeeping import DELETIONS, HISTORIES, held
 from .target import source_state
 
 BATCH = 500
@@ -63,7 +63,7 @@ class Dataset:
         """The ids of the records that are not marked deleted, in ascending order; none where there is no table."""
         if not self.holds(entity.name):
             return []
-        sql = f"select {self._key(entity)} from {self._name(entity.name)} where {self._live} order by 1"
+        sql = f"select {self._key(entity)} from {self.name(entity.name)} where {self._live} order by 1"
         return [int(id_) for (id_,) in self._client.execute_sql(sql)]
 
     def rows_of(self, entity: Entity, table: str, ids: Sequence[int]) -> list[Row]:
@@ -82,19 +82,49 @@ class Dataset:
 
     def execute(self, table: str, sql: str, *values: Any) -> list[Any]:
         """Runs one statement, which commits by itself; `{}` in it stands for the table. Returns its rows, if any."""
-        return list(self._client.execute_sql(sql.format(self._name(table)), *values) or ())
+        return list(self._client.execute_sql(sql.format(self.name(table)), *values) or ())
 
-    def mark(self, entity: Entity, gone: Mapping[int, str], remove: bool) -> None:
+    @contextmanager
+    def transaction(self) -> Iterator[Callable[..., list[Any]]]:
+        """One transaction; it gives what runs a statement in it and returns the rows, if any."""
+        with self._client.begin_transaction():
+            yield lambda sql, *values: list(self._client.execute_sql(sql, *values) or ())
+
+    def name(self, table: str) -> str:
+        """A table as SQL names it."""
+        return str(self._client.make_qualified_table_name(table))
+
+    def column(self, name: str) -> str:
+        """A column as SQL names it."""
+        return str(self._client.escape_column_name(name))
+
+    def moment(self, history: str) -> datetime:
+        """Now, or the latest bound of a version where that is later: clocks can be set back."""
+        columns = ", ".join(f"max({self.column(bound)})" for bound in (VALID_FROM, VALID_TO))
+        ((from_, to),) = self._client.execute_sql(f"select {columns} from {self.name(history)}")
+        latest: datetime = max(filter(None, (datetime.now(UTC), from_, to)))
+        return latest
+
+    def leave_histories(self, names: Iterable[str]) -> None:
+        """Notes, before rows of entities are loaded, that their histories are behind until they follow."""
+        if self.holds(HISTORIES):
+            told = ", ".join(f"'{name}'" for name in names)
+            self.execute(HISTORIES, f"update {{}} set followed_at = null where entity in ({told})")
+
+    def mark(self, entity: Entity, gone: Mapping[int, str], remove: bool, versions: bool = False) -> None:
         """Marks records deleted, or removes them and their child rows, in one transaction with the ledger.
 
         Args:
             entity: whose records.
             gone: id -> why.
             remove: whether their rows go, instead of getting `_deleted_at`.
+            versions: whether the versions that are open in the entity's history end.
         """
-        moment, facts = datetime.now(UTC), list(gone.items())
+        history = history_table(entity)
+        versions = versions and self.holds(history)
+        moment, facts = self.moment(history) if versions else datetime.now(UTC), list(gone.items())
         tables = [*(child_table(entity, array) for array in entity.arrays), entity.name]
-        ledger, run = self._name(DELETIONS), self._client.execute_sql
+        ledger, run = self.name(DELETIONS), self._client.execute_sql
         found = f"{self._key(entity)} in (select record_id from {ledger} where entity = %s and found_at = %s)"
         with self._client.begin_transaction():
             for start in range(0, len(facts), BATCH):
@@ -102,11 +132,15 @@ class Dataset:
                 rows = ", ".join("(%s, %s, %s, %s)" for _ in part)
                 values = [value for id_, reason in part for value in (entity.name, id_, moment, reason)]
                 run(f"insert into {ledger} (entity, record_id, found_at, reason) values {rows}", *values)
+            if versions:
+                to = self.column(VALID_TO)
+                end = f"update {self.name(history)} set {to} = %s where {to} is null and {found}"
+                run(end, moment, entity.name, moment)
             if remove:
                 for table in filter(self.holds, tables):
-                    run(f"delete from {self._name(table)} where {found}", entity.name, moment)
+                    run(f"delete from {self.name(table)} where {found}", entity.name, moment)
             else:
-                mark = f"update {self._name(entity.name)} set {self._deleted_at} = %s where {found}"
+                mark = f"update {self.name(entity.name)} set {self._deleted_at} = %s where {found}"
                 run(mark, moment, entity.name, moment)
 
     def empty(self, columns: Mapping[str, Iterable[str]]) -> None:
@@ -117,8 +151,8 @@ class Dataset:
                 held = tables[table]["columns"] if self.holds(table) else {}
                 ours = [each for name in names for each in (name, name + VARIANT) if "data_type" in held.get(each, {})]
                 if ours:
-                    told = ", ".join(f"{self._client.escape_column_name(each)} = null" for each in ours)
-                    self._client.execute_sql(f"update {self._name(table)} set {told}")
+                    told = ", ".join(f"{self.column(each)} = null" for each in ours)
+                    self._client.execute_sql(f"update {self.name(table)} set {told}")
 
     def remove_orphans(self, entity: Entity) -> int:
         """Removes child rows whose record is not held, live or not, in one transaction; returns how many there were."""
@@ -126,23 +160,23 @@ class Dataset:
         tables = [child_table(entity, array) for array in entity.arrays]
         with self._client.begin_transaction():
             for table in filter(self.holds, tables):
-                without = f"left join {self._name(entity.name)} p on c.{key} = p.{key} where p.{key} is null"
-                found = run(f"select c.{key}, count(*) from {self._name(table)} c {without} group by c.{key}")
+                without = f"left join {self.name(entity.name)} p on c.{key} = p.{key} where p.{key} is null"
+                found = run(f"select c.{key}, count(*) from {self.name(table)} c {without} group by c.{key}")
                 ids = [int(id_) for id_, _ in found]
                 removed += sum(count for _, count in found)
                 for start in range(0, len(ids), BATCH):
                     part = ", ".join(map(str, ids[start : start + BATCH]))
-                    run(f"delete from {self._name(table)} where {key} in ({part})")
+                    run(f"delete from {self.name(table)} where {key} in ({part})")
         return removed
 
     def restore(self) -> None:
         """Writes into the ledger which deleted records live again, since they were loaded anew."""
         if not self.holds(DELETIONS):
             return
-        ledger = self._name(DELETIONS)
+        ledger = self.name(DELETIONS)
         waiting = self._client.execute_sql(f"select distinct entity from {ledger} where restored_at is null")
         for entity in (ENTITIES[name] for (name,) in waiting if name in ENTITIES and self.holds(name)):
-            live = f"select {self._key(entity)} from {self._name(entity.name)}"
+            live = f"select {self._key(entity)} from {self.name(entity.name)}"
             live += f" where {self._live}" if entity.swept else ""
             sql = f"update {ledger} set restored_at = %s where entity = %s and restored_at is null"
             self._client.execute_sql(f"{sql} and record_id in ({live})", datetime.now(UTC), entity.name)
@@ -159,17 +193,14 @@ class Dataset:
     def _rows(self, table: str, where: str) -> list[Row]:
         if not self.holds(table):
             return []
-        return self.query(f"select * from {self._name(table)} {where}")
-
-    def _name(self, table: str) -> str:
-        return str(self._client.make_qualified_table_name(table))
+        return self.query(f"select * from {self.name(table)} {where}")
 
     def _key(self, entity: Entity) -> str:
-        return str(self._client.escape_column_name(self.fold(entity.key[0])))
+        return self.column(self.fold(entity.key[0]))
 
     @property
     def _deleted_at(self) -> str:
-        return str(self._client.escape_column_name(DELETED_AT))
+        return self.column(DELETED_AT)
 
     @property
     def _live(self) -> str:

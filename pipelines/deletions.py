@@ -90,7 +90,8 @@ def mark(runner: Runner, entity: Entity, gone: Mapping[int, str]) -> None:
     if gone:
         prepare(runner.pipeline)
         remove = runner.session.settings.deletions == "remove" or not entity.swept
-        runner.dataset.mark(entity, gone, remove=remove)
+        versions = entity.name in (runner.session.settings.history or ())
+        runner.dataset.mark(entity, gone, remove=remove, versions=versions)
 
 
 def _one_by_one(runner: Runner, entity: Entity, ids: Sequence[int], settled: Settled) -> dict[int, str]:

@@ -16,7 +16,7 @@ from sources.insightly.session import Session, choose
 from sources.insightly.settings import InsightlySettings
 from sources.insightly.tables import DELETED_AT
 
-from . import deletions
+from . import deletions, history
 from .plan import pages_of
 from .report import EntityReport, Report
 from .runner import Runner, Watch, opened
@@ -97,9 +97,10 @@ def refresh(settings: InsightlySettings, target: Target, asked: Request, watch: 
                 runner.session.wanted[name] = list(asked.ids)
             else:
                 runner.session.searches[name] = Search(_match(asked.entity, asked.where, runner.session))
-            runner.read([name])
-            runner.dataset.restore()
-            _settle(runner, asked.entity, told)
+            with history.kept(runner):
+                runner.read([name])
+                runner.dataset.restore()
+                _settle(runner, asked.entity, told)
 
         error = runner.attempt(work)
         runner.take_back([name])

@@ -7,8 +7,9 @@ from sources.insightly.entities import ENTITIES
 from sources.insightly.probe import Differences
 from sources.insightly.session import choose
 from sources.insightly.settings import InsightlySettings
+from sources.insightly.tables import history_table
 
-from . import deletions
+from . import deletions, history
 from .report import Report
 from .runner import Runner, Watch, opened
 from .target import Target
@@ -40,12 +41,13 @@ def sync(
     with opened("sync", settings, target, wish, watch) as runner:
 
         def work() -> None:
-            _go_on(runner, chosen)
             _conceal(runner, chosen)
-            runner.read(chosen)
-            runner.dataset.restore()
-            for name in chosen:
-                _mark_what_a_full_walk_missed(runner, name)
+            with history.kept(runner):
+                _go_on(runner, chosen)
+                runner.read(chosen)
+                runner.dataset.restore()
+                for name in chosen:
+                    _mark_what_a_full_walk_missed(runner, name)
 
         error = runner.attempt(work)
         runner.take_back(chosen)
@@ -72,7 +74,8 @@ def _conceal(runner: Runner, chosen: Sequence[str]) -> None:
         mask = runner.session.mask(entity)
         loaded = runner.dataset.holds(entity.name)
         if loaded and mask.rules and runner.states().get(entity.name, {}).get("mask", "") != mask.fingerprint:
-            runner.dataset.empty(mask.rules)
+            own = mask.rules.get(entity.name, {})
+            runner.dataset.empty({**mask.rules, history_table(entity): own})
 
 
 def _mark_what_a_full_walk_missed(runner: Runner, name: str) -> None:

@@ -71,6 +71,7 @@ class Runner:
 
     def read(self, chosen: Sequence[str]) -> None:
         """Runs the pipeline until no entity is under way; each round is one load package, committed whole."""
+        self.dataset.leave_histories(chosen)
         left = self.session.budget.left()
         if left is None or left >= ROOMY:
             known = self.states()

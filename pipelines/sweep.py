@@ -14,7 +14,7 @@ from sources.insightly.session import Outcome, choose, with_settings
 from sources.insightly.settings import InsightlySettings
 from sources.insightly.walk import Row
 
-from . import deletions
+from . import deletions, history
 from .bookkeeping import last_done
 from .report import Report
 from .runner import Runner, Watch, opened
@@ -55,9 +55,10 @@ def sweep(
 
         def work() -> None:
             done = last_done(runner.pipeline, "sweep")
-            for name in sorted(chosen, key=lambda name: done.get(name, NEVER)):
-                _Sweep(runner, ENTITIES[name], thorough, tags, force).run()
-            _read_again(runner)
+            with history.kept(runner):
+                for name in sorted(chosen, key=lambda name: done.get(name, NEVER)):
+                    _Sweep(runner, ENTITIES[name], thorough, tags, force).run()
+                _read_again(runner)
 
         return runner.report(chosen, names, runner.attempt(work))
 

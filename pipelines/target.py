@@ -17,6 +17,7 @@ from dlt.common.pipeline import get_dlt_pipelines_dir
 from dlt.common.schema import Schema
 from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.extract import DltSource
 from filelock import FileLock, Timeout
 
@@ -136,6 +137,12 @@ class Target:
         with pipeline.sql_client() if self.destination == "duckdb" else nullcontext():
             self._tell_duckdb(pipeline, f"set memory_limit = '{DUCKDB_MEMORY}'")
             yield
+
+    def require_sql(self, pipeline: dlt.Pipeline, why: str) -> None:
+        """Raises BadSetting, with the reason `why`, where rows are kept in files."""
+        with pipeline.destination_client() as client:
+            if not isinstance(client, SqlJobClientBase) or self.destination == "filesystem":
+                raise BadSetting("--destination", self.destination, f"{why}; name one")
 
     def load(self, pipeline: dlt.Pipeline, source: DltSource) -> None:
         """Runs the pipeline, and has DuckDB forget what it kept in memory of the tables that it wrote."""

@@ -107,6 +107,7 @@ def test_no_file_of_a_run_holds_what_is_private(
         monkeypatch.setenv(f"SOURCES__INSIGHTLY__{name.upper()}", value)
     for name, value in PRIVATE.items() if private else ():
         monkeypatch.setenv(f"SOURCES__INSIGHTLY__{name.upper()}", value if isinstance(value, str) else ",".join(value))
+    monkeypatch.setenv("SOURCES__INSIGHTLY__HISTORY", "contacts,leads")
     monkeypatch.setenv("TMPDIR", str(planted.folder))
     for command in (["sync"], ["sweep", "--tags"], ["verify", "--full"]):
         assert main([*command, "contacts", "leads", "--json", "--database", str(planted.database)]) == 0
@@ -114,6 +115,7 @@ def test_no_file_of_a_run_holds_what_is_private(
     seen = found(planted.folder) | {raw for raw in RAW if raw in output.out + output.err}
     assert seen == (set() if private else {raw for raw in RAW if raw != "Ada.Planted@Example.COM"} | {RAW[0]})
     assert HASH_KEY not in output.out + output.err + "".join(texts(planted.folder))
+    assert planted.count("contacts_history") == planted.count("contacts")
 
 
 def test_hashes_join_and_what_is_dropped_has_no_column(planted: Crm) -> None:
@@ -132,23 +134,29 @@ def test_hashes_join_and_what_is_dropped_has_no_column(planted: Crm) -> None:
 
 
 def test_what_was_loaded_plainly_is_concealed_by_the_next_sync_in_deleted_rows_too(planted: Crm) -> None:
-    planted.sync_done("contacts", "leads")
+    planted.sync_done("contacts", "leads", history=["contacts"])
     (gone,) = delete(planted, "contacts", planted.sandbox.store.rows("contacts")[0]["CONTACT_ID"])
-    swept(planted, "contacts")
+    swept(planted, "contacts", history=["contacts"])
     assert marked(planted, "contacts") == [gone["CONTACT_ID"]]
 
+    known = planted.count("contacts_history")
     later = {name: value for name, value in PRIVATE.items() if name != "hash"}
     later["hash"] = [name for name in PRIVATE["hash"] if name != "contacts.date_of_birth"]  # held as a date
     planted.sync_done("contacts", "leads", **later)
-    dead = row(planted, "contacts", "_deleted_at is not null")
-    assert (dead["email_address"], dead["phone"], dead["hobby__c"]) == (None, None, None)
-    plain = planted.read("select count(*) as n from insightly.contacts where email_address like '%@%'")[0]["n"]
-    assert plain == 0
+    for table, where in {
+        "contacts": "_deleted_at is not null",
+        "contacts_history": "_dlt_valid_to is not null",
+    }.items():
+        dead = row(planted, table, where)
+        assert (dead["email_address"], dead["phone"], dead["hobby__c"]) == (None, None, None)
+        plain = planted.read(f"select count(*) as n from insightly.{table} where email_address like '%@%'")[0]["n"]
+        assert plain == 0, "a history that is no longer kept is emptied too"
     live = [record for record in planted.sandbox.store.rows("contacts") if record["EMAIL_ADDRESS"]]
     here = {each["email_address"] for each in planted.table("contacts")} - {None}
     assert here == {told(str(normal(record["EMAIL_ADDRESS"]))) for record in live}
-    planted.sync_done("contacts", "leads", **later)
+    planted.sync_done("contacts", "leads", history=["contacts"], **later)
     assert planted.sandbox.log[0].query.get("updated_after_utc"), "everything is read again once, not each time"
+    assert planted.count("contacts_history") == known, "a hash is no other version"
 
     planted.sync_done("contacts", "leads")
     planted.assert_equal("contacts", "leads", deleted=True)

@@ -4,12 +4,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from dlt.destinations.job_client_impl import SqlJobClientBase
-
 from sources.insightly.entities import Entity
 from sources.insightly.errors import BadSetting, InsightlyError
 from sources.insightly.settings import InsightlySettings
 
+from .. import history
 from ..bookkeeping import PUSHES, held, prepare
 from ..dataset import Dataset
 from ..report import EntityReport, Report
@@ -117,8 +116,8 @@ class _Push:
             self.runner.session.outcome(self.request.entity).seconds = time.monotonic() - begun
 
     def _run(self) -> None:
-        _require_sql(self.runner)
         request, runner = self.request, self.runner
+        runner.target.require_sql(runner.pipeline, "a push keeps its ledger in an SQL database")
         given = read(request.source, runner.dataset)
         definitions = definitions_asked(runner.session, self.entity, given)
         self.rows, match = checked(request, self.entity, given, definitions, runner.dataset)
@@ -137,7 +136,8 @@ class _Push:
             self.ledger.begin_again()
         hand = TagHand if self.entity.name == "tags" else Hand
         hand(runner.session, self.entity, request.op, self.ledger, match, request.unchanged_since).run(valid)
-        self.chosen += read_again(runner, self.ledger, self.entity, valid)
+        with history.kept(runner):
+            self.chosen += read_again(runner, self.ledger, self.entity, valid)
         self._judge()
 
     def _open(self, ledger: Ledger, valid: Sequence[Row]) -> list[Row]:
@@ -223,11 +223,3 @@ def _invalid(told: Plan) -> Invalid:
         f"{told.invalid} of {told.rows} rows are invalid, as row {first['row']}: {first['problem']}; nothing was sent. "
         "Mend them, or add --skip-invalid to push the others"
     )
-
-
-def _require_sql(runner: Runner) -> None:
-    with runner.pipeline.destination_client() as client:
-        if not isinstance(client, SqlJobClientBase) or runner.target.destination == "filesystem":
-            raise BadSetting(
-                "--destination", runner.target.destination, "a push keeps its ledger in an SQL database; name one"
-            )

@@ -118,6 +118,7 @@ def _shaped(
         return [], []
     define(entity, session, shaper)
     complete = fill_tags(entity, session, records, outcome)
+    session.note_fresh(entity, complete)
     tables = [*marked(shaper.shape(complete)), *definition_tables(entity, session)]
     _warn_of_the_future(entity, session, complete)
     return complete, tables

@@ -16,6 +16,14 @@ from typing import Literal
 from .errors import BadSetting
 
 DATE_UPDATED = "DATE_UPDATED_UTC"
+UNVERSIONED = frozenset(
+    {
+        *(DATE_UPDATED, "LAST_ACTIVITY_DATE_UTC", "NEXT_ACTIVITY_DATE_UTC"),
+        *("PAGE_VIEW_COUNT", "LAST_PAGE_VIEW_DATE_UTC", "VIEW_COUNT"),
+        *("ETag", "ETAG"),
+    }
+)
+"""Fields that move although nobody edited the record (API.md 1.3): a change of these alone makes no new version."""
 SAME = "same"
 RECORD_TYPES = ("contacts", "leads", "opportunities", "organisations", "projects", "emails")
 """What `/Tags?record_type=` takes; anything else, or nothing, is answered with 400."""
@@ -421,17 +429,19 @@ PRESETS: "MappingProxyType[str, tuple[str, ...]]" = MappingProxyType(
 """`all` are the lists: the two objects, and what costs a call a record or an object, are read by name only."""
 
 
-def select(names: str | Iterable[str], tags: bool = True) -> tuple[str, ...]:
+def select(
+    names: str | Iterable[str], tags: bool = True, setting: str = "sources.insightly.entities"
+) -> tuple[str, ...]:
     """The entities that `names` (names and presets, as a list or separated by commas) stands for, in table order.
 
     Args:
         names: what is asked for.
         tags: whether the entity `tags` is part of the presets.
+        setting: where they were named, for the message.
 
     Raises:
         BadSetting: a name is not known, or cannot be read by itself.
     """
-    setting = "sources.insightly.entities"
     asked = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
     chosen: set[str] = set()
     for name in filter(None, asked):
@@ -457,3 +467,22 @@ def way_to(entity: Entity) -> str:
     holders = [other.name for other in _TABLE if entity.embedded in other.arrays]
     tables = ", ".join(f"{name}__{entity.embedded.lower()}" for name in holders)
     return f"it comes with the records that hold it, in the tables {tables}; sync {', '.join(holders)}"
+
+
+def select_history(names: Iterable[str]) -> list[str]:
+    """The entities of which versions are kept; of a preset, those with a cursor.
+
+    Args:
+        names: what the setting `history` has.
+
+    Raises:
+        BadSetting: a name is not known, or the entity has no cursor.
+    """
+    setting, named = "sources.insightly.history", list(names)
+    for name in named:
+        if name in ENTITIES and not ENTITIES[name].incremental:
+            raise BadSetting(
+                setting, name, "versions are kept of entities with a cursor; this list is written whole when it changed"
+            )
+    chosen = select(named, setting=setting) if named else ()
+    return [name for name in chosen if ENTITIES[name].incremental]

@@ -112,6 +112,7 @@ def _tables(
     define(entity, session, shaper)
     complete = fill_tags(entity, session, inside, outcome)
     if complete:
+        session.note_fresh(entity, complete)
         yield from marked(shaper.shape(complete))
         yield from definition_tables(entity, session)
     outcome.rows += len(complete)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -32,6 +32,8 @@ CHUNK_BYTES = 64_000_000
 """Of the answers behind one load package: the memory that loading takes grows with them, however wide the records."""
 ROOMY = 1000
 """Calls left from which on pages are asked for ahead; fewer are not to be wasted on pages that no one may read."""
+FEW = 5000
+"""Records loaded up to which each is remembered, so that only their versions are compared."""
 Record = dict[str, Any]
 Params = Mapping[str, str | int]
 
@@ -78,6 +80,8 @@ class Session:
         wishes: what is asked of single entities, in place of the run's wish.
         wanted: ids of the records to read of an entity, in place of what changed.
         searches: by which field's value to find the records to read of an entity, in place of what changed.
+        fresh: the keys of records loaded since the entity's history was level with its table, or more than `FEW` of
+            them; none for an entity of which that is not known.
         live_ids: tells the ids that the destination holds as live; None where nobody asks for deletions.
     """
 
@@ -98,6 +102,7 @@ class Session:
         self.wishes: dict[str, Wish] = {}
         self.wanted: dict[str, list[Any]] = {}
         self.searches: dict[str, Search] = {}
+        self.fresh: dict[str, set[Any]] = {}
         self.live_ids: Callable[[Entity], list[int]] | None = None
         self.outcomes: dict[str, Outcome] = {}
         self.shapers: dict[str, Shaper] = {}
@@ -151,6 +156,12 @@ class Session:
     def narrowed(self, entity: str) -> bool:
         """True where single records are to be read, in place of what changed."""
         return entity in self.wanted or entity in self.searches
+
+    def note_fresh(self, entity: Entity, records: Iterable[Record]) -> None:
+        """Notes records that go into the entity's table, and that its history is to be compared with."""
+        fresh = self.fresh.get(entity.name)
+        if fresh is not None and len(fresh) <= FEW:
+            fresh.update(record[entity.key[0]] for record in records)
 
     def begin_chunk(self) -> None:
         self._chunk_calls = self._chunk_bytes = 0

@@ -17,6 +17,7 @@ from dlt.common.normalizers.naming.snake_case import NamingConvention
 from dlt.common.typing import TSecretStrValue
 
 from .address import base_url, is_loopback
+from .entities import select_history
 from .errors import BadSetting, ConfigurationError, MissingKey, shown
 from .instances import DEFAULT, given, place_of, section_of
 from .privacy import KEY_PLACE as HASH_KEY_PLACE
@@ -85,8 +86,7 @@ class InsightlySettings(BaseConfiguration):
         days = self.full_every
         self.full_every = None if days is None else number("full_every", days, 0, 36_500, above=True)
         self.history, self.hash, self.drop = (names(name, self[name]) for name in ("history", "hash", "drop"))
-        if self.history:
-            raise bad("history", self.history, "left out: this release cannot do it yet")
+        self.history = select_history(self.history)
         self.hash_key = _secret(self.hash_key)
         self.privacy  # noqa: B018  raises BadSetting
 

@@ -1,5 +1,6 @@
 """The dlt source: one resource an entity, chosen by name. Building it sends nothing and needs no key."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,8 @@ from .entities import ENTITIES
 from .resources import resource_of
 from .session import Session, choose
 from .settings import resolve_settings
+
+logger = logging.getLogger(__name__)
 
 
 @dlt.source(name="insightly", section="insightly", max_table_nesting=0)
@@ -27,5 +30,7 @@ def insightly(session: Any = None, order: Any = None, **overrides: Any) -> Itera
     """
     if session is None:
         session = Session(resolve_settings(**overrides))
+        if session.settings.history:
+            logger.warning("sources.insightly.history is kept by the command insightly and pipelines.run, not here")
     for name in order if order is not None else choose(session.settings):
         yield resource_of(ENTITIES[name], session)

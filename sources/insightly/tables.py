@@ -11,6 +11,8 @@ from .records import IS_EMPTY, Shaped, Shaper
 from .session import Session
 
 DELETED_AT = "_deleted_at"
+VALID_FROM, VALID_TO = "_dlt_valid_from", "_dlt_valid_to"
+"""dlt's own names for the bounds of a version; no field of the API can become a column of that name."""
 MERGE: Any = {"disposition": "merge", "strategy": "delete-insert"}
 REPLACE: Any = {"disposition": "replace"}
 TYPES: dict[str, FieldType] = {
@@ -46,6 +48,11 @@ def held(schema: Schema) -> dict[str, dict[str, FieldType]]:
         }
         for name, table in schema.tables.items()
     }
+
+
+def history_table(entity: Entity) -> str:
+    """The table that holds the versions of an entity's records."""
+    return f"{entity.name}_history"
 
 
 def missing(shaper: Shaper) -> Iterator[Any]:
