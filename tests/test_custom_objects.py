@@ -339,6 +339,10 @@ def test_an_object_without_dates_is_read_whole_each_run(undated: Crm) -> None:
     assert not [path for path in paths(undated) if path.endswith("/Search")]
     names = {row["record_id"]: row["record_name"] for row in undated.table("site_visit__c")}
     assert names == {row["RECORD_ID"]: row["RECORD_NAME"] for row in store.rows(VISITS)}
+    # What is as it was is not written again, and what is not listed any more is marked.
+    store.delete(VISITS, first_key(undated, VISITS))
+    report = undated.sync_done(*ALL)
+    assert (report.entities["site_visit__c"].deleted, report.entities["warranty__c"].merged) == (1, 0)
 
 
 @pytest.mark.long
