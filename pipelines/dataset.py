@@ -9,12 +9,12 @@ from typing import Any
 import dlt
 
 from sources.insightly.columns import VARIANT
-from sources.insightly.entities import ENTITIES, Entity
+from sources.insightly.entities import ENTITIES, Entity, of_object
 from sources.insightly.records import child_table
 from sources.insightly.tables import DELETED_AT, VALID_FROM, VALID_TO, history_table
 
 from .bookkeeping import DELETIONS, HISTORIES, held
-from .target import source_state
+from .target import custom_objects, source_state
 
 BATCH = 500
 """Rows of one INSERT."""
@@ -175,7 +175,8 @@ class Dataset:
             return
         ledger = self.name(DELETIONS)
         waiting = self._client.execute_sql(f"select distinct entity from {ledger} where restored_at is null")
-        for entity in (ENTITIES[name] for (name,) in waiting if name in ENTITIES and self.holds(name)):
+        known = {**ENTITIES, **{name: of_object(told, name) for name, told in custom_objects(self._pipeline).items()}}
+        for entity in (known[name] for (name,) in waiting if name in known and self.holds(name)):
             live = f"select {self._key(entity)} from {self.name(entity.name)}"
             live += f" where {self._live}" if entity.swept else ""
             sql = f"update {ledger} set restored_at = %s where entity = %s and restored_at is null"

@@ -2,21 +2,23 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from sources.insightly.cursor import Wish, go_on
-from sources.insightly.entities import ENTITIES, PRESETS, Entity
+from sources.insightly.discovery import find, take_stock
+from sources.insightly.entities import ENTITIES, OBJECTS, PRESETS, RECORDS, Entity
 from sources.insightly.errors import BadCredentials, Stop
 from sources.insightly.pacer import MARGIN
 from sources.insightly.probe import grid
 from sources.insightly.reads import lookahead, read_list, top_of, total_of
 from sources.insightly.resources import place_in
-from sources.insightly.session import Session, choose
+from sources.insightly.session import Session, choose, fold
 from sources.insightly.settings import InsightlySettings
 from sources.insightly.whole import GROUPS, calls_of
 
 from .report import EntityReport, Report
-from .target import Target, states
+from .target import Target, custom_objects, states
 
 State = dict[str, Any]
 Cost = Callable[[Entity, Session, State], EntityReport]
@@ -45,23 +47,33 @@ def _plan(
 ) -> Report:
     session = Session(settings, wish, tolerant=True)
     try:
-        known, report, refused = _states(target), Report(command), None
-        chosen = choose(settings, names)
-        session.wishes = go_on(session.wish, known, chosen)
-        for name in chosen:
+        chosen, known = choose(settings, names), _states(target, session)
+        report, refused = Report(command), None
+        reading = command == "sync"
+        with suppress(BadCredentials):  # the first entity tells of it
+            find(session, chosen, ask=reading)
+            if reading and RECORDS in chosen:
+                take_stock(session)
+        session.wishes = go_on(session.wish, known, session.with_objects(chosen))
+        for name in session.with_objects(chosen):
+            outcome = session.outcome(name)
             try:
-                with session.reading(name) as outcome:
-                    report.entities[name] = cost(ENTITIES[name], session, known.get(name, {}))
-                    outcome.state = "ok"
+                if outcome.open:
+                    with session.reading(name):
+                        report.entities[name] = cost(session.entity(name), session, known.get(name, {}))
+                        outcome.state = "ok"
             except BadCredentials as error:
                 refused = error
-            if outcome.error is not None:
+            if outcome.error is not None or name not in report.entities:
+                calls = int(name == RECORDS and OBJECTS not in chosen and outcome.error is None)
                 facts = {"pages": 0, "total": None}
-                report.entities[name] = EntityReport(outcome.state or "failed", outcome.reason, facts=facts)
+                report.entities[name] = EntityReport(
+                    outcome.state or "failed", outcome.reason, calls=calls, facts=facts
+                )
             if refused is not None:
                 break
         stops = [outcome.error for outcome in session.outcomes.values() if isinstance(outcome.error, Stop)]
-        report.conclude(refused, stops, {name for name in names if name not in PRESETS})
+        report.conclude(refused, stops, {fold(name) for name in names if name not in PRESETS})
         needed = sum(entity.calls for entity in report.entities.values())
         report.calls, report.calls_left_today = session.budget.calls, session.budget.remaining
         report.seconds = time.monotonic() - session.began
@@ -71,11 +83,14 @@ def _plan(
         session.close()
 
 
-def _states(target: Target) -> Mapping[str, State]:
+def _states(target: Target, session: Session) -> Mapping[str, State]:
+    """The states that the destination holds; the session gets to know its custom objects."""
     if not target.exists():
         return {}
     with target.lock():
-        return states(target.pipeline())
+        pipeline = target.pipeline()
+        session.know(custom_objects(pipeline))
+        return states(pipeline)
 
 
 def pages_of(total: int, top: int) -> int:
@@ -90,7 +105,8 @@ def pages_of(total: int, top: int) -> int:
 def _sync_of(entity: Entity, session: Session, state: State) -> EntityReport:
     top = top_of(session)
     if entity.name in GROUPS or not entity.paged:
-        return EntityReport("ok", calls=calls_of(entity), facts={"pages": calls_of(entity), "total": None})
+        pages = calls_of(entity, session)
+        return EntityReport("ok", calls=pages, facts={"pages": pages, "total": None})
     since, done = None, 0
     if entity.swept:
         place = place_in(entity, state, session)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from sources.insightly.cursor import Wish
-from sources.insightly.entities import ENTITIES, Entity
+from sources.insightly.discovery import find
+from sources.insightly.entities import RECORDS, Entity
 from sources.insightly.errors import BadSetting, MalformedAnswer, NotAvailable, Stop
 from sources.insightly.match import Match, Search, match_of
 from sources.insightly.pacer import MARGIN
@@ -28,9 +29,9 @@ NAMED = 20
 
 @dataclass(frozen=True)
 class Request:
-    """Records of one entity: by `ids`, or by `where` (`FIELD=VALUE`)."""
+    """Records of one entity, named `name`: by `ids`, or by `where` (`FIELD=VALUE`)."""
 
-    entity: Entity
+    name: str
     ids: tuple[int, ...] = ()
     where: str | None = None
 
@@ -59,16 +60,16 @@ def request(
     if wish.full or wish.since is not None:
         raise BadSetting(option, given, "cannot go with --full or --since: it reads these records alone")
     chosen = choose(settings, names)
-    if len(names) != 1 or len(chosen) != 1:
+    if len(names) != 1 or len(chosen) != 1 or chosen[0] == RECORDS:
         raise BadSetting(option, given, f"needs one entity by name, as: insightly sync contacts {option} ...")
-    entity = ENTITIES[chosen[0]]
+    entity = Session(settings).entity(chosen[0])
     if ids is not None:
-        return Request(entity, _ids(entity, ids, given))
+        return Request(entity.name, _ids(entity, ids, given))
     if entity.search_path is None:
         raise BadSetting(option, given, f"the API has no search for {entity.name}")
     if where is None or len(where) != 1:
         raise BadSetting(option, given, "can be given once: the API searches by one field")
-    return Request(entity, where=where[0])
+    return Request(entity.name, where=where[0])
 
 
 def refresh(settings: InsightlySettings, target: Target, asked: Request, watch: Watch | None = None) -> Report:
@@ -87,20 +88,22 @@ def refresh(settings: InsightlySettings, target: Target, asked: Request, watch: 
     Raises:
         ConfigurationError, Busy: nothing was written.
     """
-    name = asked.entity.name
+    name = asked.name
     # In `_sync_runs` it is no sync: that would tell of a freshness that is not there.
     with opened("refresh", settings, target, None, watch) as runner:
         told: dict[str, list[int]] = {"gone": [], "not_held": [], "hidden": [], "not_read": []}
 
         def work() -> None:
+            find(runner.session, [name])
+            entity = runner.session.entity(name)
             if asked.where is None:
                 runner.session.wanted[name] = list(asked.ids)
-            else:
-                runner.session.searches[name] = Search(_match(asked.entity, asked.where, runner.session))
+            elif runner.session.outcome(name).open:
+                runner.session.searches[name] = Search(_match(entity, asked.where, runner.session))
             with history.kept(runner):
                 runner.read([name])
                 runner.dataset.restore()
-                _settle(runner, asked.entity, told)
+                _settle(runner, entity, told)
 
         error = runner.attempt(work)
         runner.take_back([name])
@@ -119,16 +122,19 @@ def plan(settings: InsightlySettings, asked: Request) -> Report:
     Returns:
         A report as that of a sync's plan.
     """
-    session, entity, report = Session(settings, tolerant=True), asked.entity, Report("sync")
+    session, name, report = Session(settings, tolerant=True), asked.name, Report("sync")
     try:
-        with session.reading(entity.name) as outcome:
-            report.entities[entity.name] = _price(asked, session)
-            outcome.state = "ok"
+        find(session, [name])
+        outcome = session.outcome(name)
+        if outcome.open:
+            with session.reading(name):
+                report.entities[name] = _price(asked, session.entity(name), session)
+                outcome.state = "ok"
         if outcome.error is not None:
             facts = {"pages": 0, "total": None}
-            report.entities[entity.name] = EntityReport(outcome.state or "failed", outcome.reason, facts=facts)
-        report.conclude(None, [outcome.error] if isinstance(outcome.error, Stop) else [], {entity.name})
-        needed = report.entities[entity.name].calls
+            report.entities[name] = EntityReport(outcome.state or "failed", outcome.reason, facts=facts)
+        report.conclude(None, [outcome.error] if isinstance(outcome.error, Stop) else [], {name})
+        needed = report.entities[name].calls
         report.calls, report.calls_left_today = session.budget.calls, session.budget.remaining
         report.seconds = time.monotonic() - session.began
         report.facts = {"plan": {"calls": needed, "seconds": round(needed * MARGIN / settings.requests_per_second, 1)}}
@@ -184,8 +190,8 @@ def _live(runner: Runner, entity: Entity, ids: Sequence[int]) -> list[int]:
     return [id_ for id_ in ids if id_ in held]
 
 
-def _price(asked: Request, session: Session) -> EntityReport:
-    entity, total, pages = asked.entity, len(asked.ids), 0
+def _price(asked: Request, entity: Entity, session: Session) -> EntityReport:
+    total, pages = len(asked.ids), 0
     calls = total
     if asked.where is not None:
         match = _match(entity, asked.where, session)

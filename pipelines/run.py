@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sources.insightly.cursor import Wish, go_on, unsettled
-from sources.insightly.entities import ENTITIES
+from sources.insightly.discovery import find
 from sources.insightly.probe import Differences
 from sources.insightly.session import choose
 from sources.insightly.settings import InsightlySettings
@@ -41,12 +41,13 @@ def sync(
     with opened("sync", settings, target, wish, watch) as runner:
 
         def work() -> None:
-            _conceal(runner, chosen)
+            find(runner.session, chosen)
+            _conceal(runner, runner.session.with_objects(chosen))
             with history.kept(runner):
-                _go_on(runner, chosen)
+                _go_on(runner, runner.session.with_objects(chosen))
                 runner.read(chosen)
                 runner.dataset.restore()
-                for name in chosen:
+                for name in runner.session.with_objects(chosen):
                     _mark_what_a_full_walk_missed(runner, name)
 
         error = runner.attempt(work)
@@ -62,7 +63,7 @@ def _go_on(runner: Runner, chosen: Sequence[str]) -> None:
         outcome = session.outcome(name)
         _mark_what_a_full_walk_missed(runner, name)
         if not outcome.open:
-            outcome.watermark = outcome.watermark_before = runner.watermark(ENTITIES[name])
+            outcome.watermark = outcome.watermark_before = runner.watermark(session.entity(name))
             runner.committed.add(name)
         if session.wish_of(name).rest:
             outcome.notes.append("everything was read again by earlier runs of this --full: one more begins a new one")
@@ -70,7 +71,7 @@ def _go_on(runner: Runner, chosen: Sequence[str]) -> None:
 
 def _conceal(runner: Runner, chosen: Sequence[str]) -> None:
     """Empties what was loaded before the settings `hash` and `drop` were as they are: no walk reads deleted records."""
-    for entity in (ENTITIES[name] for name in chosen if ENTITIES[name].swept):
+    for entity in (each for each in map(runner.session.entity, chosen) if each.swept):
         mask = runner.session.mask(entity)
         loaded = runner.dataset.holds(entity.name)
         if loaded and mask.rules and runner.states().get(entity.name, {}).get("mask", "") != mask.fingerprint:
@@ -80,7 +81,7 @@ def _conceal(runner: Runner, chosen: Sequence[str]) -> None:
 
 def _mark_what_a_full_walk_missed(runner: Runner, name: str) -> None:
     """What is held and was not listed by a walk over everything is a candidate, as it is for a thorough sweep."""
-    entity, outcome, state = ENTITIES[name], runner.session.outcome(name), runner.states().get(name, {})
+    entity, outcome, state = runner.session.entity(name), runner.session.outcome(name), runner.states().get(name, {})
     if outcome.state not in (None, "ok") or not unsettled(state):
         return
     before, outcome.state = outcome.state, None

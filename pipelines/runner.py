@@ -7,24 +7,26 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import dlt
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from sources.insightly import ENTITIES, InsightlyError, insightly
 from sources.insightly.cursor import Wish, settle
-from sources.insightly.entities import DATE_UPDATED, PRESETS, Entity
+from sources.insightly.discovery import discover
+from sources.insightly.entities import OBJECTS, PRESETS, RECORDS, Entity
 from sources.insightly.errors import Stop
 from sources.insightly.resources import prime
-from sources.insightly.session import ROOMY, Outcome, Session
+from sources.insightly.session import ROOMY, Outcome, Session, fold
 from sources.insightly.settings import InsightlySettings
+from sources.insightly.watermarks import watermark_in
 
 from .account import bind
 from .bookkeeping import record
 from .dataset import Dataset
 from .report import EntityReport, Report
-from .target import Target, load_begun, states
+from .target import Target, custom_objects, load_begun, states
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +51,7 @@ class Runner:
 
     def watermark(self, entity: Entity) -> str | None:
         """The watermark of an entity, None before its first complete walk."""
-        updated = self.states().get(entity.name, {}).get("incremental", {}).get(DATE_UPDATED, {})
-        return cast("str | None", updated.get("last_value"))
+        return watermark_in(entity, self.states().get(entity.name, {}))
 
     def attempt(self, work: Callable[[], None]) -> Exception | None:
         """Binds the account and does `work`; returns what ended it early.
@@ -70,18 +71,26 @@ class Runner:
         return None
 
     def read(self, chosen: Sequence[str]) -> None:
-        """Runs the pipeline until no entity is under way; each round is one load package, committed whole."""
+        """Runs the pipeline until no entity is under way; each round is one load package, committed whole.
+
+        Custom objects that are found on the way are read as well, where all are to be.
+        """
         self.dataset.leave_histories(chosen)
+        all_ = self.session.with_objects
+        self.committed.update(name for name in all_(chosen) if not self.session.outcome(name).open)
         left = self.session.budget.left()
         if left is None or left >= ROOMY:
+            if RECORDS in chosen and self.session.outcome(RECORDS).open:
+                with self.session.reading(RECORDS):
+                    discover(self.session)
             known = self.states()
-            for name in self._in_turn(chosen):
+            for name in self._in_turn(all_(chosen)):
                 if not self.session.narrowed(name) and self.session.outcome(name).open:
-                    prime(ENTITIES[name], self.session, known.get(name, {}))
-        while unfinished := [name for name in chosen if self.session.outcome(name).open]:
+                    prime(self.session.entity(name), self.session, known.get(name, {}))
+        while unfinished := [name for name in all_(chosen) if self.session.outcome(name).open]:
             self.session.begin_chunk()
             self.target.load(self.pipeline, insightly(session=self.session, order=self._in_turn(unfinished)))
-            self.committed.update(name for name in chosen if not self.session.outcome(name).open)
+            self.committed.update(name for name in all_(chosen) if not self.session.outcome(name).open)
             self.session.on_progress()
 
     def settle(self, name: str, left: Collection[int] = ()) -> None:
@@ -98,7 +107,7 @@ class Runner:
 
     def take_back(self, chosen: Sequence[str]) -> None:
         """What was read but never committed is not told as done."""
-        for name in set(chosen) - self.committed:
+        for name in set(self.session.with_objects(chosen)) - self.committed:
             outcome: Outcome = self.session.outcome(name)
             if outcome.state in ("ok", "partial"):
                 outcome.state, outcome.merged, outcome.watermark = None, 0, outcome.watermark_before
@@ -119,15 +128,17 @@ class Runner:
             conclude: adds what the command alone knows.
         """
         budget, calls = self.session.budget, self.session.budget.by_label
+        if OBJECTS not in chosen:
+            calls[RECORDS] += calls[OBJECTS]
         report = Report(self.command, calls=budget.calls, calls_left_today=budget.remaining)
-        for name in chosen:
+        for name in self.session.with_objects(chosen):
             outcome = self.session.outcome(name)
             if outcome.open:
                 outcome.state = "partial" if isinstance(error, Stop) else "failed"
                 outcome.reason = str(error)
             report.entities[name] = self._entity(name, outcome, calls[name])
         stops = [outcome.error for outcome in self.session.outcomes.values() if isinstance(outcome.error, Stop)]
-        report.conclude(error, stops, {name for name in asked if name not in PRESETS})
+        report.conclude(error, stops, {fold(name) for name in asked if name not in PRESETS})
         if conclude is not None:
             conclude(report)
         report.seconds = time.monotonic() - self.session.began
@@ -159,7 +170,7 @@ class Runner:
 
         def turn(name: str) -> tuple[bool, str, int]:
             state = known.get(name, {})
-            return "place" not in state, state.get("ended", ""), position[name]
+            return "place" not in state, state.get("ended", ""), position.get(name, len(position))
 
         return sorted(names, key=turn)
 
@@ -190,6 +201,7 @@ def opened(
             pipeline = _without_pending(target)
             with target.kept_open(pipeline), Dataset(pipeline) as dataset:
                 session.live_ids = dataset.live_ids
+                session.know(custom_objects(pipeline))
                 yield Runner(command, session, pipeline, dataset, target)
     finally:
         session.close()

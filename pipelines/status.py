@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import dlt
+
+from sources.insightly.discovery import find
 from sources.insightly.errors import BadSetting
-from sources.insightly.session import choose
+from sources.insightly.session import Session, choose
 from sources.insightly.settings import InsightlySettings
 
 from .bookkeeping import last_done, latest
 from .report import FAILED, EntityReport, Report
-from .target import NothingSynced, Target, source_state
+from .target import NothingSynced, Target, custom_objects, source_state
 
 UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
@@ -38,11 +41,14 @@ def status(
     """
     begun = time.monotonic()
     limit = None if max_age is None else duration(max_age)
-    chosen = choose(settings, names)
+    chosen, session = choose(settings, names), Session(settings)
     report = Report("status")
     target.require()
     with target.lock():
-        _tell(report, target, chosen, limit)
+        pipeline = target.pipeline()
+        session.know(custom_objects(pipeline))
+        find(session, chosen, ask=False)
+        _tell(report, target, pipeline, session.with_objects(chosen), limit)
     if not report.entities:
         raise NothingSynced(target)
     report.seconds = time.monotonic() - begun
@@ -61,8 +67,10 @@ def duration(text: str) -> timedelta:
     return timedelta(seconds=sum(float(number) * UNITS[unit] for number, unit in parts))
 
 
-def _tell(report: Report, target: Target, chosen: Sequence[str], limit: timedelta | None) -> None:
-    pipeline, now = target.pipeline(), datetime.now(UTC)
+def _tell(
+    report: Report, target: Target, pipeline: dlt.Pipeline, chosen: Sequence[str], limit: timedelta | None
+) -> None:
+    now = datetime.now(UTC)
     runs = latest(pipeline)
     complete, swept, verified = (last_done(pipeline, command) for command in ("sync", "sweep", "verify"))
     for name in chosen:

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from sources.insightly.cursor import Wish, earlier, parse
-from sources.insightly.entities import DATE_UPDATED, ENTITIES, Entity
+from sources.insightly.discovery import find
+from sources.insightly.entities import DATE_UPDATED, ENTITIES, RECORDS, Entity
 from sources.insightly.errors import NotAvailable
 from sources.insightly.probe import Differences, grid
 from sources.insightly.reads import lookahead, read_list, tagged_with, top_of
@@ -54,10 +55,11 @@ def sweep(
     with opened("sweep", settings, target, None, watch) as runner:
 
         def work() -> None:
+            find(runner.session, chosen, ask=False)
             done = last_done(runner.pipeline, "sweep")
             with history.kept(runner):
-                for name in sorted(chosen, key=lambda name: done.get(name, NEVER)):
-                    _Sweep(runner, ENTITIES[name], thorough, tags, force).run()
+                for name in sorted(runner.session.with_objects(chosen), key=lambda name: done.get(name, NEVER)):
+                    _Sweep(runner, runner.session.entity(name), thorough, tags, force).run()
                 _read_again(runner)
 
         return runner.report(chosen, names, runner.attempt(work))
@@ -85,6 +87,9 @@ class _Sweep:
 
     def run(self) -> None:
         with self.session.reading(self.entity.name) as outcome:
+            if self.entity.name == RECORDS:
+                outcome.state, outcome.reason = "ok", "each custom object has a sweep of its own"
+                return
             if not self.entity.swept:
                 outcome.state, outcome.reason = "ok", "each sync writes the whole list: nothing is left to sweep"
                 return

@@ -21,6 +21,7 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.extract import DltSource
 from filelock import FileLock, Timeout
 
+from sources.insightly.entities import OBJECTS
 from sources.insightly.errors import BadSetting, InsightlyError
 from sources.insightly.instances import DEFAULT
 
@@ -189,6 +190,12 @@ def source_state(pipeline: dlt.Pipeline) -> Mapping[str, Any]:
     """What the source keeps between runs, as of the last load."""
     state: Mapping[str, Any] = pipeline.state.get("sources", {}).get("insightly", {})
     return state
+
+
+def custom_objects(pipeline: dlt.Pipeline) -> Mapping[str, str]:
+    """The custom objects that the destination knows, as of the last load: table -> OBJECT_NAME."""
+    known: Mapping[str, str] = source_state(pipeline).get(OBJECTS, {})
+    return known
 
 
 def states(pipeline: dlt.Pipeline) -> Mapping[str, dict[str, Any]]:

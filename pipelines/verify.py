@@ -1,6 +1,7 @@
 """The proof: every id that the API lists against every id held, and records field by field."""
 
 import random
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -8,7 +9,8 @@ from typing import Any
 
 from sources.insightly.cursor import parse
 from sources.insightly.details import define, fill_tags
-from sources.insightly.entities import DATE_UPDATED, ENTITIES, Entity
+from sources.insightly.discovery import find, take_stock
+from sources.insightly.entities import DATE_UPDATED, RECORDS, Entity
 from sources.insightly.reads import lookahead, pages_at, read_list, top_of
 from sources.insightly.records import Shaper
 from sources.insightly.session import Outcome, Record, choose
@@ -71,14 +73,18 @@ def verify(
         ConfigurationError, NothingSynced, Busy: nothing was read.
     """
     chosen = choose(settings, names)
-    found = {name: Findings() for name in chosen}
+    found = defaultdict[str, Findings](Findings)
     target.require()
     with opened("verify", settings, target, None, watch) as runner:
 
         def work() -> None:
-            runs = latest(runner.pipeline)
-            for name in chosen:
-                _Verification(runner, ENTITIES[name], found[name], full, quick).run(runs.get((name, "sync")))
+            session, runs = runner.session, latest(runner.pipeline)
+            find(session, chosen)
+            if RECORDS in chosen:
+                take_stock(session)
+            for name in session.with_objects(chosen):
+                if session.outcome(name).open:
+                    _Verification(runner, session.entity(name), found[name], full, quick).run(runs.get((name, "sync")))
 
         error = runner.attempt(work)
         return runner.report(chosen, names, error, lambda report: _conclude(report, found, quick))

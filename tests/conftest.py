@@ -26,6 +26,7 @@ from pipelines.runner import opened
 from pipelines.target import Target
 from sources.insightly import ENTITIES
 from sources.insightly.cursor import Wish
+from sources.insightly.entities import Entity, of_object
 from sources.insightly.sandbox import Contents, Sandbox, Switches, generate
 from sources.insightly.settings import resolve_settings
 
@@ -207,17 +208,17 @@ def assert_equal(database: Path, sandbox: Sandbox, entity: str, deleted: bool = 
     Args:
         database: the DuckDB file.
         sandbox: the account.
-        entity: the entity's name.
+        entity: the entity's name, or a custom object's as the API spells it.
         deleted: whether rows may be left over whose records have gone.
     """
     own, children = expected(sandbox, entity)
-    key = [fold(part) for part in ENTITIES[entity].key]
+    key = [fold(part) for part in facts_of(entity).key]
     live = {tuple(row[part] for part in key) for row in own}
-    for table, wanted in {entity: own, **children}.items():
+    for table, wanted in {fold(entity): own, **children}.items():
         held = [known(row) for row in read(database, f'select * from insightly."{table}"')]
         if deleted:
             held = [row for row in held if tuple(row[part] for part in key) in live]
-        order = [*key, "list_idx"] if table != entity else key
+        order = [*key, "list_idx"] if table in children else key
         held.sort(key=lambda row: [row[part] for part in order])
         wanted = sorted(map(known, wanted), key=lambda row: [row[part] for part in order])
         assert len(held) == len(wanted), table
@@ -227,7 +228,7 @@ def assert_equal(database: Path, sandbox: Sandbox, entity: str, deleted: bool = 
 
 def expected(sandbox: Sandbox, entity: str) -> tuple[list[Row], dict[str, list[Row]]]:
     """The rows of an entity's table and of its child tables, made from the account's records."""
-    facts = ENTITIES[entity]
+    facts = facts_of(entity)
     if entity == "tags":
         pairs = [(kind, name) for kind in TAGGED_TYPES for name in sandbox.store.tag_names(kind)]
         return [{"record_type": kind, "tag_name": name} for kind, name in pairs], {}
@@ -261,6 +262,11 @@ def records_of(sandbox: Sandbox, entity: str) -> list[Row]:
         rows: list[Row] = told if isinstance(told, list) else told.get("OBJECT_PERMISSIONS", [told])
         return rows
     return sandbox.store.rows(entity)
+
+
+def facts_of(name: str) -> Entity:
+    """The entity of a name; a custom object's name is the API's."""
+    return ENTITIES.get(name) or of_object(name, fold(name))
 
 
 def stored(value: Any, kind: str) -> Any:

@@ -73,11 +73,11 @@ def test_fields_and_arrays(name: str) -> None:
     assert needed <= set(facts["required_on_create"])
 
 
-def test_all_are_the_lists_that_cost_no_call_a_record_or_object() -> None:
+def test_all_are_the_lists_that_cost_no_call_a_record() -> None:
     assert {name for name in FACTS if ENTITIES[name].per_record} == PER_RECORD
     assert set(CORE) <= set(PRESETS["all"])
     by_name = {"custom_fields", "instance", "permissions"}
-    assert set(PRESETS["all"]) == set(FACTS) - PER_RECORD - set(EMBEDDED) - by_name - {"custom_object_records"}
+    assert set(PRESETS["all"]) == set(FACTS) - PER_RECORD - set(EMBEDDED) - by_name
     assert set(LOADABLE) == {*PRESETS["all"], *by_name}
 
 

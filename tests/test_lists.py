@@ -233,7 +233,7 @@ def test_a_list_whose_key_is_two_fields_is_read_whole_in_any_order(crm: Crm) -> 
 
 def test_a_list_whose_key_is_a_text_is_written_when_it_changed(crm: Crm) -> None:
     crm.sync_done("custom_objects")
-    crm.sandbox.store.update("custom_objects", "Site__c", {"PLURAL_LABEL": "Places"})
+    crm.sandbox.store.update("custom_objects", "Site_Visit__c", {"PLURAL_LABEL": "Places"})
     assert crm.sync_done("custom_objects").entities["custom_objects"].merged == 2
     crm.assert_equal("custom_objects")
 

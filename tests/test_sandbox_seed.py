@@ -178,7 +178,7 @@ def test_tasks_fall_due_some_late_some_done(tables):
 
 def test_custom_fields_are_defined_and_have_both_empty_forms(tables, contents):
     defined = {(row["FIELD_FOR"], row["FIELD_NAME"]): row for row in contents.definitions}
-    kinds = "TEXT MULTILINETEXT DROPDOWN MULTISELECT BIT DATE DATETIME NUMERIC PERCENT AUTONUMBER"
+    kinds = "TEXT MULTILINETEXT DROPDOWN MULTISELECT BIT DATE DATETIME NUMERIC PERCENT AUTONUMBER LOOKUP"
     assert {row["FIELD_TYPE"] for row in contents.definitions} == set(kinds.split())
     lengths, nulls = set(), 0
     for contact in tables["contacts"].values():
@@ -188,6 +188,11 @@ def test_custom_fields_are_defined_and_have_both_empty_forms(tables, contents):
             nulls += item["FIELD_VALUE"] is None
     assert len(lengths) > 1
     assert nulls
+    for name in ("Site_Visit__c", "Warranty__c"):
+        told = {item["FIELD_NAME"] for row in tables[name].values() for item in row["CUSTOMFIELDS"]}
+        assert told == {field for owner, field in defined if owner == name.upper()}
+    customers = [item["FIELD_VALUE"] for row in tables["Site_Visit__c"].values() for item in row["CUSTOMFIELDS"][-1:]]
+    assert set(customers) <= set(tables["organisations"])
     for tier in (item for row in tables["organisations"].values() for item in row["CUSTOMFIELDS"]):
         if tier["FIELD_NAME"] == "Tier__c" and tier["FIELD_VALUE"]:
             options = defined["ORGANISATION", "Tier__c"]["CUSTOM_FIELD_OPTIONS"]

@@ -19,12 +19,13 @@ PACKAGE = ROOT / "sources" / "insightly"
 LAYERS = (
     ("errors",),
     ("address", "entities", "jsonbody", "pacer", "cursor", "walk", "blocks", "probe"),
-    ("budget", "calls", "columns", "column_names", "custom_fields", "lookahead", "match", "privacy", "values"),
+    ("budget", "calls", "columns", "column_names", "custom_fields", "custom_objects", "lookahead", "match", "privacy"),
+    ("values", "watermarks"),
     ("instances",),
     ("records", "settings"),
     ("client",),
     ("session",),
-    ("reads", "writes", "whole"),
+    ("reads", "writes", "discovery", "whole"),
     ("tables", "references", "details", "changes", "refresh"),
     ("resources",),
     ("source",),
@@ -43,12 +44,14 @@ PURE = {
     "columns",
     "column_names",
     "custom_fields",
+    "custom_objects",
     "lookahead",
     "match",
     "privacy",
     "probe",
     "records",
     "blocks",
+    "watermarks",
 }
 WITH_CLOCK = {"pacer"}
 MAY_IMPORT_DLT = {

@@ -3,12 +3,13 @@ are walked whole, and what is as it was is passed over."""
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dlt
 
-from .blocks import Blocks, whole_blocks
+from .blocks import Blocks, forget, whole_blocks
 from .cursor import (
     Absent,
     Place,
@@ -31,34 +32,39 @@ from .records import Shaper
 from .session import Outcome, Record, Session
 from .tables import marked, missing, shaper_of
 from .walk import Step, gather
+from .watermarks import Watermark, note_dates, trusted
 
 logger = logging.getLogger(__name__)
 
 BATCH_BYTES = 8_000_000
 
 
-def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: Any = None) -> Iterator[Any]:
+def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: Watermark | None = None) -> Iterator[Any]:
     """Yields the tables of what changed since the watermark, from where the last run stopped.
 
     Place and rows are one load package: the place is written to state before the rows are yielded, and a chunk or
     budget that ends lets the generator return, since an exception would throw both away.
 
     Args:
-        updated: dlt's incremental, which holds the watermark; None for a list that is walked whole.
+        updated: what holds the watermark; None for a list that is walked whole.
     """
-    state, wish = dlt.current.resource_state(), session.wish_of(entity.name)
-    held = None if updated is None else updated.last_value
+    state = dlt.current.resource_state(entity.name)
+    wish = wish_in(state, entity, session)
+    held = updated.last_value if updated is not None and trusted(entity, state) else None
     outcome.watermark = outcome.watermark_before = held
     place = _begin(entity, session, outcome, state, wish, held)
     if session.chunk_spent():
         return
     shaper = shaper_of(entity, session)
     yield from missing(shaper)
-    blocks = _blocks(entity, state, place, outcome) if entity.walked else None
+    # One decision for the whole walk, however many rounds it takes: digests are those of what the destination holds.
+    whole = entity.walked or (place.since is None and not entity.dated)
+    blocks = _blocks(entity, state, place, outcome) if whole else None
     steps = read_list(lookahead(session, entity, place.since), entity.key[0], place.skip, place.last_id)
     if blocks is not None:
         steps = whole_blocks(steps, entity.key[0], session.chunk_spent)
     for step in gather(steps, lambda held: _enough(held, entity, session, outcome)):
+        note_dates(entity, state, step.rows)
         if outcome.absent is not None:
             outcome.absent.meet((row[entity.key[0]] for row in step.rows), step.last_id)
         changed = step.rows if blocks is None else blocks.changed(step.rows, shaper.concealed)
@@ -84,14 +90,21 @@ def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: An
         if step.skip is not None and session.chunk_spent():
             return
     started = _started(place, entity, session)
-    if updated is not None:
+    if updated is not None and trusted(entity, state):
         outcome.watermark = watermark(started, session.settings.lookback_seconds, held)
         updated.advance(outcome.watermark)
-    if blocks is not None:
+        forget(state)
+    elif blocks is not None:
         blocks.end()
     absent = () if outcome.absent is None else outcome.absent.up_to(None)
     end(state, Place(place.since, started, 0, None), loaded_from(state, wish.start_date), absent)
     session.end(outcome, state)
+
+
+def wish_in(state: State, entity: Entity, session: Session) -> Wish:
+    """What a run asks of an entity: everything, where its state tells that the filter by date cannot be gone by."""
+    wish = session.wish_of(entity.name)
+    return wish if trusted(entity, state) else replace(wish, whole=True, since=None)
 
 
 def _begin(entity: Entity, session: Session, outcome: Outcome, state: State, wish: Wish, held: str | None) -> Place:
@@ -107,6 +120,8 @@ def _begin(entity: Entity, session: Session, outcome: Outcome, state: State, wis
         _tell_of_a_walk_under_way(waiting, wish, outcome)
     if rereads(state, start_date) and session.live_ids is not None:
         outcome.absent = Absent(session.live_ids(entity), place.last_id, state.get("absent", ()))
+    if place.since is None and place.last_id is None:
+        state.pop("dated", None)
     return place
 
 

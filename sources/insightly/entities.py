@@ -25,6 +25,9 @@ UNVERSIONED = frozenset(
 )
 """Fields that move although nobody edited the record (API.md 1.3): a change of these alone makes no new version."""
 SAME = "same"
+OBJECTS, RECORDS = "custom_objects", "custom_object_records"
+"""The definitions of custom objects, and what stands for the records of all of them."""
+_OBJECT = re.compile(r"[A-Za-z][A-Za-z0-9_]*__[Cc]")
 RECORD_TYPES = ("contacts", "leads", "opportunities", "organisations", "projects", "emails")
 """What `/Tags?record_type=` takes; anything else, or nothing, is answered with 400."""
 
@@ -55,7 +58,7 @@ class Entity:
     D delete; `get`, `create`, `update` and `delete` are the paths where they are not the usual ones. `walked` is set
     where there is no cursor and the list may be long or has child tables: each run walks it whole and merges it, in
     place of holding it in memory. `rows` is the array whose items are the rows of an object, `embedded` the one that
-    each record of other entities carries.
+    each record of other entities carries, `object_name` what the API calls a custom object.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Entity:
     walked: bool = False
     rows: str = ""
     embedded: str = ""
+    object_name: str = ""
 
     def __post_init__(self) -> None:
         usual = {
@@ -122,6 +126,12 @@ class Entity:
         return self.incremental or self.walked
 
     @property
+    def dated(self) -> bool:
+        """True where the API promises the cursor; else records may come without it (API.md 7.4)."""
+        field = self.fields.get(self.cursor or "")
+        return field is not None and "undocumented" not in field.flags
+
+    @property
     def tagged(self) -> bool:
         return "TAGS" in self.arrays
 
@@ -138,11 +148,13 @@ class Entity:
     @property
     def loadable(self) -> bool:
         """True where a sync can read it."""
-        return not (self.per_record or self.embedded or self.name == "custom_object_records")
+        return not (self.per_record or self.embedded)
 
     @cached_property
     def fields(self) -> "MappingProxyType[str, Field]":
-        return _fields("children", self.rows) if self.rows else _fields("entities", self.name)
+        if self.rows:
+            return _fields("children", self.rows)
+        return _fields("entities", RECORDS if self.object_name else self.name)
 
     @cached_property
     def writable(self) -> frozenset[str]:
@@ -159,7 +171,7 @@ class Entity:
     @cached_property
     def field_for(self) -> str:
         """How `FIELD_FOR` of a custom field's definition names this entity: upper case and singular."""
-        return self.key[0].removesuffix("_ID")
+        return self.object_name.upper() or self.key[0].removesuffix("_ID")
 
     def is_called(self, name: object) -> bool:
         """Whether `FIELD_FOR` of a definition, or `OBJECT_TYPE` of a permission, means this entity.
@@ -277,7 +289,7 @@ _TABLE = (
         get="CustomFields/{objectName}/Search?fieldName=",
     ),
     Entity(
-        "custom_objects",
+        OBJECTS,
         "CustomObjects",
         "OBJECT_NAME",
         can="G",
@@ -286,7 +298,8 @@ _TABLE = (
         get="CustomObjects/{customObjectName}",
         plan="Enterprise-level feature",
     ),
-    Entity("custom_object_records", "{objectName}", "RECORD_ID", custom_fields=True),
+    # Stands for the records of every custom object; each has a table and a state of its own.
+    Entity(RECORDS, "{objectName}", "RECORD_ID", custom_fields=True),
     # /Search takes the filter, yet no DATE_UPDATED_UTC is listed: nothing to tell a change by.
     Entity("document_templates", "DocumentTemplates", "TEMPLATE_ID", can="SG", cursor=None, walked=True),
     Entity("emails", "Emails", "EMAIL_ID", can="SGD", cursor=None, children="TAGS LINKS", walked=True),
@@ -424,15 +437,32 @@ ENTITIES: "MappingProxyType[str, Entity]" = MappingProxyType({entity.name: entit
 
 CORE = tuple(ENTITIES)[:17]
 PRESETS: "MappingProxyType[str, tuple[str, ...]]" = MappingProxyType(
-    {"core": CORE, "all": tuple(e.name for e in _TABLE if e.loadable and e.shape == "list" and "{" not in e.path)}
+    {
+        "core": CORE,
+        "all": tuple(e.name for e in _TABLE if e.loadable and e.shape == "list" and e.name != "custom_fields"),
+    }
 )
-"""`all` are the lists: the two objects, and what costs a call a record or an object, are read by name only."""
+"""`all` are the lists: the two objects, the definitions of custom fields, and what costs a call a record are read by
+name only."""
+
+
+def of_object(object_name: str, name: str) -> Entity:
+    """The entity of one custom object, named `name`: the generic routes with its name in them."""
+    facts = ENTITIES[RECORDS]
+    return Entity(name, object_name, facts.keys, custom_fields=facts.custom_fields, object_name=object_name)
+
+
+def names_object(name: str) -> bool:
+    """True for a name in the form of a custom object's; whether there is such a one, the API tells."""
+    return _OBJECT.fullmatch(name) is not None
 
 
 def select(
     names: str | Iterable[str], tags: bool = True, setting: str = "sources.insightly.entities"
 ) -> tuple[str, ...]:
     """The entities that `names` (names and presets, as a list or separated by commas) stands for, in table order.
+
+    Names in the form of a custom object's come last, as they are.
 
     Args:
         names: what is asked for.
@@ -444,18 +474,22 @@ def select(
     """
     asked = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
     chosen: set[str] = set()
+    objects: list[str] = []
     for name in filter(None, asked):
         if name in PRESETS:
             chosen.update(member for member in PRESETS[name] if tags or member != "tags")
+        elif names_object(name):
+            objects.append(name)
         elif name not in ENTITIES:
-            raise BadSetting(setting, name, f"known are {', '.join(PRESETS['all'])} and the presets all, core")
+            known = f"known are {', '.join(PRESETS['all'])}, the presets all, core, and custom objects, as Fruit__c"
+            raise BadSetting(setting, name, known)
         elif not ENTITIES[name].loadable:
             raise BadSetting(setting, name, way_to(ENTITIES[name]))
         else:
             chosen.add(name)
-    if not chosen:
+    if not chosen and not objects:
         raise BadSetting(setting, "", "name at least one entity, or all")
-    return tuple(name for name in ENTITIES if name in chosen)
+    return (*(name for name in ENTITIES if name in chosen), *sorted(set(objects)))
 
 
 def way_to(entity: Entity) -> str:
@@ -463,7 +497,7 @@ def way_to(entity: Entity) -> str:
     if entity.per_record:
         return "it costs a call a record, and this release cannot read it yet"
     if not entity.embedded:
-        return "it is a list for each of custom_objects, and this release cannot read it yet"
+        return "it stands for the records of all custom objects"
     holders = [other.name for other in _TABLE if entity.embedded in other.arrays]
     tables = ", ".join(f"{name}__{entity.embedded.lower()}" for name in holders)
     return f"it comes with the records that hold it, in the tables {tables}; sync {', '.join(holders)}"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .entities import DATE_UPDATED, ENTITIES, Entity, FieldType, child_fields
+from .entities import DATE_UPDATED, ENTITIES, RECORDS, Entity, FieldType, child_fields, names_object, of_object
 from .errors import BadSetting, MissingKey
 from .jsonbody import as_text
 
@@ -187,8 +187,11 @@ def _child(entity: Entity, array: str) -> str:
 def _assert_spared(way: Way, name: str, table: str, column: str, fold: Callable[[str], str]) -> None:
     """Refuses a column that is not known, or that runs themselves need."""
     tables = {_child(entity, array): (entity, array) for entity in ENTITIES.values() for array in entity.arrays}
-    if table in ENTITIES:
-        entity, fields, needed = ENTITIES[table], set(ENTITIES[table].fields), set(ENTITIES[table].key)
+    if table == RECORDS:
+        raise _bad(way, name, f"it stands for all custom objects: name the table of one, as fruit__c.{column}")
+    own = of_object(table, table) if names_object(table) else ENTITIES.get(table)
+    if own is not None:
+        entity, fields, needed = own, set(own.fields), set(own.key)
         deferred = entity.custom_fields and _CUSTOM.fullmatch(column) is not None
     elif table in tables:
         entity, array = tables[table]
@@ -197,9 +200,9 @@ def _assert_spared(way: Way, name: str, table: str, column: str, fold: Callable[
         raise _unknown(way, name, table, [*ENTITIES, *tables], "tables")
     if column in map(fold, needed):
         raise _bad(way, name, "it is part of the key that rows are told apart by, which stays as it is")
-    if table in ENTITIES and entity.incremental and column == fold(DATE_UPDATED):
+    if own is not None and entity.incremental and column == fold(DATE_UPDATED):
         raise _bad(way, name, "it is the cursor that tells what changed, which stays as it is")
-    if column in {fold(array) for array in (*entity.arrays, "CUSTOMFIELDS")} and table in ENTITIES:
+    if column in {fold(array) for array in (*entity.arrays, "CUSTOMFIELDS")} and own is not None:
         raise _bad(
             way, name, f"it is no column; name columns of its rows, as {table}__tags.tag_name or {table}.hobby__c"
         )

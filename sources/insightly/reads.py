@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from .calls import Answer
 from .cursor import iso
-from .entities import ENTITIES, Entity
+from .entities import ENTITIES, OBJECTS, Entity
 from .errors import Gone, NotAvailable, Stop, Unsorted
 from .lookahead import Lookahead, Read
 from .match import Match
@@ -155,6 +155,18 @@ def ask_definitions(session: Session, entity: Entity) -> list[Record]:
 def _ask_definitions(session: Session, entity: Entity, label: str) -> list[Record]:
     path = ENTITIES["custom_fields"].path.format(objectName=entity.path)
     return session.client.get_list(path, {}, label=label)[0]
+
+
+def read_objects(session: Session) -> list[Record]:
+    """The definitions of custom objects, asked once a run. Raises NotAvailable where they may not be read."""
+    if session.told is None:
+        try:
+            session.told = lookahead(session, ENTITIES[OBJECTS])(0).rows
+        except NotAvailable as error:
+            session.told = error
+    if isinstance(session.told, NotAvailable):
+        raise session.told
+    return session.told
 
 
 def _at_once(session: Session, ask: Callable[[Any], T], asked: Iterable[Any]) -> list[T]:

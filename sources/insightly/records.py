@@ -24,12 +24,16 @@ Types = dict[str, FieldType]
 
 @dataclass(frozen=True, slots=True)
 class Shaped:
-    """Rows of one table: `key` names a row, `merge_key` (None: the row itself) what is replaced together."""
+    """Rows of one table: `key` names a row, `merge_key` (None: the row itself) what is replaced together.
+
+    `swept` tells that a sweep marks its rows.
+    """
 
     table: str
     rows: pa.Table
     key: tuple[str, ...]
     merge_key: tuple[str, ...] | None
+    swept: bool = False
 
 
 @dataclass
@@ -117,7 +121,8 @@ class Shaper:
         for key, values in custom.items():
             table = self._append_custom(table, key, values)
         self._assert_keys_held(table, records)
-        return Shaped(name, named(table, self.fold), self.entity.key, (self.group,) if self.group else None)
+        merge_key = (self.group,) if self.group else None
+        return Shaped(name, named(table, self.fold), self.entity.key, merge_key, self.entity.swept)
 
     def _append_custom(self, table: pa.Table, key: str, values: list[Any]) -> pa.Table:
         held = self.held.get(self.entity.name, {}).get(self.fold(key))

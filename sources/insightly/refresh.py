@@ -14,21 +14,22 @@ from .errors import Forbidden, Gone, MalformedAnswer, Stop
 from .reads import lookahead, read_list, records_of, total_of
 from .session import Outcome, Record, Session
 from .tables import marked, missing, shaper_of
+from .watermarks import Watermark, note_dates, trusted
 
 BATCH = 100
 
 
-def refresh(entity: Entity, session: Session, outcome: Outcome, updated: Any = None) -> Iterator[Any]:
+def refresh(entity: Entity, session: Session, outcome: Outcome, updated: Watermark | None = None) -> Iterator[Any]:
     """Yields the tables of the records in `session.wanted`, or of those that `session.searches` finds.
 
     A record that is gone or hidden leaves its row as it is, and its id in the outcome.
 
     Args:
-        updated: dlt's incremental, which holds the watermark; None for an entity without one.
+        updated: what holds the watermark; None for an entity without one.
     """
-    state = dlt.current.resource_state()
+    state = dlt.current.resource_state(entity.name)
     if updated is not None:
-        outcome.watermark = outcome.watermark_before = updated.last_value
+        outcome.watermark = outcome.watermark_before = updated.last_value if trusted(entity, state) else None
     # What is written when it changed must be written by the next sync, even if it then is as it was.
     state.pop("contents", None)
     forget(state)
@@ -101,13 +102,15 @@ def _tables(
     entity: Entity, session: Session, outcome: Outcome, state: State, records: Sequence[Record]
 ) -> Generator[Any, None, int]:
     """Yields the tables of records; returns how many, from the first on, the calls left were enough for."""
-    start_date = loaded_from(state, session.wish.start_date) if entity.incremental else None
+    start_date = loaded_from(state, session.wish_of(entity.name).start_date)
     inside = [record for record in records if _is_inside(record, start_date)]
     if len(inside) < len(records):
         left_out = len(records) - len(inside)
         outcome.notes.append(f"{left_out} records last changed before start_date are left out, as a sync does")
     if not inside:
         return len(records)
+    if trusted(entity, state):
+        note_dates(entity, state, inside)
     shaper = shaper_of(entity, session)
     define(entity, session, shaper)
     complete = fill_tags(entity, session, inside, outcome)

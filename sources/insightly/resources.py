@@ -6,15 +6,17 @@ from typing import Any
 import dlt
 from dlt.extract import DltResource
 
-from .changes import read_changes
+from .changes import read_changes, wish_in
 from .cursor import Place, begin
-from .entities import DATE_UPDATED, Entity
+from .discovery import discover, find, tell
+from .entities import DATE_UPDATED, OBJECTS, RECORDS, Entity
 from .errors import Stop
 from .reads import lookahead
 from .references import read_reference
 from .refresh import refresh
 from .session import Outcome, Session
 from .tables import MERGE
+from .watermarks import Held, Watermark, watermark_in
 from .whole import GROUPS
 
 
@@ -26,15 +28,11 @@ def resource_of(entity: Entity, session: Session) -> DltResource:
     def changes(updated: Any = cursor) -> Iterator[Any]:
         # Its row logic is off: hashes of the boundary rows would grow the state without bound.
         updated.advance(None)
-        with session.reading(entity.name) as outcome:
-            session.remember_account()
-            read = refresh if session.narrowed(entity.name) else read_changes
-            yield from read(entity, session, outcome, updated)
-        _give_up_on_full(entity, session, outcome)
+        yield from _changes(entity, session, updated)
 
     def whole() -> Iterator[Any]:
         with session.reading(entity.name) as outcome:
-            session.remember_account()
+            session.remember()
             read = read_changes if entity.walked else read_reference
             yield from (refresh if session.narrowed(entity.name) else read)(entity, session, outcome)
         _give_up_on_full(entity, session, outcome)
@@ -43,17 +41,56 @@ def resource_of(entity: Entity, session: Session) -> DltResource:
     return dlt.resource(changes if entity.incremental else whole, **hints)
 
 
+def resource_of_objects(session: Session, name: str = RECORDS) -> DltResource:
+    """The dlt resource that finds out which custom objects there are, and reads their records.
+
+    A runner gives each object, once it is known, a resource and turns of its own: there, nothing is read here.
+
+    Args:
+        session: the run.
+        name: of the one object to read; else all are.
+    """
+
+    def objects() -> Iterator[Any]:
+        session.know(dlt.current.source_state().get(OBJECTS, {}))
+        if name == RECORDS:
+            with session.reading(name) as outcome:
+                session.remember()
+                if session.chunk_spent():
+                    return
+                refused = discover(session)
+                session.end(outcome, dlt.current.resource_state())
+                tell(outcome, refused)
+        else:
+            find(session, [name])
+        for each in [] if session.chunked else session.with_objects([name]):
+            if each in session.objects:
+                yield from _changes(session.objects[each], session, Held(dlt.current.resource_state(each)))
+
+    return dlt.resource(objects, name=name, write_disposition=MERGE)
+
+
+def _changes(entity: Entity, session: Session, updated: Watermark) -> Iterator[Any]:
+    if not session.outcome(entity.name).open:
+        return
+    with session.reading(entity.name) as outcome:
+        session.remember()
+        read = refresh if session.narrowed(entity.name) else read_changes
+        yield from read(entity, session, outcome, updated)
+    _give_up_on_full(entity, session, outcome)
+
+
 def _give_up_on_full(entity: Entity, session: Session, outcome: Outcome) -> None:
     """The next full run begins anew, though this entity may fail in every one; only a stop is to be gone on from."""
     failed = outcome.error is not None and not isinstance(outcome.error, Stop)
     if failed and not session.narrowed(entity.name):
-        dlt.current.resource_state().pop("full", None)
+        dlt.current.resource_state(entity.name).pop("full", None)
 
 
 def place_in(entity: Entity, state: Mapping[str, Any], session: Session) -> Place:
     """Where the session's walk of an entity begins, by its resource's state, which is left as it is."""
-    held = state.get("incremental", {}).get(DATE_UPDATED, {}).get("last_value")
-    return begin(dict(state), held, session.wish_of(entity.name))
+    told = dict(state)
+    return begin(told, watermark_in(entity, told), wish_in(told, entity, session))
 
 
 def prime(entity: Entity, session: Session, state: Mapping[str, Any]) -> None:
@@ -61,7 +98,8 @@ def prime(entity: Entity, session: Session, state: Mapping[str, Any]) -> None:
 
     The run's very first answer is waited for: it may say that the key is refused, or that no call is left.
     """
-    if entity.name in GROUPS or entity.shape == "object":
+    known = entity.name == OBJECTS and session.told is not None
+    if entity.name in (*GROUPS, RECORDS) or entity.shape == "object" or known:
         return
     place = place_in(entity, state, session) if entity.swept else Place(None, None, 0, None)
     lookahead(session, entity, place.since).prime(place.skip, patiently=not session.budget.calls)

@@ -12,11 +12,12 @@ from typing import Any
 from uuid import uuid4
 
 import dlt
+from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from .budget import Budget
 from .client import Client
 from .cursor import Absent, State, Wish, iso
-from .entities import ENTITIES, Entity, select
+from .entities import ENTITIES, OBJECTS, RECORDS, Entity, of_object, select
 from .errors import BadCredentials, ConfigurationError, InsightlyError, NotAvailable, Stop
 from .lookahead import Ahead, Lookahead
 from .match import Search
@@ -36,6 +37,8 @@ FEW = 5000
 """Records loaded up to which each is remembered, so that only their versions are compared."""
 Record = dict[str, Any]
 Params = Mapping[str, str | int]
+
+fold = NamingConvention().normalize_path
 
 
 @dataclass
@@ -77,6 +80,8 @@ class Session:
 
     Attributes:
         account: what identifies the account, kept in the source's state.
+        objects: the custom objects that are known, by their tables' names.
+        told: the definitions of custom objects, or why they may not be read; None before they were asked for.
         wishes: what is asked of single entities, in place of the run's wish.
         wanted: ids of the records to read of an entity, in place of what changed.
         searches: by which field's value to find the records to read of an entity, in place of what changed.
@@ -99,6 +104,8 @@ class Session:
         self.tolerant = tolerant
         self.budget = Budget(settings.max_calls, settings.quota_reserve)
         self.account: dict[str, str] | None = None
+        self.objects: dict[str, Entity] = {}
+        self.told: list[Record] | NotAvailable | None = None
         self.wishes: dict[str, Wish] = {}
         self.wanted: dict[str, list[Any]] = {}
         self.searches: dict[str, Search] = {}
@@ -143,11 +150,25 @@ class Session:
     def outcome(self, entity: str) -> Outcome:
         return self.outcomes.setdefault(entity, Outcome())
 
-    def wish_of(self, entity: str) -> Wish:
-        facts, wish = ENTITIES[entity], self.wishes.get(entity, self.wish)
-        if facts.walked:
-            wish = replace(wish, whole=True, start_date=None, since=None)
-        return replace(wish, mask=self.mask(facts).fingerprint)
+    def know(self, objects: Mapping[str, str]) -> None:
+        """Makes the custom objects of the destination known: table -> OBJECT_NAME."""
+        self.objects.update({name: of_object(object_name, name) for name, object_name in objects.items()})
+
+    def entity(self, name: str) -> Entity:
+        """The entity of a name; that of a custom object is the one defined, as far as that is known."""
+        return self.objects.get(name) or ENTITIES.get(name) or of_object(name, name)
+
+    def with_objects(self, names: Sequence[str]) -> list[str]:
+        """Names, and those of all known custom objects where the entity that stands for them is among them."""
+        return list(dict.fromkeys([*names, *(self.objects if RECORDS in names else ())]))
+
+    def wish_of(self, name: str) -> Wish:
+        """What is asked of an entity; `start_date` bounds only those whose records are sure to have dates."""
+        entity, wish = self.entity(name), self.wishes.get(name, self.wish)
+        if entity.walked:
+            wish = replace(wish, whole=True, since=None)
+        start_date = wish.start_date if entity.dated and not entity.walked else None
+        return replace(wish, mask=self.mask(entity).fingerprint, start_date=start_date)
 
     def mask(self, entity: Entity) -> Mask:
         """What is done to the entity's records before they are written anywhere."""
@@ -211,19 +232,24 @@ class Session:
         state["ended"] = iso(datetime.now(UTC))
         outcome.state = "ok"
 
-    def remember_account(self) -> None:
-        """Puts the account into the source's state, so that the destination tells whose records it holds."""
+    def remember(self) -> None:
+        """Puts account and custom objects into the source's state: the destination tells whose records it holds."""
+        state = dlt.current.source_state()
         if self.account is not None:
-            dlt.current.source_state()["account"] = self.account
+            state["account"] = self.account
+        if self.objects:
+            state[OBJECTS] = {name: entity.object_name for name, entity in self.objects.items()}
 
 
 def choose(settings: InsightlySettings, names: Sequence[str] = ()) -> tuple[str, ...]:
     """The entities to work on: those named, or those of the setting `entities`; without tags, `tags` only by name.
 
+    A custom object is named as its table; whether there is such a one is still to be found out.
+
     Raises:
         BadSetting: a name is not known, or is declared but not loaded yet.
     """
-    return select(names or settings.entities, tags=settings.tags != "off")
+    return tuple(dict.fromkeys(map(fold, select(names or settings.entities, tags=settings.tags != "off"))))
 
 
 def with_settings(wish: Wish, settings: InsightlySettings) -> Wish:

@@ -7,8 +7,8 @@ from typing import Any
 import dlt
 from dlt.extract import DltResource
 
-from .entities import ENTITIES
-from .resources import resource_of
+from .entities import ENTITIES, RECORDS
+from .resources import resource_of, resource_of_objects
 from .session import Session, choose
 from .settings import resolve_settings
 
@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 @dlt.source(name="insightly", section="insightly", max_table_nesting=0)
 def insightly(session: Any = None, order: Any = None, **overrides: Any) -> Iterator[DltResource]:
     """Insightly CRM as a dlt source; `insightly().resources` has an entity's name for each key.
+
+    Custom objects are found out at run time: `custom_object_records` loads a table for each of them.
 
     Args:
         session: what a runner shares between the rounds of one run. Alone, the source makes its own and reads every
@@ -32,5 +34,9 @@ def insightly(session: Any = None, order: Any = None, **overrides: Any) -> Itera
         session = Session(resolve_settings(**overrides))
         if session.settings.history:
             logger.warning("sources.insightly.history is kept by the command insightly and pipelines.run, not here")
-    for name in order if order is not None else choose(session.settings):
-        yield resource_of(ENTITIES[name], session)
+    chosen = order if order is not None else choose(session.settings)
+    for name in chosen:
+        if name in session.objects or (name in ENTITIES and name != RECORDS):
+            yield resource_of(session.entity(name), session)
+        elif name == RECORDS or RECORDS not in chosen:
+            yield resource_of_objects(session, name)

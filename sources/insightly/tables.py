@@ -6,7 +6,7 @@ from typing import Any, cast
 import dlt
 from dlt.common.schema import Schema
 
-from .entities import ENTITIES, Entity, FieldType
+from .entities import Entity, FieldType
 from .records import IS_EMPTY, Shaped, Shaper
 from .session import Session
 
@@ -81,6 +81,6 @@ def _bookkeeping(table: Shaped) -> dict[str, Any]:
     """Columns that no record has: a sweep's mark, which loading the record again clears, and a child's tombstone."""
     if IS_EMPTY in table.rows.column_names:
         return {IS_EMPTY: {"hard_delete": True}}
-    if table.table in ENTITIES and ENTITIES[table.table].swept:
+    if table.swept:
         return {DELETED_AT: {"data_type": "timestamp", "nullable": True}}
     return {}

@@ -1,14 +1,16 @@
 """The records of what is read whole and written when it changed: a list, an object, or groups of a call each."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from .custom_fields import definitions_of, object_of
-from .entities import ENTITIES, RECORD_TYPES, Entity
+from .discovery import discover
+from .entities import ENTITIES, OBJECTS, RECORD_TYPES, RECORDS, Entity
 from .errors import MalformedAnswer, NotAvailable
 from .lookahead import Lookahead
-from .reads import ask_definitions, lookahead, read_list
+from .reads import ask_definitions, lookahead, read_list, read_objects
 from .session import Outcome, Record, Session
 from .walk import Key, identify
 
@@ -35,23 +37,27 @@ def read_groups(entity: Entity, session: Session, outcome: Outcome) -> Iterator[
             refused.append(error)
             continue
         if entity.name == "custom_fields":
-            name = object_of(ENTITIES[name], records)
+            name = object_of(session.entity(name), records)
         yield name, records
     if len(refused) == len(readers):
         raise refused[0]
     outcome.notes += [f"a part of {entity.name} is not available: {error}" for error in refused]
 
 
-def calls_of(entity: Entity) -> int:
+def calls_of(entity: Entity, session: Session) -> int:
     """How many calls it takes to read an entity of one page."""
-    return len(RECORD_TYPES) if entity.name == "tags" else len(_defined()) if entity.name == "custom_fields" else 1
+    if entity.name == "custom_fields":
+        return len(_defined(session))
+    return len(RECORD_TYPES) if entity.name == "tags" else 1
 
 
 def _readers(entity: Entity, session: Session) -> dict[str, Read]:
     if entity.shape == "object":
         return {"": partial(_rows_of_object, entity, session)}
     if entity.name == "custom_fields":
-        return {each.name: partial(_definitions, each, session) for each in _defined()}
+        return {each.name: partial(_definitions, each, session) for each in _defined(session)}
+    if entity.name == OBJECTS:
+        return {"": partial(_objects, session)}
     if entity.name != "tags":
         return {"": partial(_whole, lookahead(session, entity), entity.identity)}
     fetches = {kind: lookahead(session, entity, variant=kind) for kind in RECORD_TYPES}
@@ -60,12 +66,20 @@ def _readers(entity: Entity, session: Session) -> dict[str, Read]:
     return {kind: partial(_whole, fetch, "TAG_NAME") for kind, fetch in fetches.items()}
 
 
-def _defined() -> list[Entity]:
-    return [each for each in ENTITIES.values() if each.custom_fields and each.loadable]
+def _defined(session: Session) -> list[Entity]:
+    with suppress(NotAvailable):
+        discover(session)
+    own = [each for each in ENTITIES.values() if each.custom_fields and each.loadable and each.name != RECORDS]
+    return own + list(session.objects.values())
 
 
 def _definitions(entity: Entity, session: Session) -> list[Record]:
     return definitions_of(entity, ask_definitions(session, entity))
+
+
+def _objects(session: Session) -> list[Record]:
+    key = ENTITIES[OBJECTS].identity
+    return list({identify(row, key): row for row in read_objects(session)}.values())
 
 
 def _whole(fetch: Lookahead, key: Key) -> list[Record]:

@@ -10,6 +10,7 @@ set by `Switches`; what goes wrong is set by `Fault`.
 from .edits import evolve
 from .faults import Fault, FaultScript, read_faults
 from .limits import Limits
+from .objects import define_object, remove_object
 from .seed import SEED_NOW, generate
 from .server import DEMO_KEY, Sandbox
 from .service import Call
@@ -27,7 +28,9 @@ __all__ = [
     "Sandbox",
     "Store",
     "Switches",
+    "define_object",
     "evolve",
     "generate",
     "read_faults",
+    "remove_object",
 ]

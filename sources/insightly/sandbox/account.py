@@ -6,9 +6,10 @@ import orjson
 
 from ..entities import ENTITIES, RECORD_TYPES, Entity
 from .answers import ApiError, Response, answer
+from .objects import object_named
 from .query import flag, paging
 from .reads import Reader
-from .shapes import Record
+from .shapes import Record, facts_of
 
 _404_ON_PROFESSIONAL = frozenset(
     {"products", "pricebooks", "pricebook_entries", "opportunity_line_items", "quotes", "quote_line_items"}
@@ -40,9 +41,9 @@ class Account:
     def check(self, entity: str) -> None:
         status = self.refused(entity)
         if status == 404:
-            raise ApiError(404, f"No resource was found at {ENTITIES[entity].path}.")
+            raise ApiError(404, f"No resource was found at {facts_of(entity).path}.")
         if status:
-            raise ApiError(403, f"API User does not have access to {ENTITIES[entity].path}.")
+            raise ApiError(403, f"API User does not have access to {facts_of(entity).path}.")
 
     def me(self) -> Response:
         return self.reader.single("users", self.user)
@@ -95,7 +96,8 @@ class Account:
         return answer(200, orjson.dumps(found))
 
     def _definitions(self, object_name: str) -> list[Record]:
-        field_for = _FIELD_FOR.get(object_name.lower())
+        own = object_named(self.store, object_name)
+        field_for = own.upper() if own else _FIELD_FOR.get(object_name.lower())
         return [row for row in self.store.definitions if field_for in (None, row["FIELD_FOR"])]
 
 

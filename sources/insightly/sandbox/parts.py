@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..entities import ENTITIES
 from .answers import ApiError, Request, Response, answer, empty
-from .shapes import CHILD_KEYS, LINKED, MAIN, Record
+from .shapes import CHILD_KEYS, LINKED, MAIN, Record, facts_of
 from .validate import item_of, json_body, json_object
 from .writes import Writer
 
@@ -45,11 +44,11 @@ class Parts:
         with self.store.lock:
             record = self.store.get(entity, key)
             if record is None:
-                raise ApiError(404, f"The record with id {key} was not found in {ENTITIES[entity].path}.")
+                raise ApiError(404, f"The record with id {key} was not found in {facts_of(entity).path}.")
             return offered[request.method](At(entity, key, record, request))
 
     def _offered(self, entity: str, part: str, rest: list[str]) -> dict[str, _Action] | None:
-        arrays = ENTITIES[entity].arrays
+        arrays = facts_of(entity).arrays
         if part == "links" and "LINKS" in arrays and entity != "leads":
             if len(rest) == 1 and rest[0].isdigit():
                 return {"DELETE": lambda at: self._unlink(at, int(rest[0]))}

@@ -79,9 +79,6 @@ INSTANCE = {
     "NEW_USER_EXPERIENCE_ENABLED": True,
 }
 
-# OBJECT_NAME, and its labels for one and many
-CUSTOM_OBJECTS = (("Machine__c", "Machine", "Machines"), ("Site__c", "Site", "Sites"))
-
 # FIELD_FOR, FIELD_NAME, FIELD_TYPE, options
 CUSTOM_FIELDS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("CONTACT", "Hobby__c", "TEXT", ()),

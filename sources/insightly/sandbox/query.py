@@ -5,9 +5,8 @@ from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
 from typing import Any
 
-from ..entities import ENTITIES
 from .answers import ApiError
-from .shapes import MAX_PAGE, STAMP, Key
+from .shapes import MAX_PAGE, STAMP, Key, facts_of
 from .switches import Switches
 from .table import parse, stamp_of
 
@@ -65,10 +64,10 @@ def field_equals(entity: str, query: Mapping[str, str], custom: frozenset[str]) 
         return None
     if not name or value is None:
         raise ApiError(400, "field_name and field_value must be given together.")
-    if name in ENTITIES[entity].fields:
+    if name in facts_of(entity).fields:
         return (name, value), lambda _, raw: _same(parse(raw).get(name), value)
     if name not in custom:
-        raise ApiError(400, f"{name} is not a field of {ENTITIES[entity].path}.")
+        raise ApiError(400, f"{name} is not a field of {facts_of(entity).path}.")
     mark = f'"{name}"'.encode()
 
     def holds(_: Key, raw: bytes) -> bool:

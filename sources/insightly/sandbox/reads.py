@@ -3,10 +3,9 @@
 from collections.abc import Hashable, Mapping
 from hashlib import sha1
 
-from ..entities import ENTITIES
 from .answers import ApiError, Response, answer
 from .query import Wanted, both, field_equals, flag, paging, updated_after
-from .shapes import LINK_NAMES, Key, collections
+from .shapes import LINK_NAMES, Key, collections, facts_of
 from .store import Store
 from .switches import Switches
 from .table import dump, parse
@@ -24,19 +23,22 @@ class Reader:
 
     def listing(self, entity: str, query: Mapping[str, str]) -> Response:
         """The plain list; `updated_after_utc` counts only where the switch says so."""
-        honoured = self.switches.list_filter == "honoured" and "S" in ENTITIES[entity].can
+        honoured = self.switches.list_filter == "honoured" and "S" in facts_of(entity).can
         dated = updated_after(query, self.switches) if honoured else None
         return self._page(entity, query, dated, self._hidden(entity, query))
 
     def search(self, entity: str, query: Mapping[str, str]) -> Response:
         """`/Search`: one field, the date, both, or neither."""
-        field_for = ENTITIES[entity].field_for
+        field_for = facts_of(entity).field_for
         custom = frozenset(row["FIELD_NAME"] for row in self.store.definitions if row["FIELD_FOR"] == field_for)
         honoured = self.switches.search_field == "honoured"
         equals = field_equals(entity, query, custom) if honoured else None
-        made = self._page(entity, query, equals, updated_after(query, self.switches), self._hidden(entity, query))
+        dated = updated_after(query, self.switches)
+        if dated is not None and self._undated(entity):
+            dated = (dated[0], "undated"), lambda *_: False
+        made = self._page(entity, query, equals, dated, self._hidden(entity, query))
         if self.switches.search_none == "404" and made.body == b"[]":
-            raise ApiError(404, f"No record of {ENTITIES[entity].path} was found.")
+            raise ApiError(404, f"No record of {facts_of(entity).path} was found.")
         return made
 
     def search_by_tag(self, entity: str, query: Mapping[str, str]) -> Response:
@@ -66,13 +68,14 @@ class Reader:
         """One full record; 404 when it is not there."""
         raw = self.store.tables[entity].raw.get(key)
         if raw is None:
-            raise ApiError(404, f"The record with id {key} was not found in {ENTITIES[entity].path}.")
+            raise ApiError(404, f"The record with id {key} was not found in {facts_of(entity).path}.")
         return answer(200, self.shaped(entity, raw, brief=False))
 
     def shaped(self, entity: str, raw: bytes, brief: bool) -> bytes:
         """The JSON of one record as the switches want it shown."""
-        untagged = not self.switches.embed_tags and ENTITIES[entity].tagged
-        if not (brief or untagged or self.switches.etag):
+        untagged = not self.switches.embed_tags and facts_of(entity).tagged
+        undated = self._undated(entity)
+        if not (brief or untagged or undated or self.switches.etag):
             return raw
         record = parse(raw)
         if brief:
@@ -83,23 +86,28 @@ class Reader:
                     record[name] = None if self.switches.brief_style == "null" else []
         if untagged:
             record.pop("TAGS", None)
+        if undated:
+            record.pop("DATE_UPDATED_UTC", None)
         if self.switches.etag:
             record["ETag"] = etag(raw)
         return dump(record)
 
     def _page(self, entity: str, query: Mapping[str, str], *filters: tuple[Hashable, Wanted] | None) -> Response:
-        facts = ENTITIES[entity]
+        facts = facts_of(entity)
         brief = bool(facts.brief) and flag(query, "brief")
         skip, top = paging(query, self.switches) if facts.paged else (0, None)
         counted = flag(query, "count_total") and facts.paged
         token, wanted = both(*filters)
         rows, total = self.store.page(entity, skip, top, token, wanted)
-        if brief or self.switches.etag or not self.switches.embed_tags:
+        if brief or self.switches.etag or not self.switches.embed_tags or self._undated(entity):
             rows = [self.shaped(entity, raw, brief) for raw in rows]
         made = answer(200, b"[" + b",".join(rows) + b"]")
         if counted and self.switches.total_header:
             made.headers["X-Total-Count"] = str(total)
         return made
+
+    def _undated(self, entity: str) -> bool:
+        return bool(facts_of(entity).object_name) and not self.switches.object_dates
 
     def _hidden(self, entity: str, query: Mapping[str, str]) -> tuple[Hashable, Wanted] | None:
         if entity == "lead_statuses" and not flag(query, "include_converted"):

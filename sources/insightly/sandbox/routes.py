@@ -5,12 +5,13 @@ import binascii
 from collections.abc import Callable
 from functools import partial
 
-from ..entities import ENTITIES, Entity
+from ..entities import ENTITIES, Entity, names_object
 from .account import Account, plural
 from .answers import ApiError, Request, Response, empty, refusal
+from .objects import object_named
 from .parts import Parts
 from .reads import Reader
-from .shapes import Key, served_under
+from .shapes import Key, facts_of, served_under
 from .store import Store
 from .switches import Switches
 from .writes import Writer
@@ -46,8 +47,9 @@ def handle(request: Request, store: Store, switches: Switches) -> Response:
 
 def entity_of(path: str) -> str | None:
     """The entity whose collection `path` lies in, or None."""
-    found = _COLLECTIONS.get(path.strip("/").partition("/")[0].lower())
-    return None if found is None else found.name
+    head = path.strip("/").partition("/")[0]
+    found = _COLLECTIONS.get(head.lower())
+    return found.name if found is not None else head if names_object(head) else None
 
 
 class _Router:
@@ -64,6 +66,8 @@ class _Router:
         if special is not None:
             return special
         entity = _COLLECTIONS.get(head)
+        if entity is None and (name := object_named(self.reader.store, head)):
+            entity = facts_of(name)
         if entity is None:
             if head in _PLURALS:
                 raise _not_offered(request)
@@ -105,7 +109,9 @@ class _Router:
             raise _not_found(request)
         if len(rest) == 1:
             return self._single(entity, key, request)
-        return self.parts.handle(entity.name, int(key), rest[1].lower(), rest[2:], request)
+        if not isinstance(key, int):
+            raise _not_found(request)
+        return self.parts.handle(entity.name, key, rest[1].lower(), rest[2:], request)
 
     def _whole(self, entity: Entity, request: Request) -> Response:
         if request.method == "GET":
@@ -144,7 +150,7 @@ class _Router:
 
 def _key(entity: Entity, text: str) -> Key | None:
     if entity.fields[entity.key[0]].type != "integer":
-        return None
+        return text if "G" in entity.can else None
     return int(text) if text.isascii() and text.isdigit() else None
 
 

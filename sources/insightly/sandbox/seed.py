@@ -22,7 +22,6 @@ from .places import (
     COUNTRIES,
     CURRENCIES,
     CUSTOM_FIELDS,
-    CUSTOM_OBJECTS,
     LEAD_SOURCES,
     LEAD_STATUSES,
     PIPELINES,
@@ -34,6 +33,7 @@ from .store import Contents
 from .story import STAGES, Story
 from .table import dump
 from .teamwork import activity_sets, follows, milestones, team_members, teams
+from .visits import object_definitions, object_fields, object_records
 from .work import events, history, notes, opportunities, products, projects, tasks
 
 SEED_NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -82,8 +82,8 @@ def generate(seed: int = 1, scale: float = 1, now: datetime = SEED_NOW) -> Conte
     Args:
         seed: any integer; another seed gives other people, deals and dates.
         scale: 1 = 1,000 contacts, 400 organisations, 600 leads, 500 opportunities, 200 projects, 1,500 tasks,
-            800 events, 1,000 notes, 40 products, 12 users, and some 3,000 records around them; other
-            scales in proportion, never less than one of each. The fixed lists do not grow.
+            800 events, 1,000 notes, 40 products, 12 users, 120 site visits, 80 warranties, and some 3,000 records
+            around them; other scales in proportion, never less than one of each. The fixed lists do not grow.
         now: an aware datetime.
     """
     collecting = gc.isenabled()
@@ -100,9 +100,12 @@ def _write(story: Story) -> Contents:
     tables = {entity: _table(entity, rows) for entity, rows in _fixed().items()}
     for entity, writer in _WRITERS.items():
         tables[entity] = _table(entity, writer(story))
+    tables["custom_objects"] = _table("custom_objects", object_definitions(story))
+    for name in tables["custom_objects"].copy():
+        tables[str(name)] = _table(str(name), object_records(str(name), story))
     return Contents(
         tables=tables,
-        definitions=_definitions(),
+        definitions=[*_definitions(), *object_fields()],
         history=history(story),
     )
 
@@ -159,13 +162,6 @@ def _fixed() -> dict[str, list[Record]]:
             for n, (forward, reverse) in enumerate(RELATIONSHIPS)
         ],
     }
-    lists["custom_objects"] = [
-        blank("custom_objects")
-        | {"OBJECT_NAME": name, "SINGULAR_LABEL": one, "PLURAL_LABEL": many, "RECORD_NAME_LABEL": "Name"}
-        | {"RECORD_NAME_TYPE": "TEXT", "ENABLE_NAVBAR": True, "ENABLE_WORKFLOWS": False}
-        | dict.fromkeys(("DATE_CREATED_UTC", "DATE_UPDATED_UTC"), "2024-02-01 09:00:00")
-        for name, one, many in CUSTOM_OBJECTS
-    ]
     for index, (entity, names) in enumerate(CATEGORIES.items()):
         lists[entity] = [
             {

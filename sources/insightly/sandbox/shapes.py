@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from ..entities import ENTITIES, Entity
+from ..entities import ENTITIES, Entity, of_object
 
 Record = dict[str, Any]
 Key = int | str
@@ -37,15 +37,21 @@ def stamp(moment: datetime) -> str:
 
 
 @cache
+def facts_of(name: str) -> Entity:
+    """The row of the entity table; a custom object is named by its OBJECT_NAME."""
+    return ENTITIES.get(name) or of_object(name, name)
+
+
+@cache
 def collections(entity: str) -> tuple[str, ...]:
     """The array keys of a full record, those that `brief=true` drops."""
-    facts = ENTITIES[entity]
+    facts = facts_of(entity)
     return (("CUSTOMFIELDS",) if facts.custom_fields else ()) + facts.arrays
 
 
 @cache
 def nulls(entity: str) -> Record:
-    return dict.fromkeys(ENTITIES[entity].fields)
+    return dict.fromkeys(facts_of(entity).fields)
 
 
 def blank(entity: str) -> Record:
@@ -58,7 +64,7 @@ def blank(entity: str) -> Record:
 
 def key_of(entity: str, record: Record) -> Key:
     """What tells a record apart from the others of its entity; several fields that do so together make one text."""
-    first, *more = (record[part] for part in ENTITIES[entity].key)
+    first, *more = (record[part] for part in facts_of(entity).key)
     return first if not more else " ".join(map(str, (first, *more)))
 
 
@@ -83,9 +89,15 @@ def link(link_id: int, own: tuple[str, int], other: tuple[str, int], role: str |
 
 
 def definition(
-    field_for: str, name: str, kind: str, order: int, label: str | None = None, options: Iterable[str] = ()
+    field_for: str,
+    name: str,
+    kind: str,
+    order: int,
+    label: str | None = None,
+    options: Iterable[str] = (),
+    join: str | None = None,
 ) -> Record:
-    """One custom-field definition in the API's shape."""
+    """One custom-field definition in the API's shape; `join` names the object that a lookup's values are ids of."""
     return {
         "FIELD_NAME": name,
         "FIELD_ORDER": order,
@@ -101,5 +113,5 @@ def definition(
             for index, value in enumerate(options, start=1)
         ],
         "DEPENDENCY": None,
-        "JOIN_OBJECT": None,
+        "JOIN_OBJECT": join,
     }

@@ -22,6 +22,7 @@ from .shapes import (
     Record,
     blank,
     definition,
+    facts_of,
     key_of,
     link,
     served_under,
@@ -56,11 +57,8 @@ class Store:
         contents = contents or Contents()
         self.clock: Clock = clock or (lambda: datetime.now(UTC))
         self.lock = threading.RLock()
-        self.tables = {
-            name: Table(contents.tables.get(name, {}).items())
-            for name, facts in ENTITIES.items()
-            if served_under(facts)
-        }
+        names = {name for name, facts in ENTITIES.items() if served_under(facts)} | contents.tables.keys()
+        self.tables = {name: Table(contents.tables.get(name, {}).items()) for name in names}
         self.definitions = copy.deepcopy(contents.definitions)
         self.history = {key: list(rows) for key, rows in contents.history.items()}
         self.instance = dict(contents.instance)
@@ -106,7 +104,7 @@ class Store:
         LINKS among the fields are made from both ends.
         """
         with self.lock:
-            facts, record, now = ENTITIES[entity], blank(entity), self.now()
+            facts, record, now = facts_of(entity), blank(entity), self.now()
             key_name = facts.key[0]
             if len(facts.key) == 1 and facts.fields[key_name].type == "integer":
                 record[key_name] = self.tables[entity].next_id()

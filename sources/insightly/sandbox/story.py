@@ -102,6 +102,7 @@ class Story:
     """The plan of one account. Lists are indexed by a record's number within its entity, from 0."""
 
     def __init__(self, seed: int, scale: float, now: datetime) -> None:
+        self.seed, self.scale = seed, scale
         self.rng = Random(f"insightly sandbox {seed}")
         self.scale, self.now = scale, int(now.timestamp())
         self.start = self.now - YEARS * 365 * 86_400

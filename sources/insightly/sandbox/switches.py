@@ -35,6 +35,7 @@ class Switches:
         put_custom_fields: custom fields that a PUT of CUSTOMFIELDS does not name stay, or are cleared.
         tag_change_moves_date: a change of tags or links moves the parent's DATE_UPDATED_UTC.
         converted_leads_listed: `/Leads` and its Search show converted leads.
+        object_dates: custom objects' records carry DATE_UPDATED_UTC; else Search by date finds none of them.
         error_style: how an error's body is written; `html` does so for 5xx only, the rest stays JSON.
         latency: seconds every answer is held back.
     """
@@ -65,5 +66,6 @@ class Switches:
     put_custom_fields: Literal["merge", "replace"] = "merge"
     tag_change_moves_date: bool = True
     converted_leads_listed: bool = True
+    object_dates: bool = True
     error_style: Literal["json", "text", "html"] = "json"
     latency: float = 0.0

@@ -5,10 +5,10 @@ from typing import Any
 
 import orjson
 
-from ..entities import ENTITIES, Field, child_fields
+from ..entities import Field, child_fields
 from .answers import ApiError
 from .query import moment
-from .shapes import LINKED, Record, collections
+from .shapes import LINKED, Record, collections, facts_of
 
 _PLAIN = {"integer": int, "boolean": bool, "number": (int, float), "string": str}
 
@@ -34,7 +34,7 @@ def writable(entity: str, sent: Mapping[str, Any], definitions: Iterable[Record]
     Raises:
         ApiError: 400 for an unknown field, a wrong type or a text too long.
     """
-    facts, fields = ENTITIES[entity], {}
+    facts, fields = facts_of(entity), {}
     for name, value in sent.items():
         if name in facts.fields:
             about = facts.fields[name]
@@ -57,7 +57,7 @@ def require(entity: str, fields: Mapping[str, Any]) -> None:
     """Refuses a create without the fields the entity table marks as required."""
     absent = [
         name
-        for name, about in ENTITIES[entity].fields.items()
+        for name, about in facts_of(entity).fields.items()
         if "required" in about.flags and "read_only" not in about.flags and fields.get(name) in (None, "")
     ]
     if absent:
@@ -127,6 +127,8 @@ def _fits(about: Record, value: Any) -> None:
         _date(name, value)
     elif kind == "BIT":
         fits = isinstance(value, bool)
+    elif about["JOIN_OBJECT"]:
+        fits = isinstance(value, int) and not isinstance(value, bool)
     elif kind in {"NUMERIC", "PERCENT"}:
         fits = isinstance(value, int | float) and not isinstance(value, bool)
     else:

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..entities import ENTITIES
 from .answers import ApiError, Request, Response, answer, empty
 from .reads import CONVERTED_STATUS, Reader, etag
-from .shapes import CHILD_KEYS, LINK_NAMES, LINKED, Record
+from .shapes import CHILD_KEYS, LINK_NAMES, LINKED, Record, facts_of
 from .validate import json_object, require, writable
 
 _LEAD_SETTINGS = {"lead_sources": "LEAD_SOURCE_ID", "lead_statuses": "LEAD_STATUS_ID"}
@@ -41,7 +40,7 @@ class Writer:
     def update(self, entity: str, request: Request, key: int | None = None) -> Response:
         """PUT of the fields given; null clears one. The id is in the body, in the path, or the same in both."""
         sent = json_object(request.body)
-        name = ENTITIES[entity].key[0]
+        name = facts_of(entity).key[0]
         within = sent.get(name)
         if key is not None and within not in (None, key):
             raise ApiError(400, f"{name} differs from the id in the path.")
@@ -51,12 +50,12 @@ class Writer:
         with self.store.lock:
             stored = self.store.get(entity, key)
             if stored is None:
-                raise ApiError(404, f"The record with id {key} was not found in {ENTITIES[entity].path}.")
+                raise ApiError(404, f"The record with id {key} was not found in {facts_of(entity).path}.")
             given = request.headers.get("if-match")
             if self.switches.etag and given not in (None, "*", etag(self.store.tables[entity].raw[key])):
                 raise ApiError(400, "The If-Match header value is not valid.")
             fields = writable(entity, sent, self.store.definitions)
-            for field, about in ENTITIES[entity].fields.items():
+            for field, about in facts_of(entity).fields.items():
                 if "required" in about.flags and field in fields and fields[field] in (None, ""):
                     raise ApiError(400, f"{field} is required.")
             fields.pop("LINKS", None)
@@ -69,7 +68,7 @@ class Writer:
         """202 without a body; 404 when there is no such record, 409 for a lead source or status in use."""
         with self.store.lock:
             if key not in self.store.tables[entity].raw:
-                raise ApiError(404, f"The record with id {key} was not found in {ENTITIES[entity].path}.")
+                raise ApiError(404, f"The record with id {key} was not found in {facts_of(entity).path}.")
             column = _LEAD_SETTINGS.get(entity)
             if column and any(f'"{column}":{key},'.encode() in raw for raw in self.store.tables["leads"].raw.values()):
                 raise ApiError(409, f"{column} {key} is in use.")
@@ -77,7 +76,7 @@ class Writer:
         return empty(202)
 
     def _shown(self, entity: str, record: Record, status: int) -> Response:
-        raw = self.store.tables[entity].raw[record[ENTITIES[entity].key[0]]]
+        raw = self.store.tables[entity].raw[record[facts_of(entity).key[0]]]
         return answer(status, self.reader.shaped(entity, raw, brief=False))
 
     def _merged(self, stored: Record, fields: Record) -> Record:
@@ -91,7 +90,7 @@ class Writer:
         return merged
 
     def _defaults(self, entity: str) -> Record:
-        fields = ENTITIES[entity].fields
+        fields = facts_of(entity).fields
         owner: Record = {name: self.user for name in ("OWNER_USER_ID", "CREATED_USER_ID") if name in fields}
         if "VISIBLE_TO" in fields:
             owner["VISIBLE_TO"] = "EVERYONE"
@@ -117,7 +116,7 @@ class Writer:
         chosen = next((row for row in rows if row[flag]), None)
         if chosen is None:
             chosen = next((row for row in rows if row.get("STATUS_TYPE") != CONVERTED_STATUS), None)
-        return None if chosen is None else chosen[ENTITIES[entity].key[0]]
+        return None if chosen is None else chosen[facts_of(entity).key[0]]
 
     def _derived(self, entity: str, stored: Record, fields: Mapping[str, Any]) -> Record:
         """What the server works out from the fields written."""
