@@ -64,7 +64,8 @@ def _ask_all(session: Session) -> dict[str, Verdict]:
     """The first call goes alone: it may say that the key is refused, or that no call is left."""
     session.settings.require_key()
     first, rows = _ask_permissions(session)
-    others = [entity for entity in ENTITIES.values() if entity.loadable and entity.name != "permissions"]
+    lists = [entity for entity in ENTITIES.values() if entity.loadable and not entity.per_record]
+    others = [entity for entity in lists if entity.name != "permissions"]
     told = dict(
         zip((entity.name for entity in others), session.pool.map(lambda e: _ask(e, session), others), strict=True)
     )

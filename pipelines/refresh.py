@@ -62,6 +62,9 @@ def request(
     if len(names) != 1 or len(chosen) != 1:
         raise BadSetting(option, given, f"needs one entity by name, as: insightly sync contacts {option} ...")
     entity = ENTITIES[chosen[0]]
+    if entity.per_record:
+        again = "--since DATE or --full reads them again"
+        raise BadSetting(option, given, f"{entity.name} are read under other records, not by themselves: {again}")
     if ids is not None:
         return Request(entity, _ids(entity, ids, given))
     if entity.search_path is None:

@@ -19,6 +19,7 @@ from sources.insightly.errors import Stop
 from sources.insightly.resources import prime
 from sources.insightly.session import ROOMY, Outcome, Session
 from sources.insightly.settings import InsightlySettings
+from sources.insightly.under import reached
 
 from .account import bind
 from .bookkeeping import record
@@ -49,7 +50,10 @@ class Runner:
 
     def watermark(self, entity: Entity) -> str | None:
         """The watermark of an entity, None before its first complete walk."""
-        updated = self.states().get(entity.name, {}).get("incremental", {}).get(DATE_UPDATED, {})
+        state = self.states().get(entity.name, {})
+        if entity.per_record:
+            return reached(entity, state)
+        updated = state.get("incremental", {}).get(DATE_UPDATED, {})
         return cast("str | None", updated.get("last_value"))
 
     def attempt(self, work: Callable[[], None]) -> Exception | None:
@@ -138,6 +142,7 @@ class Runner:
         misfits = {} if shaper is None else shaper.misfits
         changes = [] if shaper is None else shaper.changes
         notes = [f"{count} values of {column} kept as text in {column}__v_text" for column, count in misfits.items()]
+        counted = [f"{count:,} {text}" for text, count in outcome.counted.items()]
         return EntityReport(
             state=outcome.state or "partial",
             reason=outcome.reason,
@@ -148,17 +153,20 @@ class Runner:
             seconds=outcome.seconds,
             watermark=outcome.watermark,
             watermark_before=outcome.watermark_before,
-            schema_changes=[*changes, *outcome.notes, *notes],
+            schema_changes=[*changes, *outcome.notes, *counted, *notes],
         )
 
     def _in_turn(self, names: Sequence[str]) -> list[str]:
-        """Unfinished walks first, then the entity whose last complete walk is oldest: a small budget starves nobody."""
+        """Unfinished walks first, then the entity whose last complete walk is oldest: a small budget starves nobody.
+
+        What costs a call a record comes last, for it can take every call there is.
+        """
         known = self.states()
         position = {name: index for index, name in enumerate(ENTITIES)}
 
-        def turn(name: str) -> tuple[bool, str, int]:
+        def turn(name: str) -> tuple[bool, bool, str, int]:
             state = known.get(name, {})
-            return "place" not in state, state.get("ended", ""), position[name]
+            return ENTITIES[name].per_record, "place" not in state, state.get("ended", ""), position[name]
 
         return sorted(names, key=turn)
 

@@ -12,7 +12,7 @@ from sources.insightly import ENTITIES
 from sources.insightly.entities import child_fields
 from sources.insightly.sandbox import Call, Contents, Sandbox
 
-LOADED = [name for name, entity in ENTITIES.items() if entity.loadable]
+LOADED = [name for name, entity in ENTITIES.items() if entity.loadable and not entity.per_record]
 INCREMENTAL = [name for name in LOADED if ENTITIES[name].incremental]
 DEFINED = [name for name in LOADED if ENTITIES[name].custom_fields]
 CALLS = {name: 6 if name == "tags" else len(DEFINED) if name == "custom_fields" else 1 for name in LOADED}

@@ -24,8 +24,8 @@ LAYERS = (
     ("records", "settings"),
     ("client",),
     ("session",),
-    ("reads", "writes", "whole"),
-    ("tables", "references", "details", "changes", "refresh"),
+    ("reads", "writes", "whole", "sublists"),
+    ("tables", "references", "details", "changes", "refresh", "under"),
     ("resources",),
     ("source",),
     ("__init__",),
@@ -60,6 +60,7 @@ MAY_IMPORT_DLT = {
     "details",
     "changes",
     "refresh",
+    "under",
     "resources",
     "source",
 }

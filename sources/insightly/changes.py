@@ -161,7 +161,7 @@ def _tell_of_a_walk_under_way(waiting: Mapping[str, Any], wish: Wish, outcome: O
 
 
 def _started(place: Place, entity: Entity, session: Session) -> str:
-    return place.started or iso(session.started_at[entity.name])
+    return place.started or iso(session.started_at[entity])
 
 
 def _warn_of_the_future(entity: Entity, session: Session, records: list[Record]) -> None:

@@ -30,7 +30,7 @@ def definition_tables(entity: Entity, session: Session) -> Iterator[Any]:
     mine = definitions_of(entity, told)
     shaper, name = shaper_of(ENTITIES["custom_fields"], session, GROUPS["custom_fields"]), object_of(entity, mine)
     if changed(definitions_kept(), name, digest(shaper.concealed(mine))):
-        yield from marked(shaper.shape_group(name, mine))
+        yield from marked(shaper.shape_groups([(dict.fromkeys(shaper.group, name), mine)]))
 
 
 def fill_tags(entity: Entity, session: Session, records: list[Record], outcome: Outcome) -> list[Record]:

@@ -188,7 +188,8 @@ def _assert_spared(way: Way, name: str, table: str, column: str, fold: Callable[
     """Refuses a column that is not known, or that runs themselves need."""
     tables = {_child(entity, array): (entity, array) for entity in ENTITIES.values() for array in entity.arrays}
     if table in ENTITIES:
-        entity, fields, needed = ENTITIES[table], set(ENTITIES[table].fields), set(ENTITIES[table].key)
+        entity = ENTITIES[table]
+        fields, needed = {*entity.fields, *entity.parent_key}, {*entity.key, *entity.parent_key}
         deferred = entity.custom_fields and _CUSTOM.fullmatch(column) is not None
     elif table in tables:
         entity, array = tables[table]

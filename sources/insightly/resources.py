@@ -15,6 +15,7 @@ from .references import read_reference
 from .refresh import refresh
 from .session import Outcome, Session
 from .tables import MERGE
+from .under import read_under
 from .whole import GROUPS
 
 
@@ -32,15 +33,15 @@ def resource_of(entity: Entity, session: Session) -> DltResource:
             yield from read(entity, session, outcome, updated)
         _give_up_on_full(entity, session, outcome)
 
-    def whole() -> Iterator[Any]:
+    def others() -> Iterator[Any]:
         with session.reading(entity.name) as outcome:
             session.remember_account()
-            read = read_changes if entity.walked else read_reference
+            read = read_under if entity.per_record else read_changes if entity.walked else read_reference
             yield from (refresh if session.narrowed(entity.name) else read)(entity, session, outcome)
         _give_up_on_full(entity, session, outcome)
 
     hints: Any = {"name": entity.name, "primary_key": list(entity.key), "write_disposition": MERGE}
-    return dlt.resource(changes if entity.incremental else whole, **hints)
+    return dlt.resource(changes if entity.incremental else others, **hints)
 
 
 def _give_up_on_full(entity: Entity, session: Session, outcome: Outcome) -> None:
@@ -61,7 +62,7 @@ def prime(entity: Entity, session: Session, state: Mapping[str, Any]) -> None:
 
     The run's very first answer is waited for: it may say that the key is refused, or that no call is left.
     """
-    if entity.name in GROUPS or entity.shape == "object":
+    if entity.name in GROUPS or entity.shape == "object" or entity.per_record:
         return
     place = place_in(entity, state, session) if entity.swept else Place(None, None, 0, None)
     lookahead(session, entity, place.since).prime(place.skip, patiently=not session.budget.calls)

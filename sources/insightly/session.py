@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -41,7 +42,7 @@ class Outcome:
     """How one entity fares in a run; `state` is None while it is under way.
 
     `absent` is set where everything is read again, and tells what was held and did not come; `gone` and `hidden` are
-    ids that were asked for and answered with 404 or 403.
+    ids asked for and answered with 404 or 403; `counted` is told like the `notes`, each text after its number.
     """
 
     state: str | None = None
@@ -57,6 +58,7 @@ class Outcome:
     gone: list[Any] = field(default_factory=list)
     hidden: list[Any] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    counted: Counter[str] = field(default_factory=Counter)
     error: InsightlyError | None = None
 
     @property
@@ -78,6 +80,7 @@ class Session:
         wishes: what is asked of single entities, in place of the run's wish.
         wanted: ids of the records to read of an entity, in place of what changed.
         searches: by which field's value to find the records to read of an entity, in place of what changed.
+        under_way: of each entity that costs a call a record, how far this run came.
         live_ids: tells the ids that the destination holds as live; None where nobody asks for deletions.
     """
 
@@ -102,8 +105,9 @@ class Session:
         self.outcomes: dict[str, Outcome] = {}
         self.shapers: dict[str, Shaper] = {}
         self.definitions: dict[str, list[Record] | None] = {}
-        self.started_at: dict[str, datetime] = {}
+        self.started_at: dict[Entity, datetime] = {}
         self.begun: set[str] = set()
+        self.under_way: dict[str, Any] = {}
         self.tags_cost_calls: set[str] = set()
         self.skew = 0.0
         self.on_progress: Callable[[], None] = lambda: None

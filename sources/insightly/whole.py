@@ -12,7 +12,7 @@ from .reads import ask_definitions, lookahead, read_list
 from .session import Outcome, Record, Session
 from .walk import Key, identify
 
-GROUPS = {"tags": "RECORD_TYPE", "custom_fields": "FIELD_FOR"}
+GROUPS = {"tags": ("RECORD_TYPE",), "custom_fields": ("FIELD_FOR",)}
 """Entities of which each call tells one group of rows, and the field that names it; a group is replaced by itself."""
 
 Read = Callable[[], list[Record]]

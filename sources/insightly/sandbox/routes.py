@@ -12,6 +12,7 @@ from .parts import Parts
 from .reads import Reader
 from .shapes import Key, served_under
 from .store import Store
+from .sublists import Sublists
 from .switches import Switches
 from .writes import Writer
 
@@ -56,11 +57,14 @@ class _Router:
         self.writer = Writer(reader, user)
         self.parts = Parts(self.writer)
         self.account = Account(reader, user)
+        self.sublists = Sublists(self.writer, self.account)
 
     def route(self, request: Request) -> Response:
         parts = request.path.strip("/").split("/")
         head, rest = parts[0].lower(), parts[1:]
         special = self._special(head, [part.lower() for part in rest], request)
+        if special is None:
+            special = self.sublists.alone(head, rest, request)
         if special is not None:
             return special
         entity = _COLLECTIONS.get(head)
@@ -105,7 +109,8 @@ class _Router:
             raise _not_found(request)
         if len(rest) == 1:
             return self._single(entity, key, request)
-        return self.parts.handle(entity.name, int(key), rest[1].lower(), rest[2:], request)
+        below = self.sublists.handle(entity.name, int(key), rest[1:], request)
+        return below or self.parts.handle(entity.name, int(key), rest[1].lower(), rest[2:], request)
 
     def _whole(self, entity: Entity, request: Request) -> Response:
         if request.method == "GET":
