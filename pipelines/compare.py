@@ -1,5 +1,6 @@
 """Rows as the API tells them against rows as the destination holds them, value by value. Pure logic."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,19 @@ def differences(told: Shaped, held: Iterable[Row], fold: Fold) -> dict[tuple[Any
         if text:
             found.setdefault(row_key[:parts], f"{told.table} {_named(key, row_key)}: {text}")
     return found
+
+
+def group_difference(told: Shaped, held: Sequence[Row], fold: Fold) -> str | None:
+    """What differs between the rows under one record, in words; None where nothing does. Two may have one key."""
+    theirs = list(_rows(told, fold))
+    if Counter(map(_values, theirs)) == Counter(map(_values, held)):
+        return None
+    words = next(iter(differences(told, held, fold).values()), None)
+    return words or f"{told.table}: {len(theirs)} rows at the API, {len(held)} here"
+
+
+def _values(row: Row) -> frozenset[tuple[str, Any]]:
+    return frozenset((name, value) for name, value in row.items() if value is not None and name not in IGNORED)
 
 
 def _difference(theirs: Row | None, ours: Row | None) -> str:

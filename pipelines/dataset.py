@@ -68,11 +68,23 @@ class Dataset:
 
     def rows_of(self, entity: Entity, table: str, ids: Sequence[int]) -> list[Row]:
         """The rows of some records, live or not, in the entity's own table or a child table; none without a table."""
-        return self._rows(table, f"where {self._key(entity)} in ({', '.join(str(int(id_)) for id_ in ids) or 'null'})")
+        return self.rows_where(
+            table, f"where {self._key(entity)} in ({', '.join(str(int(id_)) for id_ in ids) or 'null'})"
+        )
 
     def all(self, table: str) -> list[Row]:
         """All rows of a table; none where there is no table."""
-        return self._rows(table, "")
+        return self.rows_where(table, "")
+
+    def rows_where(self, table: str, where: str) -> list[Row]:
+        """The rows of a table that a clause lets through; none where there is no table."""
+        if not self.holds(table):
+            return []
+        return self.query(f"select * from {self.name(table)} {where}")
+
+    def column(self, name: str) -> str:
+        """The column that a field becomes, as SQL names it."""
+        return str(self._client.escape_column_name(self.fold(name)))
 
     def query(self, sql: str) -> list[Row]:
         """The rows of a query."""
@@ -93,10 +105,6 @@ class Dataset:
     def name(self, table: str) -> str:
         """A table as SQL names it."""
         return str(self._client.make_qualified_table_name(table))
-
-    def column(self, name: str) -> str:
-        """A column as SQL names it."""
-        return str(self._client.escape_column_name(name))
 
     def moment(self, history: str) -> datetime:
         """Now, or the latest bound of a version where that is later: clocks can be set back."""
@@ -191,13 +199,8 @@ class Dataset:
         client: Any = self._pipeline.sql_client()
         return self._open.enter_context(client)
 
-    def _rows(self, table: str, where: str) -> list[Row]:
-        if not self.holds(table):
-            return []
-        return self.query(f"select * from {self.name(table)} {where}")
-
     def _key(self, entity: Entity) -> str:
-        return self.column(self.fold(entity.key[0]))
+        return self.column(entity.key[0])
 
     @property
     def _deleted_at(self) -> str:

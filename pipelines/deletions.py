@@ -61,8 +61,20 @@ def settle(runner: Runner, entity: Entity, found: Differences, force: bool) -> S
         Refused: they are too many, or one of a sample can be read.
     """
     settled = Settled()
+    gone = confirm(runner, entity, found, force, settled)
+    mark(runner, entity, gone)
+    settled.deleted = len(gone)
+    return settled
+
+
+def confirm(runner: Runner, entity: Entity, found: Differences, force: bool, settled: Settled) -> dict[int, str]:
+    """The candidates that are gone, and why; what else was found of them is noted in `settled`.
+
+    Raises:
+        Refused: they are too many, or one of a sample can be read.
+    """
     if not found.absent:
-        return settled
+        return {}
     share, most = len(found.absent) / found.known, runner.session.settings.max_deleted_share
     if share > most and found.known > SMALL and not force:
         raise Refused(
@@ -70,13 +82,8 @@ def settle(runner: Runner, entity: Entity, found: Differences, force: bool) -> S
             f"sources.insightly.max_deleted_share ({most:g}) lets a run mark; if they are really gone, run "
             f"insightly sweep {entity.name} --force"
         )
-    if len(found.absent) > SINGLY:
-        gone = _by_sample(runner, entity, found.absent, settled)
-    else:
-        gone = _one_by_one(runner, entity, found.absent, settled)
-    mark(runner, entity, gone)
-    settled.deleted = len(gone)
-    return settled
+    ask = _by_sample if len(found.absent) > SINGLY else _one_by_one
+    return ask(runner, entity, found.absent, settled)
 
 
 def mark(runner: Runner, entity: Entity, gone: Mapping[int, str]) -> None:

@@ -93,7 +93,7 @@ class _History:
         self.pipeline, self.dataset, self.entity = pipeline, dataset, entity
         self.table = history_table(entity)
         self.columns = self._columns()
-        self.key = dataset.column(dataset.fold(entity.key[0]))
+        self.key = dataset.column(entity.key[0])
         self.from_, self.to, self.deleted = map(dataset.column, (VALID_FROM, VALID_TO, DELETED_AT))
 
     def prepare(self) -> bool:

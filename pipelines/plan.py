@@ -5,16 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from sources.insightly.cursor import Wish, go_on
+from sources.insightly.cursor import Place, Wish, go_on
 from sources.insightly.discovery import find, take_stock
 from sources.insightly.entities import ENTITIES, OBJECTS, PRESETS, RECORDS, Entity
-from sources.insightly.errors import BadCredentials, Stop
+from sources.insightly.errors import BadCredentials, NotAvailable, Stop
 from sources.insightly.pacer import MARGIN
 from sources.insightly.probe import grid
-from sources.insightly.reads import lookahead, read_list, top_of, total_of
+from sources.insightly.reads import lookahead, pages_at, parent_of, read_list, top_of, total_of
 from sources.insightly.resources import place_in
 from sources.insightly.session import Session, choose, fold
 from sources.insightly.settings import InsightlySettings
+from sources.insightly.under import place_under
 from sources.insightly.whole import GROUPS, calls_of
 
 from .report import EntityReport, Report
@@ -103,6 +104,8 @@ def pages_of(total: int, top: int) -> int:
 
 
 def _sync_of(entity: Entity, session: Session, state: State) -> EntityReport:
+    if entity.per_record:
+        return _sync_under(entity, session, state)
     top = top_of(session)
     if entity.name in GROUPS or not entity.paged:
         pages = calls_of(entity, session)
@@ -119,7 +122,41 @@ def _sync_of(entity: Entity, session: Session, state: State) -> EntityReport:
     return EntityReport("ok", calls=pages + tag_calls + definitions, facts={"pages": pages, "total": total})
 
 
+def _sync_under(entity: Entity, session: Session, state: State) -> EntityReport:
+    """A call for each record of each entity of parents that is to be read."""
+    wish, parts = session.wish_of(entity.name), state.get("under", {})
+    told: dict[str, int] = {}
+    refused: list[NotAvailable] = []
+    for parent in entity.read_under:
+        place = place_under(parent, parts.get(parent, {}), wish)
+        try:
+            told[parent] = _left_of(parent_of(entity, parent), session, place)
+        except NotAvailable as error:
+            refused.append(error)
+    if not told:
+        raise refused[0]
+    pages, total = sum(pages_of(left, top_of(session)) for left in told.values()), sum(told.values())
+    notes = ["a call for each record: " + ", ".join(f"{left:,} {parent}" for parent, left in told.items())]
+    notes += [f"not available: {error}" for error in refused]
+    facts = {"pages": pages, "total": total, "parents": told}
+    return EntityReport("ok", calls=pages + total, schema_changes=notes, facts=facts)
+
+
+def _left_of(parent: Entity, session: Session, place: Place) -> int:
+    """How many records a walk from a place on will come to, for one call."""
+    if place.last_id is None:
+        return total_of(session, parent, place.since)
+    (page,) = pages_at(session, parent, place.since, top_of(session), brief=True)([place.skip])
+    behind = len([row for row in page.rows if row[parent.key[0]] > place.last_id])
+    return behind + max((page.total or 0) - place.skip - len(page.rows), 0)
+
+
 def _sweep_of(entity: Entity, session: Session, state: State) -> EntityReport:
+    if entity.per_record:
+        parts = {name: part for name, part in state.get("under", {}).items() if "start_date" in part}
+        totals = [total_of(session, parent_of(entity, name), part["start_date"]) for name, part in parts.items()]
+        pages = sum(pages_of(total, top_of(session)) for total in totals)
+        return EntityReport("ok", calls=pages, facts={"pages": pages, "total": sum(totals)})
     if not entity.swept or "start_date" not in state:
         return EntityReport("ok", facts={"pages": 0, "total": None})
     total = total_of(session, entity, state["start_date"])

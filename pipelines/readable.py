@@ -7,7 +7,8 @@ from typing import Any
 
 from sources.insightly.entities import ENTITIES, PRESETS, RECORD_TYPES, RECORDS, Entity, way_to
 from sources.insightly.errors import BadCredentials, InsightlyError, MissingKey, NotAvailable, Stop
-from sources.insightly.session import Outcome, Session
+from sources.insightly.outcome import Outcome
+from sources.insightly.session import Session
 from sources.insightly.settings import InsightlySettings
 from sources.insightly.whole import read_groups
 
@@ -64,7 +65,8 @@ def _ask_all(session: Session) -> dict[str, Verdict]:
     """The first call goes alone: it may say that the key is refused, or that no call is left."""
     session.settings.require_key()
     first, rows = _ask_permissions(session)
-    others = [entity for entity in ENTITIES.values() if entity.loadable and entity.name not in ("permissions", RECORDS)]
+    lists = [entity for entity in ENTITIES.values() if entity.loadable and not entity.per_record]
+    others = [entity for entity in lists if entity.name not in ("permissions", RECORDS)]
     told = dict(
         zip((entity.name for entity in others), session.pool.map(lambda e: _ask(e, session), others), strict=True)
     )

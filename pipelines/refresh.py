@@ -63,6 +63,9 @@ def request(
     if len(names) != 1 or len(chosen) != 1 or chosen[0] == RECORDS:
         raise BadSetting(option, given, f"needs one entity by name, as: insightly sync contacts {option} ...")
     entity = Session(settings).entity(chosen[0])
+    if entity.per_record:
+        again = "--since DATE or --full reads them again"
+        raise BadSetting(option, given, f"{entity.name} are read under other records, not by themselves: {again}")
     if ids is not None:
         return Request(entity.name, _ids(entity, ids, given))
     if entity.search_path is None:

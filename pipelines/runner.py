@@ -17,9 +17,11 @@ from sources.insightly.cursor import Wish, settle
 from sources.insightly.discovery import discover
 from sources.insightly.entities import OBJECTS, PRESETS, RECORDS, Entity
 from sources.insightly.errors import Stop
+from sources.insightly.outcome import Outcome
 from sources.insightly.resources import prime
-from sources.insightly.session import ROOMY, Outcome, Session, fold
+from sources.insightly.session import ROOMY, Session, fold
 from sources.insightly.settings import InsightlySettings
+from sources.insightly.under import reached
 from sources.insightly.watermarks import watermark_in
 
 from .account import bind
@@ -51,7 +53,8 @@ class Runner:
 
     def watermark(self, entity: Entity) -> str | None:
         """The watermark of an entity, None before its first complete walk."""
-        return watermark_in(entity, self.states().get(entity.name, {}))
+        state = self.states().get(entity.name, {})
+        return reached(entity, state) if entity.per_record else watermark_in(entity, state)
 
     def attempt(self, work: Callable[[], None]) -> Exception | None:
         """Binds the account and does `work`; returns what ended it early.
@@ -150,6 +153,7 @@ class Runner:
         misfits = {} if shaper is None else shaper.misfits
         changes = [] if shaper is None else shaper.changes
         notes = [f"{count} values of {column} kept as text in {column}__v_text" for column, count in misfits.items()]
+        counted = [f"{count:,} {text}" for text, count in outcome.counted.items()]
         return EntityReport(
             state=outcome.state or "partial",
             reason=outcome.reason,
@@ -160,17 +164,21 @@ class Runner:
             seconds=outcome.seconds,
             watermark=outcome.watermark,
             watermark_before=outcome.watermark_before,
-            schema_changes=[*changes, *outcome.notes, *notes],
+            schema_changes=[*changes, *outcome.notes, *counted, *notes],
         )
 
     def _in_turn(self, names: Sequence[str]) -> list[str]:
-        """Unfinished walks first, then the entity whose last complete walk is oldest: a small budget starves nobody."""
+        """Unfinished walks first, then the entity whose last complete walk is oldest: a small budget starves nobody.
+
+        What costs a call a record comes last, for it can take every call there is.
+        """
         known = self.states()
         position = {name: index for index, name in enumerate(ENTITIES)}
 
-        def turn(name: str) -> tuple[bool, str, int]:
+        def turn(name: str) -> tuple[bool, bool, str, int]:
             state = known.get(name, {})
-            return "place" not in state, state.get("ended", ""), position.get(name, len(position))
+            order = position.get(name, len(position))
+            return self.session.entity(name).per_record, "place" not in state, state.get("ended", ""), order
 
         return sorted(names, key=turn)
 

@@ -8,10 +8,11 @@ from sources.insightly.cursor import Wish, earlier, parse
 from sources.insightly.discovery import find
 from sources.insightly.entities import DATE_UPDATED, ENTITIES, RECORDS, Entity
 from sources.insightly.errors import NotAvailable
+from sources.insightly.outcome import Outcome
 from sources.insightly.probe import Differences, grid
 from sources.insightly.reads import lookahead, read_list, tagged_with, top_of
 from sources.insightly.records import child_table
-from sources.insightly.session import Outcome, choose, with_settings
+from sources.insightly.session import choose, with_settings
 from sources.insightly.settings import InsightlySettings
 from sources.insightly.walk import Row
 
@@ -20,6 +21,7 @@ from .bookkeeping import last_done
 from .report import Report
 from .runner import Runner, Watch, opened
 from .target import Target
+from .under import sweep_under
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 FEW = 20
@@ -67,13 +69,17 @@ def sweep(
 
 def unready(runner: Runner, entity: Entity) -> str | None:
     """Why an entity's table is not to be compared with the API; None where it is."""
-    state = runner.states().get(entity.name, {})
-    if not runner.dataset.holds(entity.name) or (entity.swept and "start_date" not in state):
-        return "not loaded completely yet: run insightly sync until it is done"
+    state, until_done = runner.states().get(entity.name, {}), "run insightly sync until it is done"
+    if entity.per_record:
+        until_done = f"run insightly sync {entity.name} until it is done"
+    complete = "ended" in state if entity.per_record else "start_date" in state or not entity.swept
+    if not runner.dataset.holds(entity.name) or not complete:
+        return f"not loaded completely yet: {until_done}"
     if entity.swept and state.get("mask", "") != runner.session.wish_of(entity.name).mask:
-        return "loaded before sources.insightly.hash or drop changed: run insightly sync until it is done"
-    if "again" in state and earlier(state["again"]["since"], state["start_date"]):
-        return "being loaded from an earlier start_date: run insightly sync until it is done"
+        return f"loaded before sources.insightly.hash or drop changed: {until_done}"
+    parts = (part for part in (state, *state.get("under", {}).values()) if "again" in part and "start_date" in part)
+    if any(earlier(part["again"]["since"], part["start_date"]) for part in parts):
+        return f"being loaded from an earlier start_date: {until_done}"
     return None
 
 
@@ -97,7 +103,10 @@ class _Sweep:
             if (reason := unready(self.runner, self.entity)) is not None:
                 outcome.state, outcome.reason = "skipped", reason
                 return
-            self._compare(outcome)
+            if self.entity.per_record:
+                sweep_under(self.runner, self.entity, outcome, self.force)
+            else:
+                self._compare(outcome)
             outcome.state = "ok"
 
     def _compare(self, outcome: Outcome) -> None:

@@ -11,9 +11,10 @@ from sources.insightly.cursor import parse
 from sources.insightly.details import define, fill_tags
 from sources.insightly.discovery import find, take_stock
 from sources.insightly.entities import DATE_UPDATED, RECORDS, Entity
+from sources.insightly.outcome import Outcome
 from sources.insightly.reads import lookahead, pages_at, read_list, top_of
 from sources.insightly.records import Shaper
-from sources.insightly.session import Outcome, Record, choose
+from sources.insightly.session import Record, choose
 from sources.insightly.settings import InsightlySettings
 from sources.insightly.tables import make_shaper
 from sources.insightly.whole import GROUPS, read_groups
@@ -25,20 +26,27 @@ from .report import FAILED, Report
 from .runner import Runner, Watch, opened
 from .sweep import unready
 from .target import Target
+from .under import Comparison
 
 PAGES, QUICK_PAGES, ROWS = 10, 1, 20
 """Pages, and rows on each, that are compared field by field, unless all are."""
+ASKED, QUICK_ASKED = 20, 5
+"""Records of each entity of parents under which rows are compared, and as many again that have rows here."""
 SHOWN = 20
 
 
 @dataclass
 class Findings:
-    """What the comparison of one entity found; `newer` records changed after the last sync and prove nothing."""
+    """What the comparison of one entity found; `newer` records changed after the last sync and prove nothing.
+
+    `sampled` where not even every id was compared.
+    """
 
     ids: int = 0
     compared: int = 0
     newer: int = 0
     count: int = 0
+    sampled: bool = False
     differences: list[str] = field(default_factory=list)
 
     def add(self, text: str) -> None:
@@ -100,7 +108,7 @@ def _conclude(report: Report, found: dict[str, Findings], quick: bool) -> None:
             "differences": told.count,
             "examples": told.differences,
         }
-        if not quick:
+        if not (quick or told.sampled):
             entity.facts["proved"] = entity.state == "ok" and not told.count
     different = [f"{name} ({told.count:,})" for name, told in found.items() if told.count]
     if different:
@@ -127,6 +135,10 @@ class _Verification:
                     outcome.reason = "never synced: run insightly sync"
                 elif synced is not None and synced["state"] == "skipped":
                     outcome.state, outcome.reason = "skipped", f"the last sync skipped it: {synced['reason']}"
+                return
+            if self.entity.per_record:
+                self._under(outcome)
+                outcome.rows, outcome.state = self.found.ids, "ok"
                 return
             if not self.entity.swept:
                 self._whole(outcome)
@@ -191,16 +203,33 @@ class _Verification:
 
     def _whole(self, outcome: Outcome) -> None:
         """What each sync reads whole, compared whole."""
-        group, fold = GROUPS.get(self.entity.name), self.dataset.fold
+        group, fold = GROUPS.get(self.entity.name, ()), self.dataset.fold
         shaper, held = self._shaper(group), dict[str, list[dict[str, Any]]]()
         for name, rows in read_groups(self.entity, self.session, outcome):
             self.found.ids += len(rows)
             self.found.compared += len(rows)
-            for table in shaper.shape_group(name, rows) if group else shaper.shape(rows):
+            for table in shaper.shape_groups([(dict.fromkeys(group, name), rows)]) if group else shaper.shape(rows):
                 ours = held.setdefault(table.table, self.dataset.all(table.table))
-                mine = [row for row in ours if not group or row[fold(group)] == name]
+                mine = [row for row in ours if all(row[fold(part)] == name for part in group)]
                 for text in differences(table, mine, fold).values():
                     self.found.add(f"{text}: insightly sync repairs it")
+
+    def _under(self, outcome: Outcome) -> None:
+        """Rows that lie under other records: those of a sample of records, or of all."""
+        shaper, self.found.sampled = self._shaper(tuple(self.entity.parent_key)), not self.full
+        for name, part in self.runner.states()[self.entity.name]["under"].items():
+            if "start_date" not in part:
+                outcome.notes.append(f"what lies under {name} is not compared: it was never read")
+                continue
+            comparison = Comparison(self.runner, self.entity, name, part, shaper)
+            comparison.run(None if self.full else QUICK_ASKED if self.quick else ASKED)
+            self.found.ids += comparison.listed
+            self.found.compared += comparison.compared
+            self.found.newer += comparison.newer
+            for text in comparison.differences:
+                self.found.add(text)
+            told = f"{comparison.compared:,} of {comparison.listed:,} {name} were asked"
+            outcome.notes.append(told if self.full else f"{told}: --full asks all")
 
     def _judge(self, record: Record, text: str) -> None:
         """A difference, unless the record changed after the last sync."""
@@ -210,7 +239,7 @@ class _Verification:
         else:
             self.found.add(text)
 
-    def _shaper(self, group: str | None = None) -> Shaper:
+    def _shaper(self, group: Sequence[str] = ()) -> Shaper:
         shapers, name = self.session.shapers, self.entity.name
         if name not in shapers:
             shapers[name] = make_shaper(self.entity, self.session, self.runner.pipeline.default_schema, group)

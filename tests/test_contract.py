@@ -12,7 +12,7 @@ from sources.insightly import ENTITIES
 from sources.insightly.entities import OBJECTS, RECORDS, child_fields
 from sources.insightly.sandbox import Call, Contents, Sandbox
 
-LOADED = [name for name, entity in ENTITIES.items() if entity.loadable and name != RECORDS]
+LOADED = [name for name, entity in ENTITIES.items() if entity.loadable and not entity.per_record and name != RECORDS]
 INCREMENTAL = [name for name in LOADED if ENTITIES[name].incremental]
 DEFINED = [name for name in LOADED if ENTITIES[name].custom_fields]
 CHILDREN = [(name, array) for name in LOADED for array in ENTITIES[name].arrays]

@@ -78,7 +78,7 @@ def test_all_are_the_lists_that_cost_no_call_a_record() -> None:
     assert set(CORE) <= set(PRESETS["all"])
     by_name = {"custom_fields", "instance", "permissions"}
     assert set(PRESETS["all"]) == set(FACTS) - PER_RECORD - set(EMBEDDED) - by_name
-    assert set(LOADABLE) == {*PRESETS["all"], *by_name}
+    assert set(LOADABLE) == {*PRESETS["all"], *by_name, *PER_RECORD}
 
 
 @pytest.mark.parametrize(("name", "array"), EMBEDDED.items())
@@ -125,7 +125,7 @@ def test_select_is_ordered_complete_and_the_same_twice(names: list[str]) -> None
     assert set(chosen) == {each for name in names for each in PRESETS.get(name, (name,))}
 
 
-@pytest.mark.parametrize("names", ["", [], " , ", "kontacts", ["contacts", "Contacts"], *PER_RECORD, *EMBEDDED])
+@pytest.mark.parametrize("names", ["", [], " , ", "kontacts", ["contacts", "Contacts"], *EMBEDDED])
 def test_select_refuses(names: Any) -> None:
     with pytest.raises(BadSetting, match="entities"):
         select(names)

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -169,14 +170,14 @@ def test_a_killed_run_is_completed_by_the_next(crm: Crm, loaded: Loaded, run: st
     crm.assert_equal(*NAMES, deleted=True)
 
 
-def sync_and_die(crm: Crm, point: Point) -> None:
+def sync_and_die(crm: Crm, point: Point, names: Sequence[str] = NAMES) -> None:
     """Runs `insightly sync` in a process of its own, which must not survive `point`."""
     dying: list[subprocess.Popen[bytes]] = []
 
     def kill(_: Store) -> None:
         dying[0].send_signal(signal.SIGKILL)
 
-    arguments = ["sync", *NAMES, "--database", str(crm.database)]
+    arguments = ["sync", *names, "--database", str(crm.database)]
     if point.what in METHODS:
         start = [str(ROOT / "tests/killed.py"), METHODS[point.what], point.when, str(point.nth)]
     else:

@@ -15,7 +15,7 @@ from sources.insightly import ENTITIES
 from sources.insightly.entities import PRESETS
 from sources.insightly.sandbox import Fault
 
-ASKED = [name for name, entity in ENTITIES.items() if entity.loadable]
+ASKED = [name for name, entity in ENTITIES.items() if entity.loadable and not entity.per_record]
 REFUSED = {
     404: ["products", "pricebooks", "pricebook_entries", "opportunity_line_items", "quotes", "quote_line_items"],
     403: ["knowledge_articles", "tickets", "prospects", "community_forums", "forum_categories"],

@@ -15,7 +15,7 @@ IDS = st.integers(1, 2**62)
 TAGS = st.lists(st.sampled_from(["a", "b", "é", "x" * 255]), unique=True)
 
 
-def shaper(entity: str = "projects", held: dict[str, Any] | None = None, group: str | None = None) -> Shaper:
+def shaper(entity: str = "projects", held: dict[str, Any] | None = None, group: tuple[str, ...] = ()) -> Shaper:
     return Shaper(ENTITIES[entity], fold, held or {}, group)
 
 
@@ -123,8 +123,22 @@ def test_two_names_of_one_column_are_an_error_that_names_both(names: tuple[str, 
 
 @given(st.lists(st.text("abc", min_size=1), unique=True))
 def test_a_group_is_replaced_together(names: list[str]) -> None:
-    made = shaper("tags", group="RECORD_TYPE")
-    (tags,) = made.shape_group("leads", [{"TAG_NAME": name} for name in names])
+    made = shaper("tags", group=("RECORD_TYPE",))
+    (tags,) = made.shape_groups([({"RECORD_TYPE": "leads"}, [{"TAG_NAME": name} for name in names])])
     assert tags.merge_key == ("RECORD_TYPE",)
     wanted = [("leads", name, None) for name in names] or [("leads", "-", True)]
     assert pick(tags.rows.to_pylist(), "RECORD_TYPE", "TAG_NAME", "_is_empty") == wanted
+
+
+@given(st.dictionaries(IDS, st.lists(st.integers(1, 5), max_size=4), min_size=1, max_size=6))
+def test_rows_under_records_replace_each_other_by_record_and_an_emptied_one_leaves_a_tombstone(
+    under: dict[int, list[int]],
+) -> None:
+    made, notes = shaper("comments", group=("PARENT_TYPE", "PARENT_ID")), ENTITIES["notes"]
+    groups = [(made.entity.parent(notes, key), [{"COMMENT_ID": id_} for id_ in ids]) for key, ids in under.items()]
+    (comments,) = made.shape_groups(groups)
+    assert comments.merge_key == ("PARENT_TYPE", "PARENT_ID")
+    wanted = [("notes", key, id_, None) for key, ids in under.items() for id_ in ids]
+    wanted += [("notes", key, None, True) for key, ids in under.items() if not ids]
+    held = pick(comments.rows.to_pylist(), "PARENT_TYPE", "PARENT_ID", "COMMENT_ID", "_is_empty")
+    assert sorted(held, key=str) == sorted(wanted, key=str)

@@ -27,9 +27,10 @@ from .cursor import (
 )
 from .details import define, definition_tables, fill_tags
 from .entities import DATE_UPDATED, Entity
+from .outcome import Outcome
 from .reads import lookahead, read_list, tags_cost_calls
 from .records import Shaper
-from .session import Outcome, Record, Session
+from .session import Record, Session
 from .tables import marked, missing, shaper_of
 from .walk import Step, gather
 from .watermarks import Watermark, note_dates, trusted
@@ -177,7 +178,7 @@ def _tell_of_a_walk_under_way(waiting: Mapping[str, Any], wish: Wish, outcome: O
 
 
 def _started(place: Place, entity: Entity, session: Session) -> str:
-    return place.started or iso(session.started_at[entity.name])
+    return place.started or iso(session.started_at[entity])
 
 
 def _warn_of_the_future(entity: Entity, session: Session, records: list[Record]) -> None:

@@ -181,7 +181,8 @@ def go_on(wish: Wish, states: Mapping[str, Mapping[str, Any]], names: Iterable[s
     rest = replace(whole, full=False, rest=True)
 
     def done(state: Mapping[str, Any]) -> bool:
-        return "again" not in state and ("full" in state or state.get("full_done") in begun)
+        again = any("again" in each for each in (state, *state.get("under", {}).values()))
+        return not again and ("full" in state or state.get("full_done") in begun)
 
     return {name: rest if done(state) else whole for name, state in known.items()}
 

@@ -7,10 +7,11 @@ from .blocks import digest
 from .custom_fields import definitions_of, object_of
 from .entities import ENTITIES, Entity
 from .errors import Forbidden
+from .outcome import Outcome
 from .reads import read_definitions, tags_of
 from .records import Shaper
 from .references import changed, definitions_kept
-from .session import Outcome, Record, Session
+from .session import Record, Session
 from .tables import marked, shaper_of
 from .whole import GROUPS
 
@@ -30,7 +31,7 @@ def definition_tables(entity: Entity, session: Session) -> Iterator[Any]:
     mine = definitions_of(entity, told)
     shaper, name = shaper_of(ENTITIES["custom_fields"], session, GROUPS["custom_fields"]), object_of(entity, mine)
     if changed(definitions_kept(), name, digest(shaper.concealed(mine))):
-        yield from marked(shaper.shape_group(name, mine))
+        yield from marked(shaper.shape_groups([(dict.fromkeys(shaper.group, name), mine)]))
 
 
 def fill_tags(entity: Entity, session: Session, records: list[Record], outcome: Outcome) -> list[Record]:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from .custom_objects import objects_of
 from .entities import ENTITIES, RECORDS, names_object
 from .errors import BadSetting, NotAvailable
+from .outcome import Outcome
 from .reads import read_objects
-from .session import Outcome, Session, fold
+from .session import Session, fold
 
 logger = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ vendor's Swagger 2.0 file; where live answers differ from it, a comment beside t
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from .errors import BadSetting
 
@@ -123,7 +123,7 @@ class Entity:
     @property
     def swept(self) -> bool:
         """True where a record that went away is confirmed by a call for it and marked; other lists are replaced."""
-        return self.incremental or self.walked
+        return self.incremental or self.walked or self.per_record
 
     @property
     def dated(self) -> bool:
@@ -148,7 +148,34 @@ class Entity:
     @property
     def loadable(self) -> bool:
         """True where a sync can read it."""
-        return not (self.per_record or self.embedded)
+        return not self.embedded
+
+    @cached_property
+    def read_under(self) -> tuple[str, ...]:
+        """The entities whose records are asked for it one by one; parents without a list of their own are left out."""
+        lists = {entity.path: entity.name for entity in _TABLE if "{" not in entity.path}
+        under = self.path.partition("/")[0].strip("{}").split("|") if self.per_record else ()
+        return tuple(lists[path] for path in under if path in lists)
+
+    @property
+    def part(self) -> str:
+        """What its path calls it below a parent's record."""
+        return self.path.rpartition("/")[2]
+
+    @cached_property
+    def parent_key(self) -> "MappingProxyType[str, FieldType]":
+        """The columns that tell under which record a row was read, with their types; none for most entities."""
+        if len(self.read_under) == 1:
+            (key,) = ENTITIES[self.read_under[0]].key
+            return MappingProxyType({key: self.fields[key].type if key in self.fields else "integer"})
+        several: dict[str, FieldType] = {"PARENT_TYPE": "string", "PARENT_ID": "integer"}
+        return MappingProxyType(several if self.read_under else {})
+
+    def parent(self, entity: "Entity", id_: int) -> Mapping[str, Any]:
+        """The values of `parent_key` for rows read under a record of `entity`."""
+        if len(self.parent_key) > 1:
+            return {"PARENT_TYPE": entity.name, "PARENT_ID": id_}
+        return {key: str(id_) if kind == "string" else id_ for key, kind in self.parent_key.items()}
 
     @cached_property
     def fields(self) -> "MappingProxyType[str, Field]":
@@ -495,7 +522,7 @@ def select(
 def way_to(entity: Entity) -> str:
     """How to get what cannot be read by itself."""
     if entity.per_record:
-        return "it costs a call a record, and this release cannot read it yet"
+        return f"it lies under records of {', '.join(entity.read_under)}, at a call a record; sync it by name"
     if not entity.embedded:
         return "it stands for the records of all custom objects"
     holders = [other.name for other in _TABLE if entity.embedded in other.arrays]

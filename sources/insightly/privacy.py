@@ -191,7 +191,7 @@ def _assert_spared(way: Way, name: str, table: str, column: str, fold: Callable[
         raise _bad(way, name, f"it stands for all custom objects: name the table of one, as fruit__c.{column}")
     own = of_object(table, table) if names_object(table) else ENTITIES.get(table)
     if own is not None:
-        entity, fields, needed = own, set(own.fields), set(own.key)
+        entity, fields, needed = own, {*own.fields, *own.parent_key}, {*own.key, *own.parent_key}
         deferred = entity.custom_fields and _CUSTOM.fullmatch(column) is not None
     elif table in tables:
         entity, array = tables[table]

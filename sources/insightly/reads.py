@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -37,13 +38,18 @@ def lookahead(
         match: what `/Search` is to find, in place of what changed.
     """
     found = () if match is None else (match.field, match.value)
-    key = (entity.name, since or "", variant, "brief" if brief else "", *found)
+    key = (entity.name, entity.path, since or "", variant, "brief" if brief else "", *found)
     if key not in session.lookaheads:
         path, params = _list_of(entity, since, brief, match)
         if variant:
             params["record_type"] = variant
         session.lookaheads[key] = _reader(session, entity, path, params)
     return session.lookaheads[key]
+
+
+def parent_of(entity: Entity, parent: str) -> Entity:
+    """The list of an entity's parents as it is read for it: its calls are counted for the entity."""
+    return replace(ENTITIES[parent], name=entity.name)
 
 
 def read_list(fetch: Lookahead, key: Key, skip: int = 0, last_id: Id = None) -> Iterator[Step]:
@@ -209,9 +215,9 @@ def _page_reader(session: Session, entity: Entity, path: str, params: Params) ->
         rows, answer = session.client.get_list(path, {**params, **paging}, label=entity.name)
         session.skew = answer.skew or 0.0
         if skip == 0:
-            session.started_at.setdefault(entity.name, _moment(answer, entity.name))
+            session.started_at.setdefault(entity, _moment(answer, entity.name))
         total = answer.total if entity.paged else len(rows)
-        if total is not None:
+        if total is not None and not _is_parent(entity):
             session.outcome(entity.name).total = total - begun_at[0]
         return Page(rows, total, top if entity.paged else len(rows) + 1, len(answer.body))
 
@@ -221,7 +227,12 @@ def _page_reader(session: Session, entity: Entity, path: str, params: Params) ->
 def _eager(session: Session, entity: Entity) -> bool:
     """Whether to read ahead: not where each record costs a call, nor where there is no call to waste."""
     left = session.budget.left()
-    return (left is None or left >= ROOMY) and not tags_cost_calls(session, entity)
+    return (left is None or left >= ROOMY) and not tags_cost_calls(session, entity) and not _is_parent(entity)
+
+
+def _is_parent(entity: Entity) -> bool:
+    """True of a list that is read for an entity whose rows lie under its records."""
+    return ENTITIES.get(entity.name, entity).path != entity.path
 
 
 def _moment(answer: Answer, entity: str) -> datetime:

@@ -44,14 +44,14 @@ class Shaper:
         entity: what is shaped.
         fold: an API field name -> the column's name at the destination (dlt's own function).
         held: what the destination holds already: table -> column -> type, by folded names.
-        group: the field whose rows come together, and so replace each other together; None: each row comes alone.
+        group: the fields whose rows come together, and so replace each other together; none: each row comes alone.
         mask: what is hashed or left out; None: nothing.
     """
 
     entity: Entity
     fold: Callable[[str], str]
     held: Mapping[str, Mapping[str, FieldType]]
-    group: str | None = None
+    group: tuple[str, ...] = ()
     mask: Mask | None = None
     changes: list[str] = field(default_factory=list)
     misfits: dict[str, int] = field(default_factory=dict)
@@ -97,17 +97,28 @@ class Shaper:
         """Records as they may be written down."""
         return records if self.mask is None else self.mask.conceal(records)
 
-    def shape_group(self, value: str, records: Sequence[Record]) -> list[Shaped]:
-        """The tables of all records of one group; of an empty group, what removes its old rows."""
-        assert self.group is not None
-        _assert_unmarked(self.entity.name, records)
-        grouped = [{**record, self.group: value} for record in records]
-        nothing = {**dict.fromkeys(self.entity.key, "-"), self.group: value, IS_EMPTY: True}
-        return self.shape(grouped or [nothing | {array: [] for array in self.entity.arrays}])
+    def shape_groups(self, groups: Iterable[tuple[Mapping[str, Any], Sequence[Record]]]) -> list[Shaped]:
+        """The tables of all records of some groups; of an empty group, what removes its old rows.
+
+        Args:
+            groups: the values of `group`, each with its records; where a record tells others, they are kept beside.
+        """
+        rows: list[Record] = []
+        for values, records in groups:
+            _assert_unmarked(self.entity.name, records)
+            placeholders = {part: "-" for part in self._required if part not in values}
+            nothing = {**placeholders, IS_EMPTY: True, **{array: [] for array in self.entity.arrays}}
+            rows += [{**_disclaimed(record, values), **values} for record in records] or [{**nothing, **values}]
+        return self.shape(rows)
+
+    @property
+    def _required(self) -> Sequence[str]:
+        """What is never null: where a row is told by its parent, the API need not fill its own key."""
+        return tuple(self.entity.parent_key) or self.entity.key
 
     def _own(self, records: Sequence[Record]) -> Shaped:
         name, facts = self.entity.name, self.entity.fields
-        types = self._typed(name, {key: kind.type for key, kind in facts.items()})
+        types = self._typed(name, {key: kind.type for key, kind in facts.items()} | self.entity.parent_key)
         if self.group:
             types[IS_EMPTY] = "boolean"
         known = {*types, *self.entity.arrays, "CUSTOMFIELDS"}
@@ -115,14 +126,14 @@ class Shaper:
         types |= found
         custom = pivot(records, self._custom) if self.entity.custom_fields else {}
         if custom.keys() - self._custom.keys() or found or self.group:
-            assert_apart(name, [*types, *custom], self.fold, {IS_EMPTY} if self.group else ())
-        table, misfits = to_table(records, types, self.entity.key)
+            claims = [part + VARIANT for part in self.group]
+            assert_apart(name, [*types, *custom], self.fold, {IS_EMPTY, *claims} if self.group else ())
+        table, misfits = to_table(records, types, self._required)
         self._tell(name, misfits)
         for key, values in custom.items():
             table = self._append_custom(table, key, values)
         self._assert_keys_held(table, records)
-        merge_key = (self.group,) if self.group else None
-        return Shaped(name, named(table, self.fold), self.entity.key, merge_key, self.entity.swept)
+        return Shaped(name, named(table, self.fold), self.entity.key, self.group or None, self.entity.swept)
 
     def _append_custom(self, table: pa.Table, key: str, values: list[Any]) -> pa.Table:
         held = self.held.get(self.entity.name, {}).get(self.fold(key))
@@ -167,7 +178,7 @@ class Shaper:
         for at, part in enumerate(key):
             table = table.add_column(at, owned.schema.field(part), owned[part])
         table = table.add_column(len(key), pa.field(LIST_IDX, pa.int64(), nullable=False), pa.array(places, pa.int64()))
-        return Shaped(name, named(table, self.fold), (*key, LIST_IDX), (self.group,) if self.group else key)
+        return Shaped(name, named(table, self.fold), (*key, LIST_IDX), self.group or key)
 
     def _typed(self, table: str, types: Mapping[str, Any]) -> dict[str, Any]:
         return dict(types) if self.mask is None else self.mask.types(table, types)
@@ -198,7 +209,7 @@ class Shaper:
             self.misfits[column] = self.misfits.get(column, 0) + count
 
     def _assert_keys_held(self, table: pa.Table, records: Sequence[Record]) -> None:
-        texts = [part for part in self.entity.key if self.entity.fields[part].type == "string"]
+        texts = [part for part in self._required if part in self.entity.key and table[part].type == pa.string()]
         for part in texts:
             if len(set(table[part].to_pylist())) < len({record[part] for record in records}):
                 raise DataError(f"two values of the key {part} of {self.entity.name} differ in NULs alone")
@@ -222,12 +233,12 @@ def _part(record: Record, key: Sequence[str]) -> Record:
     return {part: record[part] for part in key}
 
 
-def _disclaimed(item: Record, place: Record) -> Record:
-    """An item of an array without what it tells of its place: where that differs, it is kept beside it."""
+def _disclaimed(item: Record, place: Mapping[str, Any]) -> Record:
+    """An item without what it tells of its place: where that differs, it is kept beside it."""
     claims = {
         key + VARIANT: as_text(item[key])
         for key in place.keys() & item.keys()
-        if item[key] is not None and item[key] != place[key]
+        if item[key] is not None and as_text(item[key]) != as_text(place[key])
     }
     return {key: value for key, value in item.items() if key not in place} | claims
 

@@ -8,7 +8,8 @@ import dlt
 from .blocks import digest
 from .cursor import State, note_full, settle
 from .entities import Entity
-from .session import Outcome, Session
+from .outcome import Outcome
+from .session import Session
 from .tables import MERGE, REPLACE, marked, missing, shaper_of
 from .whole import GROUPS, read_groups
 
@@ -23,14 +24,15 @@ def read_reference(entity: Entity, session: Session, outcome: Outcome) -> Iterat
     note_full(state, session.wish_of(entity.name))
     if session.chunk_spent():
         return
-    group = GROUPS.get(entity.name)
+    group = GROUPS.get(entity.name, ())
     shaper = shaper_of(entity, session, group)
     yield from missing(shaper) if group else ()
     kept = definitions_kept() if entity.name == "custom_fields" else state.setdefault("contents", {})
     for name, records in read_groups(entity, session, outcome):
         outcome.rows += len(records)
         if changed(kept, name, digest(shaper.concealed(records))) or "full" in state:
-            tables = shaper.shape_group(name, records) if group else shaper.shape(records)
+            groups = [(dict.fromkeys(group, name), records)]
+            tables = shaper.shape_groups(groups) if group else shaper.shape(records)
             yield from marked(tables, MERGE if group else REPLACE)
             outcome.merged += len(records)
     settle(state)

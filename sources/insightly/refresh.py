@@ -11,8 +11,9 @@ from .cursor import State, loaded_from, parse
 from .details import define, definition_tables, fill_tags
 from .entities import DATE_UPDATED, Entity
 from .errors import Forbidden, Gone, MalformedAnswer, Stop
+from .outcome import Outcome
 from .reads import lookahead, read_list, records_of, total_of
-from .session import Outcome, Record, Session
+from .session import Record, Session
 from .tables import marked, missing, shaper_of
 from .watermarks import Watermark, note_dates, trusted
 

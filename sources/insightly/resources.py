@@ -11,11 +11,13 @@ from .cursor import Place, begin
 from .discovery import discover, find, tell
 from .entities import DATE_UPDATED, OBJECTS, RECORDS, Entity
 from .errors import Stop
+from .outcome import Outcome
 from .reads import lookahead
 from .references import read_reference
 from .refresh import refresh
-from .session import Outcome, Session
+from .session import Session
 from .tables import MERGE
+from .under import read_under
 from .watermarks import Held, Watermark, watermark_in
 from .whole import GROUPS
 
@@ -30,15 +32,15 @@ def resource_of(entity: Entity, session: Session) -> DltResource:
         updated.advance(None)
         yield from _changes(entity, session, updated)
 
-    def whole() -> Iterator[Any]:
+    def others() -> Iterator[Any]:
         with session.reading(entity.name) as outcome:
             session.remember()
-            read = read_changes if entity.walked else read_reference
+            read = read_under if entity.per_record else read_changes if entity.walked else read_reference
             yield from (refresh if session.narrowed(entity.name) else read)(entity, session, outcome)
         _give_up_on_full(entity, session, outcome)
 
     hints: Any = {"name": entity.name, "primary_key": list(entity.key), "write_disposition": MERGE}
-    return dlt.resource(changes if entity.incremental else whole, **hints)
+    return dlt.resource(changes if entity.incremental else others, **hints)
 
 
 def resource_of_objects(session: Session, name: str = RECORDS) -> DltResource:
@@ -99,7 +101,7 @@ def prime(entity: Entity, session: Session, state: Mapping[str, Any]) -> None:
     The run's very first answer is waited for: it may say that the key is refused, or that no call is left.
     """
     known = entity.name == OBJECTS and session.told is not None
-    if entity.name in (*GROUPS, RECORDS) or entity.shape == "object" or known:
+    if entity.name in (*GROUPS, RECORDS) or entity.shape == "object" or entity.per_record or known:
         return
     place = place_in(entity, state, session) if entity.swept else Place(None, None, 0, None)
     lookahead(session, entity, place.since).prime(place.skip, patiently=not session.budget.calls)

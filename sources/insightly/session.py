@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -16,11 +16,12 @@ from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from .budget import Budget
 from .client import Client
-from .cursor import Absent, State, Wish, iso
+from .cursor import State, Wish, iso
 from .entities import ENTITIES, OBJECTS, RECORDS, Entity, of_object, select
 from .errors import BadCredentials, ConfigurationError, InsightlyError, NotAvailable, Stop
 from .lookahead import Ahead, Lookahead
 from .match import Search
+from .outcome import Outcome
 from .pacer import Pacer
 from .privacy import Mask
 from .records import Shaper
@@ -41,34 +42,6 @@ Params = Mapping[str, str | int]
 fold = NamingConvention().normalize_path
 
 
-@dataclass
-class Outcome:
-    """How one entity fares in a run; `state` is None while it is under way.
-
-    `absent` is set where everything is read again, and tells what was held and did not come; `gone` and `hidden` are
-    ids that were asked for and answered with 404 or 403.
-    """
-
-    state: str | None = None
-    reason: str | None = None
-    rows: int = 0
-    merged: int = 0
-    deleted: int = 0
-    total: int | None = None
-    seconds: float = 0.0
-    watermark: str | None = None
-    watermark_before: str | None = None
-    absent: Absent | None = None
-    gone: list[Any] = field(default_factory=list)
-    hidden: list[Any] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    error: InsightlyError | None = None
-
-    @property
-    def open(self) -> bool:
-        return self.state is None
-
-
 class Session:
     """One run over one account.
 
@@ -87,6 +60,7 @@ class Session:
         searches: by which field's value to find the records to read of an entity, in place of what changed.
         fresh: the keys of records loaded since the entity's history was level with its table, or more than `FEW` of
             them; none for an entity of which that is not known.
+        under_way: of each entity that costs a call a record, how far this run came.
         live_ids: tells the ids that the destination holds as live; None where nobody asks for deletions.
     """
 
@@ -114,8 +88,9 @@ class Session:
         self.outcomes: dict[str, Outcome] = {}
         self.shapers: dict[str, Shaper] = {}
         self.definitions: dict[str, list[Record] | None] = {}
-        self.started_at: dict[str, datetime] = {}
+        self.started_at: dict[Entity, datetime] = {}
         self.begun: set[str] = set()
+        self.under_way: dict[str, Any] = {}
         self.tags_cost_calls: set[str] = set()
         self.skew = 0.0
         self.on_progress: Callable[[], None] = lambda: None
@@ -167,7 +142,8 @@ class Session:
         entity, wish = self.entity(name), self.wishes.get(name, self.wish)
         if entity.walked:
             wish = replace(wish, whole=True, since=None)
-        start_date = wish.start_date if entity.dated and not entity.walked else None
+        bounded = (entity.dated or entity.per_record) and not entity.walked
+        start_date = wish.start_date if bounded else None
         return replace(wish, mask=self.mask(entity).fingerprint, start_date=start_date)
 
     def mask(self, entity: Entity) -> Mask:

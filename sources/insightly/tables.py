@@ -1,6 +1,6 @@
 """Shaped rows -> what dlt loads: table variants of one resource, each with its own key and way of writing."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import dlt
@@ -25,17 +25,17 @@ TYPES: dict[str, FieldType] = {
 }
 
 
-def shaper_of(entity: Entity, session: Session, group: str | None = None) -> Shaper:
+def shaper_of(entity: Entity, session: Session, group: Sequence[str] = ()) -> Shaper:
     """The run's shaper of an entity; the first call tells it what the destination holds."""
     if entity.name not in session.shapers:
         session.shapers[entity.name] = make_shaper(entity, session, dlt.current.source_schema(), group)
     return session.shapers[entity.name]
 
 
-def make_shaper(entity: Entity, session: Session, schema: Schema, group: str | None = None) -> Shaper:
+def make_shaper(entity: Entity, session: Session, schema: Schema, group: Sequence[str] = ()) -> Shaper:
     """A shaper as the settings have it: with a child table of tags or without, with columns hashed or left out."""
     entity = entity.untagged if session.settings.tags == "off" else entity
-    return Shaper(entity, schema.naming.normalize_path, held(schema), group, session.mask(entity))
+    return Shaper(entity, schema.naming.normalize_path, held(schema), tuple(group), session.mask(entity))
 
 
 def held(schema: Schema) -> dict[str, dict[str, FieldType]]:
@@ -79,8 +79,7 @@ def marked(tables: Iterable[Shaped], disposition: Any = MERGE) -> Iterator[Any]:
 
 def _bookkeeping(table: Shaped) -> dict[str, Any]:
     """Columns that no record has: a sweep's mark, which loading the record again clears, and a child's tombstone."""
-    if IS_EMPTY in table.rows.column_names:
-        return {IS_EMPTY: {"hard_delete": True}}
+    columns: dict[str, Any] = {IS_EMPTY: {"hard_delete": True}} if IS_EMPTY in table.rows.column_names else {}
     if table.swept:
-        return {DELETED_AT: {"data_type": "timestamp", "nullable": True}}
-    return {}
+        columns[DELETED_AT] = {"data_type": "timestamp", "nullable": True}
+    return columns

@@ -10,11 +10,12 @@ from .discovery import discover
 from .entities import ENTITIES, OBJECTS, RECORD_TYPES, RECORDS, Entity
 from .errors import MalformedAnswer, NotAvailable
 from .lookahead import Lookahead
+from .outcome import Outcome
 from .reads import ask_definitions, lookahead, read_list, read_objects
-from .session import Outcome, Record, Session
+from .session import Record, Session
 from .walk import Key, identify
 
-GROUPS = {"tags": "RECORD_TYPE", "custom_fields": "FIELD_FOR"}
+GROUPS = {"tags": ("RECORD_TYPE",), "custom_fields": ("FIELD_FOR",)}
 """Entities of which each call tells one group of rows, and the field that names it; a group is replaced by itself."""
 
 Read = Callable[[], list[Record]]

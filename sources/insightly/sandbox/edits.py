@@ -115,13 +115,10 @@ class _Day:
         task = self._one("tasks", lambda row: not row["COMPLETED"])
         if task is None:
             return None
-        done = {
-            "COMPLETED": True,
-            "STATUS": "COMPLETED",
-            "PERCENT_COMPLETE": 100,
-            "COMPLETED_DATE_UTC": self.store.now(),
-        }
+        done = {"COMPLETED": True, "STATUS": "COMPLETED", "PERCENT_COMPLETE": 100}
+        done["COMPLETED_DATE_UTC"] = self.store.now()
         self.store.update("tasks", task["TASK_ID"], done)
+        self.store.below.add("comments", "tasks", task["TASK_ID"], {"BODY": "Done, they are happy."})
         return f"task {task['TASK_ID']} was completed"
 
     def new_task(self) -> str | None:

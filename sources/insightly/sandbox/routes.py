@@ -13,6 +13,7 @@ from .parts import Parts
 from .reads import Reader
 from .shapes import Key, facts_of, served_under
 from .store import Store
+from .sublists import Sublists
 from .switches import Switches
 from .writes import Writer
 
@@ -58,11 +59,14 @@ class _Router:
         self.writer = Writer(reader, user)
         self.parts = Parts(self.writer)
         self.account = Account(reader, user)
+        self.sublists = Sublists(self.writer, self.account)
 
     def route(self, request: Request) -> Response:
         parts = request.path.strip("/").split("/")
         head, rest = parts[0].lower(), parts[1:]
         special = self._special(head, [part.lower() for part in rest], request)
+        if special is None:
+            special = self.sublists.alone(head, rest, request)
         if special is not None:
             return special
         entity = _COLLECTIONS.get(head)
@@ -111,7 +115,8 @@ class _Router:
             return self._single(entity, key, request)
         if not isinstance(key, int):
             raise _not_found(request)
-        return self.parts.handle(entity.name, key, rest[1].lower(), rest[2:], request)
+        below = self.sublists.handle(entity.name, key, rest[1:], request)
+        return below or self.parts.handle(entity.name, key, rest[1].lower(), rest[2:], request)
 
     def _whole(self, entity: Entity, request: Request) -> Response:
         if request.method == "GET":

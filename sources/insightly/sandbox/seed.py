@@ -4,6 +4,7 @@ import gc
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
+from .below import seeded
 from .desk import (
     community_comments,
     community_forums,
@@ -107,6 +108,7 @@ def _write(story: Story) -> Contents:
         tables=tables,
         definitions=[*_definitions(), *object_fields()],
         history=history(story),
+        below=seeded(tables, story.rng),
     )
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..entities import ENTITIES
+from .below import Below, Rows, state_of
 from .places import INSTANCE
 from .shapes import (
     CHILD_KEYS,
@@ -37,12 +38,13 @@ _FIRST_CHILD_ID = 900_000_000
 
 @dataclass
 class Contents:
-    """Generated data: JSON bytes by key for each entity, custom-field definitions, state history by opportunity."""
+    """Generated data: JSON bytes by key for each entity, definitions, state history, and what lies below records."""
 
     tables: dict[str, dict[Key, bytes]] = field(default_factory=dict)
     definitions: list[Record] = field(default_factory=list)
     history: dict[int, list[Record]] = field(default_factory=dict)
     instance: Record = field(default_factory=lambda: dict(INSTANCE))
+    below: Rows = field(default_factory=dict)
 
 
 class Store:
@@ -62,6 +64,7 @@ class Store:
         self.definitions = copy.deepcopy(contents.definitions)
         self.history = {key: list(rows) for key, rows in contents.history.items()}
         self.instance = dict(contents.instance)
+        self.below = Below(self, contents.below)
         self._child_id = _FIRST_CHILD_ID
 
     def now(self) -> str:
@@ -145,6 +148,7 @@ class Store:
         """Removes one record. Raises KeyError where there is none."""
         with self.lock:
             self.tables[entity].remove(key)
+            self.below.forget(entity, key)
             if entity == "opportunities":
                 self.history.pop(int(key), None)
 
@@ -211,16 +215,7 @@ class Store:
 
     def record_state(self, opportunity: Record, at: str, reason: Record | None) -> None:
         """Adds the opportunity's present state to its state history."""
-        key = opportunity["OPPORTUNITY_ID"]
-        self.history.setdefault(key, []).append(
-            {
-                "OPPORTUNITY_ID": key,
-                "DATE_CHANGED_UTC": at,
-                "FOR_OPPORTUNITY_STATE": opportunity["OPPORTUNITY_STATE"],
-                "STATE_REASON_ID": reason and reason["STATE_REASON_ID"],
-                "STATE_REASON": reason and reason["STATE_REASON"],
-            }
-        )
+        self.history.setdefault(opportunity["OPPORTUNITY_ID"], []).append(state_of(opportunity, at, reason))
 
     def define(
         self, field_for: str, name: str, kind: str, label: str | None = None, options: Iterable[str] = ()

@@ -34,6 +34,8 @@ class Switches:
         put_collections: TAGS, DATES and EMAILDOMAINS in a PUT replace the stored set, or are merged into it.
         put_custom_fields: custom fields that a PUT of CUSTOMFIELDS does not name stay, or are cleared.
         tag_change_moves_date: a change of tags or links moves the parent's DATE_UPDATED_UTC.
+        comment_moves_date: a new, changed or removed comment, file, document or list membership moves its record's
+            DATE_UPDATED_UTC.
         converted_leads_listed: `/Leads` and its Search show converted leads.
         object_dates: custom objects' records carry DATE_UPDATED_UTC; else Search by date finds none of them.
         error_style: how an error's body is written; `html` does so for 5xx only, the rest stays JSON.
@@ -65,6 +67,7 @@ class Switches:
     put_collections: Literal["replace", "merge"] = "replace"
     put_custom_fields: Literal["merge", "replace"] = "merge"
     tag_change_moves_date: bool = True
+    comment_moves_date: bool = True
     converted_leads_listed: bool = True
     object_dates: bool = True
     error_style: Literal["json", "text", "html"] = "json"
