@@ -28,7 +28,7 @@ OWNED = {
 
 
 def fill(sandbox: Sandbox) -> None:
-    """Adds records of the entities of parents that the account lacks, most of them with something under them."""
+    """Adds four records to each entity of parents that has few, with none to three rows under them."""
     store = sandbox.store
     wanted: dict[str, dict[str, Any]] = {
         "emails": {"SUBJECT": "Offer"},
