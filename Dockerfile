@@ -9,6 +9,7 @@ RUN pip install --no-cache-dir --require-hashes -r constraints.txt
 COPY pyproject.toml README.md ./
 COPY sources sources
 COPY pipelines pipelines
+COPY marts marts
 RUN pip install --no-cache-dir --no-deps --no-build-isolation .
 
 USER insightly

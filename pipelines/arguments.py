@@ -131,6 +131,7 @@ def parser() -> argparse.ArgumentParser:
         help="of one entity, only these records, a call each; one that is gone is marked deleted; no watermark moves",
     )
     sync.add_argument("--plan", action="store_true", help="ask for the totals only: pages, calls and time of a run")
+    sync.add_argument("--marts", action="store_true", help="make the views of insightly marts anew afterwards")
     sync.set_defaults(command="sync")
 
     sweep = commands.add_parser(
@@ -175,6 +176,20 @@ def parser() -> argparse.ArgumentParser:
     status.add_argument("entities", nargs="*", metavar="ENTITY", help="names or presets (core, all)")
     status.add_argument("--max-age", metavar="DURATION", help="exit 1 where a sync is older: 90m, 2h, 1d")
     status.set_defaults(command="status")
+
+    marts = commands.add_parser(
+        "marts",
+        parents=[json_output, account, target],
+        help="views that answer questions: pipeline, conversion, activity, overdue tasks, ...",
+        description="Makes views of the tables, beside their dataset in one called <dataset>_marts, and drops those "
+        "whose marts have gone. Tables of the sync are only read. See docs/marts.md.",
+        epilog="examples:\n  insightly marts\n  insightly marts --folder our_marts\n"
+        "  insightly marts --print --destination snowflake",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    marts.add_argument("--folder", metavar="DIR", help="more marts: .sql files, one SELECT each")
+    marts.add_argument("--print", action="store_true", help="write the SQL for the destination, connecting to nothing")
+    marts.set_defaults(command="marts")
 
     sandbox = commands.add_parser("sandbox", help="a small Insightly on loopback, to try everything without an account")
     sandbox.add_argument("--port", type=int, default=8765)

@@ -51,7 +51,7 @@ def _over_accounts(args: argparse.Namespace) -> "Report":
 
             show(report, name)
 
-    alone = args.command == "push" or getattr(args, "ids", None) is not None
+    alone = args.command == "push" or getattr(args, "ids", None) is not None or getattr(args, "print", False)
     names = instances.chosen(args.instances, alone)
     if names is None:
         return cast("Report", work(None))
@@ -74,8 +74,7 @@ def _sync(args: argparse.Namespace) -> "Report":
         return _refresh(args, settings, wish)
     if args.plan:
         return plan(settings, _target(args), args.entities, wish)
-    with _watching(args) as watch:
-        return sync(settings, _target(args), args.entities, wish, watch)
+    return _load(args, lambda watch: sync(settings, _target(args), args.entities, wish, watch))
 
 
 def _refresh(args: argparse.Namespace, settings: "InsightlySettings", wish: "Wish") -> "Report":
@@ -84,8 +83,20 @@ def _refresh(args: argparse.Namespace, settings: "InsightlySettings", wish: "Wis
     asked = request(settings, args.entities, args.ids, args.where, wish)
     if args.plan:
         return plan(settings, asked)
+    return _load(args, lambda watch: refresh(settings, _target(args), asked, watch))
+
+
+def _load(args: argparse.Namespace, load: "Callable[[Any], Report]") -> "Report":
+    """Has records loaded, and views made anew where that is asked for."""
+    if args.marts:
+        from .mart_run import assert_possible, make_after
+
+        assert_possible(_target(args))
     with _watching(args) as watch:
-        return refresh(settings, _target(args), asked, watch)
+        report = load(watch)
+    if args.marts:
+        make_after(report, _target(args))
+    return report
 
 
 def _sweep(args: argparse.Namespace) -> "Report":
@@ -130,6 +141,12 @@ def _status(args: argparse.Namespace) -> "Report":
     from .status import status
 
     return status(_settings(args), _target(args), args.entities, args.max_age)
+
+
+def _marts(args: argparse.Namespace) -> "Report":
+    from .mart_run import make, write
+
+    return (write if args.print else make)(_target(args), args.folder)
 
 
 def _check(args: argparse.Namespace) -> "Report":
@@ -223,6 +240,7 @@ HANDLERS: Mapping[str, Handler] = {
     "verify": _verify,
     "push": _push,
     "status": _status,
+    "marts": _marts,
     "sandbox": _sandbox,
 }
 

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from .marts_shown import show_marts, show_statements
 from .push.shown import show_push
 from .report import DONE, EntityReport, Report
 
@@ -38,6 +39,10 @@ def show(report: Report, account: str | None = None) -> None:
         return
     if report.command == "push":
         show_push(console, report)
+    marts = report.facts.get("marts", {})
+    if any("sql" in mart for mart in marts.values()):
+        show_statements(console, marts)
+        return
     if report.entities and report.command in COLUMNS:
         table = _plan(report) if "plan" in report.facts else _runs(report)
         if table.row_count:
@@ -51,6 +56,8 @@ def show(report: Report, account: str | None = None) -> None:
             console.print(f"[red]{name}[/]: {escape(example)}", soft_wrap=True)
         for change in entity.schema_changes:
             console.print(f"[cyan]{name}[/]: {escape(change)}", soft_wrap=True)
+    if marts:
+        show_marts(console, marts)
     if report.command == "check" and report.facts:
         _check(console, report)
     if report.command == "status" and report.facts:

@@ -20,7 +20,8 @@ TARGETS = {"--destination", "--dataset", "--database"}
 OPTIONS = {
     "check": {"--json"},
     "entities": {"--json"},
-    "sync": {"--json", *TARGETS, "--full", "--since", "--plan", "--max-calls", "--progress"},
+    "sync": {"--json", *TARGETS, "--full", "--since", "--plan", "--max-calls", "--marts", "--progress"},
+    "marts": {"--json", *TARGETS, "--folder", "--print"},
     "sandbox": {"--port", "--seed", "--scale", "--rate", "--quota", "--latency", "--faults"},
 }
 

@@ -145,9 +145,9 @@ def test_a_name_that_cannot_be_one_is_refused(name: str) -> None:
         resolve_settings(name)
 
 
-@pytest.mark.parametrize("name", ["all", "staging", "emea_staging"])
+@pytest.mark.parametrize("name", ["all", "staging", "emea_staging", "marts", "emea_marts"])
 def test_names_of_other_datasets_are_refused(name: str) -> None:
-    with pytest.raises(BadSetting, match="not all, default or staging"):
+    with pytest.raises(BadSetting, match="not all, default, staging or marts"):
         resolve_settings(name)
 
 

@@ -65,6 +65,12 @@ def test_the_wheel_holds_the_program_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {"sources/insightly/__init__.py", "sources/insightly/fields.toml", "pipelines/cli.py"} <= set(names)
+    modules = {
+        path.relative_to(ROOT).as_posix() for top in ("sources", "pipelines") for path in ROOT.glob(f"{top}/**/*.py")
+    }
+    assert modules == {name for name in names if name.endswith(".py")}
+    marts = {f"pipelines/insightly_marts/{path.name}" for path in ROOT.glob("marts/*.sql")}
+    assert marts == {name for name in names if name.endswith(".sql")}
     assert not {"sources/__init__.py", "pipelines/__init__.py"} & set(names)
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"sources", "pipelines"}
@@ -75,6 +81,8 @@ def test_the_installed_command_works_beside_a_project(crm: Crm, installed: Path,
     ran = run(installed / "insightly", "sync", "contacts", "lead_sources", "--json", cwd=project, **settings)
     assert '"status": "done"' in ran
     crm.assert_equal("contacts", "lead_sources", database=project / "crm.duckdb")
+    made = run(installed / "insightly", "marts", "--json", cwd=project, **settings)
+    assert '"view": "insightly_marts.freshness"' in made
     where = run(installed / "python", "-P", "-c", "import pipelines.run as r; print(r.__file__)", cwd=project)
     assert Path(where.strip()).is_relative_to(installed.parent)
 

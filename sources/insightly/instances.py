@@ -15,6 +15,8 @@ from .errors import BadSetting, shown
 SECTION = ("sources", "insightly", "instances")
 DEFAULT, ALL = "default", "all"
 """The account of `[sources.insightly]` itself, and the dataset that shows all accounts: no instance's name."""
+VIEWS = "_marts"
+"""What the dataset of an account's views has behind the name of its own."""
 _PREFIX = "__".join(SECTION).upper() + "__"
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 
@@ -32,8 +34,8 @@ def place_of(setting: str, instance: str | None = None, file: str = "secrets.tom
 
 
 def is_name(text: str) -> bool:
-    """Whether an instance can be called so: its dataset must be no other's, nor that where dlt prepares another's."""
-    return bool(_NAME.fullmatch(text)) and text not in (DEFAULT, ALL) and not f"_{text}".endswith("_staging")
+    """Whether an instance can be called so: its dataset must be no other's, nor that of another's staging or views."""
+    return bool(_NAME.fullmatch(text)) and text not in (DEFAULT, ALL) and not f"_{text}".endswith(("_staging", VIEWS))
 
 
 def configured() -> dict[str, set[str]]:
@@ -70,7 +72,7 @@ def given(instance: str, known: Mapping[str, Any]) -> dict[str, Any]:
     """
     section = section_of(instance)
     if not is_name(instance):
-        fix = "an account's name is of a-z, 0-9 and single _, begins with a letter, and is not all, default or staging"
+        fix = "its name is of a-z, 0-9 and single _, begins with a letter, and is not all, default, staging or marts"
         raise BadSetting(".".join(SECTION), shown(instance), fix)
     for setting in sorted(configured().get(instance, set()) - known.keys()):
         # What is told is never the value: the setting may be a key's, misspelt.
