@@ -56,14 +56,18 @@ class Views:
         marts = {each.mart.name: each for each in plans if each.mart.name not in mine}
         # What is wrong now may have been right before: its view stays.
         wanted = {n: Entry(each.mart.own, each.mart.answers) for n, each in marts.items() if each.query or each.faulty}
-        gone = before.keys() - wanted.keys() - mine
+        gone = set(before.keys() - wanted.keys() - mine)
         digests = {name: entry.digest for name, entry in before.items()}
         # Written down before as well as after, so that a run that is killed forgets no view.
         if wanted.keys() - before.keys():
             self._register(wanted | before)
         rows = {name: self._make(each, digests) for name, each in marts.items()}
         for name in sorted(gone):
-            self.client.execute_sql(self._place.drop(name))
+            try:
+                self.client.execute_sql(self._place.drop(name))
+            except DatabaseException as error:
+                rows[name] = _row(FAULTY, words(error), before[name].answers)
+                gone.remove(name)
         now = {n: replace(e, digest=digests.get(n, "")) for n, e in (before | wanted).items() if n not in gone}
         if now != before:
             self._register(now)
@@ -93,15 +97,8 @@ class Views:
                 state = MADE
             except DatabaseException as error:
                 state, reason = FAULTY, words(error)
-        return {
-            "state": state,
-            "reason": reason,
-            "answers": planned.mart.answers,
-            "view": ".".join(self._place.view(name)) if state == MADE else None,
-            "rows": rows,
-            "needs": list(planned.needs),
-            "without": list(planned.without),
-        }
+        view = ".".join(self._place.view(name)) if state == MADE else None
+        return _row(state, reason, planned.mart.answers, view, rows, planned.needs, planned.without)
 
     def _replace(self, name: str, create: str) -> None:
         try:
@@ -131,6 +128,19 @@ class Views:
         if entries:
             rows = [(name, *astuple(entry)) for name, entry in entries.items()]
             self.client.execute_sql(self._place.register(COLUMNS, rows))
+
+
+def _row(
+    state: str,
+    reason: str | None,
+    answers: str,
+    view: str | None = None,
+    rows: int | None = None,
+    needs: Sequence[str] = (),
+    without: Sequence[str] = (),
+) -> Row:
+    told = {"state": state, "reason": reason, "answers": answers, "view": view, "rows": rows}
+    return {**told, "needs": list(needs), "without": list(without)}
 
 
 def words(error: Exception) -> str:

@@ -214,6 +214,18 @@ def test_after_a_sync_that_failed_views_stay_as_they_were(tmp_path: Path) -> Non
     assert (report.facts, report.reason) == ({}, "trouble")
 
 
+def test_each_account_has_views_of_its_own(crm: Crm, run: Run) -> None:
+    prefix = "SOURCES__INSIGHTLY__INSTANCES__EMEA__"
+    environment = {name.replace("SOURCES__INSIGHTLY__", prefix): value for name, value in reach(crm.sandbox).items()}
+    assert run("sync", "notes", "--json", "--database", "a.duckdb", **environment).code == 0
+    told = run("marts", "--json", "--database", "a.duckdb").json
+    assert told["instances"]["emea"]["marts"]["current_notes"]["view"] == "insightly_emea_marts.current_notes"
+    printed = run("marts", "--print")
+    assert (printed.code, '"insightly_emea_marts"."current_notes"' in printed.out) == (0, True)
+    two = run("marts", "--print", **{"SOURCES__INSIGHTLY__INSTANCES__APAC__API_KEY": "another"})
+    assert (two.code, "--instance" in two.err) == (2, True)
+
+
 def test_where_views_cannot_be_the_sync_says_so_before_it_begins(crm: Crm, tmp_path: Path, run: Run) -> None:
     where = ("--marts", "--json", "--database", "insightly_marts.duckdb")
     ran = run("sync", "leads", *where, **reach(crm.sandbox))
@@ -311,6 +323,23 @@ def test_a_view_of_other_columns_is_dropped_and_made_in_one_transaction(
         with pytest.raises(DatabaseTerminalException):
             Views(client, "crm_marts")._replace("one", "create ...")
         assert client.ran == ["create ..."]
+
+
+def test_a_view_that_others_hold_fast_is_told_and_the_rest_is_made(
+    synced_crm: Crm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = write_marts(tmp_path / "ours", one="select 1 as one", two="select 2 as two")
+    make(target(synced_crm), folder)
+    for name in ("one", "two"):
+        (tmp_path / "ours" / f"{name}.sql").unlink()
+    # DuckDB lets anything be dropped: what Postgres says where other views read it, a wrong kind says here.
+    with duckdb.connect(str(synced_crm.database)) as connection:
+        connection.execute("drop view insightly_marts.one; create table insightly_marts.one as select 1 as mine")
+    report = make(target(synced_crm), folder)
+    assert (report.exit_code, report.facts["marts"]["one"]["state"]) == (1, "failed")
+    assert "two" not in views(synced_crm)
+    register = read(synced_crm.database, "select mart from insightly_marts._marts")
+    assert "one" in {row["mart"] for row in register}
 
 
 def test_a_view_that_would_come_out_the_same_is_left_alone(
