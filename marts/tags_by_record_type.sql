@@ -1,8 +1,8 @@
 -- Which tags are in use, on which kinds of records, and on how many?
 -- One row a record type and tag; records that are deleted do not count.
--- Optional: contacts, contacts__tags, emails__tags, knowledge_articles, knowledge_articles__tags, leads, leads__tags
--- Optional: opportunities, opportunities__tags, organisations, organisations__tags, projects, projects__tags
--- Optional: prospects, prospects__tags, tickets, tickets__tags
+-- Optional: contacts, contacts__tags, emails, emails__tags, knowledge_articles, knowledge_articles__tags
+-- Optional: leads, leads__tags, opportunities, opportunities__tags, organisations, organisations__tags
+-- Optional: projects, projects__tags, prospects, prospects__tags, tickets, tickets__tags
 with tagged as (
     select 'contacts' as record_type, t.contact_id as record_id, t.tag_name
     from contacts__tags as t
@@ -10,9 +10,9 @@ with tagged as (
 
     union all
 
-    -- The list of e-mails is written anew each time, so none of those held is deleted.
-    select 'emails', email_id, tag_name
-    from emails__tags
+    select 'emails', t.email_id, t.tag_name
+    from emails__tags as t
+    inner join current_emails as r on r.email_id = t.email_id
 
     union all
 

@@ -41,7 +41,7 @@ def known(fold: Callable[[str], str]) -> Tables:
     tables = dict[str, dict[str, str]]()
     for name, entity in ENTITIES.items():
         columns = {fold(field): TYPES.get(facts.type, TEXT) for field, facts in entity.fields.items()}
-        tables[name] = columns | dict.fromkeys([DELETED_AT] if entity.incremental else [], MOMENT)
+        tables[name] = columns | dict.fromkeys([DELETED_AT] if entity.swept else [], MOMENT)
         if entity.incremental:
             tables[name + HISTORY] = columns | dict.fromkeys(VALID, MOMENT)
         keys = {fold(key): columns[fold(key)] for key in entity.key if fold(key) in columns}

@@ -79,7 +79,7 @@ def test_every_kind_of_record_that_can_be_tagged_is_counted() -> None:
     tagged = {name for name, entity in ENTITIES.items() if entity.tagged}
     needs = EVERYTHING["tags_by_record_type"].needs
     assert {name.removesuffix("__tags") for name in needs if name.endswith("__tags")} == tagged
-    assert {name for name in needs if not name.endswith("__tags")} == {n for n in tagged if ENTITIES[n].incremental}
+    assert {name for name in needs if not name.endswith("__tags")} == {n for n in tagged if ENTITIES[n].swept}
 
 
 def test_each_swept_table_has_a_view_without_deleted_records_and_without_our_columns() -> None:
