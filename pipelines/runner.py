@@ -31,6 +31,12 @@ logger = logging.getLogger(__name__)
 Watch = Callable[[Session], None]
 
 
+class LoadingFailed(InsightlyError):
+    """The destination did not take what was read."""
+
+    transient = True
+
+
 @dataclass
 class Runner:
     """What a command works with; `committed` are the entities whose reading ended and is loaded."""
@@ -125,8 +131,10 @@ class Runner:
                 outcome.state = "partial" if isinstance(error, Stop) else "failed"
                 outcome.reason = str(error)
             report.entities[name] = self._entity(name, outcome, calls[name])
-        stops = [outcome.error for outcome in self.session.outcomes.values() if isinstance(outcome.error, Stop)]
+        errors = [outcome.error for outcome in self.session.outcomes.values()]
+        stops = [each for each in errors if isinstance(each, Stop)]
         report.conclude(error, stops, {name for name in asked if name not in PRESETS})
+        report.transient = any(each.transient for each in (error, *errors) if isinstance(each, InsightlyError))
         if conclude is not None:
             conclude(report)
         report.seconds = time.monotonic() - self.session.began
@@ -223,7 +231,7 @@ def _cause(raised: BaseException) -> Exception:
                 raise seen
             return seen
         seen = seen.__cause__ or seen.__context__
-    return InsightlyError(f"loading failed; what was loaded before stays: {raised}")
+    return LoadingFailed(f"loading failed; what was loaded before stays: {raised}")
 
 
 @contextmanager

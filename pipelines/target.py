@@ -42,6 +42,8 @@ os.environ.setdefault("RUNTIME__LOG_LEVEL", "ERROR")
 class Busy(InsightlyError):
     """Another run on this machine holds the destination."""
 
+    transient = True
+
 
 class NothingSynced(InsightlyError):
     """The command needs what a sync loads first."""
@@ -52,7 +54,7 @@ class NothingSynced(InsightlyError):
 
 @dataclass(frozen=True)
 class Target:
-    """A destination by dlt's name, the dataset in it, and for DuckDB the file."""
+    """A destination by dlt's name, the dataset in it, for DuckDB the file; `credentials` where dlt is not to look them up."""
 
     destination: str = "duckdb"
     dataset: str = "insightly"

@@ -1,0 +1,238 @@
+"""Insightly on a schedule: an hourly sync, a nightly sweep, a weekly verification, and backfills by hand.
+
+docs/scheduling.md tells what to set up. Schedulers read this file again and again, so reading it needs Airflow alone:
+no network, no secret, and nothing heavy is imported outside a task.
+
+One task at a time works with an account, whichever DAG it is of and on however many workers: the account's pool has one
+slot. So one process sends that key's calls, ten a second, and dlt's state in a dataset has one writer. Accounts run
+beside each other on a server; DuckDB takes one writer, so there all accounts share one pool.
+"""
+
+import json
+import logging
+import os
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import DAG, Connection, Param, Variable, get_current_context, task
+from airflow.sdk.bases.xcom import BaseXCom
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSkipException,
+)
+
+if TYPE_CHECKING:
+    from pipelines.report import Report
+    from pipelines.runner import Watch
+    from pipelines.target import Target
+    from sources.insightly.settings import InsightlySettings
+
+logger = logging.getLogger(__name__)
+
+DESTINATION = os.environ.get("INSIGHTLY_DESTINATION", "duckdb")
+DATASET = os.environ.get("INSIGHTLY_DATASET", "insightly")
+DATABASE = os.environ.get("INSIGHTLY_DATABASE")
+ACCOUNTS = os.environ.get("INSIGHTLY_ACCOUNTS", "").split() or [""]
+"""Names of several accounts, each with its own connection, pool and dataset; "" is the only one."""
+PARALLEL = DESTINATION != "duckdb"
+
+RETRIES = {
+    "retries": 3,
+    "retry_delay": timedelta(minutes=5),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(hours=1),
+}
+BACKFILL = {
+    "entities": Param(
+        [],
+        type="array",
+        items={"type": "string"},
+        title="Entities",
+        description="Names or presets (core, all), one a line; none for those of the setting entities.",
+    ),
+    "since": Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        title="Since",
+        description="Read again what changed since this day (UTC). The watermark never moves back.",
+    ),
+    "full": Param(
+        False,
+        type="boolean",
+        title="Everything",
+        description="Read everything again, child tables too, and mark what is gone.",
+    ),
+    "max_calls": Param(
+        None,
+        type=["null", "integer"],
+        minimum=1,
+        title="Calls at most",
+        description="Stop cleanly after so many calls; the next backfill, or the hourly sync, goes on from there.",
+    ),
+}
+if len(ACCOUNTS) > 1:
+    BACKFILL["accounts"] = Param(
+        ACCOUNTS,
+        type="array",
+        items={"type": "string", "enum": ACCOUNTS},
+        title="Accounts",
+        description="Whose records to read again.",
+    )
+
+
+def named(base: str, account: str) -> str:
+    """What belongs to an account: its connection, its pool, its dataset."""
+    return f"{base}_{account}" if account else base
+
+
+def work(command: str, account: str) -> dict[str, Any]:
+    """Runs one command for one account, as `insightly` does.
+
+    Args:
+        command: sync, sweep, verify or backfill.
+        account: one of `ACCOUNTS`.
+
+    Returns:
+        The report, also where the run stopped at a budget or the day's quota: trying again would burn what is left.
+
+    Raises:
+        AirflowFailException: it failed, and would again.
+        AirflowException: it failed, and may do better later.
+        AirflowSkipException: the backfill is not for this account.
+    """
+    from pipelines.progress import watching
+    from sources.insightly.errors import InsightlyError
+
+    context = get_current_context()
+    if command == "backfill" and account not in context["params"].get("accounts", ACCOUNTS):
+        raise AirflowSkipException(f"{account} is not among the accounts of this backfill")
+    try:
+        with watching("log") as watch:
+            report = run(command, account, context["params"], watch)
+    except InsightlyError as error:
+        raise failure(str(error), error.transient) from None
+    told: dict[str, Any] = json.loads(json.dumps(report.to_dict(), default=str))
+    if report.status == "failed":
+        context["ti"].xcom_push(BaseXCom.XCOM_RETURN_KEY, told)
+        raise failure(report.reason or report.status, report.transient)
+    if report.status == "stopped":
+        logger.warning("stopped, which is no failure; the next run goes on from here: %s", report.reason)
+    else:
+        logger.info("done with %d calls; left today: %s", report.calls, report.calls_left_today)
+    return told
+
+
+def failure(reason: str, transient: bool) -> AirflowException:
+    """Fails the task; Airflow tries again what may do better later."""
+    return AirflowException(reason) if transient else AirflowFailException(reason)
+
+
+def run(command: str, account: str, params: Any, watch: "Watch | None") -> "Report":
+    from pipelines.run import sync
+    from pipelines.sweep import sweep
+    from pipelines.verify import verify
+    from sources.insightly.cursor import Wish, iso, parse
+
+    settings, target = settings_of(account, params.get("max_calls")), target_of(account)
+    if command == "sweep":
+        return sweep(settings, target, watch=watch)
+    if command == "verify":
+        return verify(settings, target, watch=watch)
+    since = params.get("since")
+    wish = Wish(full=params.get("full", False), since=iso(parse(since)) if since else None)
+    return sync(settings, target, params.get("entities", ()), wish, watch)
+
+
+def settings_of(account: str, max_calls: int | None) -> "InsightlySettings":
+    """The settings: those of the account's connection, of the Variable `insightly`, then dlt's own.
+
+    Accounts that share a key, each with other entities, share its calls: a part of `max_calls` each, and of the rate
+    where they run beside each other.
+    """
+    from sources.insightly.settings import resolve_settings
+
+    common = variable()
+    given = {name: {**common, **connected(name)} for name in ACCOUNTS}
+    settings = resolve_settings(**{**given[account], **({} if max_calls is None else {"max_calls": max_calls})})
+    sharers = [name for name in ACCOUNTS if given[name].get("api_key") == given[account].get("api_key")]
+    if PARALLEL:
+        settings.requests_per_second /= len(sharers)
+    if settings.max_calls is not None:
+        each, over = divmod(settings.max_calls, len(sharers))
+        settings.max_calls = each + (sharers.index(account) < over)
+    return settings
+
+
+def variable() -> dict[str, Any]:
+    """The settings in the Airflow Variable `insightly`, a JSON object."""
+    from sources.insightly.errors import BadSetting
+    from sources.insightly.settings import SECRETS
+
+    text = Variable.get("insightly", default="{}")
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise BadSetting("the Variable insightly", text, 'must be a JSON object of settings, as {"max_calls": 5000}')
+    for name in SECRETS.keys() & found.keys():
+        raise BadSetting(f"the Variable insightly: {name}", "***", "is shown to everyone there; use the Connection")
+    return found
+
+
+def connected(account: str) -> dict[str, Any]:
+    """The settings in an account's Connection: password = the key, host = the pod, extra = any other setting."""
+    connection = find(named("insightly", account))
+    if connection is None:
+        return {}
+    given = {"api_key": connection.password, "pod": connection.host, **connection.extra_dejson}
+    return {name: value for name, value in given.items() if value}
+
+
+def target_of(account: str) -> "Target":
+    """Where to write; a server's credentials are in the Connection `insightly_destination`, or where dlt looks."""
+    from pipelines.target import Target
+    from sources.insightly.errors import BadSetting
+
+    if not PARALLEL and not os.path.isabs(DATABASE or ""):
+        raise BadSetting("INSIGHTLY_DATABASE", DATABASE, "must be a file's absolute path: a task may run in any folder")
+    if (server := find("insightly_destination")) is not None:
+        url = f"{DESTINATION}://{server.get_uri().partition('://')[2]}"
+        os.environ[f"DESTINATION__{DESTINATION.upper()}__CREDENTIALS"] = url
+    return Target(DESTINATION, named(DATASET, account), DATABASE)
+
+
+def find(conn_id: str) -> Connection | None:
+    try:
+        return Connection.get(conn_id)
+    except AirflowNotFoundException:
+        return None
+
+
+def make(command: str, description: str, schedule: str | None, params: dict[str, Param] | None = None) -> None:
+    """A DAG with a task an account."""
+    with DAG(
+        f"insightly_{command}",
+        description=description,
+        schedule=schedule,
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        catchup=False,
+        max_active_runs=1,
+        params=params,
+        default_args=RETRIES,
+        tags=["insightly"],
+    ):
+        for account in ACCOUNTS:
+            pool = named("insightly", account if PARALLEL else "")
+            # The hourly sync goes first when several wait for the slot.
+            weight = 2 if command == "sync" else 1
+            task(task_id=named(command, account), pool=pool, priority_weight=weight)(work)(command, account)
+
+
+make("sync", "What changed in Insightly since the last run", "5 * * * *")
+make("sweep", "The records that were deleted in Insightly", "35 2 * * *")
+make("verify", "Proof that the destination holds what Insightly holds", "35 4 * * 0")
+make("backfill", "Entities read again, from a day on or in full", None, BACKFILL)
