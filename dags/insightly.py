@@ -104,6 +104,7 @@ def work(command: str, account: str) -> dict[str, Any]:
         AirflowSkipException: the backfill is not for this account.
     """
     from pipelines.progress import watching
+    from pipelines.report import FAILED, STOPPED, Report
     from sources.insightly.errors import InsightlyError
 
     context = get_current_context()
@@ -113,21 +114,16 @@ def work(command: str, account: str) -> dict[str, Any]:
         with watching("log") as watch:
             report = run(command, account, context["params"], watch)
     except InsightlyError as error:
-        raise failure(str(error), error.transient) from None
+        report = Report(command, FAILED, str(error), exit_code=error.exit_code, transient=error.transient)
     told: dict[str, Any] = json.loads(json.dumps(report.to_dict(), default=str))
-    if report.status == "failed":
+    if report.status == FAILED:
         context["ti"].xcom_push(BaseXCom.XCOM_RETURN_KEY, told)
-        raise failure(report.reason or report.status, report.transient)
-    if report.status == "stopped":
+        raise (AirflowException if report.transient else AirflowFailException)(report.reason)
+    if report.status == STOPPED:
         logger.warning("stopped, which is no failure; the next run goes on from here: %s", report.reason)
     else:
         logger.info("done with %d calls; left today: %s", report.calls, report.calls_left_today)
     return told
-
-
-def failure(reason: str, transient: bool) -> AirflowException:
-    """Fails the task; Airflow tries again what may do better later."""
-    return AirflowException(reason) if transient else AirflowFailException(reason)
 
 
 def run(command: str, account: str, params: Any, watch: "Watch | None") -> "Report":
@@ -218,7 +214,7 @@ def make(command: str, description: str, schedule: str | None, params: dict[str,
         f"insightly_{command}",
         description=description,
         schedule=schedule,
-        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        start_date=datetime(2024, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=1,
         params=params,

@@ -54,7 +54,7 @@ class NothingSynced(InsightlyError):
 
 @dataclass(frozen=True)
 class Target:
-    """A destination by dlt's name, the dataset in it, for DuckDB the file; `credentials` where dlt is not to look them up."""
+    """A destination by dlt's name, the dataset in it, and for DuckDB the file."""
 
     destination: str = "duckdb"
     dataset: str = "insightly"
