@@ -11,6 +11,7 @@ beside each other on a server; DuckDB takes one writer, so there all accounts sh
 import json
 import logging
 import os
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +32,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+DEFAULT = "default"
 DESTINATION = os.environ.get("INSIGHTLY_DESTINATION", "duckdb")
 DATASET = os.environ.get("INSIGHTLY_DATASET", "insightly")
 DATABASE = os.environ.get("INSIGHTLY_DATABASE")
-ACCOUNTS = os.environ.get("INSIGHTLY_ACCOUNTS", "").split() or [""]
-"""Names of several accounts, each with its own connection, pool and dataset; "" is the only one."""
+INSTANCES = os.environ.get("INSIGHTLY_INSTANCES", DEFAULT).split()
+"""The accounts, by the names of docs/instances.md; each has its own connection, pool and dataset."""
 PARALLEL = DESTINATION != "duckdb"
 
 RETRIES = {
@@ -73,27 +75,27 @@ BACKFILL = {
         description="Stop cleanly after so many calls; the next backfill, or the hourly sync, goes on from there.",
     ),
 }
-if len(ACCOUNTS) > 1:
-    BACKFILL["accounts"] = Param(
-        ACCOUNTS,
+if len(INSTANCES) > 1:
+    BACKFILL["instances"] = Param(
+        INSTANCES,
         type="array",
-        items={"type": "string", "enum": ACCOUNTS},
+        items={"type": "string", "enum": INSTANCES},
         title="Accounts",
         description="Whose records to read again.",
     )
 
 
-def named(base: str, account: str) -> str:
-    """What belongs to an account: its connection, its pool, its dataset."""
-    return f"{base}_{account}" if account else base
+def named(base: str, instance: str) -> str:
+    """What belongs to an account: its connection, its pool, its task."""
+    return base if instance == DEFAULT else f"{base}_{instance}"
 
 
-def work(command: str, account: str) -> dict[str, Any]:
+def work(command: str, instance: str) -> dict[str, Any]:
     """Runs one command for one account, as `insightly` does.
 
     Args:
-        command: sync, sweep, verify or backfill.
-        account: one of `ACCOUNTS`.
+        command: sync, sweep, verify or backfill; or views, those over all accounts.
+        instance: one of `INSTANCES`.
 
     Returns:
         The report, also where the run stopped at a budget or the day's quota: trying again would burn what is left.
@@ -103,18 +105,21 @@ def work(command: str, account: str) -> dict[str, Any]:
         AirflowException: it failed, and may do better later.
         AirflowSkipException: the backfill is not for this account.
     """
+    from pipelines.arguments import failure
     from pipelines.progress import watching
-    from pipelines.report import FAILED, STOPPED, Report
+    from pipelines.report import FAILED, STOPPED
     from sources.insightly.errors import InsightlyError
 
     context = get_current_context()
-    if command == "backfill" and account not in context["params"].get("accounts", ACCOUNTS):
-        raise AirflowSkipException(f"{account} is not among the accounts of this backfill")
+    wanted = context["params"].get("instances")
+    if wanted is not None and instance not in wanted:
+        raise AirflowSkipException(f"{instance} is not among the accounts of this backfill")
     try:
         with watching("log") as watch:
-            report = run(command, account, context["params"], watch)
+            report = run(command, instance, context["params"], watch)
     except InsightlyError as error:
-        report = Report(command, FAILED, str(error), exit_code=error.exit_code, transient=error.transient)
+        report = failure(command, str(error), error.exit_code)
+        report.transient = error.transient
     told: dict[str, Any] = json.loads(json.dumps(report.to_dict(), default=str))
     if report.status == FAILED:
         context["ti"].xcom_push(BaseXCom.XCOM_RETURN_KEY, told)
@@ -126,39 +131,45 @@ def work(command: str, account: str) -> dict[str, Any]:
     return told
 
 
-def run(command: str, account: str, params: Any, watch: "Watch | None") -> "Report":
+def run(command: str, instance: str, params: Any, watch: "Watch | None") -> "Report":
+    from pipelines.instances import unite
+    from pipelines.report import Report
     from pipelines.run import sync
     from pipelines.sweep import sweep
     from pipelines.verify import verify
     from sources.insightly.cursor import Wish, iso, parse
 
-    settings, target = settings_of(account, params.get("max_calls")), target_of(account)
+    if command == "views":
+        report = Report(command)
+        unite(report, target())
+        return report
+    settings, where = settings_of(instance, params.get("max_calls")), target().of(instance)
     if command == "sweep":
-        return sweep(settings, target, watch=watch)
+        return sweep(settings, where, watch=watch)
     if command == "verify":
-        return verify(settings, target, watch=watch)
+        return verify(settings, where, watch=watch)
     since = params.get("since")
     wish = Wish(full=params.get("full", False), since=iso(parse(since)) if since else None)
-    return sync(settings, target, params.get("entities", ()), wish, watch)
+    return sync(settings, where, params.get("entities", ()), wish, watch)
 
 
-def settings_of(account: str, max_calls: int | None) -> "InsightlySettings":
+def settings_of(instance: str, max_calls: int | None) -> "InsightlySettings":
     """The settings: those of the account's connection, of the Variable `insightly`, then dlt's own.
 
-    Accounts that share a key, each with other entities, share its calls: a part of `max_calls` each, and of the rate
-    where they run beside each other.
+    Names that share a key, each with other entities, share its calls.
     """
+    from pipelines.share import take_part
+    from sources.insightly.errors import ConfigurationError
     from sources.insightly.settings import resolve_settings
 
-    common = variable()
-    given = {name: {**common, **connected(name)} for name in ACCOUNTS}
-    settings = resolve_settings(**{**given[account], **({} if max_calls is None else {"max_calls": max_calls})})
-    sharers = [name for name in ACCOUNTS if given[name].get("api_key") == given[account].get("api_key")]
-    if PARALLEL:
-        settings.requests_per_second /= len(sharers)
-    if settings.max_calls is not None:
-        each, over = divmod(settings.max_calls, len(sharers))
-        settings.max_calls = each + (sharers.index(account) < over)
+    common, keys = variable(), dict[str, str | None]()
+    for name in INSTANCES:
+        with suppress(ConfigurationError):  # for that account's own task to tell
+            keys[name] = resolve_settings(name, **{**common, **connected(name)}).api_key
+    settings = resolve_settings(instance, **{**common, **connected(instance)})
+    settings.max_calls = max_calls or settings.max_calls
+    sharers = [name for name, key in keys.items() if key == settings.api_key]
+    take_part(settings, len(sharers), sharers.index(instance), at_once=PARALLEL)
     return settings
 
 
@@ -179,16 +190,16 @@ def variable() -> dict[str, Any]:
     return found
 
 
-def connected(account: str) -> dict[str, Any]:
+def connected(instance: str) -> dict[str, Any]:
     """The settings in an account's Connection: password = the key, host = the pod, extra = any other setting."""
-    connection = find(named("insightly", account))
+    connection = find(named("insightly", instance))
     if connection is None:
         return {}
     given = {"api_key": connection.password, "pod": connection.host, **connection.extra_dejson}
     return {name: value for name, value in given.items() if value}
 
 
-def target_of(account: str) -> "Target":
+def target() -> "Target":
     """Where to write; a server's credentials are in the Connection `insightly_destination`, or where dlt looks."""
     from pipelines.target import Target
     from sources.insightly.errors import BadSetting
@@ -198,7 +209,7 @@ def target_of(account: str) -> "Target":
     if (server := find("insightly_destination")) is not None:
         url = f"{DESTINATION}://{server.get_uri().partition('://')[2]}"
         os.environ[f"DESTINATION__{DESTINATION.upper()}__CREDENTIALS"] = url
-    return Target(DESTINATION, named(DATASET, account), DATABASE)
+    return Target(DESTINATION, DATASET, DATABASE)
 
 
 def find(conn_id: str) -> Connection | None:
@@ -221,11 +232,16 @@ def make(command: str, description: str, schedule: str | None, params: dict[str,
         default_args=RETRIES,
         tags=["insightly"],
     ):
-        for account in ACCOUNTS:
-            pool = named("insightly", account if PARALLEL else "")
-            # The hourly sync goes first when several wait for the slot.
-            weight = 2 if command == "sync" else 1
-            task(task_id=named(command, account), pool=pool, priority_weight=weight)(work)(command, account)
+        tasks = [add(command, instance) for instance in INSTANCES]
+        if command == "sync" and len(INSTANCES) > 1:
+            # As a teardown it follows whatever becomes of the accounts, and hides no failure of theirs.
+            tasks >> add("views", DEFAULT).operator.as_teardown(on_failure_fail_dagrun=True)
+
+
+def add(command: str, instance: str) -> Any:
+    pool = named("insightly", instance if PARALLEL else DEFAULT)
+    weight = 2 if command == "sync" else 1  # it goes first where several wait for the slot
+    return task(task_id=named(command, instance), pool=pool, priority_weight=weight)(work)(command, instance)
 
 
 make("sync", "What changed in Insightly since the last run", "5 * * * *")
