@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DEFAULT = "default"
-DESTINATION = os.environ.get("INSIGHTLY_DESTINATION", "duckdb")
-DATASET = os.environ.get("INSIGHTLY_DATASET", "insightly")
+DESTINATION = os.environ.get("INSIGHTLY_DESTINATION") or "duckdb"
+DATASET = os.environ.get("INSIGHTLY_DATASET") or "insightly"
 DATABASE = os.environ.get("INSIGHTLY_DATABASE")
-INSTANCES = os.environ.get("INSIGHTLY_INSTANCES", DEFAULT).split()
+INSTANCES = (os.environ.get("INSIGHTLY_INSTANCES") or DEFAULT).split()
 """The accounts, by the names of docs/instances.md; each has its own connection, pool and dataset."""
 PARALLEL = DESTINATION != "duckdb"
 
@@ -163,10 +163,10 @@ def settings_of(instance: str, max_calls: int | None) -> "InsightlySettings":
     from sources.insightly.settings import resolve_settings
 
     common, keys = variable(), dict[str, str | None]()
+    settings = resolve_settings(instance, **{**common, **connected(instance)})
     for name in INSTANCES:
         with suppress(ConfigurationError):  # for that account's own task to tell
             keys[name] = resolve_settings(name, **{**common, **connected(name)}).api_key
-    settings = resolve_settings(instance, **{**common, **connected(instance)})
     settings.max_calls = max_calls or settings.max_calls
     sharers = [name for name, key in keys.items() if key == settings.api_key]
     take_part(settings, len(sharers), sharers.index(instance), at_once=PARALLEL)
@@ -184,7 +184,7 @@ def variable() -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise BadSetting("the Variable insightly", text, 'must be a JSON object of settings, as {"max_calls": 5000}')
+        raise BadSetting("the Variable insightly", "***", 'must be a JSON object of settings, as {"max_calls": 5000}')
     for name in SECRETS.keys() & found.keys():
         raise BadSetting(f"the Variable insightly: {name}", "***", "is shown to everyone there; use the Connection")
     return found
@@ -195,8 +195,7 @@ def connected(instance: str) -> dict[str, Any]:
     connection = find(named("insightly", instance))
     if connection is None:
         return {}
-    given = {"api_key": connection.password, "pod": connection.host, **connection.extra_dejson}
-    return {name: value for name, value in given.items() if value}
+    return {"api_key": connection.password or None, "pod": connection.host or None, **connection.extra_dejson}
 
 
 def target() -> "Target":

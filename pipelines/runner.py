@@ -24,17 +24,11 @@ from .account import bind
 from .bookkeeping import record
 from .dataset import Dataset
 from .report import EntityReport, Report
-from .target import Target, load_begun, states
+from .target import LoadingFailed, Target, load_begun, states
 
 logger = logging.getLogger(__name__)
 
 Watch = Callable[[Session], None]
-
-
-class LoadingFailed(InsightlyError):
-    """The destination did not take what was read."""
-
-    transient = True
 
 
 @dataclass
@@ -134,9 +128,10 @@ class Runner:
         errors = [outcome.error for outcome in self.session.outcomes.values()]
         stops = [each for each in errors if isinstance(each, Stop)]
         report.conclude(error, stops, {name for name in asked if name not in PRESETS})
-        report.transient = any(each.transient for each in (error, *errors) if isinstance(each, InsightlyError))
         if conclude is not None:
             conclude(report)
+        passing = any(each.transient for each in (error, *errors) if isinstance(each, InsightlyError))
+        report.transient = passing and report.exit_code == 1
         report.seconds = time.monotonic() - self.session.began
         record(self.pipeline, report, self.started, datetime.now(UTC))
         return report

@@ -45,6 +45,12 @@ class Busy(InsightlyError):
     transient = True
 
 
+class LoadingFailed(InsightlyError):
+    """The destination did not take what was read."""
+
+    transient = True
+
+
 class NothingSynced(InsightlyError):
     """The command needs what a sync loads first."""
 
