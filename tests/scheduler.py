@@ -166,12 +166,16 @@ class Airflow:
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """Ends a process and whatever is left of its group."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
+    """Ends a process and whatever it began; tasks are groups of their own within its session."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=15)
+    for entry in Path("/proc").glob("[0-9]*"):
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, sign)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=15)
+            if os.getsid(int(entry.name)) == process.pid:
+                os.kill(int(entry.name), signal.SIGKILL)
+    process.wait()
 
 
 def free_port() -> int:
