@@ -12,6 +12,12 @@ install: .venv/installed
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
+.venv-airflow/installed: constraints-airflow.txt pyproject.toml
+	$(PYTHON) -m venv .venv-airflow
+	.venv-airflow/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r constraints-airflow.txt
+	.venv-airflow/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
 demo: install
 	$(BIN)/python -m pipelines.demo
 
@@ -23,11 +29,11 @@ check: install
 test: check
 	$(BIN)/pytest -m "not long"
 
-test-all: check
+test-all: check .venv-airflow/installed
 	$(BIN)/pytest -m long
 
 bench: install
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf .venv demo.duckdb .demo .benchmarks build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-airflow demo.duckdb .demo .benchmarks build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -42,7 +42,7 @@ class EntityReport:
 
 @dataclass
 class Report:
-    """One command's run; `exit_code` follows from it."""
+    """One command's run; `exit_code` follows from it. `transient`: what failed may do better a little later."""
 
     command: str
     status: str = DONE
@@ -52,6 +52,7 @@ class Report:
     calls_left_today: int | None = None
     seconds: float = 0.0
     exit_code: int = 0
+    transient: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
 
     def conclude(self, error: Exception | None, stops: Sequence[Stop], named: set[str]) -> None:

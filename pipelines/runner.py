@@ -27,8 +27,9 @@ from sources.insightly.watermarks import watermark_in
 from .account import bind
 from .bookkeeping import record
 from .dataset import Dataset
+from .pending import cause, without_pending
 from .report import EntityReport, Report
-from .target import Target, custom_objects, load_begun, states
+from .target import Target, custom_objects, states
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class Runner:
                 raise
             return raised
         except PipelineStepFailed as raised:
-            return _cause(raised)
+            return cause(raised)
         return None
 
     def read(self, chosen: Sequence[str]) -> None:
@@ -140,10 +141,13 @@ class Runner:
                 outcome.state = "partial" if isinstance(error, Stop) else "failed"
                 outcome.reason = str(error)
             report.entities[name] = self._entity(name, outcome, calls[name])
-        stops = [outcome.error for outcome in self.session.outcomes.values() if isinstance(outcome.error, Stop)]
+        errors = [outcome.error for outcome in self.session.outcomes.values()]
+        stops = [each for each in errors if isinstance(each, Stop)]
         report.conclude(error, stops, {fold(name) for name in asked if name not in PRESETS})
         if conclude is not None:
             conclude(report)
+        passing = any(each.transient for each in (error, *errors) if isinstance(each, InsightlyError))
+        report.transient = passing and report.exit_code == 1
         report.seconds = time.monotonic() - self.session.began
         record(self.pipeline, report, self.started, datetime.now(UTC))
         return report
@@ -206,45 +210,13 @@ def opened(
         session.on_progress = lambda: watch(session)
     try:
         with target.lock(), _fewer_collections():
-            pipeline = _without_pending(target)
+            pipeline = without_pending(target)
             with target.kept_open(pipeline), Dataset(pipeline) as dataset:
                 session.live_ids = dataset.live_ids
                 session.know(custom_objects(pipeline))
                 yield Runner(command, session, pipeline, dataset, target)
     finally:
         session.close()
-
-
-def _without_pending(target: Target) -> dlt.Pipeline:
-    """The pipeline, what an interrupted run left being loaded: with it pending, a run extracts nothing (dlt#3227).
-
-    A load that had begun is not gone on with, but read again: dlt copies a file once more that was under way, and
-    child rows, which merge by their parent alone, would be there twice.
-    """
-    pipeline = target.pipeline()
-    if pipeline.has_pending_data and load_begun(pipeline):
-        logger.warning("a load was interrupted; what it did not finish is read again")
-        pipeline.drop()
-        pipeline = target.pipeline()
-    if pipeline.has_pending_data:
-        logger.warning("an interrupted run left packages; they are loaded first")
-        try:
-            pipeline.run()
-        except PipelineStepFailed as failed:
-            raise _cause(failed) from None
-    return pipeline
-
-
-def _cause(raised: BaseException) -> Exception:
-    """The error of ours behind dlt's, or dlt's own."""
-    seen: BaseException | None = raised
-    while seen is not None:
-        if isinstance(seen, InsightlyError):
-            if seen.exit_code == 2:
-                raise seen
-            return seen
-        seen = seen.__cause__ or seen.__context__
-    return InsightlyError(f"loading failed; what was loaded before stays: {raised}")
 
 
 @contextmanager

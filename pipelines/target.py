@@ -44,6 +44,14 @@ os.environ.setdefault("RUNTIME__LOG_LEVEL", "ERROR")
 class Busy(InsightlyError):
     """Another run on this machine holds the destination."""
 
+    transient = True
+
+
+class LoadingFailed(InsightlyError):
+    """The destination did not take what was read."""
+
+    transient = True
+
 
 class NothingSynced(InsightlyError):
     """The command needs what a sync loads first."""

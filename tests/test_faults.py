@@ -355,3 +355,15 @@ def test_a_200_that_is_no_list_is_no_empty_table(
     assert [crm.table("lead_sources"), crm.table("tags")] == references
     crm.sync_done(*names, page_size=SIZE)
     crm.assert_equal(*names)
+
+
+def test_a_failure_says_whether_another_try_may_help(crm: Crm) -> None:
+    crm.sandbox.faults.add(Fault("object", match="Notes*"))
+    later = crm.sync("notes", "lead_sources")
+    crm.sandbox.switches = replace(OPEN, forbidden=frozenset({"products"}))
+    never, wrong = crm.sync("products"), crm.sync("notes", api_key="99999999-9999-9999-9999-999999999999")
+    assert [(report.exit_code, report.transient) for report in (later, never, wrong)] == [
+        (1, True),
+        (1, False),
+        (1, False),
+    ]

@@ -159,7 +159,9 @@ def test_the_command_imports_nothing_heavy_before_it_must() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("path", [*modules("sources"), *modules("pipelines")], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [*modules("sources"), *modules("pipelines"), *modules("dags")], ids=lambda path: path.stem
+)
 def test_modules_are_short_and_do_not_print(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())
     assert lines <= MOST_LINES or path.relative_to(ROOT).as_posix() in LONG_FOR_THEIR_DATA

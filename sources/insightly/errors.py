@@ -32,9 +32,13 @@ _SECRETS = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|(?<
 
 
 class InsightlyError(Exception):
-    """Everything this package raises on purpose. `exit_code` is the command's."""
+    """Everything this package raises on purpose.
+
+    `exit_code` is the command's; `transient` says that the same run may do better a little later.
+    """
 
     exit_code: ClassVar[int] = 1
+    transient: ClassVar[bool] = False
 
 
 class ConfigurationError(InsightlyError):
@@ -111,6 +115,8 @@ class BadRequest(ApiError):
 class ServerTrouble(ApiError):
     """No usable answer after every retry; the next run may do better."""
 
+    transient = True
+
 
 class Unanswered(ServerTrouble):
     """A write without a usable answer: it may have been carried out, so it must not be sent again blindly."""
@@ -118,6 +124,8 @@ class Unanswered(ServerTrouble):
 
 class MalformedAnswer(ApiError):
     """A success whose body is not what the path promises; taking it for "no rows" would lose records."""
+
+    transient = True
 
 
 class DataError(InsightlyError):
@@ -130,6 +138,8 @@ class ColumnCollision(DataError):
 
 class Unsorted(DataError):
     """A list that is not in id order and did not hold still long enough to be read whole."""
+
+    transient = True
 
 
 class Stop(InsightlyError):
