@@ -40,5 +40,5 @@ def cause(raised: BaseException) -> Exception:
             if seen.exit_code == 2:
                 raise seen
             return seen
-        seen = seen._cause__ or seen.__context__
+        seen = seen.__cause__ or seen.__context__
     return LoadingFailed(f"loading failed; what was loaded before stays: {raised}")
