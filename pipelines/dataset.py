@@ -115,7 +115,12 @@ class Dataset:
         with self._client.begin_transaction():
             for table, names in columns.items():
                 held = tables[table]["columns"] if self.holds(table) else {}
-                ours = [each for name in names for each in (name, name + VARIANT) if "data_type" in held.get(each, {})]
+                ours = [
+                    each
+                    for name in names
+                    for each in (name, self.fold(name + VARIANT))
+                    if "data_type" in held.get(each, {})
+                ]
                 if ours:
                     told = ", ".join(f"{self._client.escape_column_name(each)} = null" for each in ours)
                     self._client.execute_sql(f"update {self._name(table)} set {told}")

@@ -24,7 +24,7 @@ from .account import bind
 from .bookkeeping import record
 from .dataset import Dataset
 from .report import EntityReport, Report
-from .target import Target, load_begun, states
+from .target import NothingSynced, Target, load_begun, states
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,11 @@ class Runner:
         """The watermark of an entity, None before its first complete walk."""
         updated = self.states().get(entity.name, {}).get("incremental", {}).get(DATE_UPDATED, {})
         return cast("str | None", updated.get("last_value"))
+
+    def require_synced(self) -> None:
+        """Raises NothingSynced where nothing was ever loaded."""
+        if not self.dataset.has_schema:
+            raise NothingSynced(self.target)
 
     def attempt(self, work: Callable[[], None]) -> Exception | None:
         """Binds the account and does `work`; returns what ended it early.
@@ -187,11 +192,20 @@ def opened(
     try:
         with target.lock(), _fewer_collections():
             pipeline = _without_pending(target)
-            with target.kept_open(pipeline), Dataset(pipeline) as dataset:
+            with target.place.kept_open(pipeline), dataset_of(target, pipeline) as dataset:
                 session.live_ids = dataset.live_ids
                 yield Runner(command, session, pipeline, dataset, target)
     finally:
         session.close()
+
+
+def dataset_of(target: Target, pipeline: dlt.Pipeline) -> Dataset:
+    """What the destination holds."""
+    if target.place.sql:
+        return Dataset(pipeline)
+    from .lake_dataset import LakeDataset  # it takes a while to import
+
+    return LakeDataset(pipeline)
 
 
 def _without_pending(target: Target) -> dlt.Pipeline:

@@ -52,6 +52,7 @@ def sweep(
     chosen = choose(settings, names)
     target.require()
     with opened("sweep", settings, target, None, watch) as runner:
+        runner.require_synced()
 
         def work() -> None:
             done = last_done(runner.pipeline, "sweep")

@@ -74,6 +74,7 @@ def verify(
     found = {name: Findings() for name in chosen}
     target.require()
     with opened("verify", settings, target, None, watch) as runner:
+        runner.require_synced()
 
         def work() -> None:
             runs = latest(runner.pipeline)

@@ -11,9 +11,8 @@ from sources.insightly.errors import BadSetting, InsightlyError
 from sources.insightly.settings import InsightlySettings
 
 from ..bookkeeping import PUSHES, held, prepare
-from ..dataset import Dataset
 from ..report import EntityReport, Report
-from ..runner import Runner, Watch, opened
+from ..runner import Runner, Watch, dataset_of, opened
 from ..target import Target
 from .apply import Hand
 from .ledger import DONE, FAILED, FINAL, UNKNOWN, Ledger
@@ -50,7 +49,7 @@ def dry_run(settings: InsightlySettings, target: Target, request: Request) -> Re
         if target.exists():
             stack.enter_context(target.lock())
             pipeline = target.pipeline()
-            dataset = stack.enter_context(Dataset(pipeline))
+            dataset = stack.enter_context(dataset_of(target, pipeline))
             given = read(request.source, dataset)
             if held(pipeline, PUSHES):
                 ledger = Ledger(dataset, _id(request, given), request.entity, request.op)
@@ -227,7 +226,7 @@ def _invalid(told: Plan) -> Invalid:
 
 def _require_sql(runner: Runner) -> None:
     with runner.pipeline.destination_client() as client:
-        if not isinstance(client, SqlJobClientBase) or runner.target.destination == "filesystem":
+        if not isinstance(client, SqlJobClientBase):
             raise BadSetting(
                 "--destination", runner.target.destination, "a push keeps its ledger in an SQL database; name one"
             )
