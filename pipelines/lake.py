@@ -17,8 +17,6 @@ from dlt.destinations import filesystem
 from dlt.destinations.impl.filesystem.filesystem import DeltaLoadFilesystemJob, FilesystemClient, ReferenceFollowupJob
 from dlt.destinations.impl.filesystem.sql_client import FilesystemSqlClient
 
-from sources.insightly.errors import BadSetting
-
 from .places import Place
 
 OLD = "_old_"
@@ -31,11 +29,9 @@ class LakePlace(Place):
     sql = False
 
     def factory(self) -> "Destination[Any, Any]":
-        try:
-            import deltalake  # noqa: F401
-        except ImportError:
-            told = "Delta tables need a package more; install it with: pip install 'dlt[deltalake]'"
-            raise BadSetting("--destination", self.name, told) from None
+        with self.configured():
+            import dlt.common.libs.deltalake  # noqa: F401
+
         return Lake(destination_name=self.name)
 
 

@@ -51,16 +51,7 @@ class Place:
         Raises:
             BadSetting: dlt knows none of that name.
         """
-        try:
-            return dlt.destination(self.name)
-        except (UnknownDestinationModule, InvalidDestinationReference):
-            told = "dlt has no destination of that name, and its configuration names none"
-            raise BadSetting("--destination", self.name, told) from None
-
-    @property
-    def kind(self) -> str:
-        """What sort of destination it is, by dlt's name for the sort."""
-        return self.factory().destination_type.rpartition(".")[2]
+        return _known(self.name)
 
     @cached_property
     def location(self) -> str:
@@ -86,11 +77,14 @@ class Place:
         try:
             yield
         except ConfigurationException as error:
-            told = str(error).splitlines()[0].rstrip(".")
-            raise BadSetting("--destination", self.name, f"{told}; docs/warehouses.md has the settings") from None
-        except (ImportError, MissingDependencyException) as error:
-            told = f"{str(error).strip().splitlines()[0]}; install it with: pip install 'dlt[{self.kind}]'"
-            raise BadSetting("--destination", self.name, told) from None
+            told = f"{str(error).splitlines()[0].rstrip('.')}; docs/warehouses.md has the settings"
+        except MissingDependencyException as error:
+            told = f"it needs packages that are missing: pip install {' '.join(map(repr, error.dependencies))}"
+        except ImportError as error:
+            told = f"{error}: pip install 'dlt[{kind_of(self.name)}]'"
+        else:
+            return
+        raise BadSetting("--destination", self.name, told) from None
 
     def kept_open(self, _: dlt.Pipeline) -> AbstractContextManager[None]:
         """What a command holds open while it is at work."""
@@ -98,3 +92,20 @@ class Place:
 
     def loaded(self, _: dlt.Pipeline) -> None:
         """What follows each package that was loaded."""
+
+
+def kind_of(name: str) -> str:
+    """The sort of destination that a name stands for, by dlt's name for the sort.
+
+    Raises:
+        BadSetting: dlt knows none of that name.
+    """
+    return _known(name).destination_type.rpartition(".")[2]
+
+
+def _known(name: str) -> "Destination[Any, Any]":
+    try:
+        return dlt.destination(name)
+    except (UnknownDestinationModule, InvalidDestinationReference):
+        told = "dlt has no destination of that name, and its configuration names none"
+        raise BadSetting("--destination", name, told) from None

@@ -22,7 +22,7 @@ from sources.insightly.settings import InsightlySettings
 
 from .account import bind
 from .bookkeeping import record
-from .dataset import Dataset
+from .dataset import Dataset, dataset_of
 from .report import EntityReport, Report
 from .target import NothingSynced, Target, load_begun, states
 
@@ -197,15 +197,6 @@ def opened(
                 yield Runner(command, session, pipeline, dataset, target)
     finally:
         session.close()
-
-
-def dataset_of(target: Target, pipeline: dlt.Pipeline) -> Dataset:
-    """What the destination holds."""
-    if target.place.sql:
-        return Dataset(pipeline)
-    from .lake_dataset import LakeDataset  # it takes a while to import
-
-    return LakeDataset(pipeline)
 
 
 def _without_pending(target: Target) -> dlt.Pipeline:

@@ -13,6 +13,7 @@ from typing import Any
 import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.destination.client import WithStateSync
+from dlt.common.exceptions import MissingDependencyException
 from dlt.common.pipeline import get_dlt_pipelines_dir
 from dlt.common.schema import Schema
 from dlt.extract import DltSource
@@ -23,7 +24,7 @@ from sources.insightly.errors import BadSetting, InsightlyError
 from sources.insightly.instances import DEFAULT
 
 from .duckdb_file import DuckDbFile
-from .places import Place
+from .places import Place, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +71,8 @@ class Target:
             return DuckDbFile(self.path, self.dataset)
         if self.database is not None:
             raise BadSetting("--database", self.database, f"only DuckDB takes a file, not {self.destination}")
-        place = Place(self.destination)
-        if place.kind != "filesystem":
-            return place
+        if kind_of(self.destination) != "filesystem":
+            return Place(self.destination)
         from .lake import LakePlace  # it takes a while to import
 
         return LakePlace(self.destination)
@@ -113,10 +113,11 @@ class Target:
             with self.place.configured():
                 return self._pipeline()
         except PipelineStepFailed as failed:
-            if isinstance(failed.__cause__, ConfigurationException):
-                with self.place.configured():
-                    raise failed.__cause__ from None
-            raise Unreachable(f"{self} cannot be read: {str(failed.__cause__ or failed).strip()}") from None
+            cause = failed.__cause__ or failed
+            with self.place.configured():
+                if isinstance(cause, ConfigurationException | MissingDependencyException):
+                    raise cause from None
+            raise Unreachable(f"{self} cannot be read: {str(cause).strip()}") from None
 
     def _pipeline(self) -> dlt.Pipeline:
         folder = Path(get_dlt_pipelines_dir()) / f"insightly-{self.digest}"

@@ -20,8 +20,8 @@ import pytest
 import requests
 from deltalake import DeltaTable
 from dlt.common.normalizers.naming.snake_case import NamingConvention
-from postgres import Server, query
 
+from benchmarks.postgres import Postgres, query
 from pipelines.bookkeeping import PUSHES, prepare
 from pipelines.report import Report
 from pipelines.run import sync
@@ -227,10 +227,10 @@ def isolate(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
-    # Started by root it runs as another user, who cannot enter the folders that pytest makes.
+def postgres() -> Iterator[Postgres]:
+    # pytest keeps its own folders to the user that runs it.
     with TemporaryDirectory(prefix="postgres") as folder:
-        server = Server(Path(folder))
+        server = Postgres(Path(folder))
         yield server
         server.stop()
 

@@ -11,8 +11,9 @@ from sources.insightly.errors import BadSetting, InsightlyError
 from sources.insightly.settings import InsightlySettings
 
 from ..bookkeeping import PUSHES, held, prepare
+from ..dataset import dataset_of
 from ..report import EntityReport, Report
-from ..runner import Runner, Watch, dataset_of, opened
+from ..runner import Runner, Watch, opened
 from ..target import Target
 from .apply import Hand
 from .ledger import DONE, FAILED, FINAL, UNKNOWN, Ledger
