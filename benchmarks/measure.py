@@ -170,14 +170,24 @@ def _answers(port: int) -> bool:
 
 
 class Ours:
-    """`insightly` against a service, into a DuckDB file of its own that goes when the block ends."""
+    """`insightly` against a service, into a DuckDB file of its own that goes when the block ends, or elsewhere.
 
-    def __init__(self, url: str, **settings: str) -> None:
+    Args:
+        url: the service.
+        elsewhere: a destination's name, and what the environment must tell dlt of it.
+        settings: those of the source.
+    """
+
+    def __init__(self, url: str, elsewhere: tuple[str, Mapping[str, str]] | None = None, **settings: str) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="insightly-benchmark-"))
         self.file = self._folder / "crm.duckdb"
         named = {"api_key": "benchmark", "base_url": url, **settings}
         self._env = {f"SOURCES__INSIGHTLY__{name.upper()}": value for name, value in named.items()}
         self._env |= {"DLT_DATA_DIR": str(self._folder), "PYTHONPATH": str(ROOT)}
+        self._into = ["--database", str(self.file)]
+        if elsewhere is not None:
+            self._into = ["--destination", elsewhere[0]]
+            self._env |= elsewhere[1]
 
     def __enter__(self) -> "Ours":
         return self
@@ -187,7 +197,7 @@ class Ours:
 
     def sync(self, *arguments: str) -> tuple[Run, dict[str, Any]]:
         """One run from its start to its end, and its report."""
-        command = [sys.executable, "-m", "pipelines.cli", "sync", *arguments, "--json", "--database", str(self.file)]
+        command = [sys.executable, "-m", "pipelines.cli", "sync", *arguments, "--json", *self._into]
         run = timed(command, self._env)
         return run, json.loads(run.out)
 

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +21,7 @@ def page(results: Mapping[str, Result]) -> None:
     parts += [f"Measured on {each}." for each in sorted({result.machine for result in results.values()})]
     parts.append("## Targets")
     parts.append(
-        _table(
+        table(
             ["", "target", ""],
             [
                 [f"[{name}](#{_anchor(result.title)})", text, "met" if met else "**missed**"]
@@ -36,7 +36,7 @@ def page(results: Mapping[str, Result]) -> None:
             (DOCS / "benchmarks").mkdir(exist_ok=True)
             (DOCS / f"benchmarks/{name}.svg").write_text(plot(result.bars, result.unit), encoding="utf-8")
             parts.append(f"![{result.title}: the table below, drawn](benchmarks/{name}.svg)")
-        parts += [_table(result.head, result.rows), *result.notes]
+        parts += [table(result.head, result.rows), *result.notes]
     parts.append((TEXTS / "profile.md").read_text(encoding="utf-8").strip())
     (DOCS / "benchmarks.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
@@ -72,6 +72,7 @@ def _anchor(title: str) -> str:
     return kept.replace(" ", "-")
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

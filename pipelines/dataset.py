@@ -14,10 +14,10 @@ from sources.insightly.records import child_table
 from sources.insightly.tables import DELETED_AT, VALID_FROM, VALID_TO, history_table
 
 from .bookkeeping import DELETIONS, HISTORIES, held
-from .target import custom_objects, source_state
+from .target import Target, custom_objects, source_state
 
-BATCH = 500
-"""Rows of one INSERT."""
+BATCH, ROWS = 500, 10_000
+"""Rows of one INSERT, and rows that are fetched at a time: of each id a tuple would take more than the id."""
 Row = dict[str, Any]
 
 
@@ -64,7 +64,11 @@ class Dataset:
         if not self.holds(entity.name):
             return []
         sql = f"select {self._key(entity)} from {self.name(entity.name)} where {self._live} order by 1"
-        return [int(id_) for (id_,) in self._client.execute_sql(sql)]
+        ids: list[int] = []
+        with self._client.execute_query(sql) as cursor:
+            while rows := cursor.fetchmany(ROWS):
+                ids += (int(id_) for (id_,) in rows)
+        return ids
 
     def rows_of(self, entity: Entity, table: str, ids: Sequence[int]) -> list[Row]:
         """The rows of some records, live or not, in the entity's own table or a child table; none without a table."""
@@ -87,14 +91,17 @@ class Dataset:
         return str(self._client.escape_column_name(self.fold(name)))
 
     def query(self, sql: str) -> list[Row]:
-        """The rows of a query."""
+        """The rows of a query, its columns named in lower case where the destination names all in upper case."""
+        upper = self._client.capabilities.casefold_identifier is str.upper
         with self._client.execute_query(sql) as cursor:
-            names = [column[0] for column in cursor.description]
+            names = [column[0].lower() if upper else column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def execute(self, table: str, sql: str, *values: Any) -> list[Any]:
         """Runs one statement, which commits by itself; `{}` in it stands for the table. Returns its rows, if any."""
-        return list(self._client.execute_sql(sql.format(self.name(table)), *values) or ())
+        # BigQuery cannot tell the type of a parameter that is null.
+        sql = sql.format(self.name(table)) % tuple("null" if value is None else "%s" for value in values)
+        return list(self._client.execute_sql(sql, *(value for value in values if value is not None)) or ())
 
     @contextmanager
     def transaction(self) -> Iterator[Callable[..., list[Any]]]:
@@ -157,10 +164,16 @@ class Dataset:
         with self._client.begin_transaction():
             for table, names in columns.items():
                 held = tables[table]["columns"] if self.holds(table) else {}
-                ours = [each for name in names for each in (name, name + VARIANT) if "data_type" in held.get(each, {})]
+                ours = [
+                    each
+                    for name in names
+                    for each in (name, self.fold(name + VARIANT))
+                    if "data_type" in held.get(each, {})
+                ]
                 if ours:
                     told = ", ".join(f"{self.column(each)} = null" for each in ours)
-                    self._client.execute_sql(f"update {self.name(table)} set {told}")
+                    # Some databases change all rows only when a condition says so.
+                    self._client.execute_sql(f"update {self.name(table)} set {told} where 1 = 1")
 
     def remove_orphans(self, entity: Entity) -> int:
         """Removes child rows whose record is not held, live or not, in one transaction; returns how many there were."""
@@ -177,13 +190,18 @@ class Dataset:
                     run(f"delete from {self.name(table)} where {key} in ({part})")
         return removed
 
+    def entities(self) -> dict[str, Entity]:
+        """The entities that there can be tables of, custom objects among them."""
+        objects = {name: of_object(told, name) for name, told in custom_objects(self._pipeline).items()}
+        return {**ENTITIES, **objects}
+
     def restore(self) -> None:
         """Writes into the ledger which deleted records live again, since they were loaded anew."""
         if not self.holds(DELETIONS):
             return
         ledger = self.name(DELETIONS)
         waiting = self._client.execute_sql(f"select distinct entity from {ledger} where restored_at is null")
-        known = {**ENTITIES, **{name: of_object(told, name) for name, told in custom_objects(self._pipeline).items()}}
+        known = self.entities()
         for entity in (known[name] for (name,) in waiting if name in known and self.holds(name)):
             live = f"select {self._key(entity)} from {self.name(entity.name)}"
             live += f" where {self._live}" if entity.swept else ""
@@ -209,3 +227,12 @@ class Dataset:
     @property
     def _live(self) -> str:
         return f"{self._deleted_at} is null"
+
+
+def dataset_of(target: Target, pipeline: dlt.Pipeline) -> Dataset:
+    """What the destination holds."""
+    if target.place.sql:
+        return Dataset(pipeline)
+    from .lake_dataset import LakeDataset  # it takes a while to import
+
+    return LakeDataset(pipeline)

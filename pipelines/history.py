@@ -39,7 +39,7 @@ def kept(runner: Runner) -> Iterator[None]:
     """
     entities = [ENTITIES[name] for name in runner.session.settings.history or ()]
     if entities:
-        runner.target.require_sql(runner.pipeline, "sources.insightly.history keeps versions in an SQL database")
+        runner.target.require_sql("sources.insightly.history keeps versions in an SQL database")
     for entity in entities:
         _follow(runner, entity)
     yield

@@ -54,7 +54,7 @@ def make(target: Target, folder: str | None = None) -> Report:
             raise NothingSynced(target)
         schema = pipeline.default_schema
         plans = plan(marts, held(schema), known(schema.naming.normalize_path))
-        with target.kept_open(pipeline), pipeline.sql_client() as client:
+        with target.place.kept_open(pipeline), pipeline.sql_client() as client:
             views = Views(client, client.dataset_name + VIEWS)
             try:
                 _conclude(report, views.make(plans, with_own=folder is not None))
@@ -88,10 +88,10 @@ def write(target: Target, folder: str | None = None) -> Report:
         BadSetting: the folder is none, or the destination speaks no SQL.
     """
     naming, marts = NamingConvention(), _marts(folder)
-    dialect, caps = _dialect(target), target.factory().capabilities()
+    dialect, caps = _dialect(target), target.place.factory().capabilities()
     dataset = caps.casefold_identifier(naming.normalize_table_identifier(target.dataset))
     # ClickHouse has no schemas: dlt writes the dataset's name before the table's.
-    joined = getattr(target.factory().spec, "dataset_table_separator", None)
+    joined = getattr(target.place.factory().spec, "dataset_table_separator", None)
 
     def path(dataset: str, name: str) -> list[str]:
         name = caps.casefold_identifier(name)
@@ -116,7 +116,7 @@ def write(target: Target, folder: str | None = None) -> Report:
 def assert_possible(target: Target) -> None:
     """Raises BadSetting where the destination keeps no views."""
     _dialect(target)
-    if target.factory().destination_type == "dlt.destinations.filesystem":
+    if not target.place.sql:
         fix = "keeps no views; write them with insightly marts --print, and run them where the files are read"
         raise BadSetting("--destination", target.destination, fix)
     # As for the dataset itself: DuckDB cannot tell a file from a schema of its name.
@@ -143,7 +143,7 @@ def _marts(folder: str | None) -> list[Mart]:
 
 
 def _dialect(target: Target) -> str:
-    dialect = target.factory().capabilities().sqlglot_dialect
+    dialect = target.place.factory().capabilities().sqlglot_dialect
     if dialect is None:
         raise BadSetting("--destination", target.destination, "speaks no SQL that marts can be written in")
     if dialect not in TRIED:

@@ -26,10 +26,10 @@ from sources.insightly.watermarks import watermark_in
 
 from .account import bind
 from .bookkeeping import record
-from .dataset import Dataset
+from .dataset import Dataset, dataset_of
 from .pending import cause, without_pending
 from .report import EntityReport, Report
-from .target import Target, custom_objects, states
+from .target import NothingSynced, Target, custom_objects, states
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,11 @@ class Runner:
         """The watermark of an entity, None before its first complete walk."""
         state = self.states().get(entity.name, {})
         return reached(entity, state) if entity.per_record else watermark_in(entity, state)
+
+    def require_synced(self) -> None:
+        """Raises NothingSynced where nothing was ever loaded."""
+        if not self.dataset.has_schema:
+            raise NothingSynced(self.target)
 
     def attempt(self, work: Callable[[], None]) -> Exception | None:
         """Binds the account and does `work`; returns what ended it early.
@@ -211,7 +216,7 @@ def opened(
     try:
         with target.lock(), _fewer_collections():
             pipeline = without_pending(target)
-            with target.kept_open(pipeline), Dataset(pipeline) as dataset:
+            with target.place.kept_open(pipeline), dataset_of(target, pipeline) as dataset:
                 session.live_ids = dataset.live_ids
                 session.know(custom_objects(pipeline))
                 yield Runner(command, session, pipeline, dataset, target)

@@ -55,6 +55,7 @@ def sweep(
     chosen = choose(settings, names)
     target.require()
     with opened("sweep", settings, target, None, watch) as runner:
+        runner.require_synced()
 
         def work() -> None:
             find(runner.session, chosen, ask=False)

@@ -1,44 +1,37 @@
-"""Where a run writes: the destination, its dataset, the dlt pipeline over it, and the lock that keeps runs apart."""
+"""The dataset that a run writes: its place, the dlt pipeline over it, and the lock that keeps runs apart."""
 
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import dlt
-from dlt.common.destination import Destination
+from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.destination.client import WithStateSync
+from dlt.common.exceptions import MissingDependencyException
 from dlt.common.pipeline import get_dlt_pipelines_dir
 from dlt.common.schema import Schema
-from dlt.destinations.exceptions import DatabaseException
-from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
-from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.extract import DltSource
+from dlt.pipeline.exceptions import PipelineStepFailed
 from filelock import FileLock, Timeout
 
 from sources.insightly.entities import OBJECTS
 from sources.insightly.errors import BadSetting, InsightlyError
 from sources.insightly.instances import DEFAULT
 
+from .duckdb_file import DuckDbFile
+from .places import Place, kind_of
+
 logger = logging.getLogger(__name__)
 
 PIPELINE = SCHEMA = "insightly"
 WAIT_SECONDS = 60.0
 DEFAULT_FILE = "crm.duckdb"
-DUCKDB_MEMORY, DUCKDB_KEEPS = "400MB", "50MB"
-"""Unasked, DuckDB keeps of its file what it touched, up to four fifths of the machine's memory."""
-
-# Entities finish one after another, so a small budget ends walks instead of touching all of them; a table is replaced
-# within one transaction, so a kill never shows it empty; and nothing is told to dlt's makers unasked.
-os.environ.setdefault("EXTRACT__NEXT_ITEM_MODE", "fifo")
-os.environ.setdefault("DESTINATION__REPLACE_STRATEGY", "insert-from-staging")
-os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
-os.environ.setdefault("RUNTIME__LOG_LEVEL", "ERROR")
 
 
 class Busy(InsightlyError):
@@ -51,6 +44,10 @@ class LoadingFailed(InsightlyError):
     """The destination did not take what was read."""
 
     transient = True
+
+
+class Unreachable(InsightlyError):
+    """The destination does not answer, or not as it should; nothing was read or written."""
 
 
 class NothingSynced(InsightlyError):
@@ -72,9 +69,25 @@ class Target:
     def path(self) -> Path:
         return Path(self.database or DEFAULT_FILE).resolve()
 
+    @cached_property
+    def place(self) -> Place:
+        """What is special about the destination.
+
+        Raises:
+            BadSetting: a file was named for a destination that takes none.
+        """
+        if self.destination == "duckdb":
+            return DuckDbFile(self.path, self.dataset)
+        if self.database is not None:
+            raise BadSetting("--database", self.database, f"only DuckDB takes a file, not {self.destination}")
+        if kind_of(self.destination) != "filesystem":
+            return Place(self.destination)
+        from .lake import LakePlace  # it takes a while to import
+
+        return LakePlace(self.destination)
+
     def __str__(self) -> str:
-        place = str(self.path) if self.destination == "duckdb" else self.destination
-        return f"{place}, dataset {self.dataset}"
+        return f"{self.place}, dataset {self.dataset}"
 
     def of(self, instance: str | None) -> "Target":
         """Where an account's tables are: in a dataset of its own, as `insightly_emea`."""
@@ -82,48 +95,43 @@ class Target:
 
     def exists(self) -> bool:
         """False where a file would have to be made first."""
-        return self.destination != "duckdb" or self.path.exists()
+        return self.place.exists()
 
     def require(self) -> None:
         """Raises NothingSynced where there is no file to look into."""
         if not self.exists():
             raise NothingSynced(self)
 
-    def factory(self) -> "Destination[Any, Any]":
-        if self.destination == "duckdb":
-            # DuckDB names a database after its file, and then refuses `insightly.contacts` as ambiguous.
-            if self.path.stem.lower() == self.dataset.lower():
-                raise BadSetting(
-                    "--database",
-                    self.path.name,
-                    f"DuckDB cannot tell this file from its dataset {self.dataset}; rename it",
-                )
-            # Unasked, dlt writes a table whose SQL has no CREATE, ALTER or DROP in it (`date_created_utc` does) without
-            # a transaction: a kill between its DELETE and its INSERT would show it empty.
-            return dlt.destinations.duckdb(DuckDbCredentials(str(self.path)), supports_transactions=True)
-        if self.database is not None:
-            raise BadSetting("--database", self.database, f"only DuckDB takes a file, not {self.destination}")
-        return dlt.destination(self.destination)
-
-    @property
+    @cached_property
     def digest(self) -> str:
         """Names the working folder and the lock: one a destination and dataset, for state belongs to one of each."""
-        where = str(self.path) if self.destination == "duckdb" else self._fingerprint()
-        return hashlib.sha256(f"{self.destination}\n{where}\n{self.dataset}".encode()).hexdigest()[:16]
-
-    def _fingerprint(self) -> str:
-        factory = self.factory()
-        return str(factory.configuration(factory.spec(), accept_partial=True).fingerprint())
+        told = f"{self.destination}\n{self.place.location}\n{self.dataset}"
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     def pipeline(self) -> dlt.Pipeline:
         """The pipeline over this destination, its state taken from there: local leftovers are no truth.
 
         Packages that an interrupted run left half loaded are kept, so that the next `run` finishes them, unless
         the destination they belong to has gone.
+
+        Raises:
+            BadSetting: the destination is not configured, or not installed.
+            Unreachable: it does not answer, or not as it should.
         """
+        try:
+            with self.place.configured():
+                return self._pipeline()
+        except PipelineStepFailed as failed:
+            cause = failed.__cause__ or failed
+            with self.place.configured():
+                if isinstance(cause, ConfigurationException | MissingDependencyException):
+                    raise cause from None
+            raise Unreachable(f"{self} cannot be read: {str(cause).strip()}") from None
+
+    def _pipeline(self) -> dlt.Pipeline:
         folder = Path(get_dlt_pipelines_dir()) / f"insightly-{self.digest}"
         pipeline = dlt.pipeline(
-            PIPELINE, pipelines_dir=str(folder), destination=self.factory(), dataset_name=self.dataset
+            PIPELINE, pipelines_dir=str(folder), destination=self.place.factory(), dataset_name=self.dataset
         )
         if pipeline.has_pending_data and not pipeline.first_run and not _holds_state(pipeline):
             logger.warning("%s is new; what an interrupted run left for its predecessor is dropped", self)
@@ -136,35 +144,15 @@ class Target:
         _restore_schema(pipeline)
         return pipeline
 
-    @contextmanager
-    def kept_open(self, pipeline: dlt.Pipeline) -> Iterator[None]:
-        """Holds DuckDB's file open: it is written out and read anew whenever its last connection closes.
-
-        dlt opens a connection for each job and closes it, which cost more than the jobs themselves. While the file is
-        open, a limit to its memory holds for all of them.
-        """
-        with pipeline.sql_client() if self.destination == "duckdb" else nullcontext():
-            self._tell_duckdb(pipeline, f"set memory_limit = '{DUCKDB_MEMORY}'")
-            yield
-
-    def require_sql(self, pipeline: dlt.Pipeline, why: str) -> None:
+    def require_sql(self, why: str) -> None:
         """Raises BadSetting, with the reason `why`, where rows are kept in files."""
-        with pipeline.destination_client() as client:
-            if not isinstance(client, SqlJobClientBase) or self.destination == "filesystem":
-                raise BadSetting("--destination", self.destination, f"{why}; name one")
+        if not self.place.sql:
+            raise BadSetting("--destination", self.destination, f"{why}; name one")
 
     def load(self, pipeline: dlt.Pipeline, source: DltSource) -> None:
-        """Runs the pipeline, and has DuckDB forget what it kept in memory of the tables that it wrote."""
+        """Runs the pipeline."""
         pipeline.run(source)
-        self._tell_duckdb(pipeline, "checkpoint")
-        with suppress(DatabaseException):
-            self._tell_duckdb(pipeline, f"set memory_limit = '{DUCKDB_KEEPS}'")
-        self._tell_duckdb(pipeline, f"set memory_limit = '{DUCKDB_MEMORY}'")
-
-    def _tell_duckdb(self, pipeline: dlt.Pipeline, sql: str) -> None:
-        if self.destination == "duckdb":
-            with pipeline.sql_client() as client:
-                client.execute_sql(sql)
+        self.place.loaded(pipeline)
 
     @contextmanager
     def lock(self, wait: float = WAIT_SECONDS) -> Iterator[None]:

@@ -84,6 +84,7 @@ def verify(
     found = defaultdict[str, Findings](Findings)
     target.require()
     with opened("verify", settings, target, None, watch) as runner:
+        runner.require_synced()
 
         def work() -> None:
             session, runs = runner.session, latest(runner.pipeline)

@@ -10,15 +10,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
 import pytest
 import requests
+from deltalake import DeltaTable
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 
+from benchmarks.postgres import Postgres, query
 from pipelines.bookkeeping import PUSHES, prepare
 from pipelines.report import Report
 from pipelines.run import sync
@@ -59,6 +62,7 @@ CUSTOM_TYPES = {
 fold = NamingConvention().normalize_path
 
 Row = dict[str, Any]
+Reader = Callable[[str], list[Row]]
 
 
 class Clock:
@@ -86,6 +90,10 @@ class Crm:
     def database(self) -> Path:
         return self.folder / "crm.duckdb"
 
+    @property
+    def target(self) -> Target:
+        return Target(database=str(self.database))
+
     def settings(self, **settings: Any) -> Any:
         """Of the first 17 entities, unless others are asked for: the rest has tests of its own."""
         given = {"api_key": self.sandbox.key, "base_url": self.sandbox.url, "requests_per_second": 1000}
@@ -95,7 +103,8 @@ class Crm:
         """Syncs; `sandbox.log` then holds the calls of this run alone."""
         self.clock.advance()
         self.sandbox.reset_log()
-        return sync(self.settings(**settings), Target(database=str(database or self.database)), names, request)
+        target = self.target if database is None else Target(database=str(database))
+        return sync(self.settings(**settings), target, names, request)
 
     def sync_done(self, *names: str, **options: Any) -> Report:
         """`sync`, which must succeed."""
@@ -106,8 +115,13 @@ class Crm:
     def read(self, sql: str, database: Path | None = None) -> list[Row]:
         return read(database or self.database, sql)
 
+    def change(self, sql: str) -> None:
+        """Changes the destination behind the program's back."""
+        with duckdb.connect(str(self.database)) as connection:
+            connection.execute(sql)
+
     def table(self, name: str) -> list[Row]:
-        return self.read(f'select * from insightly."{name}" order by all')
+        return self.read(f'select * from insightly."{name}" order by 1, 2')
 
     def count(self, name: str) -> int:
         return int(self.read(f'select count(*) as n from insightly."{name}"')[0]["n"])
@@ -115,9 +129,84 @@ class Crm:
     def columns(self, name: str) -> dict[str, str]:
         return columns(self.database, name)
 
+    def made(self) -> bool:
+        """Whether anything of a destination is there."""
+        return self.database.exists()
+
+    def column(self, name: str) -> str:
+        """The column that a field becomes."""
+        return fold(name)
+
+    def arguments(self) -> list[str]:
+        """What leads the command to the destination."""
+        return ["--database", str(self.database)]
+
     def assert_equal(self, *entities: str, deleted: bool = False, database: Path | None = None) -> None:
         for entity in entities or CORE:
-            assert_equal(database or self.database, self.sandbox, entity, deleted)
+            assert_equal(partial(self.read, database=database), self.sandbox, entity, deleted)
+
+
+@dataclass
+class PostgresCrm(Crm):
+    """An account, and a database of Postgres' to sync it into; what dlt is told of it is in the environment."""
+
+    url: str = ""
+
+    @property
+    def target(self) -> Target:
+        return Target("postgres")
+
+    def read(self, sql: str, database: Path | None = None) -> list[Row]:
+        return query(self.url, sql)
+
+    def change(self, sql: str) -> None:
+        query(self.url, sql)
+
+    def columns(self, name: str) -> dict[str, str]:
+        sql = f"""select attname, format_type(atttypid, atttypmod) as type from pg_attribute
+                  where attrelid = 'insightly."{name}"'::regclass and attnum > 0 and not attisdropped"""
+        return {row["attname"]: row["type"] for row in self.read(sql)}
+
+    def made(self) -> bool:
+        return bool(self.read("select 1 from pg_namespace where nspname like 'insightly%'"))
+
+    def column(self, name: str) -> str:
+        return NamingConvention(63).normalize_path(name)
+
+    def arguments(self) -> list[str]:
+        return ["--destination", "postgres"]
+
+
+@dataclass
+class LakeCrm(Crm):
+    """An account, and a folder of Delta tables to sync it into, read by DuckDB."""
+
+    @property
+    def target(self) -> Target:
+        return Target("filesystem")
+
+    @property
+    def tables(self) -> dict[str, DeltaTable]:
+        logs = (self.folder / "lake/insightly").glob("*/_delta_log")
+        return {log.parent.name: DeltaTable(log.parent) for log in logs}
+
+    def read(self, sql: str, database: Path | None = None) -> list[Row]:
+        with duckdb.connect() as connection:
+            connection.execute("set timezone = 'UTC'; create schema insightly")
+            for name, table in self.tables.items():
+                connection.register(f"told {name}", table.to_pyarrow_dataset())
+                connection.execute(f'create view insightly."{name}" as select * from "told {name}"')
+            rows: list[Row] = connection.sql(sql).to_arrow_table().to_pylist()
+            return rows
+
+    def columns(self, name: str) -> dict[str, str]:
+        return {row["column_name"]: row["column_type"] for row in self.read(f'describe insightly."{name}"')}
+
+    def made(self) -> bool:
+        return bool(self.tables)
+
+    def arguments(self) -> list[str]:
+        return ["--destination", "filesystem"]
 
 
 @cache
@@ -138,15 +227,52 @@ def isolate(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    # pytest keeps its own folders to the user that runs it.
+    with TemporaryDirectory(prefix="postgres") as folder:
+        server = Postgres(Path(folder))
+        yield server
+        server.stop()
+
+
+ON_POSTGRES = pytest.mark.parametrize("make_crm", ["postgres"], indirect=True)
+IN_A_LAKE = pytest.mark.parametrize("make_crm", ["lake"], indirect=True)
+"""Where the accounts of a test are synced to; DuckDB, where nothing is said."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Has tests that are marked `everywhere(NAME, ...)` run on those destinations as well, in `make test-all`.
+
+    What is `quick` is asked of Postgres by `make test`.
+    """
+    marker = metafunc.definition.get_closest_marker("everywhere")
+    if marker is not None and "make_crm" in metafunc.fixturenames:
+        quick = {"postgres"} if marker.kwargs.get("quick") else set()
+        also = [pytest.param(name, marks=() if name in quick else pytest.mark.long) for name in marker.args]
+        metafunc.parametrize("make_crm", ["duckdb", *also], indirect=True)
+
+
 @pytest.fixture
-def make_crm(tmp_path: Path) -> Iterator[Callable[..., Crm]]:
+def make_crm(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Crm]]:
     """Makes accounts; options are those of `Sandbox`, and a `scale` of 1 is 1,000 contacts."""
     with ExitStack() as stack:
 
         def make(scale: float = 0.05, **options: Any) -> Crm:
             clock = Clock()
             options = {"contents": contents_of(scale), "switches": OPEN, "clock": clock, **options}
-            return Crm(stack.enter_context(Sandbox(**options)), tmp_path, clock)
+            sandbox = stack.enter_context(Sandbox(**options))
+            match getattr(request, "param", "duckdb"):
+                case "postgres":
+                    url = request.getfixturevalue("postgres").database()
+                    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url)
+                    return PostgresCrm(sandbox, tmp_path, clock, url)
+                case "lake":
+                    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(tmp_path / "lake"))
+                    return LakeCrm(sandbox, tmp_path, clock)
+            return Crm(sandbox, tmp_path, clock)
 
         yield make
 
@@ -161,18 +287,26 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         isolate(folder, patch)
         crm = Crm(sandbox, folder, clock)
-        crm.sync_done("contacts", "leads", "tags")
-        with opened("push", crm.settings(), Target(database=str(crm.database))) as runner:
-            prepare(runner.pipeline, PUSHES)
+        begin(crm)
         return crm.database
 
 
 @pytest.fixture
-def synced_crm(make_crm: Callable[..., Crm], synced: Path) -> Crm:
+def synced_crm(make_crm: Callable[..., Crm], request: pytest.FixtureRequest) -> Crm:
     """An account, and a destination that is up to date with it."""
     crm = make_crm()
-    shutil.copy(synced, crm.database)
+    if isinstance(crm, PostgresCrm):
+        begin(crm)
+    else:
+        shutil.copy(request.getfixturevalue("synced"), crm.database)
     return crm
+
+
+def begin(crm: Crm) -> None:
+    """Loads some entities, and makes the ledger of pushes."""
+    crm.sync_done("contacts", "leads", "tags")
+    with opened("push", crm.settings(), crm.target) as runner:
+        prepare(runner.pipeline, PUSHES)
 
 
 EVERY_WAY_TO_TAGS = pytest.mark.parametrize(
@@ -202,11 +336,11 @@ def columns(database: Path, table: str) -> dict[str, str]:
     return {row["column_name"]: row["data_type"] for row in read(database, sql)}
 
 
-def assert_equal(database: Path, sandbox: Sandbox, entity: str, deleted: bool = False) -> None:
+def assert_equal(reader: Reader, sandbox: Sandbox, entity: str, deleted: bool = False) -> None:
     """Asserts that every value of an entity's table and child tables is what the account holds.
 
     Args:
-        database: the DuckDB file.
+        reader: reads the destination.
         sandbox: the account.
         entity: the entity's name, or a custom object's as the API spells it.
         deleted: whether rows may be left over whose records have gone.
@@ -215,7 +349,7 @@ def assert_equal(database: Path, sandbox: Sandbox, entity: str, deleted: bool = 
     key = [fold(part) for part in facts_of(entity).key]
     live = {tuple(row[part] for part in key) for row in own}
     for table, wanted in {fold(entity): own, **children}.items():
-        held = [known(row) for row in read(database, f'select * from insightly."{table}"')]
+        held = [known(row) for row in reader(f'select * from insightly."{table}"')]
         if deleted:
             held = [row for row in held if tuple(row[part] for part in key) in live]
         order = [*key, "list_idx"] if table in children else key

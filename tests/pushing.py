@@ -9,7 +9,6 @@ from conftest import Crm, Row
 from pipelines.push.request import Request
 from pipelines.push.run import dry_run, push
 from pipelines.report import Report
-from pipelines.target import Target
 from sources.insightly import ENTITIES
 
 VALUES = {
@@ -51,7 +50,7 @@ def pushed(crm: Crm, entity: str, source: str, op: str, code: int = 0, **options
     crm.clock.advance()
     crm.sandbox.reset_log()
     settings = {name: options.pop(name) for name in ("max_calls",) if name in options}
-    request, target = Request(entity, source, op, **options), Target(database=str(crm.database))
+    request, target = Request(entity, source, op, **options), crm.target
     report = push(crm.settings(**settings), target, request)
     assert report.exit_code == code, report.reason
     return report
@@ -60,7 +59,7 @@ def pushed(crm: Crm, entity: str, source: str, op: str, code: int = 0, **options
 def planned(crm: Crm, entity: str, source: str, op: str, code: int = 0, **options: Any) -> Row:
     """The plan of a dry run, which must send nothing."""
     crm.sandbox.reset_log()
-    report = dry_run(crm.settings(), Target(database=str(crm.database)), Request(entity, source, op, **options))
+    report = dry_run(crm.settings(), crm.target, Request(entity, source, op, **options))
     assert crm.sandbox.log == []
     assert report.exit_code == code, report.reason
     facts: Row = report.entities[entity].facts["push"]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 from conftest import ROOT, read
 
-from benchmarks import calls, limit, measure, startup
+from benchmarks import calls, capacity, limit, measure, size, startup
 from benchmarks.__main__ import PROGRAMS
 from benchmarks.measure import UNLIMITED, Ours, Result, Served, server
 from benchmarks.render import plot
@@ -91,3 +91,18 @@ def test_bars_are_drawn_to_scale() -> None:
     ]
     assert widths[0] == 2 * widths[1]
     assert "a &lt; b" in drawn
+
+
+def test_how_far_it_reaches_is_told_as_it_was_worked_out() -> None:
+    told = (ROOT / "docs/scale.md").read_text(encoding="utf-8")
+    assert capacity.tables() in told, "python -m benchmarks.capacity prints what docs/scale.md is to hold"
+
+
+@pytest.mark.long
+def test_sizes_are_those_of_what_was_loaded() -> None:
+    result = size.measure(records=2_000)
+    found = dict(result.bars)
+    assert list(found) == ["JSON", "JSON, compressed", "DuckDB", "Postgres", "Delta tables"]
+    assert 1_500 < found["JSON"] < 1_800
+    assert all(found[name] > 0 for name in found)
+    assert found["Postgres"] > 4 * 24, "each row of Postgres' has a header of 24 bytes"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import duckdb
 import pytest
-from conftest import OPEN, SQL_TYPES, Clock, Crm, assert_equal, columns, contents_of, fold, isolate, read
+from conftest import OPEN, SQL_TYPES, Clock, Crm, columns, contents_of, fold, isolate, read
 
 from pipelines.report import Report
 from sources.insightly import ENTITIES
@@ -78,7 +78,7 @@ def test_the_key_is_never_null_and_unique(any_runs: Runs, entity: str) -> None:
 
 @pytest.mark.parametrize("entity", LOADED)
 def test_the_rows_are_those_of_the_account(any_runs: Runs, entity: str) -> None:
-    assert_equal(any_runs.crm.database, any_runs.crm.sandbox, entity)
+    any_runs.crm.assert_equal(entity)
 
 
 @pytest.mark.parametrize("entity", LOADED)

@@ -15,7 +15,6 @@ import pytest
 from conftest import CORE, EVERY_WAY_TO_TAGS, OPEN, Clock, Crm, fold
 
 from pipelines.report import Report
-from pipelines.target import Target
 from sources.insightly import ENTITIES, insightly
 from sources.insightly.cursor import Wish, parse
 from sources.insightly.errors import ConfigurationError
@@ -541,5 +540,5 @@ def test_state_stays_small_when_all_records_have_one_stamp(tmp_path: Path) -> No
         crm.sync_done("notes", start_date="2026-01-01")
         crm.sync_done("notes", request=Wish(since="2026-01-01T00:00:00Z"), start_date="2026-01-01")
         assert crm.count("notes") == 5000
-        state = Target(database=str(crm.database)).pipeline().state
+        state = crm.target.pipeline().state
         assert len(json.dumps(state, default=str)) < 10_000

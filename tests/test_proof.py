@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
 import duckdb
 import pytest
-from conftest import OPEN, Clock, assert_equal, contents_of, fold, isolate
+from conftest import OPEN, Clock, assert_equal, contents_of, fold, isolate, read
 from dlt.common.versioned_state import decompress_state
 from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
@@ -318,7 +319,7 @@ class Proof(RuleBasedStateMachine):
             self.assert_sound(connection)
             self.assert_ended(connection)
         for name in self.names:
-            assert_equal(self.target.path, self.sandbox, name, deleted=True)
+            assert_equal(partial(read, self.target.path), self.sandbox, name, deleted=True)
         proof = verify(self.settings(), self.target, self.names, full=True)
         self.settle(proof)
         for name, entity in proof.entities.items():

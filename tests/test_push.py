@@ -15,7 +15,6 @@ from pushing import csv, ids, jsonl, named, people, planned, problems, pushed, r
 
 from pipelines.push.request import PUSHABLE, Request
 from pipelines.push.run import push
-from pipelines.target import Target
 from sources.insightly import ENTITIES
 from sources.insightly.errors import BadSetting
 from sources.insightly.sandbox import Contents, Fault, Store
@@ -23,6 +22,7 @@ from sources.insightly.sandbox.writes import Writer
 
 RECORDS = [name for name in PUSHABLE if name != "tags"]
 MakeCrm = Callable[..., Crm]
+pytestmark = pytest.mark.everywhere("postgres")
 
 
 @pytest.fixture
@@ -189,10 +189,7 @@ def test_parquet_a_table_and_a_query_are_pushed(crm: Crm) -> None:
     assert results(pushed(crm, "contacts", query, "update")) == {"updated": 1}
     assert named(crm, "Ann")[0]["TITLE"] == "asked"
 
-    import duckdb
-
-    with duckdb.connect(str(crm.database)) as database:
-        database.sql(f"create table insightly.fixes as select {made['CONTACT_ID']} as contact_id, 'kept' as title")
+    crm.change(f"create table insightly.fixes as select {made['CONTACT_ID']} as contact_id, 'kept' as title")
     assert results(pushed(crm, "contacts", "fixes", "update")) == {"updated": 1}
     assert named(crm, "Ann")[0]["TITLE"] == "kept"
 
@@ -273,9 +270,7 @@ def test_a_budget_stops_the_push_and_the_next_run_goes_on(crm: Crm) -> None:
     source, codes = jsonl(crm, people(*names)), list[int]()
     while not codes or codes[-1] == 3:
         crm.clock.advance()
-        report = push(
-            crm.settings(max_calls=4), Target(database=str(crm.database)), Request("contacts", source, "create")
-        )
+        report = push(crm.settings(max_calls=4), crm.target, Request("contacts", source, "create"))
         assert report.calls <= 4
         codes.append(report.exit_code)
     assert codes[-1] == 0
@@ -421,7 +416,7 @@ def test_a_record_edited_later_is_not_overwritten(make_crm: MakeCrm, etag: bool)
 def test_the_command_asks_before_it_deletes(crm: Crm) -> None:
     key = ids(crm, "contacts")[0]
     source = csv(crm, f"contact_id\n{key}\n")
-    base = ["push", "contacts", source, "--op", "delete", "--database", str(crm.database), "--json"]
+    base = ["push", "contacts", source, "--op", "delete", *crm.arguments(), "--json"]
     ran = command(*base, cwd=crm.folder, **reach(crm.sandbox))
     assert ran.code == 2
     assert "--yes" in ran.json["reason"]
@@ -435,11 +430,11 @@ def test_the_command_asks_before_it_deletes(crm: Crm) -> None:
 def test_the_command_shows_the_plan_and_the_bad_rows(make_crm: MakeCrm) -> None:
     crm = make_crm()
     source = csv(crm, "first_name,phnoe\nAnn,1\n")
-    arguments = ["push", "contacts", source, "--op", "create", "--dry-run", "--database", str(crm.database)]
+    arguments = ["push", "contacts", source, "--op", "create", "--dry-run", *crm.arguments()]
     ran = command(*arguments, cwd=crm.folder, **reach(crm.sandbox))
     assert ran.code == 1
     assert "row 1 phnoe is no field of contacts; is it PHONE?" in ran.out
     assert crm.sandbox.log == []
-    assert not crm.database.exists()
+    assert not crm.made()
     ran = command(*arguments, "--if-unchanged-since", "soon", cwd=crm.folder, **reach(crm.sandbox))
     assert (ran.code, "--if-unchanged-since" in ran.err) == (2, True)

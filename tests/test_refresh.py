@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import OPEN, Crm, Row, assert_equal, columns, command, fold, reach
+from conftest import OPEN, Crm, Row, command, fold, reach
 
 from pipelines.refresh import plan, refresh, request
 from pipelines.report import Report
 from pipelines.sweep import sweep
-from pipelines.target import Target, states
+from pipelines.target import states
 from sources.insightly import ENTITIES
 from sources.insightly.cursor import Wish
 from sources.insightly.sandbox import Fault
 
 MakeCrm = Callable[..., Crm]
+pytestmark = pytest.mark.everywhere("postgres", "lake")
 SEARCHED = ("contacts", "events", "leads", "opportunities", "organisations", "projects", "tasks")
 GOT = (*SEARCHED, "notes", "pipelines", "pipeline_stages", "products", "users")
 
@@ -30,7 +31,7 @@ def refreshed(
     crm.sandbox.reset_log()
     told = crm.settings(**settings)
     asked = request(told, names, None if ids is None else list(map(str, ids)), where and [where], Wish())
-    target = Target(database=str(crm.database))
+    target = crm.target
     report = plan(told, asked) if planned else refresh(told, target, asked)
     assert report.exit_code == code, report.reason
     return report
@@ -41,7 +42,7 @@ def nothing_moved(crm: Crm, *entities: str) -> Iterator[None]:
     """Places, watermarks and whatever else the state of a resource tells stay as they are."""
 
     def kept() -> dict[str, Any]:
-        told = states(Target(database=str(crm.database)).pipeline())
+        told = states(crm.target.pipeline())
         known = {name: dict(told.get(name, {})) for name in entities}
         for state in known.values():
             state.pop("custom_fields", None)
@@ -69,7 +70,7 @@ def held(crm: Crm, entity: str, key: int) -> Row:
 
 
 def ledger(crm: Crm) -> list[tuple[str, int, str, bool]]:
-    rows = crm.read("select entity, record_id, reason, restored_at from insightly.deletions order by all")
+    rows = crm.read("select entity, record_id, reason, restored_at from insightly.deletions order by 1, 2")
     return [(row["entity"], row["record_id"], row["reason"], row["restored_at"] is not None) for row in rows]
 
 
@@ -293,9 +294,9 @@ def test_a_walk_under_way_goes_on_where_it_stood(crm: Crm) -> None:
 def test_a_first_sync_after_it_reads_everything(crm: Crm) -> None:
     report = refreshed(crm, "contacts", ids=ids_of(crm, "contacts")[:1])
     assert (crm.count("contacts"), report.entities["contacts"].watermark) == (1, None)
-    assert "_deleted_at" in columns(crm.database, "contacts")
+    assert "_deleted_at" in crm.columns("contacts")
     crm.sync_done("contacts")
-    assert_equal(crm.database, crm.sandbox, "contacts")
+    crm.assert_equal("contacts")
 
 
 def test_records_outside_of_what_a_sync_reads_are_left_out(crm: Crm) -> None:
@@ -304,12 +305,12 @@ def test_records_outside_of_what_a_sync_reads_are_left_out(crm: Crm) -> None:
     crm.sync_done("contacts", start_date="2002-01-01")
     told = refreshed(crm, "contacts", ids=[first], start_date="2002-01-01").entities["contacts"]
     assert (told.rows, "start_date" in told.schema_changes[0]) == (0, True)
-    report = sweep(crm.settings(start_date="2002-01-01"), Target(database=str(crm.database)), ["contacts"])
+    report = sweep(crm.settings(start_date="2002-01-01"), crm.target, ["contacts"])
     assert (report.exit_code, report.entities["contacts"].schema_changes) == (0, [])
 
 
 def test_the_command_tells_it_as_a_sync_that_is_no_proof_of_freshness(crm: Crm, tmp_path: Path) -> None:
-    where = ("--json", "--database", "a.duckdb")
+    where = ("--json", *crm.arguments())
     key = ids_of(crm, "contacts")[0]
     ran = command("sync", "contacts", "--id", str(key), *where, cwd=tmp_path, **reach(crm.sandbox))
     assert (ran.code, ran.json["command"], ran.json["status"]) == (0, "sync", "done"), ran.err

@@ -8,7 +8,7 @@ from conftest import CORE, Crm, command, reach
 
 from pipelines.screen import show
 from pipelines.status import duration, status
-from pipelines.target import NothingSynced, Target
+from pipelines.target import NothingSynced
 from sources.insightly.cursor import Wish
 from sources.insightly.errors import BadSetting
 from sources.insightly.sandbox import Fault
@@ -57,7 +57,7 @@ def test_a_new_column_is_written_down(crm: Crm) -> None:
 def test_status_tells_of_the_last_runs_without_a_call(crm: Crm, capsys: pytest.CaptureFixture[str]) -> None:
     synced = crm.sync_done("contacts", "notes")
     crm.sandbox.reset_log()
-    report = status(crm.settings(api_key=None), Target(database=str(crm.database)))
+    report = status(crm.settings(api_key=None), crm.target)
     assert crm.sandbox.log == []
     assert list(report.entities) == ["contacts", "notes"]
     contacts = report.entities["contacts"]
@@ -75,7 +75,7 @@ def test_status_tells_of_the_last_runs_without_a_call(crm: Crm, capsys: pytest.C
 
 def test_a_sync_that_is_too_old_is_an_alert(crm: Crm) -> None:
     crm.sync_done("contacts", "notes")
-    target, settings = Target(database=str(crm.database)), crm.settings()
+    target, settings = crm.target, crm.settings()
     assert status(settings, target, max_age="1h").exit_code == 0
     with duckdb.connect(str(crm.database)) as connection:
         connection.execute("update insightly._sync_runs set started = started - interval 2 hour where entity = 'notes'")
@@ -89,23 +89,23 @@ def test_a_sync_that_is_too_old_is_an_alert(crm: Crm) -> None:
 
 def test_only_a_complete_sync_counts_as_fresh(crm: Crm) -> None:
     crm.sync("contacts", page_size=5, max_calls=3)
-    report = status(crm.settings(), Target(database=str(crm.database)), max_age="1h")
+    report = status(crm.settings(), crm.target, max_age="1h")
     assert (report.exit_code, report.entities["contacts"].state) == (1, "partial")
     assert report.entities["contacts"].facts["last_complete_sync"] is None
     crm.sync_done("contacts", request=Wish())
-    assert status(crm.settings(), Target(database=str(crm.database)), max_age="1h").exit_code == 0
+    assert status(crm.settings(), crm.target, max_age="1h").exit_code == 0
 
 
 def test_an_entity_that_is_not_available_is_not_stale(crm: Crm) -> None:
     crm.sandbox.faults.add(Fault("missing", match="Product*", times=None))
     crm.sync("core")
-    report = status(crm.settings(), Target(database=str(crm.database)), max_age="1h")
+    report = status(crm.settings(), crm.target, max_age="1h")
     assert (report.exit_code, report.entities["products"].state) == (0, "skipped")
 
 
 def test_nothing_is_made_where_nothing_was_synced(crm: Crm) -> None:
     with pytest.raises(NothingSynced, match="run insightly sync first"):
-        status(crm.settings(), Target(database=str(crm.database)))
+        status(crm.settings(), crm.target)
     assert not crm.database.exists()
 
 

@@ -6,13 +6,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import duckdb
 import pytest
 from conftest import Crm, Row, contents_of
 
 from pipelines.report import Report
 from pipelines.sweep import sweep
-from pipelines.target import Target
 from sources.insightly import ENTITIES
 from sources.insightly.cursor import Wish
 from sources.insightly.errors import ConfigurationError
@@ -20,6 +18,7 @@ from sources.insightly.probe import grid
 from sources.insightly.sandbox import Fault, Store
 
 MakeCrm = Callable[..., Crm]
+pytestmark = pytest.mark.everywhere("postgres", "lake")
 
 
 def swept(
@@ -34,7 +33,7 @@ def swept(
     """Sweeps, an hour after what came before; the exit code must be `code`."""
     crm.clock.advance()
     crm.sandbox.reset_log()
-    target = Target(database=str(crm.database))
+    target = crm.target
     report = sweep(crm.settings(**settings), target, names, thorough=thorough, tags=with_tags, force=force)
     assert report.exit_code == code, report.reason
     return report
@@ -59,7 +58,7 @@ def marked(crm: Crm, entity: str) -> list[int]:
 
 
 def ledger(crm: Crm) -> list[tuple[str, int, str, bool]]:
-    rows = crm.read("select entity, record_id, reason, restored_at from insightly.deletions order by all")
+    rows = crm.read("select entity, record_id, reason, restored_at from insightly.deletions order by 1, 2")
     return [(row["entity"], row["record_id"], row["reason"], row["restored_at"] is not None) for row in rows]
 
 
@@ -131,9 +130,8 @@ def test_child_rows_without_their_record_are_removed_and_no_others(crm: Crm, mod
     full = next(row for row in crm.sandbox.store.rows("contacts") if row["TAGS"] and row["LINKS"])
     delete(crm, "contacts", full["CONTACT_ID"])
     swept(crm, "contacts", deletions="mark")
-    with duckdb.connect(str(crm.database)) as connection:
-        connection.execute("insert into insightly.contacts__tags (contact_id, list_idx, tag_name) values (7, 0, 'x')")
-        connection.execute("insert into insightly.contacts__links (contact_id, list_idx) values (7, 0), (8, 0), (8, 1)")
+    crm.change("insert into insightly.contacts__tags (contact_id, list_idx, tag_name) values (7, 0, 'x')")
+    crm.change("insert into insightly.contacts__links (contact_id, list_idx) values (7, 0), (8, 0), (8, 1)")
     notes = swept(crm, "contacts", deletions=mode).entities["contacts"].schema_changes
     assert notes == ["4 child rows of records that are not held are removed"]
     crm.assert_equal("contacts", deleted=True)
@@ -258,7 +256,7 @@ def test_an_entity_that_is_not_loaded_completely_is_not_swept(crm: Crm) -> None:
 def test_a_destination_that_is_not_there_is_not_made(crm: Crm) -> None:
     with pytest.raises(Exception, match="run insightly sync first"):
         swept(crm)
-    assert not crm.database.exists()
+    assert not crm.made()
 
 
 def test_another_account_is_not_swept(crm: Crm, make_crm: MakeCrm) -> None:

@@ -4,30 +4,24 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import duckdb
 import pytest
 from conftest import CORE, OPEN, Crm, command, reach
 
 from pipelines.report import Report
 from pipelines.sweep import sweep
-from pipelines.target import Target
 from pipelines.verify import verify
 from sources.insightly import ENTITIES
 from sources.insightly.sandbox import Fault, Store, evolve
 
 MakeCrm = Callable[..., Crm]
+pytestmark = pytest.mark.everywhere("postgres", "lake")
 
 
 def verified(crm: Crm, *names: str, code: int = 0, full: bool = False, quick: bool = False, **settings: Any) -> Report:
     crm.sandbox.reset_log()
-    report = verify(crm.settings(**settings), Target(database=str(crm.database)), names, full=full, quick=quick)
+    report = verify(crm.settings(**settings), crm.target, names, full=full, quick=quick)
     assert report.exit_code == code, (report.reason, [entity.facts for entity in report.entities.values()])
     return report
-
-
-def change(crm: Crm, sql: str) -> None:
-    with duckdb.connect(str(crm.database)) as connection:
-        connection.execute(sql)
 
 
 def one_of(crm: Crm, entity: str, wanted: Callable[[dict[str, Any]], Any] = bool) -> dict[str, Any]:
@@ -39,7 +33,7 @@ def test_what_was_synced_is_proved(crm: Crm, way: dict[str, bool]) -> None:
     crm.sync_done()
     evolve(crm.sandbox.store, seed=4, steps=30)
     crm.sync_done()
-    sweep(crm.settings(), Target(database=str(crm.database)))
+    sweep(crm.settings(), crm.target)
     report = verified(crm, **way)
     assert [name for name, entity in report.entities.items() if entity.facts["proved"]] == list(CORE)
     store = crm.sandbox.store
@@ -95,8 +89,8 @@ def test_whatever_is_wrong_is_named(crm: Crm, sql: str, told: str, full: bool) -
     crm.sandbox.store.define("CONTACT", "Hobby__c", "TEXT")
     key = one_of(crm, "contacts", lambda row: row["TAGS"] and row["LINKS"])["CONTACT_ID"]
     crm.sync_done("contacts")
-    change(crm, "alter table insightly.contacts add column if not exists hobby__c varchar")
-    change(crm, sql.format(t="insightly.contacts", id=key))
+    crm.change("alter table insightly.contacts add column if not exists hobby__c varchar")
+    crm.change(sql.format(t="insightly.contacts", id=key))
     report = verified(crm, "contacts", code=4, full=full)
     facts = report.entities["contacts"].facts
     assert told in str(facts["examples"]).lower() or told in str(facts["examples"])
@@ -111,7 +105,7 @@ def test_a_deletion_that_no_sweep_saw_is_a_difference(crm: Crm, quick: bool) -> 
     crm.sandbox.store.delete("contacts", key)
     report = verified(crm, "contacts", code=4, quick=quick)
     assert f"{key} is live here and not listed" in report.entities["contacts"].facts["examples"][0]
-    sweep(crm.settings(), Target(database=str(crm.database)), ["contacts"])
+    sweep(crm.settings(), crm.target, ["contacts"])
     verified(crm, "contacts", quick=quick)
 
 
@@ -130,8 +124,8 @@ def test_what_changed_after_the_sync_is_no_difference(crm: Crm, way: dict[str, b
 def test_a_list_that_is_written_whole_is_compared_whole(crm: Crm) -> None:
     crm.sync_done("lead_sources", "tags", "users")
     verified(crm, "lead_sources", "tags", "users")
-    change(crm, "update insightly.lead_sources set lead_source = 'wrong'")
-    change(crm, "delete from insightly.tags where record_type = 'leads'")
+    crm.change("update insightly.lead_sources set lead_source = 'wrong'")
+    crm.change("delete from insightly.tags where record_type = 'leads'")
     report = verified(crm, "lead_sources", "tags", "users", code=4)
     count = crm.sandbox.store.count("lead_sources")
     assert report.entities["lead_sources"].facts["differences"] == count
@@ -143,7 +137,7 @@ def test_a_list_that_is_written_whole_is_compared_whole(crm: Crm) -> None:
 def test_tags_are_compared_by_every_way_to_them(crm: Crm, tags: str) -> None:
     crm.sync_done("leads", tags=tags)
     verified(crm, "leads", tags=tags, full=True)
-    change(crm, "update insightly.leads__tags set tag_name = 'wrong'")
+    crm.change("update insightly.leads__tags set tag_name = 'wrong'")
     verified(crm, "leads", tags=tags, full=True, code=4)
 
 
@@ -208,17 +202,17 @@ def test_a_budget_that_ends_proves_nothing(crm: Crm) -> None:
 
 def test_the_command_exits_with_4(crm: Crm) -> None:
     crm.sync_done("contacts")
-    ran = command("verify", "contacts", "--database", str(crm.database), "--json", cwd=crm.folder, **reach(crm.sandbox))
+    ran = command("verify", "contacts", *crm.arguments(), "--json", cwd=crm.folder, **reach(crm.sandbox))
     assert (ran.code, ran.json["entities"]["contacts"]["proved"]) == (0, True)
-    change(crm, "delete from insightly.contacts where contact_id = (select max(contact_id) from insightly.contacts)")
-    ran = command("verify", "contacts", "--database", str(crm.database), "--json", cwd=crm.folder, **reach(crm.sandbox))
+    crm.change("delete from insightly.contacts where contact_id = (select max(contact_id) from insightly.contacts)")
+    ran = command("verify", "contacts", *crm.arguments(), "--json", cwd=crm.folder, **reach(crm.sandbox))
     assert (ran.code, ran.json["status"]) == (4, "failed")
-    ran = command("verify", "contacts", "--database", str(crm.database), cwd=crm.folder, **reach(crm.sandbox))
+    ran = command("verify", "contacts", *crm.arguments(), cwd=crm.folder, **reach(crm.sandbox))
     assert (ran.code, ENTITIES["contacts"].key[0] in ran.out) == (4, True)
 
 
 def test_a_mark_at_a_live_record_is_a_difference(crm: Crm) -> None:
     crm.sync_done("notes")
-    change(crm, "update insightly.notes set _deleted_at = now()")
+    crm.change("update insightly.notes set _deleted_at = now()")
     report = verified(crm, "notes", code=4)
     assert report.entities["notes"].facts["differences"] == crm.sandbox.store.count("notes")

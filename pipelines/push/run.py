@@ -10,7 +10,7 @@ from sources.insightly.settings import InsightlySettings
 
 from .. import history
 from ..bookkeeping import PUSHES, held, prepare
-from ..dataset import Dataset
+from ..dataset import dataset_of
 from ..report import EntityReport, Report
 from ..runner import Runner, Watch, opened
 from ..target import Target
@@ -49,7 +49,7 @@ def dry_run(settings: InsightlySettings, target: Target, request: Request) -> Re
         if target.exists():
             stack.enter_context(target.lock())
             pipeline = target.pipeline()
-            dataset = stack.enter_context(Dataset(pipeline))
+            dataset = stack.enter_context(dataset_of(target, pipeline))
             given = read(request.source, dataset)
             if held(pipeline, PUSHES):
                 ledger = Ledger(dataset, _id(request, given), request.entity, request.op)
@@ -117,7 +117,7 @@ class _Push:
 
     def _run(self) -> None:
         request, runner = self.request, self.runner
-        runner.target.require_sql(runner.pipeline, "a push keeps its ledger in an SQL database")
+        runner.target.require_sql("a push keeps its ledger in an SQL database")
         given = read(request.source, runner.dataset)
         definitions = definitions_asked(runner.session, self.entity, given)
         self.rows, match = checked(request, self.entity, given, definitions, runner.dataset)

@@ -1,0 +1,201 @@
+"""Postgres, a real one: whatever is done to an account, its tables there are equal to it value by value.
+
+What the tests of sync, sweep, refresh, push and verify ask of DuckDB they ask of Postgres as well, in `make test-all`.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from conftest import CORE, ON_POSTGRES, ROOT, Crm, PostgresCrm, command, reach
+from pushing import ids, jsonl, named, people, pushed, results
+from test_refresh import refreshed
+from test_sweep import delete, ledger, marked, swept
+from test_verify import verified
+
+from pipelines.run import sync
+from pipelines.status import status
+from pipelines.target import Target, states
+from sources.insightly import ENTITIES
+from sources.insightly.entities import child_fields
+from sources.insightly.errors import BadSetting
+from sources.insightly.sandbox import evolve
+
+MakeCrm = Callable[..., Crm]
+pytestmark = ON_POSTGRES
+TYPES = {
+    "integer": "bigint",
+    "string": "character varying",
+    "boolean": "boolean",
+    "number": "numeric(38,15)",
+    "datetime": "timestamp with time zone",
+    "date": "date",
+    "json": "character varying",
+}
+
+
+def test_the_core_is_loaded_and_followed_through_edits_deletions_and_returns(crm: Crm) -> None:
+    store = crm.sandbox.store
+    crm.sync_done("core")
+    crm.assert_equal()
+
+    evolve(store, seed=4, steps=60)
+    tagged = [row["CONTACT_ID"] for row in store.rows("contacts") if row["TAGS"]]
+    assert len(tagged) > 3
+    store.set_tags("contacts", tagged[0], [])
+    gone = delete(crm, "contacts", tagged[-1], tagged[-2])
+    crm.sync_done("core")
+    assert tagged[0] not in [row["contact_id"] for row in crm.table("contacts__tags")]
+    crm.assert_equal(deleted=True)
+
+    deleted = sorted(row["CONTACT_ID"] for row in gone)
+    swept(crm, "core")
+    assert set(deleted) <= set(marked(crm, "contacts"))
+    assert {row[1] for row in ledger(crm) if row[0] == "contacts"} == set(marked(crm, "contacts"))
+    report = verified(crm, "core", full=True)
+    assert [name for name, entity in report.entities.items() if entity.facts["proved"]] == list(CORE)
+
+    store.put_raw("contacts", {**gone[0], "DATE_UPDATED_UTC": crm.clock().strftime("%Y-%m-%d %H:%M:%S")})
+    crm.sync_done("core")
+    assert gone[0]["CONTACT_ID"] not in marked(crm, "contacts")
+    assert [row[3] for row in ledger(crm) if row[1] == gone[0]["CONTACT_ID"]] == [True]
+    crm.assert_equal(deleted=True)
+
+
+def test_columns_have_the_types_of_the_facts(crm: Crm) -> None:
+    crm.sync_done("contacts", "opportunities")
+    for entity in ("contacts", "opportunities"):
+        held = crm.columns(entity)
+        fields = ENTITIES[entity].fields
+        told = {name: facts.type for name, facts in fields.items() if name not in ENTITIES[entity].arrays}
+        assert {crm.column(name): TYPES[kind] for name, kind in told.items()}.items() <= held.items()
+    tags = crm.columns("contacts__tags")
+    assert tags == {
+        **{crm.column(name): TYPES[facts.type] for name, facts in child_fields("TAGS").items()},
+        "contact_id": "bigint",
+        "list_idx": "bigint",
+        "_is_empty": "boolean",
+    }
+
+
+@pytest.mark.long
+def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> None:
+    crm.sync_done("contacts")
+    (gone,) = delete(crm, "contacts", next(r["CONTACT_ID"] for r in crm.sandbox.store.rows("contacts") if r["TAGS"]))
+    swept(crm, "contacts", deletions="remove")
+    assert ledger(crm) == [("contacts", gone["CONTACT_ID"], "deleted", False)]
+    crm.assert_equal("contacts")
+
+
+@pytest.mark.long
+def test_single_records_are_read_again(crm: Crm) -> None:
+    crm.sync_done("contacts")
+    first, second, third = crm.sandbox.store.rows("contacts")[:3]
+    before = states(crm.target.pipeline())["contacts"]
+    for row in (first, second):
+        crm.sandbox.store.put_raw("contacts", {**row, "TITLE": "quietly changed", "TAGS": []})
+    delete(crm, "contacts", third["CONTACT_ID"])
+    refreshed(crm, "contacts", ids=[first["CONTACT_ID"], third["CONTACT_ID"]])
+    refreshed(crm, "contacts", where=f"email_address={second['EMAIL_ADDRESS']}")
+    assert marked(crm, "contacts") == [third["CONTACT_ID"]]
+    crm.assert_equal("contacts", deleted=True)
+    assert states(crm.target.pipeline())["contacts"]["incremental"] == before["incremental"]
+
+
+def test_rows_are_pushed_once_from_a_file_and_from_a_query(synced_crm: Crm) -> None:
+    crm = synced_crm
+    source = jsonl(crm, people("Ann", "Bob"))
+    assert results(pushed(crm, "contacts", source, "create")) == {"created": 2}
+    with pytest.raises(BadSetting, match="pushed with --op create before"):
+        pushed(crm, "contacts", source, "create")
+    crm.change("create table insightly.stale as select contact_id, 'old' as title from insightly.contacts limit 3")
+    query = "select contact_id, title || '%' as title from insightly.stale order by contact_id"
+    assert results(pushed(crm, "contacts", query, "update")) == {"updated": 3}
+    assert results(pushed(crm, "contacts", jsonl(crm, named(crm, "Ann"), "ann.jsonl"), "delete")) == {"deleted": 1}
+    log = crm.read(
+        "select op, row_number, status, loaded_at is not null as loaded from insightly._push_log order by 1, 2"
+    )
+    assert [tuple(row.values()) for row in log] == [
+        ("create", 1, "done", True),
+        ("create", 2, "done", True),
+        ("delete", 1, "done", True),
+        *(("update", number, "done", True) for number in (1, 2, 3)),
+    ]
+    crm.assert_equal("contacts", deleted=True)
+    assert {row["title"] for row in crm.table("contacts")} >= {"old%"}
+
+
+def test_each_run_is_written_down_and_told(crm: Crm) -> None:
+    crm.sync_done("contacts", "tags")
+    swept(crm, "contacts")
+    told = crm.read("select command, entity, state from insightly._sync_runs order by 1, 2")
+    wanted = [("sweep", "contacts"), ("sync", "contacts"), ("sync", "tags")]
+    assert [tuple(row.values()) for row in told] == [(*each, "ok") for each in wanted]
+    report = status(crm.settings(api_key=None), crm.target, max_age="1h")
+    assert report.exit_code == 0
+    assert report.entities["contacts"].rows == crm.count("contacts")
+    crm.change("update insightly._sync_runs set started = started - interval '2 hours'")
+    assert status(crm.settings(api_key=None), crm.target, max_age="1h").exit_code == 1
+
+
+def test_datasets_and_databases_share_no_state(crm: Crm, make_crm: MakeCrm) -> None:
+    crm.sync_done("leads")
+    other = Target("postgres", dataset="another")
+    assert sync(crm.settings(), other, ["leads"]).entities["leads"].rows == crm.sandbox.store.count("leads")
+    assert crm.read("select count(*) as n from another.leads") == [{"n": crm.count("leads")}]
+    assert crm.sync_done("leads").entities["leads"].rows == 0
+    digest = crm.target.digest
+    elsewhere = make_crm()
+    assert elsewhere.target.digest != digest
+    assert elsewhere.sync_done("leads").entities["leads"].rows == elsewhere.sandbox.store.count("leads")
+    elsewhere.assert_equal("leads")
+
+
+KILLS = [
+    ("dlt.destinations.impl.postgres.postgres:PostgresCsvCopyJob.run", "after", 2, True),
+    ("dlt.destinations.job_client_impl:SqlLoadJob.run", "after", 2, False),
+    ("dlt.destinations.job_client_impl:SqlJobClientBase.complete_load", "before", 1, True),
+]
+
+
+@pytest.mark.parametrize(("place", "when", "nth", "kept"), KILLS, ids=["copy", "merge", "end"])
+@pytest.mark.parametrize("run", [pytest.param("first", marks=pytest.mark.long), "second"])
+def test_a_killed_load_is_completed_by_the_next_run(
+    crm: Crm, run: str, place: str, when: str, nth: int, kept: bool
+) -> None:
+    names, store = ("contacts", "notes", "tags", "lead_sources"), crm.sandbox.store
+    if run == "second":
+        crm.sync_done(*names)
+        for key in ids(crm, "contacts")[::2]:
+            store.update("contacts", key, {"TITLE": "changed", "TAGS": [], "LINKS": []})
+        store.delete("lead_sources", ids(crm, "lead_sources")[0])
+    crm.clock.advance()
+    start = [sys.executable, str(ROOT / "tests/killed.py"), place, when, str(nth), "sync", *names, *crm.arguments()]
+    environment = {**os.environ, **reach(crm.sandbox), "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(start, cwd=crm.folder, env=environment, check=False).returncode == -signal.SIGKILL
+    if run == "second":
+        assert crm.count("lead_sources") > 0
+    if not kept:
+        shutil.rmtree(crm.folder / "dlt")
+    crm.sync_done(*names)
+    crm.assert_equal(*names)
+    verified(crm, *names, full=True)
+
+
+def test_the_command_works_over_it_and_tells_no_password(crm: PostgresCrm) -> None:
+    settings = {**reach(crm.sandbox), "DESTINATION__POSTGRES__CREDENTIALS": crm.url.replace("unused", "s3cr3t")}
+    ran = command("sync", "contacts", "--json", *crm.arguments(), cwd=crm.folder, **settings)
+    assert (ran.code, ran.json["entities"]["contacts"]["rows"]) == (0, crm.sandbox.store.count("contacts"))
+    told = command("status", *crm.arguments(), cwd=crm.folder, **settings)
+    assert (told.code, "contacts" in told.out) == (0, True)
+    for url in ("postgresql://postgres:s3cr3t@localhost/nowhere?host=/nowhere", "s3cr3t"):
+        settings["DESTINATION__POSTGRES__CREDENTIALS"] = url
+        ran = command("sync", "contacts", "--json", *crm.arguments(), cwd=crm.folder, **settings)
+        assert (ran.code, json.loads(ran.out)["status"]) == ((1, "failed") if "//" in url else (2, "failed"))
+        assert "s3cr3t" not in ran.out + ran.err
+        assert "Traceback" not in ran.err
