@@ -29,7 +29,7 @@ def bind(pipeline: dlt.Pipeline, session: Session, target: Target) -> None:
     account = {**identify(session), **mine}
     if held is not None and any(held[key] != account[key] for key in ("name", "subdomain")):
         raise WrongAccount(
-            "sources.insightly.api_key",
+            f"{session.settings.section}.api_key",
             f"a key of {describe(account)}",
             f"{target} holds the account {describe(held)}; use its key, or another --database or --dataset",
         )

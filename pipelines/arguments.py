@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -13,7 +14,9 @@ EXIT_CODES = """exit codes:
   1  failed, or a named entity is not available; the destination is consistent and the message says why
   2  usage or configuration: no key, refused host, unknown entity, bad value, another account's destination
   3  stopped at a budget or the day's quota with everything read so far loaded; run again and it goes on
-  4  verify found a difference"""
+  4  verify found a difference
+of several accounts, the first of 2, 1, 4, 3 that one of them ended with"""
+INTERRUPTED = 130
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,6 +33,16 @@ def failure(command: str, reason: str, code: int) -> "Report":
     from .report import FAILED, Report
 
     return Report(command, FAILED, reason, exit_code=code)
+
+
+def failed(command: str, error: BaseException) -> "Report":
+    """The report of a command that an exception ended."""
+    if isinstance(error, KeyboardInterrupt):
+        return failure(command, "interrupted; what was committed stays, run again to go on", INTERRUPTED)
+    code = getattr(error, "exit_code", None)
+    if code is None:
+        logging.getLogger("insightly").error("unexpected: please report it with what is below", exc_info=error)
+    return failure(command, str(error) or type(error).__name__, 1 if code is None else code)
 
 
 def write(report: "Report") -> None:
@@ -51,29 +64,43 @@ def parser() -> argparse.ArgumentParser:
     json_output.add_argument(
         "--log-format", choices=("text", "json"), default="text", help="log lines for people, or one JSON object a line"
     )
+    account = Parser(add_help=False)
+    account.add_argument(
+        "--instance",
+        action="append",
+        default=[],
+        dest="instances",
+        metavar="NAME",
+        help="one of [sources.insightly.instances], or default; may be repeated (default: every account)",
+    )
     target = Parser(add_help=False)
     target.add_argument("--destination", default="duckdb", metavar="NAME", help="dlt destination (default: duckdb)")
-    target.add_argument("--dataset", default="insightly", metavar="NAME", help="schema to write (default: insightly)")
+    target.add_argument(
+        "--dataset",
+        default="insightly",
+        metavar="NAME",
+        help="schema to write (default: insightly; that of an instance is insightly_NAME)",
+    )
     target.add_argument("--database", metavar="PATH", help="DuckDB file (default: crm.duckdb)")
 
     reading = Parser(add_help=False)
     reading.add_argument("entities", nargs="*", metavar="ENTITY", help="names or presets (core, all)")
-    reading.add_argument("--max-calls", type=int, metavar="N", help="stop cleanly after N calls")
+    reading.add_argument("--max-calls", type=int, metavar="N", help="stop cleanly after N calls, of each account")
     reading.add_argument(
         "--progress", choices=("auto", "log", "off"), default="auto", help="a live line, log lines, or none"
     )
     reading.add_argument("--metrics", metavar="FILE", help="write the run's figures there, as OpenMetrics")
 
     check = commands.add_parser(
-        "check", parents=[json_output], help="key, pod, account, plan, calls left; writes nothing"
+        "check", parents=[json_output, account], help="key, pod, account, plan, calls left; writes nothing"
     )
     check.set_defaults(command="check")
-    entities = commands.add_parser("entities", parents=[json_output], help="what can be loaded, and how")
+    entities = commands.add_parser("entities", parents=[json_output, account], help="what can be loaded, and how")
     entities.set_defaults(command="entities")
 
     sync = commands.add_parser(
         "sync",
-        parents=[json_output, target, reading],
+        parents=[json_output, account, target, reading],
         help="bring the destination up to date (the first run: everything)",
         description="Reads what changed since the last run, of the entities named or of the setting `entities`.",
         epilog="examples:\n  insightly sync\n  insightly sync contacts leads --max-calls 500\n  insightly sync --plan\n"
@@ -102,7 +129,7 @@ def parser() -> argparse.ArgumentParser:
 
     sweep = commands.add_parser(
         "sweep",
-        parents=[json_output, target, reading],
+        parents=[json_output, account, target, reading],
         help="find the records that were deleted",
         description="Compares the ids held with those the API lists, reading only the pages that tell of a change, "
         "confirms what is gone and marks it in _deleted_at (or removes it: the setting deletions).",
@@ -117,7 +144,7 @@ def parser() -> argparse.ArgumentParser:
 
     verify = commands.add_parser(
         "verify",
-        parents=[json_output, target, reading],
+        parents=[json_output, account, target, reading],
         help="prove that the destination holds what the API holds",
         description="Reads every id (500 a call) and compares it with the destination, and a random sample of records "
         "field by field. Changes nothing; exit code 4 where something differs.",
@@ -129,11 +156,11 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument("--quick", action="store_true", help="few calls: only the pages that tell of a change")
     verify.set_defaults(command="verify")
 
-    _add_push(commands, [json_output, target])
+    _add_push(commands, [json_output, account, target])
 
     status = commands.add_parser(
         "status",
-        parents=[json_output, target],
+        parents=[json_output, account, target],
         help="last runs, freshness, calls left, watermarks",
         description="Tells how fresh the destination is, without a call to the API.",
         epilog="example, as an alert:\n  insightly status --max-age 2h || mail -s 'CRM is stale' team@example.com",

@@ -1,15 +1,14 @@
 """The command `insightly`: arguments in, exit code out. Heavy imports wait until a command needs them."""
 
 import argparse
-import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from . import logs
-from .arguments import failure, parser, write
+from .arguments import INTERRUPTED, failed, parser, write
 
 if TYPE_CHECKING:
     from sources.insightly.cursor import Wish
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from .report import Report
     from .target import Target
 
-Handler = Callable[[argparse.Namespace], int]
+Handler = Callable[[argparse.Namespace], "Report | int"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,75 +32,83 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     logs.configure(args.log_format)
     try:
-        return HANDLERS[args.command](args)
-    except KeyboardInterrupt:
-        return _refuse(args, "interrupted; what was committed stays, run again to go on", 130)
-    except Exception as error:
-        code = getattr(error, "exit_code", None)
-        if code is None:
-            logging.getLogger("insightly").exception("unexpected: please report it with what is above")
-        return _refuse(args, str(error) or type(error).__name__, 1 if code is None else code)
+        told = _over_accounts(args) if "instances" in args else HANDLERS[args.command](args)
+        return told if isinstance(told, int) else _tell(args, told)
+    except (KeyboardInterrupt, Exception) as error:
+        return _refuse(args, failed(args.command, error))
 
 
-def _sync(args: argparse.Namespace) -> int:
+def _over_accounts(args: argparse.Namespace) -> "Report":
+    """The report of a command over the accounts that it is for."""
+    from . import instances
+
+    def work(name: str | None) -> Any:
+        return HANDLERS[args.command](argparse.Namespace(**vars(args), instance=name))
+
+    def told(name: str, report: "Report") -> None:
+        if not args.json:
+            from .screen import show
+
+            show(report, name)
+
+    alone = args.command == "push" or getattr(args, "ids", None) is not None
+    names = instances.chosen(args.command, args.instances, alone)
+    if names is None:
+        return cast("Report", work(None))
+    one = len(names) == 1 and (alone or bool(args.instances))
+    report = work(names[0]) if one else instances.each(args.command, names, work, told)
+    if args.command == "sync" and not args.plan and report.exit_code != INTERRUPTED:
+        instances.unite(report, _target(args))
+    return cast("Report", report)
+
+
+def _sync(args: argparse.Namespace) -> "Report":
     from sources.insightly.cursor import Wish
 
     from .plan import plan
     from .run import sync
 
-    settings = _settings(max_calls=args.max_calls)
+    settings = _settings(args, max_calls=args.max_calls)
     wish = Wish(full=args.full, since=_moment("--since", args.since))
     if args.ids is not None or args.where is not None:
         return _refresh(args, settings, wish)
     if args.plan:
-        return _tell(args, plan(settings, _target(args), args.entities, wish))
+        return plan(settings, _target(args), args.entities, wish)
     with _watching(args) as watch:
-        return _tell(args, sync(settings, _target(args), args.entities, wish, watch))
+        return sync(settings, _target(args), args.entities, wish, watch)
 
 
-def _refresh(args: argparse.Namespace, settings: "InsightlySettings", wish: "Wish") -> int:
+def _refresh(args: argparse.Namespace, settings: "InsightlySettings", wish: "Wish") -> "Report":
     from .refresh import plan, refresh, request
 
     asked = request(settings, args.entities, args.ids, args.where, wish)
     if args.plan:
-        return _tell(args, plan(settings, asked))
+        return plan(settings, asked)
     with _watching(args) as watch:
-        return _tell(args, refresh(settings, _target(args), asked, watch))
+        return refresh(settings, _target(args), asked, watch)
 
 
-def _sweep(args: argparse.Namespace) -> int:
+def _sweep(args: argparse.Namespace) -> "Report":
     from .plan import plan_sweep
     from .sweep import sweep
 
-    settings = _settings(max_calls=args.max_calls)
+    settings = _settings(args, max_calls=args.max_calls)
     if args.plan:
-        return _tell(args, plan_sweep(settings, _target(args), args.entities, args.tags))
+        return plan_sweep(settings, _target(args), args.entities, args.tags)
     with _watching(args) as watch:
-        return _tell(
-            args,
-            sweep(
-                settings,
-                _target(args),
-                args.entities,
-                thorough=args.thorough,
-                tags=args.tags,
-                force=args.force,
-                watch=watch,
-            ),
-        )
+        flags = {"thorough": args.thorough, "tags": args.tags, "force": args.force}
+        return sweep(settings, _target(args), args.entities, **flags, watch=watch)
 
 
-def _verify(args: argparse.Namespace) -> int:
+def _verify(args: argparse.Namespace) -> "Report":
     from .verify import verify
 
-    settings = _settings(max_calls=args.max_calls)
+    settings = _settings(args, max_calls=args.max_calls)
     with _watching(args) as watch:
-        return _tell(
-            args, verify(settings, _target(args), args.entities, full=args.full, quick=args.quick, watch=watch)
-        )
+        return verify(settings, _target(args), args.entities, full=args.full, quick=args.quick, watch=watch)
 
 
-def _push(args: argparse.Namespace) -> int:
+def _push(args: argparse.Namespace) -> "Report":
     from sources.insightly.cursor import parse
 
     from .push.ask import confirmation
@@ -111,30 +118,30 @@ def _push(args: argparse.Namespace) -> int:
     since = _moment("--if-unchanged-since", args.if_unchanged_since)
     flags = {"match": args.match, "skip_invalid": args.skip_invalid, "again": args.again}
     request = Request(args.entity, args.source, args.op, **flags, unchanged_since=parse(since) if since else None)
-    settings = _settings(max_calls=args.max_calls)
+    settings = _settings(args, max_calls=args.max_calls)
     if args.dry_run:
-        return _tell(args, dry_run(settings, _target(args), request))
+        return dry_run(settings, _target(args), request)
     confirm = confirmation(args.entity, args.op, yes=args.yes)
     with _watching(args) as watch:
-        return _tell(args, push(settings, _target(args), request, confirm, watch))
+        return push(settings, _target(args), request, confirm, watch)
 
 
-def _status(args: argparse.Namespace) -> int:
+def _status(args: argparse.Namespace) -> "Report":
     from .status import status
 
-    return _tell(args, status(_settings(), _target(args), args.entities, args.max_age))
+    return status(_settings(args), _target(args), args.entities, args.max_age)
 
 
-def _check(args: argparse.Namespace) -> int:
+def _check(args: argparse.Namespace) -> "Report":
     from .check import check
 
-    return _tell(args, check(_settings()))
+    return check(_settings(args))
 
 
-def _entities(args: argparse.Namespace) -> int:
+def _entities(_: argparse.Namespace) -> "Report":
     from .check import entities
 
-    return _tell(args, entities())
+    return entities()
 
 
 def _sandbox(args: argparse.Namespace) -> int:
@@ -149,16 +156,16 @@ def _watching(args: argparse.Namespace) -> "AbstractContextManager[Any]":
     return watching("off" if args.json and args.progress == "auto" else args.progress)
 
 
-def _settings(**overrides: Any) -> "InsightlySettings":
+def _settings(args: argparse.Namespace, **overrides: Any) -> "InsightlySettings":
     from sources.insightly.settings import resolve_settings
 
-    return resolve_settings(**overrides)
+    return resolve_settings(getattr(args, "instance", None), **overrides)
 
 
 def _target(args: argparse.Namespace) -> "Target":
     from .target import Target
 
-    return Target(args.destination, args.dataset, args.database)
+    return Target(args.destination, args.dataset, args.database).of(getattr(args, "instance", None))
 
 
 def _moment(option: str, text: str | None) -> str | None:
@@ -175,7 +182,7 @@ def _moment(option: str, text: str | None) -> str | None:
         ) from None
 
 
-def _tell(args: argparse.Namespace, report: Any) -> int:
+def _tell(args: argparse.Namespace, report: "Report") -> int:
     if args.json:
         write(report)
     else:
@@ -183,20 +190,19 @@ def _tell(args: argparse.Namespace, report: Any) -> int:
 
         show(report)
     _pass_on(args, report)
-    return int(report.exit_code)
+    return report.exit_code
 
 
-def _refuse(args: argparse.Namespace, reason: str, code: int) -> int:
-    report = failure(args.command, reason, code)
+def _refuse(args: argparse.Namespace, report: "Report") -> int:
     if args.json:
         write(report)
     if args.log_format == "text":
-        sys.stderr.write(f"insightly: {reason}\n")
+        sys.stderr.write(f"insightly: {report.reason}\n")
     try:
         _pass_on(args, report)
     except Exception as error:
         sys.stderr.write(f"insightly: {error}\n")
-    return code
+    return report.exit_code
 
 
 def _pass_on(args: argparse.Namespace, report: "Report") -> None:

@@ -42,9 +42,10 @@ def watching(mode: str) -> Iterator[Watch | None]:
 
 
 def facts(session: Session) -> dict[str, Any]:
-    """Entity under way, rows, calls, calls left today, seconds to go; None where it cannot be told."""
+    """Account, entity under way, rows, calls, calls left today, seconds to go; None where it cannot be told."""
     begun = [name for name, outcome in session.outcomes.items() if outcome.open and outcome.rows]
     return {
+        "instance": session.settings.instance,
         "entity": begun[-1] if begun else None,
         "rows": sum(outcome.rows for outcome in session.outcomes.values()),
         "calls": session.budget.calls,
@@ -56,7 +57,8 @@ def facts(session: Session) -> dict[str, Any]:
 def line(session: Session) -> str:
     """The same for people."""
     told = facts(session)
-    parts = [f"{told['entity'] or 'reading'}: {told['rows']:,} rows", f"{told['calls']:,} calls"]
+    account = f"{told['instance']}, " if told["instance"] else ""
+    parts = [f"{account}{told['entity'] or 'reading'}: {told['rows']:,} rows", f"{told['calls']:,} calls"]
     if told["calls_left_today"] is not None:
         parts.append(f"{told['calls_left_today']:,} left today")
     if (seconds := told["seconds_to_go"]) is not None:

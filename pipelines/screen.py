@@ -14,9 +14,18 @@ LEFT = {"watermark", "verdict"}
 STYLES = {"ok": "green", "skipped": "yellow", "partial": "yellow", "failed": "red"}
 
 
-def show(report: Report) -> None:
-    """Prints a report as tables and one closing line."""
+def show(report: Report, account: str | None = None) -> None:
+    """Prints a report as tables and one closing line, below the name of its account if it is one of several.
+
+    Of a report of several accounts it prints the totals: each account's is printed as it comes.
+    """
     console = Console()
+    if account is not None:
+        console.rule(f"[bold]{account}[/]", align="left")
+    if "instances" in report.facts:
+        console.rule(f"[bold]{len(report.facts['instances'])} accounts[/]", align="left")
+        _close(console, report)
+        return
     if report.command == "entities":
         _entities(console, report)
         return
@@ -31,16 +40,23 @@ def show(report: Report) -> None:
             console.print(f"[red]{name}[/]: {escape(example)}", soft_wrap=True)
         for change in entity.schema_changes:
             console.print(f"[cyan]{name}[/]: {escape(change)}", soft_wrap=True)
-    if report.command == "check":
+    if report.command == "check" and report.facts:
         _check(console, report)
+    if report.command == "status" and report.facts:
+        console.print(f"{escape(report.facts['destination'])}: account {escape(report.facts['account'] or 'unknown')}")
+    _close(console, report)
+
+
+def _close(console: Console, report: Report) -> None:
     if "plan" in report.facts:
         cost = report.facts["plan"]
         least = "" if report.status == DONE else "at least "
         console.print(
             f"a {report.command} would send {least}{cost['calls']:,} calls and take at least {cost['seconds']:,} s"
         )
-    if report.command == "status" and report.facts:
-        console.print(f"{escape(report.facts['destination'])}: account {escape(report.facts['account'] or 'unknown')}")
+    if (views := report.facts.get("all_accounts")) is not None:
+        made = views["note"] or f"{views['views']:,} views over {', '.join(views['accounts'])}"
+        console.print(f"{views['dataset']}: {escape(made)}", soft_wrap=True)
     left = "" if report.calls_left_today is None else f", {report.calls_left_today:,} left today"
     done = "" if report.status == DONE else f": {escape(report.reason or '')}"
     console.print(f"{report.status}{done} — {report.calls:,} calls{left}, {report.seconds:.1f} s", soft_wrap=True)

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from dlt.extract import DltSource
 from filelock import FileLock, Timeout
 
 from sources.insightly.errors import BadSetting, InsightlyError
+from sources.insightly.instances import DEFAULT
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,10 @@ class Target:
     def __str__(self) -> str:
         place = str(self.path) if self.destination == "duckdb" else self.destination
         return f"{place}, dataset {self.dataset}"
+
+    def of(self, instance: str | None) -> "Target":
+        """Where an account's tables are: in a dataset of its own, as `insightly_emea`."""
+        return self if instance in (None, DEFAULT) else replace(self, dataset=f"{self.dataset}_{instance}")
 
     def exists(self) -> bool:
         """False where a file would have to be made first."""
@@ -154,7 +159,9 @@ class Target:
         """
         folder = Path(get_dlt_pipelines_dir())
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"insightly-{self.digest}.lock")
+        # One process at a time can write to a DuckDB file, whichever dataset.
+        held = replace(self, dataset="") if self.destination == "duckdb" else self
+        lock = FileLock(folder / f"insightly-{held.digest}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:

@@ -11,8 +11,9 @@ from dlt.common.runtime.run_context import switched_run_context
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sources.insightly.address import base_url, is_loopback
 from sources.insightly.errors import BadSetting, ConfigurationError, MissingKey, RefusedHost
-from sources.insightly.settings import InsightlySettings, base_url, is_loopback, resolve_settings
+from sources.insightly.settings import InsightlySettings, resolve_settings
 
 KEY = "0a1b2c3d-1111-2222-3333-444455556666"
 
@@ -191,6 +192,7 @@ def test_everything_has_its_documented_default():
         "hash": [],
         "drop": [],
         "hash_key": None,
+        "instance": None,
     }
     assert settings.url == "https://api.na1.insightly.com/v3.1"
     assert settings.start_date_iso is None

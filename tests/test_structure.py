@@ -18,8 +18,9 @@ PACKAGE = ROOT / "sources" / "insightly"
 # From the bottom up; a module imports only from lines above its own, or from its own line's left.
 LAYERS = (
     ("errors",),
-    ("entities", "jsonbody", "pacer", "cursor", "walk", "probe"),
+    ("address", "entities", "jsonbody", "pacer", "cursor", "walk", "probe"),
     ("budget", "calls", "columns", "column_names", "custom_fields", "lookahead", "match", "privacy", "values"),
+    ("instances",),
     ("records", "settings"),
     ("client",),
     ("session",),
@@ -36,6 +37,7 @@ PURE = {
     "jsonbody",
     "cursor",
     "walk",
+    "address",
     "budget",
     "calls",
     "columns",
@@ -49,6 +51,7 @@ PURE = {
 }
 WITH_CLOCK = {"pacer"}
 MAY_IMPORT_DLT = {
+    "instances",
     "settings",
     "session",
     "tables",

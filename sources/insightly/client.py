@@ -28,7 +28,7 @@ from .calls import Answer, Call, Params, version
 from .errors import Again, BadCredentials, MalformedAnswer, QuotaSpent, ServerTrouble, Unanswered, innermost, refusal
 from .jsonbody import parse, said
 from .pacer import Doubt, Pacer, count, moment, retry_after
-from .settings import InsightlySettings, is_loopback
+from .settings import InsightlySettings
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -70,7 +70,7 @@ class Client:
         timeout: tuple[float, float] = (10.0, 120.0),
     ) -> None:
         key = settings.require_key()
-        self.base = settings.url
+        self.base, self._section = settings.url, settings.section
         self.budget = budget if budget is not None else Budget(settings.max_calls, settings.quota_reserve)
         self.pacer = pacer if pacer is not None else Pacer(settings.requests_per_second)
         self.skew: float | None = None
@@ -81,7 +81,7 @@ class Client:
         # Nothing in the environment may replace the key (netrc) or lead loopback traffic elsewhere; the proxies and the
         # certificate bundle of a company network are taken over by hand.
         session.trust_env = False
-        session.proxies = {} if is_loopback(self.base) else dict(get_environ_proxies(self.base))
+        session.proxies = {} if settings.on_loopback else dict(get_environ_proxies(self.base))
         session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         session.auth = HTTPBasicAuth(key, "")
         session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
@@ -186,7 +186,7 @@ class Client:
         except (OSError, HTTPError) as error:  # requests' own exceptions are OSErrors
             cause = innermost(error)
             text = self._clean(f"{type(cause).__name__}: {cause}")
-            hint = "; check sources.insightly.pod" if isinstance(cause, NameResolutionError) else ""
+            hint = f"; check {self._section}.pod" if isinstance(cause, NameResolutionError) else ""
             lasting = not isinstance(error, PASSING) or "CERTIFICATE_VERIFY_FAILED" in text
             unsent = isinstance(cause, UNSENT)
             del cause
@@ -221,7 +221,7 @@ class Client:
             hint = "lower sources.insightly.requests_per_second" if limited else "run again later"
             trouble = ServerTrouble(f"{text}; {hint}", path=call.path, status=status, said=words)
             raise Again("burst" if limited else "trouble", trouble, after and min(after, LONGEST_WAIT))
-        kind, hint = refusal(status)
+        kind, hint = refusal(status, self._section)
         text += f"; {hint}" if hint else ""
         self._refused = text if kind is BadCredentials else self._refused
         raise kind(text, path=call.path, status=status, said=words)

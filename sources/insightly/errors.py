@@ -159,10 +159,13 @@ class Again(Exception):
     unsent: bool = False
 
 
-def refusal(status: int) -> tuple[type[ApiError], str]:
-    """The error, and a hint, for a status that is neither a success nor worth another try (API.md 1.1)."""
+def refusal(status: int, section: str) -> tuple[type[ApiError], str]:
+    """The error, and a hint, for a status that is neither a success nor worth another try (API.md 1.1).
+
+    `section` is where the account's settings are.
+    """
     kinds: dict[int, tuple[type[ApiError], str]] = {
-        401: (BadCredentials, "check sources.insightly.api_key, and that sources.insightly.pod is that key's pod"),
+        401: (BadCredentials, f"check {section}.api_key, and that {section}.pod is that key's pod"),
         403: (Forbidden, "not available to this user or plan"),
         404: (Gone, "no such record, or not in this plan"),
     }

@@ -1,9 +1,8 @@
 """The settings that concern reading, resolved by dlt from the section `sources.insightly` and checked here."""
 
-import ipaddress
 import re
-from typing import Any, ClassVar
-from urllib.parse import urlsplit
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from dlt.common.configuration import configspec, resolve_configuration
 from dlt.common.configuration.const import TYPE_EXAMPLES
@@ -13,29 +12,26 @@ from dlt.common.configuration.exceptions import (
     ValueNotSecretException,
 )
 from dlt.common.configuration.specs import BaseConfiguration
+from dlt.common.configuration.specs.base_configuration import NotResolved
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 from dlt.common.typing import TSecretStrValue
 
-from .errors import BadSetting, MissingKey, RefusedHost, shown
+from .address import base_url, is_loopback
+from .errors import BadSetting, ConfigurationError, MissingKey, shown
+from .instances import DEFAULT, given, place_of, section_of
 from .privacy import KEY_PLACE as HASH_KEY_PLACE
 from .privacy import Privacy
 from .values import bad, moment, names, number, whole
 
-KEY_PLACE = (
-    "set SOURCES__INSIGHTLY__API_KEY in the environment, or api_key under [sources.insightly] in .dlt/secrets.toml; "
-    "Insightly shows the key in User Settings > API"
-)
-SECRETS = {"api_key": KEY_PLACE, "hash_key": HASH_KEY_PLACE}
-# What people paste: the pod, the API's URL, or the web application's (https://crm.na1.insightly.com/...). Only the pod
-# is taken from it and the URL is built anew, so nothing else in the text can change the host.
-_POD = r"([a-z]{2,4}[0-9]{1,2})"
-_PASTED = re.compile(rf"(?:https://)?(?:api|crm)\.{_POD}\.insightly\.com(?:/[!-\[\]-~]*)?|{_POD}")
-_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
+KEY_SHOWN = "Insightly shows the key in User Settings > API"
+SECRETS = {"api_key": f"{place_of('api_key')}; {KEY_SHOWN}", "hash_key": HASH_KEY_PLACE}
 
 
 @configspec
 class InsightlySettings(BaseConfiguration):
     """What a run reads, how fast, and what it may cost; the table of settings in the README explains each.
+
+    `instance` names the account, None the one of `[sources.insightly]` itself.
 
     Valid from the moment it is resolved: lists are lists, numbers are in range. Resolving needs no key, so that a
     scheduler can build the source without a secret; `require_key` is for the moment before the first request.
@@ -68,6 +64,7 @@ class InsightlySettings(BaseConfiguration):
     hash: Any | None = None
     drop: Any | None = None
     hash_key: TSecretStrValue | None = None
+    instance: Annotated[str | None, NotResolved()] = None
 
     def on_resolved(self) -> None:
         self.url  # noqa: B018  raises RefusedHost
@@ -99,6 +96,16 @@ class InsightlySettings(BaseConfiguration):
         return base_url(self.pod, self.base_url)
 
     @property
+    def on_loopback(self) -> bool:
+        """Whether the API is on this machine."""
+        return is_loopback(self.url)
+
+    @property
+    def section(self) -> str:
+        """Where the account's settings are given."""
+        return section_of(self.instance)
+
+    @property
     def privacy(self) -> Privacy:
         """What is done to columns before they are written anywhere."""
         return Privacy.parse(self.hash or (), self.drop or (), NamingConvention().normalize_path, self.hash_key)
@@ -115,7 +122,7 @@ class InsightlySettings(BaseConfiguration):
             MissingKey: there is none; says where to put it and where Insightly shows it.
         """
         if not self.api_key:
-            raise MissingKey("sources.insightly.api_key", "", KEY_PLACE)
+            raise MissingKey(f"{self.section}.api_key", "", f"{place_of('api_key', self.instance)}; {KEY_SHOWN}")
         return self.api_key
 
     def __repr__(self) -> str:
@@ -125,19 +132,40 @@ class InsightlySettings(BaseConfiguration):
     __str__ = __repr__
 
 
-def resolve_settings(**overrides: Any) -> InsightlySettings:
-    """The settings: `overrides` (None means not given), then dlt's providers, then the defaults.
+def resolve_settings(instance: str | None = None, **overrides: Any) -> InsightlySettings:
+    """The settings of an account: `overrides` (None means not given), then dlt's providers, then the defaults.
+
+    Args:
+        instance: one of `[sources.insightly.instances]`, which takes what it does not give itself from
+            `[sources.insightly]`, but for the key and the address; None or `default` for the account of that section.
+        overrides: settings by name.
 
     Raises:
         BadSetting, RefusedHost: a value is unknown, of another type, or outside its range.
     """
-    given = {name: value for name, value in overrides.items() if value is not None}
-    settings = InsightlySettings()
-    for name in given:
-        if name not in settings:
-            raise BadSetting(f"sources.insightly.{name}", shown(given[name]), f"known are {', '.join(settings)}")
+    named = {name: value for name, value in overrides.items() if value is not None}
+    for name in named:
+        if name not in _known():
+            raise BadSetting(f"sources.insightly.{name}", shown(named[name]), f"known are {', '.join(_known())}")
+    if instance in (None, DEFAULT):
+        return _resolved(named)
+    values = _of_instance(instance, _resolved({}), {**given(instance, _known()), **named})
     try:
-        return resolve_configuration(settings, sections=("sources",), explicit_value=given)
+        return _resolved(values)
+    except ConfigurationError as error:
+        wrong = error
+    # What is common to all was valid by itself, so it is a value of the instance's own.
+    raise type(wrong)(wrong.setting.replace(section_of(None), section_of(instance)), wrong.value, wrong.fix)
+
+
+def _known() -> Mapping[str, Any]:
+    return {name: hint for name, hint in InsightlySettings.get_resolvable_fields().items() if name != "instance"}
+
+
+def _resolved(values: Mapping[str, Any]) -> InsightlySettings:
+    """The settings by dlt, `values` first; dlt's errors become ours, outside of `except`, for theirs hold the value."""
+    try:
+        return resolve_configuration(InsightlySettings(), sections=("sources",), explicit_value=values)
     except ConfigValueCannotBeCoercedException as error:
         kind = {int: "a whole number", float: "a number", str: "a text"}.get(error.hint, "another type")
         name, value = error.field_name, error.field_value
@@ -150,50 +178,22 @@ def resolve_settings(**overrides: Any) -> InsightlySettings:
     raise wrong
 
 
-def base_url(pod: str, override: str | None = None) -> str:
-    """The API's base URL without a slash at its end: `https://api.<pod>.insightly.com/v3.1` (API.md 1), or `override`.
+def _of_instance(instance: str, shared: InsightlySettings, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of an instance's settings: its own, then those of `[sources.insightly]`.
 
-    Args:
-        pod: `na1`, `eu1`, ... or a pasted address of Insightly's API or web application, in any case.
-        override: another base URL; https, or http to this machine itself.
+    The key is its own or none, and the address goes with the key. One that is given for all may be taken over; one that
+    belongs to another account, which has its key beside it, is not.
 
     Raises:
-        RefusedHost: the address is not Insightly's, or the override is no plain URL to a host.
+        BadSetting: it does not say where its key belongs.
     """
-    if override is not None and override != "":
-        return _override(override)
-    text = pod.strip(" \t\r\n").lower() if isinstance(pod, str) and pod.isascii() else ""
-    match = _PASTED.fullmatch(text)
-    if match is None:
-        fix = "must be na1, eu1, ... or https://api.<pod>.insightly.com/v3.1; Insightly shows it below the API key"
-        raise RefusedHost("sources.insightly.pod", shown(pod), fix)
-    return f"https://api.{match[1] or match[2]}.insightly.com/v3.1"
-
-
-def is_loopback(url: str) -> bool:
-    """Whether `url` leads to this machine: localhost, 127.0.0.0/8 or ::1, spelt out."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _override(text: str) -> str:
-    fix = "must be https://host[:port][/path], or http to 127.0.0.1, ::1 or localhost; nothing else may be in it"
-    refused = RefusedHost("sources.insightly.base_url", shown(text), fix)
-    # The strict alphabet comes first: parsers disagree about blanks, backslashes and user names, and so do attackers.
-    if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z0-9:/\[\]._~-]+", text):
-        raise refused
-    try:
-        parts = urlsplit(text)
-        host = parts.netloc.lower().removesuffix(f":{parts.port}")
-    except ValueError:
-        raise refused from None
-    safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(text))
-    if not safe or not _HOST.fullmatch(host) or ".." in text:
-        raise refused
-    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+    address: dict[str, Any] = {"pod": InsightlySettings.pod, "base_url": None}
+    if not own.get("pod") and not own.get("base_url"):
+        if shared.api_key and shared.url != base_url(InsightlySettings.pod):
+            fix = f"{shared.url} is the address of another account; {place_of('pod', instance, 'config.toml')}"
+            raise BadSetting(f"{section_of(instance)}.pod", "", fix)
+        address = {"pod": shared.pod, "base_url": shared.base_url}
+    return {**shared, "api_key": None, **address, **own, "instance": instance}
 
 
 def _key(value: object) -> str | None:
