@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-all bench check clean
+.PHONY: install demo test test-all browser bench check clean
 
 install: .venv/installed
 
@@ -29,8 +29,13 @@ check: install
 test: check
 	$(BIN)/pytest -m "not long"
 
-test-all: check .venv-airflow/installed
+test-all: check browser .venv-airflow/installed
 	$(BIN)/pytest -m long
+
+browser:
+	@command -v chromium google-chrome >/dev/null || { apt-get update -qq && \
+	  apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; } || \
+	  { echo "test-all needs Chromium: install it by your system's packages"; exit 1; }
 
 bench: install
 	$(BIN)/python -m benchmarks

@@ -191,6 +191,23 @@ def parser() -> argparse.ArgumentParser:
     marts.add_argument("--print", action="store_true", help="write the SQL for the destination, connecting to nothing")
     marts.set_defaults(command="marts")
 
+    dashboard = commands.add_parser(
+        "dashboard",
+        parents=[json_output, target],
+        help="the sync's health and the CRM's pictures, in a browser or one HTML file",
+        description="Shows freshness, rows, calls, failures, deletions and schema changes, and the CRM's funnel, wins "
+        "and activity, from the destination alone. The page is served on loopback and made anew at each load.",
+        epilog="examples:\n  insightly dashboard\n  insightly dashboard --export crm.html",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    dashboard.add_argument("--export", metavar="FILE", help="write one HTML file, for a mail or a wiki, and end")
+    dashboard.add_argument("--port", type=int, default=8050, help="on loopback, 0 for a free one (default: 8050)")
+    dashboard.add_argument("--no-browser", action="store_true", help="only serve; open nothing")
+    dashboard.add_argument(
+        "--max-age", default="1d", metavar="DURATION", help="what is older is stale: 90m, 2h, 1d (default)"
+    )
+    dashboard.set_defaults(command="dashboard")
+
     sandbox = commands.add_parser("sandbox", help="a small Insightly on loopback, to try everything without an account")
     sandbox.add_argument("--port", type=int, default=8765)
     sandbox.add_argument("--seed", type=int, default=1, help="same seed and scale, same data (default: 1)")

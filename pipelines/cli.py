@@ -161,6 +161,21 @@ def _entities(args: argparse.Namespace) -> "Report":
     return entities(_settings(args, max_calls=args.max_calls))
 
 
+def _dashboard(args: argparse.Namespace) -> int:
+    from .dashboard.run import export, look, report
+    from .dashboard.serve import Dashboard, serve
+
+    target = _target(args)
+    if args.json or args.export is not None:
+        page, path = look(target, args.max_age), None if args.export is None else Path(args.export)
+        if path is not None:
+            export(page, path)
+        return _tell(args, report(page, path))
+    target.require()
+    serve(Dashboard(lambda: look(target, args.max_age, wait=1)), args.port, not args.no_browser)
+    return 0
+
+
 def _sandbox(args: argparse.Namespace) -> int:
     from .sandbox import serve
 
@@ -241,6 +256,7 @@ HANDLERS: Mapping[str, Handler] = {
     "push": _push,
     "status": _status,
     "marts": _marts,
+    "dashboard": _dashboard,
     "sandbox": _sandbox,
 }
 

@@ -90,10 +90,17 @@ class Dataset:
         """The column that a field becomes, as SQL names it."""
         return str(self._client.escape_column_name(self.fold(name)))
 
-    def query(self, sql: str) -> list[Row]:
-        """The rows of a query, its columns named in lower case where the destination names all in upper case."""
+    def has_column(self, table: str, name: str) -> bool:
+        """True where the table is held and has the column."""
+        return self.holds(table) and "data_type" in self._pipeline.default_schema.tables[table]["columns"].get(name, {})
+
+    def query(self, sql: str, *values: Any) -> list[Row]:
+        """The rows of a query, its columns named in lower case where the destination names all in upper case.
+
+        `%s` in it stands for the values.
+        """
         upper = self._client.capabilities.casefold_identifier is str.upper
-        with self._client.execute_query(sql) as cursor:
+        with self._client.execute_query(sql, *values) as cursor:
             names = [column[0].lower() if upper else column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 

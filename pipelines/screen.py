@@ -37,6 +37,9 @@ def show(report: Report, account: str | None = None) -> None:
         _entities(console, report)
         _close(console, report)
         return
+    if report.command == "dashboard":
+        console.print(f"[green]{escape(report.facts['export'])}[/] is written", soft_wrap=True)
+        return
     if report.command == "push":
         show_push(console, report)
     marts = report.facts.get("marts", {})

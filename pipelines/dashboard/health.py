@@ -1,0 +1,211 @@
+"""How the sync is, from the destination alone: freshness, rows, runs, calls, failures, deletions, schema changes."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dlt
+
+from sources.insightly.tables import DELETED_AT
+
+from ..bookkeeping import DELETIONS, RUNS, held, last_done, latest
+from ..dataset import Dataset, Row
+from ..target import source_state
+
+DAYS = 30
+"""Of runs and deletions that are looked at."""
+SHOWN = 20
+"""Rows of a list of what happened."""
+WORST = ("failed", "partial", "skipped", "ok")
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """One entity: rows live and marked deleted, and when each command last came to its end."""
+
+    entity: str
+    state: str
+    reason: str | None
+    live: int
+    deleted: int
+    synced: datetime | None
+    swept: datetime | None
+    verified: datetime | None
+    watermark: datetime | None
+    stale: bool
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a command over its entities; `state` is the worst of theirs."""
+
+    command: str
+    started: datetime
+    seconds: float
+    entities: int
+    rows: int
+    deleted: int
+    calls: int
+    state: str
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to an entity: a failure, or a change of its table."""
+
+    at: datetime
+    entity: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Deletions:
+    """Records of an entity that were found deleted in the days looked at, and how many of them came back."""
+
+    entity: str
+    found: int
+    restored: int
+    last: datetime
+
+
+@dataclass(frozen=True)
+class Health:
+    """All of it, as of `at`; `calls` are those of each of the last days, oldest first."""
+
+    at: datetime
+    account: str | None
+    last_run: datetime
+    calls_left: int | None
+    entities: list[Freshness]
+    runs: list[Run]
+    failures: list[Event]
+    changes: list[Event]
+    deletions: list[Deletions]
+    calls: list[tuple[str, int]]
+
+    @property
+    def verdict(self) -> str:
+        """`failed`, `stale`, or `fresh`: the worst that can be said of an entity."""
+        if any(each.state == "failed" for each in self.entities):
+            return "failed"
+        return "stale" if any(each.stale for each in self.entities) else "fresh"
+
+
+def health(pipeline: dlt.Pipeline, dataset: Dataset, max_age: timedelta, at: datetime) -> Health | None:
+    """Looks at what runs have left in the destination; None where there was none.
+
+    Args:
+        pipeline: the pipeline over the destination.
+        dataset: its tables.
+        max_age: how old an entity's last complete sync may be before it is stale.
+        at: now.
+    """
+    last = latest(pipeline)
+    if not last:
+        return None
+    runs = _runs_since(dataset, at - timedelta(days=DAYS)) if held(pipeline, RUNS) else []
+    account: Mapping[str, Any] = source_state(pipeline).get("account", {})
+    newest = max(last.values(), key=lambda row: row["started"])
+    return Health(
+        at=at,
+        account=account.get("name"),
+        last_run=newest["started"],
+        calls_left=newest["calls_left_today"],
+        entities=_freshness(pipeline, dataset, last, at - max_age),
+        runs=_grouped(runs)[:SHOWN],
+        failures=[
+            Event(row["started"], row["entity"], f"{row['command']} {row['state']}: {row['reason']}")
+            for row in runs
+            if row["state"] == "failed"
+        ][:SHOWN],
+        changes=[
+            Event(row["started"], row["entity"], text)
+            for row in runs
+            for text in (row["schema_changes"] or "").split("\n")
+            if text.startswith("new column")
+        ][:SHOWN],
+        deletions=_deletions(dataset, at - timedelta(days=DAYS)),
+        calls=_calls(runs, at),
+    )
+
+
+def _freshness(
+    pipeline: dlt.Pipeline, dataset: Dataset, last: Mapping[tuple[str, str], Row], oldest: datetime
+) -> list[Freshness]:
+    done = {command: last_done(pipeline, command) for command in ("sync", "sweep", "verify")}
+    synced = {entity: row for (entity, command), row in last.items() if command == "sync"}
+    counts = _counts(dataset, synced)
+    return [
+        Freshness(
+            entity=name,
+            state=row["state"],
+            reason=row["reason"],
+            live=counts.get(name, (0, 0))[0],
+            deleted=counts.get(name, (0, 0))[1],
+            synced=done["sync"].get(name),
+            swept=done["sweep"].get(name),
+            verified=done["verify"].get(name),
+            watermark=row["watermark_after"],
+            stale=row["state"] != "skipped" and done["sync"].get(name, oldest) <= oldest,
+        )
+        for name, row in sorted(synced.items())
+    ]
+
+
+def _counts(dataset: Dataset, names: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Rows live and marked deleted, a table each, in one query."""
+    parts = []
+    for name in filter(dataset.holds, names):
+        marked = f"count({dataset.column(DELETED_AT)})" if dataset.has_column(name, DELETED_AT) else "0"
+        parts.append(f"select '{name}' as entity, count(*) as n, {marked} as marked from {dataset.name(name)}")
+    if not parts:
+        return {}
+    return {
+        row["entity"]: (row["n"] - row["marked"], row["marked"]) for row in dataset.query(" union all ".join(parts))
+    }
+
+
+def _runs_since(dataset: Dataset, since: datetime) -> list[Row]:
+    return dataset.query(f"select * from {dataset.name(RUNS)} where started >= %s order by started desc", since)
+
+
+def _grouped(rows: Iterable[Row]) -> list[Run]:
+    by_run: dict[str, list[Row]] = {}
+    for row in rows:
+        by_run.setdefault(row["run_id"], []).append(row)
+    return [
+        Run(
+            command=run[0]["command"],
+            started=run[0]["started"],
+            seconds=(run[0]["finished"] - run[0]["started"]).total_seconds(),
+            entities=len(run),
+            rows=sum(row["rows"] for row in run),
+            deleted=sum(row["deleted"] for row in run),
+            calls=sum(row["calls"] for row in run),
+            state=(worst := min(run, key=lambda row: WORST.index(row["state"])))["state"],
+            reason=worst["reason"] and f"{worst['entity']}: {worst['reason']}",
+        )
+        for run in by_run.values()
+    ]
+
+
+def _deletions(dataset: Dataset, since: datetime) -> list[Deletions]:
+    if not dataset.holds(DELETIONS):
+        return []
+    sql = (
+        f"select entity, count(*) as found, count(restored_at) as restored, max(found_at) as last from "
+        f"{dataset.name(DELETIONS)} where found_at >= %s group by entity order by entity"
+    )
+    return [Deletions(**row) for row in dataset.query(sql, since)]
+
+
+def _calls(rows: Iterable[Row], at: datetime) -> list[tuple[str, int]]:
+    spent = Counter[str]()
+    for row in rows:
+        spent[row["started"].astimezone(UTC).date().isoformat()] += row["calls"]
+    days = [(at - timedelta(days=back)).date().isoformat() for back in range(13, -1, -1)]
+    first = min(spent, default=days[-1])
+    return [(day, spent[day]) for day in days if day >= first]
