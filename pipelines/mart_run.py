@@ -2,20 +2,23 @@
 
 import logging
 import time
+from collections.abc import Collection
 from pathlib import Path
 
+import dlt
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 from dlt.destinations.exceptions import DatabaseException
 
 from sources.insightly.errors import BadSetting, InsightlyError
 from sources.insightly.instances import VIEWS
 
+from .dataset import Dataset
 from .mart_sql import TRIED, Place
 from .mart_tables import held, known
 from .marts import Mart, load, plan
 from .report import FAILED, Report
 from .target import NothingSynced, Target
-from .views import FAULTY, SKIPPED, Row, Views, words
+from .views import FAULTY, SKIPPED, Row, Views, place_of, words
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +114,25 @@ def write(target: Target, folder: str | None = None) -> Report:
     report = Report("marts")
     _conclude(report, rows)
     return report
+
+
+def answers(pipeline: dlt.Pipeline, dataset: Dataset, names: Collection[str]) -> dict[str, list[Row] | str]:
+    """What marts answer, whether there are views of them or not.
+
+    Args:
+        pipeline: the pipeline over the destination.
+        dataset: its tables.
+        names: of this package's own marts.
+
+    Returns:
+        Of each, its rows, or why there are none.
+    """
+    schema = pipeline.default_schema
+    with pipeline.sql_client() as client:
+        place = place_of(client, client.dataset_name)
+    planned = plan(load(bundled()), held(schema), known(schema.naming.normalize_path))
+    asked = {each.mart.name: each for each in planned if each.mart.name in names}
+    return {name: each.reason or dataset.query(place.ask(each)) for name, each in asked.items()}
 
 
 def assert_possible(target: Target) -> None:

@@ -31,6 +31,11 @@ class Place:
         assert planned.query is not None
         return self._create(planned.mart.name, planned.query)
 
+    def ask(self, planned: Planned) -> str:
+        """The query of a mart, without a view."""
+        assert planned.query is not None
+        return self._written(self._placed(planned.query))
+
     def drop(self, name: str) -> str:
         """The statement that drops a view."""
         statement: Any = sqlglot.parse_one("drop view if exists v")
@@ -56,12 +61,17 @@ class Place:
         return self._written(self._named(query))
 
     def _create(self, name: str, query: exp.Query) -> str:
+        view, query = _path(self.view(name)), self._placed(query)
+        return self._written(exp.Create(this=view, kind="VIEW", replace=True, expression=query))
+
+    def _placed(self, query: exp.Query) -> exp.Query:
+        """The query over the destination's tables, in its dialect."""
         query = _meant(self._named(query.copy()), self.dialect)
         for table in tables_of(query):
             path = _path(self.table(table.name))
             path.set("alias", table.args.get("alias") or exp.TableAlias(this=_quoted(self.fold(table.name))))
             table.replace(path)
-        return self._written(exp.Create(this=_path(self.view(name)), kind="VIEW", replace=True, expression=query))
+        return query
 
     def _named(self, query: exp.Query) -> exp.Query:
         """Every name as the destination keeps it, and quoted: some are words of SQL."""

@@ -75,13 +75,7 @@ class Views:
 
     @property
     def _place(self) -> Place:
-        caps, path = self.client.capabilities, self.client.make_qualified_table_name_path
-        return Place(
-            caps.sqlglot_dialect,
-            caps.casefold_identifier,
-            lambda name: path(name, quote=False),
-            lambda name: path(name, quote=False, dataset_name=self.dataset),
-        )
+        return place_of(self.client, self.dataset)
 
     def _make(self, planned: Planned, digests: dict[str, str]) -> Row:
         """Makes one view, and notes the digest of its statement."""
@@ -141,6 +135,17 @@ def _row(
 ) -> Row:
     told = {"state": state, "reason": reason, "answers": answers, "view": view, "rows": rows}
     return {**told, "needs": list(needs), "without": list(without)}
+
+
+def place_of(client: Any, dataset: str) -> Place:
+    """Where views are made over the tables of a connected client of dlt's: in a dataset of their own."""
+    caps, path = client.capabilities, client.make_qualified_table_name_path
+    return Place(
+        caps.sqlglot_dialect,
+        caps.casefold_identifier,
+        lambda name: path(name, quote=False),
+        lambda name: path(name, quote=False, dataset_name=dataset),
+    )
 
 
 def words(error: Exception) -> str:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.dashboard.page import Chart
-from pipelines.dashboard.pictures import activities, funnel, pictures, won
+from pipelines.dashboard.pictures import ACTIVITY, DEALS, activities, funnel, pictures, won
 
 TODAY = date(2026, 3, 18)  # a Wednesday
 
@@ -82,9 +82,7 @@ def test_activity_is_told_by_week_and_by_owner() -> None:
 
 
 def test_what_cannot_be_had_is_told_and_the_others_are_drawn() -> None:
-    drawn = pictures(
-        lambda mart: [deal()] if mart.startswith("pipeline") else "needs tasks, which was never loaded", TODAY
-    )
+    drawn = pictures({DEALS: [deal()], ACTIVITY: "needs tasks, which was never loaded"}, TODAY)
     assert [(each.key, bool(each.charts)) for each in drawn] == [("funnel", True), ("won", False), ("activity", False)]
     assert "never loaded" in (drawn[2].missing or "")
     assert drawn[1].missing == "There is none."

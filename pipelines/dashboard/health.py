@@ -18,7 +18,8 @@ DAYS = 30
 """Of runs and deletions that are looked at."""
 SHOWN = 20
 """Rows of a list of what happened."""
-WORST = ("failed", "partial", "skipped", "ok")
+WORST = ("failed", "partial", "ok", "skipped")
+"""What is not available to the key or plan is no news of a run, but where nothing else was asked for."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ def _grouped(rows: Iterable[Row]) -> list[Run]:
             deleted=sum(row["deleted"] for row in run),
             calls=sum(row["calls"] for row in run),
             state=(worst := min(run, key=lambda row: WORST.index(row["state"])))["state"],
-            reason=worst["reason"] and f"{worst['entity']}: {worst['reason']}",
+            reason=None if worst["state"] == "ok" else f"{worst['entity']}: {worst['reason']}",
         )
         for run in by_run.values()
     ]

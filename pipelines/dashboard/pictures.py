@@ -10,17 +10,17 @@ from .page import Bar, Chart, Picture, number
 Row = Mapping[str, Any]
 MONTHS, WEEKS, OWNERS = 12, 8, 15
 """How far back the pictures look, and how many owners are named."""
-DEALS, ACTIVITY = "pipeline_by_stage_and_month", "activity_by_owner_and_week"
+MARTS = DEALS, ACTIVITY = "pipeline_by_stage_and_month", "activity_by_owner_and_week"
 
 
-def pictures(rows_of: Callable[[str], Sequence[Row] | str], today: date) -> list[Picture]:
+def pictures(answers: Mapping[str, Sequence[Row] | str], today: date) -> list[Picture]:
     """Funnel, deals won by month, activity.
 
     Args:
-        rows_of: the rows of a mart, or why it cannot be had.
+        answers: the rows of each of `MARTS`, or why it cannot be had.
         today: in UTC.
     """
-    deals, activity = rows_of(DEALS), rows_of(ACTIVITY)
+    deals, activity = answers[DEALS], answers[ACTIVITY]
     return [
         _picture("funnel", "Open deals by stage", deals, funnel),
         _picture("won", f"Won in the last {MONTHS} months", deals, lambda rows: won(rows, today)),

@@ -8,12 +8,13 @@ from pathlib import Path
 from sources.insightly.errors import BadSetting
 
 from ..dataset import Dataset
+from ..mart_run import answers
 from ..report import Report
 from ..status import duration
 from ..target import WAIT_SECONDS, Target
 from .health import health
 from .page import Page
-from .pictures import pictures
+from .pictures import MARTS, pictures
 
 
 def look(target: Target, max_age: str, wait: float = WAIT_SECONDS) -> Page:
@@ -35,7 +36,8 @@ def look(target: Target, max_age: str, wait: float = WAIT_SECONDS) -> Page:
         pipeline, at = target.pipeline(), datetime.now(UTC)
         with Dataset(pipeline) as dataset:
             told = health(pipeline, dataset, limit, at)
-            return Page(str(target), at, told, pictures(lambda mart: "not yet", at.date()) if told else ())
+            drawn = pictures(answers(pipeline, dataset, MARTS), at.date()) if told else ()
+            return Page(str(target), at, told, drawn)
 
 
 def export(page: Page, path: Path) -> None:
@@ -52,12 +54,12 @@ def export(page: Page, path: Path) -> None:
 
 def report(page: Page, exported: Path | None = None) -> Report:
     """What the page tells, for programs."""
-    pictures: Sequence[object] = [asdict(picture) for picture in page.pictures]
+    shown: Sequence[object] = [asdict(picture) for picture in page.pictures]
     facts = {
         "destination": page.destination,
         "at": page.at,
         "export": None if exported is None else str(exported),
         "health": None if page.health is None else {"verdict": page.health.verdict, **asdict(page.health)},
-        "pictures": pictures,
+        "pictures": shown,
     }
     return Report("dashboard", facts=facts)

@@ -24,8 +24,8 @@ class Dashboard:
     """
 
     def __init__(self, make: Callable[[], Page]) -> None:
-        self._make, self._last, self._lock = make, None, threading.Lock()
-        self._last: Page | None
+        self._make, self._lock = make, threading.Lock()
+        self._last: Page | None = None
 
     def html(self) -> str:
         """The page as things are, or as they were before the run that is at work.
