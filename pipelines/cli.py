@@ -3,11 +3,10 @@
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from . import logs
+from . import given, logs, offline
 from .arguments import INTERRUPTED, failed, parser, write
 
 if TYPE_CHECKING:
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from sources.insightly.settings import InsightlySettings
 
     from .report import Report
-    from .target import Target
 
 Handler = Callable[[argparse.Namespace], "Report | int"]
 
@@ -58,7 +56,7 @@ def _over_accounts(args: argparse.Namespace) -> "Report":
     one = len(names) == 1 and (alone or bool(args.instances))
     report = work(names[0]) if one else instances.each(args.command, names, work, told)
     if args.command == "sync" and not args.plan and report.exit_code != INTERRUPTED:
-        instances.unite(report, _target(args))
+        instances.unite(report, given.target(args))
     return cast("Report", report)
 
 
@@ -68,13 +66,13 @@ def _sync(args: argparse.Namespace) -> "Report":
     from .plan import plan
     from .run import sync
 
-    settings = _settings(args, max_calls=args.max_calls)
-    wish = Wish(full=args.full, since=_moment("--since", args.since))
+    settings = given.settings(args, max_calls=args.max_calls)
+    wish = Wish(full=args.full, since=given.moment("--since", args.since))
     if args.ids is not None or args.where is not None:
         return _refresh(args, settings, wish)
     if args.plan:
-        return plan(settings, _target(args), args.entities, wish)
-    return _load(args, lambda watch: sync(settings, _target(args), args.entities, wish, watch))
+        return plan(settings, given.target(args), args.entities, wish)
+    return _load(args, lambda watch: sync(settings, given.target(args), args.entities, wish, watch))
 
 
 def _refresh(args: argparse.Namespace, settings: "InsightlySettings", wish: "Wish") -> "Report":
@@ -83,7 +81,7 @@ def _refresh(args: argparse.Namespace, settings: "InsightlySettings", wish: "Wis
     asked = request(settings, args.entities, args.ids, args.where, wish)
     if args.plan:
         return plan(settings, asked)
-    return _load(args, lambda watch: refresh(settings, _target(args), asked, watch))
+    return _load(args, lambda watch: refresh(settings, given.target(args), asked, watch))
 
 
 def _load(args: argparse.Namespace, load: "Callable[[Any], Report]") -> "Report":
@@ -91,11 +89,11 @@ def _load(args: argparse.Namespace, load: "Callable[[Any], Report]") -> "Report"
     if args.marts:
         from .mart_run import assert_possible, make_after
 
-        assert_possible(_target(args))
-    with _watching(args) as watch:
+        assert_possible(given.target(args))
+    with given.watching(args) as watch:
         report = load(watch)
     if args.marts:
-        make_after(report, _target(args))
+        make_after(report, given.target(args))
     return report
 
 
@@ -103,20 +101,20 @@ def _sweep(args: argparse.Namespace) -> "Report":
     from .plan import plan_sweep
     from .sweep import sweep
 
-    settings = _settings(args, max_calls=args.max_calls)
+    settings = given.settings(args, max_calls=args.max_calls)
     if args.plan:
-        return plan_sweep(settings, _target(args), args.entities, args.tags)
-    with _watching(args) as watch:
+        return plan_sweep(settings, given.target(args), args.entities, args.tags)
+    with given.watching(args) as watch:
         flags = {"thorough": args.thorough, "tags": args.tags, "force": args.force}
-        return sweep(settings, _target(args), args.entities, **flags, watch=watch)
+        return sweep(settings, given.target(args), args.entities, **flags, watch=watch)
 
 
 def _verify(args: argparse.Namespace) -> "Report":
     from .verify import verify
 
-    settings = _settings(args, max_calls=args.max_calls)
-    with _watching(args) as watch:
-        return verify(settings, _target(args), args.entities, full=args.full, quick=args.quick, watch=watch)
+    settings = given.settings(args, max_calls=args.max_calls)
+    with given.watching(args) as watch:
+        return verify(settings, given.target(args), args.entities, full=args.full, quick=args.quick, watch=watch)
 
 
 def _push(args: argparse.Namespace) -> "Report":
@@ -126,92 +124,27 @@ def _push(args: argparse.Namespace) -> "Report":
     from .push.request import Request
     from .push.run import dry_run, push
 
-    since = _moment("--if-unchanged-since", args.if_unchanged_since)
+    since = given.moment("--if-unchanged-since", args.if_unchanged_since)
     flags = {"match": args.match, "skip_invalid": args.skip_invalid, "again": args.again}
     request = Request(args.entity, args.source, args.op, **flags, unchanged_since=parse(since) if since else None)
-    settings = _settings(args, max_calls=args.max_calls)
+    settings = given.settings(args, max_calls=args.max_calls)
     if args.dry_run:
-        return dry_run(settings, _target(args), request)
+        return dry_run(settings, given.target(args), request)
     confirm = confirmation(args.entity, args.op, yes=args.yes)
-    with _watching(args) as watch:
-        return push(settings, _target(args), request, confirm, watch)
-
-
-def _status(args: argparse.Namespace) -> "Report":
-    from .status import status
-
-    return status(_settings(args), _target(args), args.entities, args.max_age)
-
-
-def _marts(args: argparse.Namespace) -> "Report":
-    from .mart_run import make, write
-
-    return (write if args.print else make)(_target(args), args.folder)
+    with given.watching(args) as watch:
+        return push(settings, given.target(args), request, confirm, watch)
 
 
 def _check(args: argparse.Namespace) -> "Report":
     from .check import check
 
-    return check(_settings(args))
+    return check(given.settings(args))
 
 
 def _entities(args: argparse.Namespace) -> "Report":
     from .readable import entities
 
-    return entities(_settings(args, max_calls=args.max_calls))
-
-
-def _dashboard(args: argparse.Namespace) -> int:
-    from .dashboard.run import export, look, report
-    from .dashboard.serve import Dashboard, serve
-
-    target = _target(args)
-    if args.json or args.export is not None:
-        page, path = look(target, args.max_age), None if args.export is None else Path(args.export)
-        if path is not None:
-            export(page, path)
-        return _tell(args, report(page, path))
-    target.require()
-    serve(Dashboard(lambda: look(target, args.max_age, wait=1)), args.port, not args.no_browser)
-    return 0
-
-
-def _sandbox(args: argparse.Namespace) -> int:
-    from .sandbox import serve
-
-    return serve(args)
-
-
-def _watching(args: argparse.Namespace) -> "AbstractContextManager[Any]":
-    from .progress import watching
-
-    return watching("off" if args.json and args.progress == "auto" else args.progress)
-
-
-def _settings(args: argparse.Namespace, **overrides: Any) -> "InsightlySettings":
-    from sources.insightly.settings import resolve_settings
-
-    return resolve_settings(getattr(args, "instance", None), **overrides)
-
-
-def _target(args: argparse.Namespace) -> "Target":
-    from .target import Target
-
-    return Target(args.destination, args.dataset, args.database).of(getattr(args, "instance", None))
-
-
-def _moment(option: str, text: str | None) -> str | None:
-    if text is None:
-        return None
-    from sources.insightly.cursor import iso, parse
-    from sources.insightly.errors import BadSetting
-
-    try:
-        return iso(parse(text))
-    except ValueError:
-        raise BadSetting(
-            option, text, "must be an ISO date or date-time, as 2025-01-31 or 2025-01-31T00:00:00Z"
-        ) from None
+    return entities(given.settings(args, max_calls=args.max_calls))
 
 
 def _tell(args: argparse.Namespace, report: "Report") -> int:
@@ -254,10 +187,7 @@ HANDLERS: Mapping[str, Handler] = {
     "sweep": _sweep,
     "verify": _verify,
     "push": _push,
-    "status": _status,
-    "marts": _marts,
-    "dashboard": _dashboard,
-    "sandbox": _sandbox,
+    **offline.HANDLERS,
 }
 
 if __name__ == "__main__":
