@@ -1,14 +1,17 @@
 """What is told of a destination that cannot be written, and what keeps two of them apart."""
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import Crm, command, reach
+from conftest import Crm, reach
 
+from pipelines.cli import main
 from pipelines.target import Target, Unreachable
 from sources.insightly.errors import BadSetting
 
+Captured = pytest.CaptureFixture[str]
 POSTGRES, BIGQUERY = "DESTINATION__POSTGRES__CREDENTIALS", "DESTINATION__BIGQUERY__CREDENTIALS"
 
 
@@ -24,13 +27,16 @@ POSTGRES, BIGQUERY = "DESTINATION__POSTGRES__CREDENTIALS", "DESTINATION__BIGQUER
     ],
 )
 def test_what_is_not_configured_is_told_before_anything_is_read(
-    crm: Crm, name: str, settings: dict[str, str], words: str
+    crm: Crm, name: str, settings: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch, capfd: Captured
 ) -> None:
-    ran = command("sync", "contacts", "--destination", name, "--json", cwd=crm.folder, **reach(crm.sandbox), **settings)
-    assert (ran.code, crm.sandbox.log) == (2, [])
-    assert words in ran.json["reason"]
-    assert "Traceback" not in ran.err
-    assert "s3cr3t" not in ran.out + ran.err
+    for setting, value in {**reach(crm.sandbox), **settings}.items():
+        monkeypatch.setenv(setting, value)
+    assert main(["sync", "contacts", "--destination", name, "--json"]) == 2
+    told = capfd.readouterr()
+    assert words in json.loads(told.out)["reason"]
+    assert crm.sandbox.log == []
+    assert "Traceback" not in told.err
+    assert "s3cr3t" not in told.out + told.err
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_state_comes_back_from_the_lake_alone(crm: Crm) -> None:
     crm.assert_equal(*NAMES)
 
 
+@pytest.mark.long
 def test_columns_have_the_types_of_the_facts_and_are_there_before_a_value_is(crm: Crm) -> None:
     crm.sync_done("contacts")
     contacts = ENTITIES["contacts"]
@@ -93,13 +94,8 @@ def test_a_sweep_that_was_killed_between_two_commits_is_ended_by_the_next(crm: C
     assert (marked(crm, "contacts"), [row[1] for row in ledger(crm)]) == (gone, gone)
 
 
-@pytest.mark.parametrize(
-    ("when", "nth", "kept"),
-    [
-        ("after", 2, True),
-        *(pytest.param(when, nth, False, marks=pytest.mark.long) for when, nth in (("before", 1), ("after", 4))),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("when", "nth", "kept"), [("after", 2, True), ("before", 1, False), ("after", 4, False)])
 def test_a_killed_load_is_completed_by_the_next_run(crm: Crm, when: str, nth: int, kept: bool) -> None:
     crm.sync_done(*NAMES)
     for key in ids(crm, "contacts")[::2]:
@@ -132,6 +128,7 @@ def test_single_records_are_read_again(crm: Crm) -> None:
     crm.assert_equal("contacts", deleted=True)
 
 
+@pytest.mark.long
 def test_what_was_loaded_plainly_is_concealed_by_the_next_sync(crm: Crm) -> None:
     crm.sync_done("contacts")
     (gone,) = delete(crm, "contacts", next(r["CONTACT_ID"] for r in crm.sandbox.store.rows("contacts") if r["PHONE"]))
@@ -150,12 +147,14 @@ def test_a_push_wants_a_database(crm: Crm) -> None:
     assert len(crm.sandbox.store.rows("contacts")) == crm.count("contacts")
 
 
+@pytest.mark.long
 def test_another_folder_has_a_state_of_its_own(crm: LakeCrm, monkeypatch: pytest.MonkeyPatch) -> None:
     crm.sync_done("notes")
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(crm.folder / "lake/inside"))
     assert crm.sync_done("notes").entities["notes"].rows == crm.sandbox.store.count("notes")
 
 
+@pytest.mark.long
 def test_old_versions_of_rows_are_kept_until_they_are_cleared_away(crm: LakeCrm) -> None:
     crm.sync_done("notes")
     version = crm.tables["notes"].version()
@@ -171,6 +170,7 @@ def test_old_versions_of_rows_are_kept_until_they_are_cleared_away(crm: LakeCrm)
     crm.assert_equal("notes")
 
 
+@pytest.mark.long
 def test_the_command_works_over_it(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = command("sync", "notes", "--json", *crm.arguments(), cwd=crm.folder, **reach(crm.sandbox))
     assert (ran.code, ran.json["entities"]["notes"]["rows"]) == (0, crm.sandbox.store.count("notes"))

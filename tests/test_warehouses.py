@@ -119,7 +119,7 @@ def test_tables_have_the_types_of_the_facts_and_quoted_names(warehouse: Warehous
             if field not in (*facts.arrays, "CUSTOMFIELDS"):
                 assert columns[warehouse.column(field)] == TYPES[warehouse.name][kind.type], (entity, field)
         assert all(column.this.args["quoted"] for column in made.find_all(exp.ColumnDef))
-        assert ("_deleted_at" in {name.lower() for name in columns}) == facts.incremental
+        assert ("_deleted_at" in {name.lower() for name in columns}) == facts.swept
         for array in facts.arrays:
             child = warehouse.created(child_table(facts, array))
             assert warehouse.column("list_idx") in {column.name for column in child.find_all(exp.ColumnDef)}
