@@ -102,7 +102,8 @@ class ReplaceRows(DeltaLoadFilesystemJob):
         rows = _completed(_kept(told, table), client.columns(self.load_table_name))
         delta = client.delta(self.load_table_name)
         if table["write_disposition"] == "merge" and delta is not None:
-            _replace(delta, told, rows, _keys(table))
+            if len(told):
+                _replace(delta, told, rows, _keys(table))
         else:
             client.write(self.load_table_name, rows, table["write_disposition"])
 

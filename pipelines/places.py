@@ -63,9 +63,9 @@ class Place:
         with self.configured():
             factory = self.factory()
             configuration = factory.configuration(factory.spec(), accept_partial=True)
-            where = getattr(configuration, "bucket_url", None) or configuration.data_location()
             credentials = getattr(configuration, "credentials", None)
-            return "\n".join([str(where), *(str(getattr(credentials, name, "")) for name in APART)])
+            apart = (getattr(configuration, "bucket_url", ""), *(getattr(credentials, name, "") for name in APART))
+            return "\n".join(map(str, (configuration.data_location(), *apart)))
 
     @contextmanager
     def configured(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dlt
+from dlt.destinations.exceptions import DatabaseException
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from sources.insightly import ENTITIES, InsightlyError, insightly
@@ -77,6 +78,8 @@ class Runner:
             return raised
         except PipelineStepFailed as raised:
             return cause(raised)
+        except DatabaseException as raised:
+            return InsightlyError(f"{self.target} failed; what was loaded before stays: {str(raised).strip()}")
         return None
 
     def read(self, chosen: Sequence[str]) -> None:

@@ -21,12 +21,13 @@ from test_verify import verified
 from pipelines.all_accounts import refresh
 from pipelines.run import sync
 from pipelines.status import status
+from pipelines.sweep import sweep
 from pipelines.target import Target, states
 from sources.insightly import ENTITIES
 from sources.insightly.cursor import Wish
 from sources.insightly.entities import child_fields
 from sources.insightly.errors import BadSetting
-from sources.insightly.sandbox import evolve
+from sources.insightly.sandbox import Fault, evolve
 
 MakeCrm = Callable[..., Crm]
 pytestmark = ON_POSTGRES
@@ -156,6 +157,24 @@ def test_datasets_and_databases_share_no_state(crm: Crm, make_crm: MakeCrm) -> N
     assert elsewhere.target.digest != digest
     assert elsewhere.sync_done("leads").entities["leads"].rows == elsewhere.sandbox.store.count("leads")
     elsewhere.assert_equal("leads")
+
+
+@pytest.mark.long
+def test_connections_that_break_in_the_midst_fail_the_run_and_the_next_completes_it(crm: Crm) -> None:
+    others = "pid <> pg_backend_pid() and datname = current_database()"
+    cut = f"select pg_terminate_backend(pid) from pg_stat_activity where {others}"
+    crm.sync_done("contacts", "notes")
+    for key in ids(crm, "contacts")[::2]:
+        crm.sandbox.store.update("contacts", key, {"TAGS": []})
+    delete(crm, "contacts", ids(crm, "contacts")[1])
+    crm.sandbox.faults.add(Fault("call", nth=2, action=lambda _: crm.change(cut)))
+    report = sweep(crm.settings(), crm.target, ["contacts", "notes"])
+    assert (report.exit_code, "connection" in str(report.reason)) == (1, True)
+    crm.sandbox.faults.clear()
+    crm.sync_done("contacts", "notes")
+    swept(crm, "contacts", "notes")
+    verified(crm, "contacts", "notes", full=True)
+    crm.assert_equal("contacts", "notes", deleted=True)
 
 
 @pytest.mark.long
