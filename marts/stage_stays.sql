@@ -39,7 +39,10 @@ numbered as (
                     then 0
                 else 1
             end
-        ) over (partition by opportunity_id order by version rows between unbounded preceding and current row) as stay
+        ) over (
+            -- Said of nulls, of which there are none, because BigQuery sums up only in its own order of them.
+            partition by opportunity_id order by version nulls first rows between unbounded preceding and current row
+        ) as stay
     from compared
 ),
 

@@ -15,7 +15,7 @@ from sources.insightly.instances import VIEWS
 from .dataset import Dataset
 from .mart_sql import TRIED, Place
 from .mart_tables import held, known
-from .marts import Mart, load, plan
+from .marts import Mart, Unusable, load, plan
 from .report import FAILED, Report
 from .target import NothingSynced, Target
 from .views import FAULTY, SKIPPED, Row, Views, place_of, words
@@ -108,9 +108,13 @@ def write(target: Target, folder: str | None = None) -> Report:
     )
     tables, rows = known(naming.normalize_path), dict[str, Row]()
     for each in plan(marts, tables, tables):
-        state = WRITTEN if each.query else FAULTY if each.faulty else SKIPPED
-        sql = place.create(each) if each.query else None
-        rows[each.mart.name] = {"state": state, "reason": each.reason, "answers": each.mart.answers, "sql": sql}
+        state, reason, sql = (FAULTY if each.faulty else SKIPPED), each.reason, None
+        if each.query:
+            try:
+                state, sql = WRITTEN, place.create(each)
+            except Unusable as error:
+                state, reason = FAULTY, str(error)
+        rows[each.mart.name] = {"state": state, "reason": reason, "answers": each.mart.answers, "sql": sql}
     report = Report("marts")
     _conclude(report, rows)
     return report

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlglot
-from sqlglot import exp
+from sqlglot import ErrorLevel, exp
+from sqlglot.errors import UnsupportedError
 
-from .marts import Planned, tables_of
+from .marts import Planned, Unusable, tables_of
 
 REGISTER = "_marts"
 """The view that tells of the others; a table would need rights that views do not."""
@@ -27,7 +28,11 @@ class Place:
     view: Callable[[str], Sequence[str]]
 
     def create(self, planned: Planned) -> str:
-        """The statement that makes the view of a mart, or replaces it."""
+        """The statement that makes the view of a mart, or replaces it.
+
+        Raises:
+            Unusable: the dialect has no words for it.
+        """
         assert planned.query is not None
         return self._create(planned.mart.name, planned.query)
 
@@ -80,7 +85,10 @@ class Place:
         return query
 
     def _written(self, statement: exp.Expression | exp.Query) -> str:
-        return statement.sql(self.dialect, pretty=True, comments=False)
+        try:
+            return statement.sql(self.dialect, pretty=True, comments=False, unsupported_level=ErrorLevel.RAISE)
+        except UnsupportedError as error:
+            raise Unusable(f"it cannot be said in the SQL of {self.dialect}: {error}") from None
 
 
 def _quoted(name: str) -> exp.Identifier:

@@ -8,7 +8,7 @@ from typing import Any
 from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
 
 from .mart_sql import KEEPS_COLUMNS, Place
-from .marts import Planned
+from .marts import Planned, Unusable
 
 MADE, SKIPPED, FAULTY = "made", "skipped", "failed"
 
@@ -81,15 +81,15 @@ class Views:
         """Makes one view, and notes the digest of its statement."""
         name, state, reason, rows = planned.mart.name, (FAULTY if planned.faulty else SKIPPED), planned.reason, None
         if planned.query is not None:
-            create = self._place.create(planned)
-            digest = hashlib.sha256(create.encode()).hexdigest()[:16]
             try:
+                create = self._place.create(planned)
+                digest = hashlib.sha256(create.encode()).hexdigest()[:16]
                 if digests.get(name) != digest or (rows := self._count(name)) is None:
                     self._replace(name, create)
                     digests[name] = digest
                     rows = self._count(name)
                 state = MADE
-            except DatabaseException as error:
+            except (DatabaseException, Unusable) as error:
                 state, reason = FAULTY, words(error)
         view = ".".join(self._place.view(name)) if state == MADE else None
         return _row(state, reason, planned.mart.answers, view, rows, planned.needs, planned.without)

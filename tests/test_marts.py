@@ -12,7 +12,7 @@ from sqlglot import exp
 from pipelines.mart_run import bundled
 from pipelines.mart_sql import TRIED, Place
 from pipelines.mart_tables import known
-from pipelines.marts import Mart, Planned, Tables, load, plan
+from pipelines.marts import Mart, Planned, Tables, Unusable, load, plan
 from sources.insightly import ENTITIES
 
 KNOWN = known(fold)
@@ -231,6 +231,14 @@ def test_what_is_said_means_the_same_elsewhere(dialect: str, sql: str, written: 
     held = {"t": {"a": "TIMESTAMPTZ", "b": "BIGINT"}}
     each = planned([mart(f"select {sql} as x from t")], held=held)["mine"]
     assert f"{written} AS" in " ".join(place(dialect).create(each).split())
+
+
+def test_what_a_dialect_has_no_words_for_is_told() -> None:
+    text = "select sum(a) over (order by a rows between unbounded preceding and current row) as x from t"
+    each = planned([mart(text)], held={"t": {"a": "BIGINT"}})["mine"]
+    assert "UNBOUNDED PRECEDING" in place("snowflake").create(each).upper()
+    with pytest.raises(Unusable, match=r"cannot be said in the SQL of bigquery: .*NULLS LAST"):
+        place("bigquery").create(each)
 
 
 def test_texts_of_the_register_cannot_break_out(tmp_path: Path) -> None:
