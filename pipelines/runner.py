@@ -30,7 +30,7 @@ from .bookkeeping import record
 from .dataset import Dataset, dataset_of
 from .pending import cause, without_pending
 from .report import EntityReport, Report
-from .target import NothingSynced, Target, custom_objects, states
+from .target import LoadingFailed, NothingSynced, Target, custom_objects, states
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Runner:
         except PipelineStepFailed as raised:
             return cause(raised)
         except DatabaseException as raised:
-            return InsightlyError(f"{self.target} failed; what was loaded before stays: {str(raised).strip()}")
+            return LoadingFailed(f"{self.target} failed; what was loaded before stays: {str(raised).strip()}")
         return None
 
     def read(self, chosen: Sequence[str]) -> None:

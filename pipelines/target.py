@@ -49,6 +49,8 @@ class LoadingFailed(InsightlyError):
 class Unreachable(InsightlyError):
     """The destination does not answer, or not as it should; nothing was read or written."""
 
+    transient = True
+
 
 class NothingSynced(InsightlyError):
     """The command needs what a sync loads first."""
