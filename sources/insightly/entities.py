@@ -463,11 +463,9 @@ _TABLE = (
 ENTITIES: "MappingProxyType[str, Entity]" = MappingProxyType({entity.name: entity for entity in _TABLE})
 
 CORE = tuple(ENTITIES)[:17]
+_BY_NAME = {"custom_fields", *(e.name for e in _TABLE if e.per_record or e.shape == "object")}
 PRESETS: "MappingProxyType[str, tuple[str, ...]]" = MappingProxyType(
-    {
-        "core": CORE,
-        "all": tuple(e.name for e in _TABLE if e.loadable and e.shape == "list" and e.name != "custom_fields"),
-    }
+    {"core": CORE, "all": tuple(e.name for e in _TABLE if e.loadable and e.name not in _BY_NAME)}
 )
 """`all` are the lists: the two objects, the definitions of custom fields, and what costs a call a record are read by
 name only."""

@@ -1,0 +1,81 @@
+"""Writes docs/tables.md from the table of facts: `make docs`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from dlt.common.normalizers.naming.snake_case import NamingConvention
+
+from sources.insightly.entities import ENTITIES, PRESETS, Entity, Field, child_fields
+from sources.insightly.records import child_table
+
+PAGE = Path(__file__).with_name("tables.md")
+INTRO = """\
+# Tables and columns
+
+Made from the facts in `sources/insightly/entities.py` and `fields.toml` by `make docs`. [How each is read](entities.md).
+
+- Columns are the API's fields in snake case: integers BIGINT, other numbers DECIMAL(38,15), date-times TIMESTAMP WITH
+  TIME ZONE in UTC, calendar dates DATE. Empty texts and empty dates (`""`, `0001-01-01`, `0000-00-00`) are null.
+- A custom field `Hobby__c` is the column `hobby__c`, typed from its definition. A value that does not fit is kept
+  as text in `hobby__c__v_text` and reported; two names that would become one column are refused, both named.
+- A field that Insightly adds later becomes a column, and the run tells so.
+- A child table has its parent's key, `list_idx` from 0, and the item's fields (and `_is_empty`, never true). An item
+  that is gone in Insightly is gone here after its record's next load.
+- `_deleted_at` (null: live) is in each table whose deletions are found by a sweep; `deletions` is the ledger.
+
+Marks: **key**; *new* means seen in live answers and absent from Insightly's own model; `!` is never null as far as seen.
+
+## Tables of the tool's own
+
+| table | a row is | columns |
+|---|---|---|
+| `_sync_runs` | an entity in a run | run_id, command, entity, started, finished, state, reason, rows, \
+inserted_or_updated, deleted, calls, calls_left_today, seconds, watermark_before, watermark_after, schema_changes |
+| `deletions` | a deletion that was found | entity, record_id, found_at, reason, restored_at |
+| `_push_log` | a row pushed | [push](push.md) |
+| `<entity>_history` | a version of a record | [history](history.md) |
+| `fruit__c` | a record of a custom object | [custom objects](custom-objects.md) |
+"""
+SQL = {"integer": "BIGINT", "number": "DECIMAL", "boolean": "BOOLEAN", "datetime": "TIMESTAMPTZ", "date": "DATE"}
+fold = NamingConvention().normalize_path
+
+
+def page() -> str:
+    """The whole page."""
+    tables = [entity for entity in ENTITIES.values() if entity.loadable and entity.name != "custom_object_records"]
+    return "\n".join([INTRO, *(line for entity in tables for line in _entity(entity))])
+
+
+def _entity(entity: Entity) -> Iterator[str]:
+    presets = " and ".join(f"`{name}`" for name, names in PRESETS.items() if entity.name in names)
+    yield f"## {entity.name}\n"
+    where = f"`/{entity.path}`, in {presets or 'no preset: name it'}."
+    yield " ".join(filter(None, [where, _reading(entity), entity.plan])) + "\n"
+    own = [_column(name, field, entity.key) for name, field in entity.fields.items()]
+    above = {name: kind for name, kind in entity.parent_key.items() if name not in entity.fields}
+    under = [f"**`{fold(name)}`** {SQL.get(kind, 'TEXT')}" for name, kind in above.items()]
+    custom = ["a column for each custom field"] if entity.custom_fields else []
+    yield " · ".join([*under, *own, *custom]) + "\n"
+    for array in entity.arrays:
+        key = [f"**`{fold(part)}`**" for part in entity.key]
+        items = [_column(name, field, ()) for name, field in child_fields(array).items() if name not in entity.key]
+        yield f"`{child_table(entity, array)}`: {' · '.join([*key, '**`list_idx`**', *items])}\n"
+
+
+def _reading(entity: Entity) -> str:
+    if entity.per_record:
+        return f"A call for each new or changed record of {', '.join(entity.read_under)}."
+    if entity.incremental:
+        return "What changed, by DATE_UPDATED_UTC."
+    return "The whole list, walked in blocks." if entity.walked else "The whole list, rewritten when it changed."
+
+
+def _column(name: str, field: Field, key: tuple[str, ...]) -> str:
+    column = f"`{fold(name)}`"
+    marks = "!" if "set" in field.flags else ""
+    new = " *new*" if "undocumented" in field.flags else ""
+    return f"{f'**{column}**' if name in key else column} {SQL.get(field.type, 'TEXT')}{marks}{new}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
