@@ -12,10 +12,10 @@ PAGE = Path(__file__).with_name("tables.md")
 INTRO = """\
 # Tables and columns
 
-Made from the facts in `sources/insightly/entities.py` and `fields.toml` by `make docs`. [How each is read](entities.md).
+Made by `make docs` from `sources/insightly/entities.py` and `fields.toml`. [How each is read](entities.md).
 
-- Columns are the API's fields in snake case: integers BIGINT, other numbers DECIMAL(38,15), date-times TIMESTAMP WITH
-  TIME ZONE in UTC, calendar dates DATE. Empty texts and empty dates (`""`, `0001-01-01`, `0000-00-00`) are null.
+- Columns are the API's fields in snake case: integers BIGINT, other numbers DECIMAL(38,15), date-times TIMESTAMP
+  WITH TIME ZONE in UTC, calendar dates DATE. Empty texts and empty dates (`""`, `0001-01-01`, `0000-00-00`) are null.
 - A custom field `Hobby__c` is the column `hobby__c`, typed from its definition. A value that does not fit is kept
   as text in `hobby__c__v_text` and reported; two names that would become one column are refused, both named.
 - A field that Insightly adds later becomes a column, and the run tells so.
@@ -23,7 +23,7 @@ Made from the facts in `sources/insightly/entities.py` and `fields.toml` by `mak
   that is gone in Insightly is gone here after its record's next load.
 - `_deleted_at` (null: live) is in each table whose deletions are found by a sweep; `deletions` is the ledger.
 
-Marks: **key**; *new* means seen in live answers and absent from Insightly's own model; `!` is never null as far as seen.
+Marks: **key**; *new*: seen in live answers, absent from Insightly's own model; `!`: never null as far as seen.
 
 ## Tables of the tool's own
 
