@@ -108,7 +108,7 @@ class Airflow:
         until = time.monotonic() + PATIENCE_SECONDS
         while not (found := happened()):
             assert time.monotonic() < until, f"{what}: not within {PATIENCE_SECONDS:.0f} s"
-            time.sleep(0.3)
+            time.sleep(0.5)
         return found
 
     def api(self, method: str, path: str, body: Json | None = None) -> Any:

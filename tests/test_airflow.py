@@ -102,6 +102,7 @@ def team(home: Path) -> Iterator[Team]:
                 "INSIGHTLY_KEY": sandbox.key,
                 "SOURCES__INSIGHTLY__BASE_URL": sandbox.url,
                 "SOURCES__INSIGHTLY__REQUESTS_PER_SECOND": "1000",
+                "SOURCES__INSIGHTLY__ENTITIES": "core",
             },
         )
         for line in setup():
