@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-all browser bench docs constraints check clean
+.PHONY: install demo test test-all browser bench docs check clean
 
 install: .venv/installed
 
@@ -42,10 +42,6 @@ bench: install
 
 docs: install
 	$(BIN)/python -m docs.tables
-
-constraints: install
-	$(BIN)/uv pip compile -q --universal --generate-hashes --extra dev --no-annotate --no-header --python-version 3.11 \
-	  pyproject.toml -o constraints.txt
 
 clean:
 	rm -rf .venv .venv-airflow demo.duckdb .demo .benchmarks build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
