@@ -314,6 +314,22 @@ def test_a_lost_create_with_several_candidates_is_unknown_and_not_repeated(crm: 
     assert len(named(crm, "Bob")) == 2
 
 
+@pytest.mark.parametrize("trouble", ["forbidden", "400", "object"])
+def test_a_lost_create_that_cannot_be_looked_up_stays_pending(crm: Crm, trouble: str) -> None:
+    crm.sandbox.faults.add(
+        Fault("reset", "Contacts", "POST", nth=2), Fault(trouble, "Contacts/Search", "GET", times=None)
+    )
+    source = jsonl(crm, people("Ann", "Bob", "Cy"))
+    report = pushed(crm, "contacts", source, "create", code=1)
+    assert results(report) == {"created": 2, "open": 1}
+    assert "2: pending: sent without an answer" in problems(report)
+    assert results(pushed(crm, "contacts", source, "create", code=1)) == {"created": 2, "open": 1}
+    crm.sandbox.faults.clear()
+    assert results(pushed(crm, "contacts", source, "create")) == {"created": 3}
+    assert not sent(crm)
+    assert [len(named(crm, name)) for name in ("Ann", "Bob", "Cy")] == [1, 1, 1]
+
+
 def test_equal_rows_make_as_many_records_though_answers_are_lost(crm: Crm) -> None:
     crm.sandbox.faults.add(Fault("reset", "Contacts", "POST", nth=2, times=2))
     report = pushed(crm, "contacts", jsonl(crm, people("Ann", "Ann", "Ann")), "create")

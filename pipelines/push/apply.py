@@ -33,6 +33,10 @@ MOST_REFUSED = 20
 """Rows in a row that may be refused; it is no use to spend the day's calls on the rest."""
 
 
+class Undecided(InsightlyError):
+    """A row was sent without an answer, and the API does not let us find out what came of it."""
+
+
 class Hand:
     """Carries out the rows of one push.
 
@@ -94,6 +98,10 @@ class Hand:
                 if not in_doubt and self._intended(row):
                     self.ledger.settle(row.number, "none", WAITING, None, str(error))
                 raise
+            except Undecided as error:
+                # Not `failed`: that would be sent again without another look.
+                self.ledger.leave(row.number, str(error))
+                return
             except (NotAvailable, BadRequest, MalformedAnswer, Refused) as error:
                 before = self.ledger.entries.get(row.number)
                 self.ledger.settle(row.number, before.action if before else "none", FAILED, row.key, str(error))
@@ -111,8 +119,13 @@ class Hand:
             in_doubt: whether it was sent before, without an answer.
         """
         entry = self.ledger.entries.get(row.number)
-        if in_doubt and entry is not None and self._was_done(row, entry.action, entry.intent_at, entry.record_id):
-            return
+        if in_doubt and entry is not None:
+            try:
+                done = self._was_done(row, entry.action, entry.intent_at, entry.record_id)
+            except (NotAvailable, BadRequest, MalformedAnswer) as error:
+                raise Undecided(f"sent without an answer, and what came of it cannot be found out: {error}") from None
+            if done:
+                return
         if self.op == "create" or (self.op == "upsert" and row.key is None and self.match is None):
             self._create(row, in_doubt)
             return

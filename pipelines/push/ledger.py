@@ -4,7 +4,7 @@ Each statement commits by itself, so it outlives whatever happens to this proces
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -65,6 +65,10 @@ class Ledger:
         at = before.intent_at if before else None
         loaded = status == UNKNOWN or (status == DONE and action == "none")
         self._write(Entry(number, action, status, at, record_id, error, loaded), datetime.now(UTC))
+
+    def leave(self, number: int, error: str) -> None:
+        """Writes why a row stays as it is."""
+        self._write(replace(self.entries[number], error=error), None)
 
     def to_load(self, *actions: str) -> dict[int, int]:
         """Row number -> record id of what was written and not read again since."""

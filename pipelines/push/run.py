@@ -15,7 +15,7 @@ from ..report import EntityReport, Report
 from ..runner import Runner, Watch, opened
 from ..target import Target
 from .apply import Hand
-from .ledger import DONE, FAILED, FINAL, UNKNOWN, Ledger
+from .ledger import DONE, FAILED, FINAL, PENDING, UNKNOWN, Ledger
 from .plan import SHOWN, Plan, plan
 from .request import Request, checked, definitions_asked, definitions_held, entity_of
 from .reread import read_again
@@ -172,7 +172,7 @@ class _Push:
         return [
             {"row": entry.number, "problem": f"{entry.status}: {entry.error}"}
             for entry in entries
-            if entry.status in (FAILED, UNKNOWN)
+            if entry.status in (FAILED, UNKNOWN) or (entry.status == PENDING and entry.error)
         ]
 
     def conclude(self, report: Report) -> None:
