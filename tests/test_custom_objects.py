@@ -300,6 +300,7 @@ def test_an_unknown_name_names_the_known_and_changes_nothing(crm: Crm) -> None:
     assert "'fruit__c'" in ran.json["reason"]
     assert f"{VISITS}, {WARRANTIES}" in ran.json["reason"]
     assert paths(crm) == ["/Instance", "/CustomObjects"]
+    crm.sync_done("notes")
     for work in (
         lambda: sweep(crm.settings(), target(crm), ["Fruit__c"]),
         lambda: status(crm.settings(), target(crm), ["Fruit__c"]),
