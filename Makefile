@@ -27,10 +27,10 @@ check: install
 	$(BIN)/mypy
 
 test: check
-	$(BIN)/pytest -m "not long"
+	$(BIN)/pytest -n auto --dist loadfile -m "not long"
 
 test-all: check browser .venv-airflow/installed
-	$(BIN)/pytest -m long
+	$(BIN)/pytest -n auto --dist loadfile -m long
 
 browser:
 	@command -v chromium google-chrome >/dev/null || { apt-get update -qq && \
