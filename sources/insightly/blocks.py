@@ -12,9 +12,8 @@ from typing import Any
 from .errors import InsightlyError
 from .walk import Id, Key, Row, Step, identify, joined
 
-LENGTH = 500
-"""Records of a block on average: one changed record has so many written, and the state has 12 letters for a block."""
-
+LENGTH = 250
+"""Records of a block on average: one changed record has so many written, and the state has `LETTERS` for a block."""
 LETTERS = 12
 
 
