@@ -72,9 +72,8 @@ class Dataset:
 
     def rows_of(self, entity: Entity, table: str, ids: Sequence[int]) -> list[Row]:
         """The rows of some records, live or not, in the entity's own table or a child table; none without a table."""
-        return self.rows_where(
-            table, f"where {self._key(entity)} in ({', '.join(str(int(id_)) for id_ in ids) or 'null'})"
-        )
+        listed = ", ".join(str(int(id_)) for id_ in ids) or "null"
+        return self.rows_where(table, f"where {self._key(entity)} in ({listed})")
 
     def all(self, table: str) -> list[Row]:
         """All rows of a table; none where there is no table."""
