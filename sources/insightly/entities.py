@@ -540,8 +540,6 @@ def select_history(names: Iterable[str]) -> list[str]:
     setting, named = "sources.insightly.history", list(names)
     for name in named:
         if name in ENTITIES and not ENTITIES[name].incremental:
-            raise BadSetting(
-                setting, name, "versions are kept of entities with a cursor; this list is written whole when it changed"
-            )
+            raise BadSetting(setting, name, "it has no cursor: versions are kept of what the API tells changes of")
     chosen = select(named, setting=setting) if named else ()
     return [name for name in chosen if ENTITIES[name].incremental]
