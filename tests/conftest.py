@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
+import hypothesis
 import pytest
 import requests
 from deltalake import DeltaTable
@@ -32,6 +33,10 @@ from sources.insightly.cursor import Wish
 from sources.insightly.entities import Entity, of_object
 from sources.insightly.sandbox import Contents, Sandbox, Switches, generate
 from sources.insightly.settings import resolve_settings
+
+# Nothing here asserts on time, and a busy machine is no bug.
+hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("busy")
 
 ROOT = Path(__file__).parents[1]
 CORE = tuple(json.loads((ROOT / "tests/recorded/entities.json").read_text(encoding="utf-8"))["first_17"])
