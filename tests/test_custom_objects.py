@@ -195,6 +195,7 @@ def test_each_object_has_a_table_equal_to_the_account(crm: Crm) -> None:
     assert [row["entity"] for row in crm.table("_sync_runs")].count("site_visit__c") == 1
 
 
+@pytest.mark.long
 def test_an_unchanged_run_costs_a_call_an_object_and_one_to_find_them(held: Crm) -> None:
     report = held.sync_done(*ALL)
     assert {name: entity.calls for name, entity in report.entities.items()} == {
@@ -272,7 +273,8 @@ def test_a_name_that_cannot_be_loaded_fails_alone(crm: Crm, caplog: pytest.LogCa
     assert crm.count(OBJECTS) == 6
 
 
-@pytest.mark.parametrize("switch", ["missing", pytest.param("forbidden", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("switch", ["missing", "forbidden"])
 def test_a_plan_without_custom_objects_is_skipped(crm: Crm, switch: str) -> None:
     crm.sandbox.switches = replace(OPEN, **{switch: frozenset([OBJECTS])})
     report = crm.sync("notes", *ALL)
@@ -284,6 +286,7 @@ def test_a_plan_without_custom_objects_is_skipped(crm: Crm, switch: str) -> None
     assert (named.exit_code, states(named)) == (1, {"notes": "ok", "site_visit__c": "skipped"})
 
 
+@pytest.mark.long
 def test_an_account_without_any_has_a_table_of_definitions_alone(crm: Crm) -> None:
     for name in (VISITS, WARRANTIES):
         remove_object(crm.sandbox.store, name)
@@ -311,6 +314,7 @@ def test_an_unknown_name_names_the_known_and_changes_nothing(crm: Crm) -> None:
             work()
 
 
+@pytest.mark.long
 def test_one_object_is_loaded_by_either_form_of_its_name(crm: Crm) -> None:
     ran = command("sync", VISITS, "--json", cwd=crm.folder, **reach(crm.sandbox))
     assert ran.code == 0
@@ -422,6 +426,7 @@ def swept(crm: Crm, *names: str, **settings: Any) -> Report:
     return sweep(crm.settings(**settings), target(crm), names)
 
 
+@pytest.mark.long
 def test_a_sweep_marks_what_went_away_and_a_full_sync_as_well(held: Crm) -> None:
     store, key = held.sandbox.store, first_key(held, VISITS)
     kept = store.get(VISITS, key)
@@ -459,6 +464,7 @@ def test_verify_proves_each_object_and_names_what_differs(held: Crm) -> None:
     assert differs.entities[OBJECTS].facts["differences"] == 1
 
 
+@pytest.mark.long
 def test_status_and_the_plan_of_a_sweep_need_no_call(held: Crm) -> None:
     told = status(held.settings(), target(held), ALL)
     assert list(told.entities) == [*ALL, "site_visit__c", "warranty__c"]
@@ -479,6 +485,7 @@ def test_a_plan_tells_what_the_sync_then_costs(crm: Crm) -> None:
         assert list(planned.entities) == list(done.entities)
 
 
+@pytest.mark.long
 def test_records_are_read_by_id_and_by_a_custom_fields_value(held: Crm) -> None:
     store, key = held.sandbox.store, first_key(held, VISITS)
     store.update(VISITS, key, {"RECORD_NAME": "silently"}, touch=False)
@@ -500,6 +507,7 @@ def test_records_are_read_by_id_and_by_a_custom_fields_value(held: Crm) -> None:
         read([str(key)], None, "Fruit__c")
 
 
+@pytest.mark.long
 def test_columns_are_hashed_and_left_out(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCES__INSIGHTLY__HASH_KEY", "a long random text")
     private = {"hash": [f"{VISITS}.record_name"], "drop": ["site_visit__c.report__c"]}
@@ -509,7 +517,7 @@ def test_columns_are_hashed_and_left_out(crm: Crm, monkeypatch: pytest.MonkeyPat
     assert "report__c" not in crm.columns("site_visit__c")
 
 
-@pytest.mark.parametrize("names", [[RECORDS], [VISITS]])
+@pytest.mark.parametrize("names", [[RECORDS], pytest.param([VISITS], marks=pytest.mark.long)])
 def test_a_rule_for_an_object_that_there_is_not_is_refused_at_once(held: Crm, names: list[str]) -> None:
     add_record(held, VISITS)
     before = held.count("site_visit__c")
@@ -545,6 +553,7 @@ def test_the_source_alone_finds_and_reads_every_object(crm: Crm) -> None:
     assert crm.sandbox.calls("CustomObjects") == 1
 
 
+@pytest.mark.long
 def test_the_source_alone_reads_one_object_by_name(crm: Crm, caplog: pytest.LogCaptureFixture) -> None:
     alone(crm, [VISITS])
     crm.assert_equal(VISITS, database=crm.folder / "alone.duckdb")
