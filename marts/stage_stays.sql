@@ -30,7 +30,8 @@ compared as (
 numbered as (
     select
         *,
-        sum(
+        -- Nulls, of which there are none, are named because BigQuery adds up in its own order of them alone.
+        cast(sum(
             case
                 when version > 1
                     and deal_state = state_before
@@ -40,9 +41,8 @@ numbered as (
                 else 1
             end
         ) over (
-            -- Said of nulls, of which there are none, because BigQuery sums up only in its own order of them.
             partition by opportunity_id order by version nulls first rows between unbounded preceding and current row
-        ) as stay
+        ) as bigint) as stay
     from compared
 ),
 

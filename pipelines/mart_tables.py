@@ -7,15 +7,13 @@ from dlt.common.schema import Schema
 
 from sources.insightly.entities import ENTITIES, FieldType, child_fields
 from sources.insightly.records import LIST_IDX, child_table
-from sources.insightly.tables import DELETED_AT
+from sources.insightly.tables import DELETED_AT, VALID_FROM, VALID_TO, history_table
 from sources.insightly.tables import held as columns_held
 
 from .bookkeeping import COLUMNS
-from .marts import HISTORY, Tables
+from .marts import Tables
 
 TEXT, MOMENT = "VARCHAR", "TIMESTAMPTZ"
-VALID = ("_dlt_valid_from", "_dlt_valid_to")
-"""From when and until when a row of a history was so."""
 TYPES: dict[FieldType, str] = {
     "integer": "BIGINT",
     "number": "DECIMAL(38, 15)",
@@ -43,7 +41,7 @@ def known(fold: Callable[[str], str]) -> Tables:
         columns = {fold(field): TYPES.get(facts.type, TEXT) for field, facts in entity.fields.items()}
         tables[name] = columns | dict.fromkeys([DELETED_AT] if entity.swept else [], MOMENT)
         if entity.incremental:
-            tables[name + HISTORY] = columns | dict.fromkeys(VALID, MOMENT)
+            tables[history_table(entity)] = columns | dict.fromkeys((VALID_FROM, VALID_TO), MOMENT)
         keys = {fold(key): columns[fold(key)] for key in entity.key if fold(key) in columns}
         for array in entity.arrays:
             items = {fold(field): TYPES.get(facts.type, TEXT) for field, facts in child_fields(array).items()}

@@ -3,31 +3,35 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import dlt
 import duckdb
+import psycopg2
 import pyarrow as pa
 import pytest
-from conftest import OPEN, ROOT, Clock, Crm, Row, contents_of, fold, isolate, read
+from conftest import OPEN, ROOT, Clock, Crm, PostgresCrm, Row, contents_of, fold, isolate, read
 
 from pipelines.mart_run import bundled, make
-from pipelines.mart_tables import VALID, known
+from pipelines.mart_tables import known
 from pipelines.marts import load, plan
 from pipelines.runner import opened
 from pipelines.sweep import sweep
 from pipelines.target import Target
-from sources.insightly.sandbox import Contents, Sandbox, Store
+from sources.insightly.sandbox import Contents, Fault, Sandbox, Store, evolve
+from sources.insightly.tables import VALID_FROM, VALID_TO
 
 MOMENT = pa.timestamp("us", tz="UTC")
 HISTORY = pa.schema(
     [
         *((name, pa.int64()) for name in ("opportunity_id", "pipeline_id", "stage_id")),
         ("opportunity_state", pa.string()),
-        *((name, MOMENT) for name in ("date_created_utc", *VALID)),
+        *((name, MOMENT) for name in ("date_created_utc", VALID_FROM, VALID_TO)),
     ]
 )
 JANUARY = datetime(2026, 1, 1, tzinfo=UTC)
@@ -178,8 +182,8 @@ def tagged(store: Store) -> int:
     return int(gone["CONTACT_ID"])
 
 
-@pytest.fixture(scope="module")
-def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+@pytest.fixture(scope="module", params=["duckdb", pytest.param("postgres", marks=pytest.mark.long)])
+def by_hand(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crm]:
     """A destination with marts over records made by hand, some of them deleted since."""
     folder, clock = tmp_path_factory.mktemp("by_hand"), Clock()
     with (
@@ -188,6 +192,10 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     ):
         isolate(folder, patch)
         crm, store = Crm(sandbox, folder, clock), sandbox.store
+        if request.param == "postgres":
+            url = request.getfixturevalue("postgres").database()
+            patch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url)
+            crm = PostgresCrm(sandbox, folder, clock, url)
         people_and_lists(store)
         tasks, events, notes = work(store)
         gone = {"opportunities": deals(store), "leads": leads(store), "tasks": tasks, "events": events, "notes": notes}
@@ -196,40 +204,38 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for entity, ids in gone.items():
             for id_ in ids:
                 store.delete(entity, id_)
-        target = Target(database=str(crm.database))
-        report = sweep(crm.settings(), target, list(gone), thorough=True)
+        report = sweep(crm.settings(), crm.target, list(gone), thorough=True)
         assert {name: entity.deleted for name, entity in report.entities.items()} == {
-            n: len(i) for n, i in gone.items()
+            name: len(ids) for name, ids in gone.items()
         }
-        keep_history(crm, target)
-        assert make(target).exit_code == 0
-        yield crm.database
+        keep_history(crm)
+        assert make(crm.target).exit_code == 0
+        yield crm
 
 
-def keep_history(crm: Crm, target: Target) -> None:
+def keep_history(crm: Crm) -> None:
     rows = pa.Table.from_pylist(VERSIONS, schema=HISTORY)
-    with opened("sync", crm.settings(), target) as runner:
+    with opened("sync", crm.settings(), crm.target) as runner:
         runner.pipeline.run(dlt.resource([rows], name="opportunities_history", write_disposition="append"))
 
 
-def answer(database: Path, mart: str, columns: str, where: str = "true") -> list[tuple[Any, ...]]:
-    rows = [
-        tuple(row.values()) for row in read(database, f"select {columns} from insightly_marts.{mart} where {where}")
-    ]
-    return sorted(rows, key=lambda row: [(value is None, "" if value is None else value) for value in row])
+def answer(crm: Crm, mart: str, columns: str, where: str = "true") -> list[tuple[Any, ...]]:
+    rows = crm.read(f"select {columns} from insightly_marts.{mart} where {where}")
+    told = [tuple(row.values()) for row in rows]
+    return sorted(told, key=lambda row: [(value is None, "" if value is None else value) for value in row])
 
 
-def test_deleted_records_are_not_current(by_hand: Path) -> None:
+def test_deleted_records_are_not_current(by_hand: Crm) -> None:
     for entity, live in {"opportunities": 10, "leads": 6, "tasks": 9, "events": 2, "notes": 2, "contacts": 3}.items():
         held, deleted = (
-            read(by_hand, f"select count(*) as n from insightly.{entity} where {where}")[0]["n"]
+            by_hand.read(f"select count(*) as n from insightly.{entity} where {where}")[0]["n"]
             for where in ("true", "_deleted_at is not null")
         )
         assert answer(by_hand, f"current_{entity}", "count(*)") == [(live,)] == [(held - deleted,)]
         assert deleted > 0
 
 
-def test_pipeline_by_stage_and_month(by_hand: Path) -> None:
+def test_pipeline_by_stage_and_month(by_hand: Crm) -> None:
     columns = (
         "pipeline_name, stage_id, stage_name, deal_state, close_month, currency, deals, total_value, weighted_value"
     )
@@ -268,7 +274,7 @@ STAYS = [
 ]
 
 
-def test_stage_stays(by_hand: Path) -> None:
+def test_stage_stays(by_hand: Crm) -> None:
     columns = (
         "opportunity_id, stage_id, entered_at, left_at, entry_seen, days, outcome, next_stage_id, "
         "stay, cast(now() at time zone 'UTC' as date) as today"
@@ -287,7 +293,7 @@ def test_stage_stays(by_hand: Path) -> None:
     assert names == [("Sales", "Enquiry", None), ("Sales", "Offer", "Enquiry")]
 
 
-def test_stage_conversion(by_hand: Path) -> None:
+def test_stage_conversion(by_hand: Crm) -> None:
     columns = "stage_name, outcome, next_stage_name, stays, deals, share_of_ended, average_days"
     where = "outcome <> 'still there'"
     sixth, third = Decimal("0.1667"), Decimal("0.3333")
@@ -312,7 +318,7 @@ def test_stage_conversion(by_hand: Path) -> None:
     assert answer(by_hand, "stage_conversion", "sum(stays)") == [(len(STAYS),)]
 
 
-def test_lead_conversion_by_source(by_hand: Path) -> None:
+def test_lead_conversion_by_source(by_hand: Crm) -> None:
     columns = "lead_source, lead_source_id, created_month, leads, converted, converted_with_deal, "
     columns += "conversion_rate, average_days"
     february, march = date(2026, 2, 1), date(2026, 3, 1)
@@ -324,7 +330,7 @@ def test_lead_conversion_by_source(by_hand: Path) -> None:
     ]
 
 
-def test_activity_by_owner_and_week(by_hand: Path) -> None:
+def test_activity_by_owner_and_week(by_hand: Crm) -> None:
     columns = "owner_name, owner_user_id, week_begins, tasks_completed, events, notes, activities"
     weeks = [date(2025, 12, 29), date(2026, 1, 5), date(2026, 1, 12)]
     assert answer(by_hand, "activity_by_owner_and_week", columns) == [
@@ -336,7 +342,7 @@ def test_activity_by_owner_and_week(by_hand: Path) -> None:
     ]
 
 
-def test_overdue_tasks(by_hand: Path) -> None:
+def test_overdue_tasks(by_hand: Crm) -> None:
     columns = (
         "title, due_date, owner_name, owner_user_id, status, priority, days_overdue, "
         "cast(now() at time zone 'UTC' as date) as today"
@@ -352,15 +358,15 @@ def test_overdue_tasks(by_hand: Path) -> None:
     assert all(days > 0 for (days,) in answer(by_hand, "overdue_tasks", "days_overdue"))
 
 
-def test_tags_by_record_type(by_hand: Path) -> None:
+def test_tags_by_record_type(by_hand: Crm) -> None:
     counts = {"fair": 1, "vip": 2}
     assert answer(by_hand, "tags_by_record_type", "*") == [
         (kind, tag, counts[tag]) for kind in TAGGED for tag in counts
     ]
 
 
-def test_freshness(by_hand: Path) -> None:
-    runs = read(by_hand, "select * from insightly._sync_runs")
+def test_freshness(by_hand: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = by_hand.read("select * from insightly._sync_runs")
     latest = {run["entity"]: run for run in runs if run["command"] == "sync"}
     swept = {run["entity"]: run["started"] for run in runs if run["command"] == "sweep"}
     columns = "entity, synced_at, swept_at, verified_at, last_run_at, last_state, last_rows, watermark"
@@ -369,32 +375,34 @@ def test_freshness(by_hand: Path) -> None:
         for entity, run in sorted(latest.items())
     ]
     assert swept
-
-
-def test_a_run_that_failed_is_not_fresh(by_hand: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "crm.duckdb"
-    copy.write_bytes(by_hand.read_bytes())
-    with duckdb.connect(str(copy)) as connection:
-        later = "started + interval 1 day as started, 'failed' as state, 'trouble' as reason"
-        run = "insightly._sync_runs where entity = 'tasks' and command = 'sync'"
-        connection.execute(f"insert into insightly._sync_runs by name select * replace ({later}) from {run}")
-    ((synced, last, state, reason),) = answer(
-        copy, "freshness", "synced_at, last_run_at, last_state, last_reason", "entity = 'tasks'"
-    )
-    assert (last - synced, state, reason) == (timedelta(days=1), "failed", "trouble")
+    # A run that failed makes nothing fresh, and is told.
+    if isinstance(by_hand, PostgresCrm):
+        monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", by_hand.url)
+    by_hand.sandbox.faults.add(Fault("object", match="Tasks*", times=1))
+    assert by_hand.sync("tasks").exit_code == 1
+    columns = "synced_at, last_run_at > synced_at, last_state, last_reason"
+    ((synced, later, state, reason),) = answer(by_hand, "freshness", columns, "entity = 'tasks'")
+    assert (synced, later, state, "Tasks" in reason) == (latest["tasks"]["started"], True, "failed", True)
 
 
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/Los_Angeles"])
-def test_days_are_those_of_utc_wherever_one_asks_from(by_hand: Path, zone: str) -> None:
-    marts = ("lead_conversion_by_source", "activity_by_owner_and_week", "stage_stays", "pipeline_by_stage_and_month")
-    for mart in marts:
-        there, here = ([], [])  # type: tuple[list[Any], list[Any]]
-        for told, rows in (("UTC", here), (zone, there)):
-            with duckdb.connect(str(by_hand), read_only=True) as connection:
-                connection.execute(f"set timezone = '{told}'")
-                table = connection.sql(f"select * from insightly_marts.{mart} order by all").to_arrow_table()
-                rows += [tuple(map(in_utc, row.values())) for row in table.to_pylist()]
+def test_days_are_those_of_utc_wherever_one_asks_from(by_hand: Crm, zone: str) -> None:
+    for mart in ("lead_conversion_by_source", "activity_by_owner_and_week", "stage_stays", "overdue_tasks"):
+        there, here = (asked_from(by_hand, where, f"select * from insightly_marts.{mart}") for where in (zone, "UTC"))
         assert there == here
+
+
+def asked_from(crm: Crm, zone: str, sql: str) -> Counter[Any]:
+    """The rows of a query, for somebody in a time zone."""
+    if isinstance(crm, PostgresCrm):
+        with closing(psycopg2.connect(crm.url, options=f"-ctimezone={zone}")) as connection:
+            cursor = connection.cursor()
+            cursor.execute(sql)
+            return Counter(tuple(map(in_utc, row)) for row in cursor.fetchall())
+    with duckdb.connect(str(crm.database), read_only=True) as connection:
+        connection.execute(f"set timezone = '{zone}'")
+        rows = connection.sql(sql).to_arrow_table().to_pylist()
+        return Counter(tuple(map(in_utc, row.values())) for row in rows)
 
 
 def in_utc(value: Any) -> Any:
@@ -414,6 +422,43 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, San
         crm.sync_done()
         make(Target(database=str(crm.database)))
         yield crm.database, sandbox
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Sandbox]]:
+    """A destination with a history of deals, over two days of business in that account."""
+    folder, clock = tmp_path_factory.mktemp("lived"), Clock()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Sandbox(contents=contents_of(1), switches=OPEN, clock=clock) as sandbox,
+    ):
+        isolate(folder, patch)
+        crm = Crm(sandbox, folder, clock)
+        for day in range(3):
+            if day:
+                evolve(sandbox.store, seed=day, steps=100)
+            crm.sync_done("opportunities", "pipelines", "pipeline_stages", history=["opportunities"])
+        make(crm.target)
+        yield crm.database, sandbox
+
+
+def test_the_last_stay_of_a_deal_is_where_it_is(lived: tuple[Path, Sandbox]) -> None:
+    """Whatever was edited meanwhile: nobody's stay has a gap, and nobody is in two stages."""
+    database, sandbox = lived
+    stays = read(database, "select * from insightly_marts.stage_stays order by opportunity_id, stay")
+    assert Counter(stay["outcome"] for stay in stays).keys() >= {"still there", "moved on", "moved back", "won"}
+    last = {stay["opportunity_id"]: stay for stay in stays}
+    for deal in sandbox.store.rows("opportunities"):
+        stay, state = last.get(deal["OPPORTUNITY_ID"]), deal["OPPORTUNITY_STATE"]
+        if state == "OPEN":
+            assert stay is not None
+            assert (stay["stage_id"], stay["outcome"]) == (deal["STAGE_ID"], "still there")
+        elif stay is not None:
+            assert stay["outcome"] == state.lower()
+    for before, after in pairwise(stays):
+        if before["opportunity_id"] == after["opportunity_id"]:
+            assert before["left_at"] == after["entered_at"]
+            assert before["next_stage_id"] == after["stage_id"]
 
 
 def test_each_deal_is_in_one_row_of_the_pipeline(seeded: tuple[Path, Sandbox]) -> None:
@@ -513,5 +558,5 @@ def test_the_example_of_the_page_is_answered_as_it_says(name: str, request: pyte
 
 def held_for(name: str, request: pytest.FixtureRequest) -> Path:
     """A destination that has the mart."""
-    database = request.getfixturevalue("by_hand" if name.startswith("stage_") else "seeded")
-    return Path(database if isinstance(database, Path) else database[0])
+    database, _ = request.getfixturevalue("lived" if name.startswith("stage_") else "seeded")
+    return Path(database)
