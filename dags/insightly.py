@@ -105,6 +105,8 @@ def work(command: str, instance: str) -> dict[str, Any]:
         AirflowException: it failed, and may do better later.
         AirflowSkipException: the backfill is not for this account.
     """
+    # Unasked, dlt looks for a Variable for each of its settings: some 700 calls of Airflow's API a task.
+    os.environ.setdefault("PROVIDERS__AIRFLOW_SECRETS__ONLY_TOML_FRAGMENTS", "true")
     from pipelines.arguments import failure
     from pipelines.progress import watching
     from pipelines.report import FAILED, STOPPED
@@ -192,8 +194,7 @@ def variable() -> dict[str, Any]:
 
 def connected(instance: str) -> dict[str, Any]:
     """The settings in an account's Connection: password = the key, host = the pod, extra = any other setting."""
-    connection = find(named("insightly", instance))
-    if connection is None:
+    if (connection := find(named("insightly", instance))) is None:
         return {}
     return {"api_key": connection.password or None, "pod": connection.host or None, **connection.extra_dejson}
 

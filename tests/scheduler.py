@@ -5,12 +5,13 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ class Airflow:
             "HOME": str(self.home),
             "AIRFLOW_HOME": str(self.home),
             "DLT_DATA_DIR": str(self.home / "dlt"),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home}/airflow.db?timeout=60",
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__CORE__PARALLELISM": "4",
@@ -191,3 +193,6 @@ def prepare(home: Path) -> None:
     shutil.copy(ROOT / "dags/insightly.py", home / "dags")
     done = Airflow(home).command("db", "migrate")
     assert done.returncode == 0, done.stderr
+    # Several processes share the file; without a log to write to first, one that reads locks the others out.
+    with closing(sqlite3.connect(home / "airflow.db")) as database:
+        assert database.execute("pragma journal_mode = wal").fetchone() == ("wal",)
