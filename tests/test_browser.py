@@ -100,6 +100,6 @@ def test_the_keyboard_reaches_what_scrolls(page: Page) -> None:
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the sync's health"
     page.keyboard.press("Enter")
-    assert page.url.endswith("#sync")
+    page.wait_for_url("**#sync")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.getAttribute('aria-labelledby')") == "entities"
