@@ -22,6 +22,9 @@ from .places import Place
 OLD = "_old_"
 """Begins the names of the columns that tell a merge which rows go."""
 
+UNFILTERED = "limit 9223372036854775807"
+"""Keeps DuckDB from handing its filters to Arrow, which cannot compare the `string_view` columns that merges write."""
+
 
 class LakePlace(Place):
     """Files of Delta tables in a folder or bucket; dlt's configuration has its `bucket_url`."""
@@ -172,5 +175,5 @@ class LakeSqlClient(FilesystemSqlClient):
             held = self.remote_client.columns(table).empty_table() if delta is None else delta.to_pyarrow_dataset()
             self._conn.register(f"held {view}", held)
             name = self.make_qualified_table_name(view)
-            self._conn.execute(f'create or replace view {name} as select * from "held {view}"')
+            self._conn.execute(f'create or replace view {name} as select * from "held {view}" {UNFILTERED}')
         super().create_views_for_tables({table: view for table, view in tables.items() if table not in ours})

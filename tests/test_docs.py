@@ -87,20 +87,26 @@ def test_commands_can_be_parsed(page: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sandbox, Path]]:
-    """An account, and a project in which it was synced once."""
+def synced_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which an account was synced once."""
     folder = tmp_path_factory.mktemp("project")
     with Sandbox(contents=contents_of(0.02), switches=OPEN) as sandbox:
         first = command("sync", "core", "--json", cwd=folder, **reach(sandbox))
         assert first.code == 0, first.err
-        yield sandbox, folder
+    return folder
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """The same account, for one page: its pushes are not there for the next."""
+    with Sandbox(contents=contents_of(0.02), switches=OPEN) as sandbox:
+        yield sandbox
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("page", [page for page in PAGES if RUNNABLE[page]], ids=lambda page: page.name)
-def test_commands_do_what_they_say(account: tuple[Sandbox, Path], page: Path, tmp_path: Path) -> None:
-    sandbox, synced = account
-    project = Path(shutil.copytree(synced, tmp_path / "project"))
+def test_commands_do_what_they_say(sandbox: Sandbox, synced_project: Path, page: Path, tmp_path: Path) -> None:
+    project = Path(shutil.copytree(synced_project, tmp_path / "project"))
     _prepare(project, sandbox)
     instances = {
         f"SOURCES__INSIGHTLY__INSTANCES__{name}__{setting}": value

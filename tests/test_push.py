@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import OPEN, Crm, command, reach
+from conftest import OPEN, Crm, PostgresCrm, command, reach
 from pushing import csv, ids, jsonl, named, people, planned, problems, pushed, results, sample, sent
 
 from pipelines.push.request import PUSHABLE, Request
@@ -103,7 +103,8 @@ def test_tags_are_added_set_and_removed(crm: Crm) -> None:
     rows = f"record_type,record_id,tag_name\ncontacts,{a},new one\nContact,{b},new one\nleads,{lead},hot\n"
     told = planned(crm, "tags", csv(crm, rows), "create")["calls"]
     report = pushed(crm, "tags", csv(crm, rows), "create")
-    assert (results(report), report.calls) == ({"created": 3}, told + 1)  # and whose account it is
+    asked = 0 if isinstance(crm, PostgresCrm) else 1  # whose account it is: a copied file knows another host
+    assert (results(report), report.calls) == ({"created": 3}, told + asked)
     assert tags("contacts", a) == before | {"new one"}
     assert "hot" in tags("leads", lead)
     crm.assert_equal("contacts", "leads", "tags")
