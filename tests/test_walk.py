@@ -197,6 +197,14 @@ def test_what_waits_in_other_walks_takes_half_of_the_room_at_most() -> None:
     assert len(pool.asked) == asked + 1 + 8
 
 
+@pytest.mark.parametrize(("last_id", "lost"), [(997, 0), (990, 1)], ids=["joins", "rows went away"])
+def test_nothing_is_asked_for_ahead_of_a_resumed_walk_before_it_goes_on(last_id: int, lost: int) -> None:
+    pool = Answering()
+    fetch = Lookahead(heavy(5_000, 1), Ahead(pool, 8), 500)
+    assert sum(len(step.rows) for step in walk(fetch, "ID", 997, last_id)) == 4_999 - last_id
+    assert len(pool.asked) == 9 + 2 * lost
+
+
 def test_nothing_is_asked_for_behind_a_failure_until_the_walk_goes_on() -> None:
     class Failing(Answering):
         def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":

@@ -92,12 +92,17 @@ class Lookahead:
         self._read, self._ahead, self._most_rows, self._eager, self._on_page = read, ahead, most_rows, eager, on_page
         self._queue: deque[_Asked] = deque()
         self._next: int | None = None
+        self._sure = False
         self._total = 0
         self._row_weight = 0.0
         ahead.add(self)
 
     def __call__(self, skip: int) -> Page:
-        """The page at `skip`. Whatever was asked for ahead of another offset is thrown away."""
+        """The page at `skip`. Whatever was asked for ahead of another offset is thrown away.
+
+        Behind a page that a walk resumes or steps back to nothing is asked for before the walk goes on from it: where
+        rows went away meanwhile it begins elsewhere, and the pages would be lost.
+        """
         with self._ahead.lock:
             if not self._queue or self._queue[0].skip != skip:
                 self._restart(skip)
@@ -143,7 +148,7 @@ class Lookahead:
 
     def has_more(self) -> bool:
         """True while there is a page to ask for, as far as is known."""
-        return self._next is not None and self._next < self._total and self._eager()
+        return self._next is not None and self._sure and self._next < self._total and self._eager()
 
     def pages(self) -> int:
         return len(self._queue)
@@ -161,6 +166,7 @@ class Lookahead:
         return self._top() * self._row_weight
 
     def _restart(self, skip: int) -> None:
+        self._sure = skip in (0, self._next)
         self.close()
         self._next = skip
         self.ask()
