@@ -267,6 +267,22 @@ IN_A_LAKE = pytest.mark.parametrize("make_crm", ["lake"], indirect=True)
 """Where the accounts of a test are synced to; DuckDB, where nothing is said."""
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves N cases of a test marked `few(N)` to `make test`, spread over all of them, and the rest to `test-all`."""
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("few") and not item.get_closest_marker("long"):
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for each in cases.values():
+        marker = each[0].get_closest_marker("few")
+        assert marker is not None
+        quick = {at * len(each) // marker.args[0] for at in range(marker.args[0])}
+        for at, item in enumerate(each):
+            if at not in quick:
+                item.add_marker("long")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Has tests that are marked `everywhere(NAME, ...)` run on those destinations as well, in `make test-all`.
 
@@ -338,7 +354,13 @@ def begin(crm: Crm) -> None:
 
 
 EVERY_WAY_TO_TAGS = pytest.mark.parametrize(
-    "crm", [("auto", True), ("endpoint", True), ("auto", False)], ids=["auto", "endpoint", "no TAGS"], indirect=True
+    "crm",
+    [
+        pytest.param(("auto", True), id="auto"),
+        pytest.param(("endpoint", True), id="endpoint", marks=pytest.mark.long),
+        pytest.param(("auto", False), id="no TAGS", marks=pytest.mark.long),
+    ],
+    indirect=True,
 )
 """Runs a test with tags from the records, by a call a record, and against an account whose records carry none."""
 

@@ -20,6 +20,7 @@ def synced(*options: str, **settings: str) -> Iterator[tuple[Ours, Served]]:
         yield ours, served
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [(), ("--without-tags",)], ids=["tags in records", "tags by endpoint"])
 def test_the_server_gives_what_is_measured(options: tuple[str, ...]) -> None:
     with synced("--records", "300", *options) as (ours, served):
@@ -59,11 +60,13 @@ def test_the_server_refuses_what_comes_too_fast() -> None:
         assert codes.count(429) == served.counted()["refused"] > 0
 
 
+@pytest.mark.long
 def test_calls_are_counted_by_the_service() -> None:
     with server("--records", "1000") as served:
         assert calls.ours(served) == [5, 1]  # three pages, as each overlaps the one before; definitions; the account
 
 
+@pytest.mark.long
 def test_a_run_under_the_limit_is_told_from_its_first_request_on() -> None:
     result = limit.measure(records=50, scale=0.05)
     assert [row[0].split(",")[0] for row in result.rows] == ["50 contacts", "17 entities"]

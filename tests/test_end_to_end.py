@@ -182,6 +182,7 @@ def test_tags_that_nobody_asks_for_cost_nothing(make_crm: MakeCrm) -> None:
     assert crm.count("projects__tags") == 0
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("embedded", [True, False])
 def test_tags_that_are_off_are_neither_asked_for_nor_written(make_crm: MakeCrm, embedded: bool) -> None:
     crm = make_crm(switches=replace(OPEN, embed_tags=embedded))
@@ -353,6 +354,7 @@ def test_another_key_of_the_same_account_goes_on(crm: Crm, make_crm: MakeCrm) ->
 # Budgets
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("tags", ["auto", "endpoint"])
 def test_runs_with_few_calls_complete_everything(crm: Crm, tags: str) -> None:
     """No run sends more than it may, each one goes on where the one before stopped."""

@@ -182,6 +182,7 @@ def test_trouble_that_passes_is_not_seen(
     crm.assert_equal("notes")
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("trouble", "walk", "page"),
     some_long(
@@ -251,6 +252,7 @@ def test_the_days_end_costs_a_handful_of_calls_and_the_next_day_goes_on(make_crm
 # Rows that come and go
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("kind", "walk", "page"),
     some_long(
@@ -323,6 +325,7 @@ def test_a_permission_lost_in_the_middle_of_a_walk_keeps_rows_and_watermark(
     crm.assert_equal(*names)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("body", "page"),
     some_long(

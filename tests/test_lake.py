@@ -25,6 +25,7 @@ pytestmark = IN_A_LAKE
 NAMES = ("contacts", "notes", "lead_sources", "tags")
 
 
+@pytest.mark.long
 def test_records_are_followed_through_edits_deletions_and_returns(crm: Crm) -> None:
     store = crm.sandbox.store
     crm.sync_done(*NAMES)
@@ -54,6 +55,7 @@ def test_records_are_followed_through_edits_deletions_and_returns(crm: Crm) -> N
     assert (report.exit_code, report.entities["contacts"].state) == (0, "ok")
 
 
+@pytest.mark.long
 def test_state_comes_back_from_the_lake_alone(crm: Crm) -> None:
     first = crm.sync_done(*NAMES)
     shutil.rmtree(crm.folder / "dlt")

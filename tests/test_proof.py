@@ -563,7 +563,7 @@ COMMON = settings(
 
 def test_tables_end_equal_to_the_account(tmp_path: Path) -> None:
     run_state_machine_as_test(
-        lambda: Proof(tmp_path), settings=settings(COMMON, max_examples=4, stateful_step_count=14)
+        lambda: Proof(tmp_path), settings=settings(COMMON, max_examples=2, stateful_step_count=14)
     )
 
 
@@ -571,5 +571,5 @@ def test_tables_end_equal_to_the_account(tmp_path: Path) -> None:
 def test_tables_end_equal_to_the_account_in_long_histories(tmp_path: Path) -> None:
     run_state_machine_as_test(
         lambda: Proof(tmp_path),
-        settings=settings(COMMON, max_examples=6, stateful_step_count=25),
+        settings=settings(COMMON, max_examples=8, stateful_step_count=25),
     )

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from conftest import OPEN, Crm, PostgresCrm, command, reach
 from pushing import csv, ids, jsonl, named, people, planned, problems, pushed, results, sample, sent
 
+from pipelines.push.doubt import LOOKS
 from pipelines.push.request import PUSHABLE, Request
 from pipelines.push.run import push
 from sources.insightly import ENTITIES
@@ -51,6 +52,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 # Every operation on every entity
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("entity", RECORDS)
 def test_records_are_created_changed_and_deleted(make_crm: MakeCrm, bodies: list[Any], entity: str) -> None:
     crm = make_crm(contents=Contents())
@@ -297,7 +299,39 @@ def test_a_create_that_failed_is_looked_up_and_sent_again(crm: Crm) -> None:
     assert results(pushed(crm, "contacts", jsonl(crm, people("Ann")), "create")) == {"created": 1}
     assert len(named(crm, "Ann")) == 1
     methods = [call.method for call in crm.sandbox.log if call.path.startswith("/Contacts")]
-    assert methods == ["POST", "GET", "POST", "GET"]
+    assert methods == ["POST", *["GET"] * (1 + len(LOOKS)), "POST", "GET"]
+
+
+def test_a_create_that_is_written_after_its_504_is_not_sent_again(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway gives up before the service does."""
+    crm.sandbox.faults.add(Fault("504", "Contacts", "POST"))
+    slept = list[float]()
+
+    def write_late(seconds: float) -> None:
+        slept.append(seconds)
+        if sum(slept) > 15 and not named(crm, "Ann"):
+            crm.sandbox.store.create("contacts", people("Ann")[0])
+
+    monkeypatch.setattr("pipelines.push.doubt.time.sleep", write_late)
+    source = jsonl(crm, people("Ann"))
+    assert results(pushed(crm, "contacts", source, "create")) == {"created": 1}
+    assert len(named(crm, "Ann")) == 1
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_deleting_what_is_gone_already_is_done_and_marked(crm: Crm, guarded: bool) -> None:
+    key = ids(crm, "contacts")[0]
+    crm.sandbox.store.delete("contacts", key)
+    since = datetime(2100, 1, 1, tzinfo=UTC) if guarded else None
+    report = pushed(crm, "contacts", jsonl(crm, [{"CONTACT_ID": key}]), "delete", unchanged_since=since)
+    assert (results(report), report.entities["contacts"].deleted) == ({"deleted": 1}, 1)
+    crm.assert_equal("contacts", deleted=True)
+
+
+def test_a_list_that_is_not_there_is_no_deletion(crm: Crm) -> None:
+    key = ids(crm, "contacts")[0]
+    crm.sandbox.faults.add(Fault("missing", "Contacts*", times=None))
+    assert results(pushed(crm, "contacts", jsonl(crm, [{"CONTACT_ID": key}]), "delete", code=1)) == {"failed": 1}
 
 
 def test_a_lost_create_with_several_candidates_is_unknown_and_not_repeated(crm: Crm) -> None:
@@ -315,6 +349,7 @@ def test_a_lost_create_with_several_candidates_is_unknown_and_not_repeated(crm: 
     assert len(named(crm, "Bob")) == 2
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("trouble", ["forbidden", "400", "object"])
 def test_a_lost_create_that_cannot_be_looked_up_stays_pending(crm: Crm, trouble: str) -> None:
     crm.sandbox.faults.add(

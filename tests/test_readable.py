@@ -51,6 +51,7 @@ def test_what_the_plan_lacks_is_told_with_the_reason(crm: Crm, tmp_path: Path) -
     assert crm.sandbox.key not in ran.out + ran.err + text.out + text.err
 
 
+@pytest.mark.long
 def test_the_plan_without_modules_is_synced_swept_and_verified(crm: Crm, capsys: pytest.CaptureFixture[str]) -> None:
     crm.sandbox.switches = replace(OPEN, plan="professional")
     settings, target = crm.settings(entities="all"), Target(database=str(crm.database))

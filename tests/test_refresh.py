@@ -77,6 +77,7 @@ def ledger(crm: Crm) -> list[tuple[str, int, str, bool]]:
 # By a field's value
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("custom", [False, True], ids=["standard", "custom"])
 def test_a_search_refreshes_the_rows_it_finds_and_moves_nothing(crm: Crm, custom: bool) -> None:
     crm.sync_done()
@@ -111,6 +112,7 @@ def test_a_search_refreshes_the_rows_it_finds_and_moves_nothing(crm: Crm, custom
             assert held(crm, entity, other[facts.key[0]]).get("owner_user_id") != 424242
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("where", "count"),
     [
@@ -197,6 +199,7 @@ def test_what_cannot_be_asked_for_is_refused_with_the_reason(
 # By id
 
 
+@pytest.mark.long
 def test_each_entity_with_a_get_is_read_by_id(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.2)
     crm.sync_done()
@@ -214,6 +217,7 @@ def test_each_entity_with_a_get_is_read_by_id(make_crm: MakeCrm) -> None:
     crm.assert_equal()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("mode", ["mark", "remove"])
 def test_what_is_gone_is_marked_and_what_comes_back_lives(crm: Crm, mode: str) -> None:
     crm.sync_done("contacts")

@@ -123,6 +123,7 @@ def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> No
         assert full["CONTACT_ID"] not in [row["contact_id"] for row in crm.table(f"contacts__{array}")]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("mode", ["mark", "remove"])
 def test_child_rows_without_their_record_are_removed_and_no_others(crm: Crm, mode: str) -> None:
     """A kill between the loads of two tables leaves them, when the record is deleted before the next run."""
@@ -233,6 +234,7 @@ def test_a_collection_that_may_not_be_read_marks_nothing(crm: Crm, kind: str) ->
         assert report.entities["notes"].state == "ok"
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("calls", range(6))
 def test_a_budget_that_ends_marks_only_what_was_confirmed(crm: Crm, calls: int) -> None:
     crm.sync_done("contacts")
@@ -270,6 +272,7 @@ def test_another_account_is_not_swept(crm: Crm, make_crm: MakeCrm) -> None:
 # What came back, and what we lack
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("mode", ["mark", "remove"])
 @pytest.mark.parametrize(
     ("by", "moved"),
@@ -346,6 +349,7 @@ def test_a_full_sync_over_several_runs_does_as_well(crm: Crm) -> None:
     assert marked(crm, "contacts") == gone
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("again", [True, False], ids=["--full again", "plain"])
 def test_a_full_sync_repeated_within_a_budget_ends_and_marks(crm: Crm, again: bool) -> None:
     """Though no run has the calls for a sweep of its own, and an entity that is done does not begin anew."""
@@ -416,6 +420,7 @@ def test_a_full_sync_marks_no_implausible_number(make_crm: MakeCrm) -> None:
 # Edits while it reads
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("thorough", [False, True])
 @pytest.mark.parametrize("kind", ["delete_before", "create"])
 def test_no_live_record_is_marked_when_rows_move_under_the_sweep(crm: Crm, kind: str, thorough: bool) -> None:
@@ -434,6 +439,7 @@ def test_no_live_record_is_marked_when_rows_move_under_the_sweep(crm: Crm, kind:
 # Tags
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("tags", ["auto", "endpoint"])
 def test_tags_that_moved_no_date_are_mended(crm: Crm, tags: str) -> None:
     store: Store = crm.sandbox.store

@@ -28,6 +28,7 @@ def one_of(crm: Crm, entity: str, wanted: Callable[[dict[str, Any]], Any] = bool
     return next(row for row in crm.sandbox.store.rows(entity) if wanted(row))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("way", [{}, {"full": True}])
 def test_what_was_synced_is_proved(crm: Crm, way: dict[str, bool]) -> None:
     crm.sync_done()
@@ -67,6 +68,7 @@ def test_quick_reads_little_and_does_not_say_that_it_proves(crm: Crm, capsys: py
     assert "prove" not in capsys.readouterr().out + str(report.to_dict())
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize(
     ("sql", "told"),
     [
@@ -109,6 +111,7 @@ def test_a_deletion_that_no_sweep_saw_is_a_difference(crm: Crm, quick: bool) -> 
     verified(crm, "contacts", quick=quick)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("way", [{}, {"full": True}, {"quick": True}])
 def test_what_changed_after_the_sync_is_no_difference(crm: Crm, way: dict[str, bool]) -> None:
     crm.sync_done("contacts", "notes")

@@ -20,10 +20,12 @@ from sources.insightly.errors import (
     Stop,
     Unanswered,
 )
+from sources.insightly.reads import first_of
 from sources.insightly.session import Record, Session
 
-from .ledger import DONE, FAILED, FINAL, PENDING, UNKNOWN, WAITING, Ledger
-from .lookup import Refused, made_by, matching
+from .doubt import Undecided, was_done
+from .ledger import DONE, FAILED, FINAL, PENDING, WAITING, Ledger
+from .lookup import Refused, matching
 from .validate import Row, missing
 from .values import custom_of, differing, same
 
@@ -31,10 +33,6 @@ TRIES = 3
 """Times that a row without an answer is looked up and sent again in one run."""
 MOST_REFUSED = 20
 """Rows in a row that may be refused; it is no use to spend the day's calls on the rest."""
-
-
-class Undecided(InsightlyError):
-    """A row was sent without an answer, and the API does not let us find out what came of it."""
 
 
 class Hand:
@@ -119,13 +117,8 @@ class Hand:
             in_doubt: whether it was sent before, without an answer.
         """
         entry = self.ledger.entries.get(row.number)
-        if in_doubt and entry is not None:
-            try:
-                done = self._was_done(row, entry.action, entry.intent_at, entry.record_id)
-            except (NotAvailable, BadRequest, MalformedAnswer) as error:
-                raise Undecided(f"sent without an answer, and what came of it cannot be found out: {error}") from None
-            if done:
-                return
+        if in_doubt and entry is not None and was_done(self.session, self.entity, self.ledger, row, entry):
+            return
         if self.op == "create" or (self.op == "upsert" and row.key is None and self.match is None):
             self._create(row, in_doubt)
             return
@@ -141,25 +134,6 @@ class Hand:
             self._delete(row, id_)
         else:
             self._update(row, id_, found)
-
-    def _was_done(self, row: Row, action: str, intent_at: datetime | None, id_: int | None) -> bool:
-        """Finds out what became of a write without an answer; an update needs no finding out, it is compared anyway."""
-        if action == "delete" and id_ is not None:
-            try:
-                writes.read_record(self.session, self.entity, id_)
-            except Gone:
-                self.ledger.settle(row.number, action, DONE, id_)
-                return True
-        if action != "create" or intent_at is None:
-            return False
-        found = made_by(self.session, self.entity, row, intent_at, self.ledger.created())
-        if len(found) == 1:
-            self.ledger.settle(row.number, action, DONE, found[0])
-        elif found:
-            ids = ", ".join(map(str, found[:10]))
-            reason = f"sent without an answer, and {len(found)} records may be it: {self.entity.key[0]} {ids}"
-            self.ledger.settle(row.number, action, UNKNOWN, None, reason)
-        return bool(found)
 
     def _create(self, row: Row, in_doubt: bool) -> None:
         body = {name: value for name, value in row.fields.items() if value is not None}
@@ -209,10 +183,14 @@ class Hand:
             writes.update(self.session, self.entity, id_, _custom_body({**held, **custom}))
 
     def _delete(self, row: Row, id_: int) -> None:
-        if self.unchanged_since is not None:
-            self._guard(writes.read_record(self.session, self.entity, id_))
-        self.ledger.intend(row.number, "delete", writes.service_clock(self.session, self.ledger.entity), id_)
-        writes.delete(self.session, self.entity, id_)
+        try:
+            if self.unchanged_since is not None:
+                self._guard(writes.read_record(self.session, self.entity, id_))
+            self.ledger.intend(row.number, "delete", writes.service_clock(self.session, self.ledger.entity), id_)
+            writes.delete(self.session, self.entity, id_)
+        except Gone:
+            # No such record, or no such list for this key: that would be no deletion.
+            first_of(self.session, self.entity)
         self.ledger.settle(row.number, "delete", DONE, id_)
 
     def _guard(self, record: Record) -> None:
