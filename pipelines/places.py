@@ -3,14 +3,16 @@
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import deepcopy
 from functools import cached_property
 from typing import Any
 
 import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
-from dlt.common.destination import Destination
+from dlt.common.destination import Destination, DestinationCapabilitiesContext
 from dlt.common.destination.exceptions import InvalidDestinationReference, UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
+from dlt.common.normalizers.naming import NamingConvention
 
 from sources.insightly.errors import BadSetting
 
@@ -92,6 +94,25 @@ class Place:
 
     def loaded(self, _: dlt.Pipeline) -> None:
         """What follows each package that was loaded."""
+
+
+def remembering(destination: "Destination[Any, Any]") -> "Destination[Any, Any]":
+    """The destination, which now works out once what it is capable of.
+
+    dlt has it do so from its whole configuration some fifty times a run, a quarter of the time that a small run takes.
+    """
+    work_out, known = destination.capabilities, dict[Any, DestinationCapabilitiesContext]()
+
+    def capabilities(config: Any = None, naming: NamingConvention | None = None) -> DestinationCapabilitiesContext:
+        if config is not None:
+            return work_out(config, naming)
+        key = type(naming), getattr(naming, "max_length", None)
+        if key not in known:
+            known[key] = work_out(None, naming)
+        return deepcopy(known[key])
+
+    destination.capabilities = capabilities  # type: ignore[method-assign]
+    return destination
 
 
 def kind_of(name: str) -> str:

@@ -25,7 +25,7 @@ from sources.insightly.errors import BadSetting, InsightlyError
 from sources.insightly.instances import DEFAULT
 
 from .duckdb_file import DuckDbFile
-from .places import Place, kind_of
+from .places import Place, kind_of, remembering
 
 logger = logging.getLogger(__name__)
 
@@ -132,9 +132,8 @@ class Target:
 
     def _pipeline(self) -> dlt.Pipeline:
         folder = Path(get_dlt_pipelines_dir()) / f"insightly-{self.digest}"
-        pipeline = dlt.pipeline(
-            PIPELINE, pipelines_dir=str(folder), destination=self.place.factory(), dataset_name=self.dataset
-        )
+        destination = remembering(self.place.factory())
+        pipeline = dlt.pipeline(PIPELINE, pipelines_dir=str(folder), destination=destination, dataset_name=self.dataset)
         if pipeline.has_pending_data and not pipeline.first_run and not _holds_state(pipeline):
             logger.warning("%s is new; what an interrupted run left for its predecessor is dropped", self)
             pipeline = pipeline.drop()

@@ -134,6 +134,7 @@ def test_entities_tells_the_table(tmp_path: Path) -> None:
     assert [name for name in CORE if name not in text] == []
 
 
+@pytest.mark.long
 def test_plan_writes_nothing_and_tells_what_a_sync_then_sends(crm: Crm, tmp_path: Path) -> None:
     where = ("--json", "--database", "a.duckdb")
     names = ("contacts", "notes", "lead_sources", "countries", "tags")

@@ -156,6 +156,7 @@ def test_the_definitions_are_a_table(crm: Crm) -> None:
 # Tags
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("mode", "embedded", "calls_a_record"), [("auto", True, 0), ("endpoint", True, 1), ("auto", False, 1)]
 )
@@ -375,6 +376,7 @@ def test_a_run_without_calls_sends_nothing(crm: Crm) -> None:
     assert (report.exit_code, crm.sandbox.calls()) == (3, 0)
 
 
+@pytest.mark.long
 def test_days_with_few_calls_complete_everything(make_crm: MakeCrm) -> None:
     crm = make_crm(switches=replace(OPEN, quota=5))
     names = ("notes", "contacts", "currencies")
@@ -402,6 +404,7 @@ def test_calls_are_left_for_other_programs(make_crm: MakeCrm) -> None:
 # From when on
 
 
+@pytest.mark.long
 def test_an_earlier_start_date_is_walked_from_and_a_later_one_is_not(crm: Crm) -> None:
     def loaded() -> int:
         return crm.count("notes")
@@ -427,6 +430,7 @@ def test_since_reads_again_and_moves_no_watermark_back(crm: Crm) -> None:
     assert crm.sync_done("notes").entities["notes"].watermark == again.watermark
 
 
+@pytest.mark.long
 def test_full_repairs_what_moved_no_date(crm: Crm) -> None:
     crm.sync_done("contacts", "tags")
     crm.sandbox.store.set_tags("contacts", first_key(crm, "contacts"), ["unseen"], touch=False)
@@ -437,6 +441,7 @@ def test_full_repairs_what_moved_no_date(crm: Crm) -> None:
     assert crm.sync_done("contacts").entities["contacts"].rows == 0
 
 
+@pytest.mark.long
 def test_a_full_run_that_stops_goes_on_as_a_full_run(crm: Crm) -> None:
     crm.sync_done("notes")
     keys = crm.sandbox.store.tables["notes"].keys
@@ -532,6 +537,7 @@ def test_building_the_source_sends_nothing_and_needs_no_key(crm: Crm, monkeypatc
     assert crm.sandbox.log == []
 
 
+@pytest.mark.long
 def test_state_stays_small_when_all_records_have_one_stamp(tmp_path: Path) -> None:
     stamp = {"DATE_CREATED_UTC": "2026-10-01 00:00:00", "DATE_UPDATED_UTC": "2026-10-01 00:00:00"}
     blank = dict.fromkeys(ENTITIES["notes"].fields) | stamp | {"LINKS": []}

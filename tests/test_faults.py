@@ -182,7 +182,7 @@ def test_trouble_that_passes_is_not_seen(
     crm.assert_equal("notes")
 
 
-@pytest.mark.few(4)
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("trouble", "walk", "page"),
     some_long(
@@ -228,6 +228,7 @@ def tries(trouble: Trouble) -> int:
 # The day's end
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("counter", [True, False], ids=["counted", "uncounted"])
 def test_the_days_end_costs_a_handful_of_calls_and_the_next_day_goes_on(make_crm: MakeCrm, counter: bool) -> None:
     """It comes upon eight calls in flight; without a counter, four more find out that it is no burst."""
@@ -275,6 +276,7 @@ def test_rows_that_come_and_go_during_the_walk_lose_no_other(
 # Clocks
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("minutes", "date"),
     some_long(
@@ -302,6 +304,7 @@ def test_a_clock_that_is_minutes_off_loses_no_change(make_crm: MakeCrm, minutes:
 # What is not there to be read
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("kind", "walk"),
     some_long(

@@ -106,6 +106,7 @@ def test_a_version_is_a_change_of_what_the_team_wrote(kept: Crm) -> None:
     assert [row["title"] for row in of(kept, edited)] == [before["title"], "edited", before["title"]]
 
 
+@pytest.mark.long
 def test_what_is_read_again_unchanged_makes_no_version(kept: Crm) -> None:
     store, key = kept.sandbox.store, ids(kept, "contacts")[0]
     known = count(kept)

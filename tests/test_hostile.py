@@ -378,6 +378,7 @@ def test_names_that_would_share_a_column_fail_their_entity_alone(bare: Crm) -> N
     assert [row["first_name"] for row in bare.table("users")] == ["Ann"]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("value", [True, False, "x"])
 def test_an_array_item_cannot_delete_itself(bare: Crm, value: Any) -> None:
     put(bare, "projects", 1, TAGS=[{"TAG_NAME": "a", "_is_empty": value}])
@@ -389,6 +390,7 @@ def test_an_array_item_cannot_delete_itself(bare: Crm, value: Any) -> None:
 # Custom fields whose values change their type
 
 
+@pytest.mark.long
 def test_a_custom_field_of_many_types(bare: Crm) -> None:
     """Undeclared, over the pages of one run; then declared, over two runs."""
     values = [5, 2.5, "text", True, None, "", {"a": 1}, 2**70, "2024-06-01 00:00:00"]

@@ -87,6 +87,7 @@ def test_what_comes_back_as_it_was_lives_again(crm: Crm) -> None:
     assert crm.table("deletions")[0]["restored_at"] is not None
 
 
+@pytest.mark.long
 def test_runs_with_few_calls_come_to_an_end_and_mark_nothing_before(crm: Crm) -> None:
     crm.sync_done("emails", **LONG)
     gone, before = edit(crm), state_of(crm)["full_at"]
@@ -241,6 +242,7 @@ def test_a_list_whose_key_is_a_text_is_written_when_it_changed(crm: Crm) -> None
 # Objects
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("shape", ["object", "list"])
 def test_the_account_and_its_permissions_are_tables(make_crm: MakeCrm, shape: Any) -> None:
     crm = make_crm(switches=replace(OPEN, permissions=shape, forbidden=frozenset({"leads"})))

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from conftest import ON_POSTGRES, ROOT, Crm, PostgresCrm, command, reach
@@ -18,6 +18,7 @@ from test_refresh import refreshed
 from test_sweep import delete, ledger, marked, swept
 from test_verify import verified
 
+from benchmarks.postgres import Postgres
 from pipelines.all_accounts import refresh
 from pipelines.run import sync
 from pipelines.status import status
@@ -29,7 +30,6 @@ from sources.insightly.entities import child_fields
 from sources.insightly.errors import BadSetting
 from sources.insightly.sandbox import Fault, evolve
 
-MakeCrm = Callable[..., Crm]
 pytestmark = ON_POSTGRES
 TYPES = {
     "integer": "bigint",
@@ -146,14 +146,17 @@ def test_each_run_is_written_down_and_told(crm: Crm) -> None:
 
 
 @pytest.mark.long
-def test_datasets_and_databases_share_no_state(crm: Crm, make_crm: MakeCrm) -> None:
+def test_datasets_and_databases_share_no_state(
+    crm: PostgresCrm, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
     crm.sync_done("leads")
     other = Target("postgres", dataset="another")
     assert sync(crm.settings(), other, ["leads"]).entities["leads"].rows == crm.sandbox.store.count("leads")
     assert crm.read("select count(*) as n from another.leads") == [{"n": crm.count("leads")}]
     assert crm.sync_done("leads").entities["leads"].rows == 0
     digest = crm.target.digest
-    elsewhere = make_crm()
+    elsewhere = replace(crm, url=postgres.database())
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", elsewhere.url)
     assert elsewhere.target.digest != digest
     assert elsewhere.sync_done("leads").entities["leads"].rows == elsewhere.sandbox.store.count("leads")
     elsewhere.assert_equal("leads")

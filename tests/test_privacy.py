@@ -169,6 +169,7 @@ def test_a_hash_where_other_than_text_is_held_is_refused(planted: Crm) -> None:
     assert "date_of_birth is held as" in str(report.entities["contacts"].reason)
 
 
+@pytest.mark.long
 def test_a_sweep_tells_no_tags_wrong_that_are_hashed(planted: Crm) -> None:
     planted.sync_done("contacts", **PRIVATE)
     assert swept(planted, "contacts", with_tags=True, **PRIVATE).entities["contacts"].merged == 0

@@ -441,6 +441,7 @@ def test_a_field_that_several_records_share_finds_none(crm: Crm) -> None:
     assert sent(crm) == []
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("etag", [False, True])
 def test_a_record_edited_later_is_not_overwritten(make_crm: MakeCrm, etag: bool) -> None:
     crm = make_crm(switches=replace(OPEN, etag=etag))

@@ -38,7 +38,7 @@ def push_and_die(crm: Crm, source: str, op: str, point: tuple[str, str, int]) ->
     crm.sandbox.faults.clear()
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("point", "made"),
     [

@@ -134,6 +134,7 @@ def test_values_of_each_type_are_searched_as_the_api_writes_them(crm: Crm, where
         assert refreshed(crm, "contacts", where=where.format_map(record)).entities["contacts"].rows == count
 
 
+@pytest.mark.long
 def test_a_search_of_several_pages_and_chunks_takes_children_along(crm: Crm) -> None:
     crm.sync_done("contacts")
     for key in ids_of(crm, "contacts"):
@@ -255,6 +256,7 @@ def test_a_row_of_a_list_that_is_written_whole_is_removed_and_comes_back(crm: Cr
     assert ledger(crm) == [("pipelines", key, "deleted", True)]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("kind", ["missing", "forbidden"])
 def test_a_collection_that_is_not_available_marks_nothing(crm: Crm, kind: str) -> None:
     crm.sync_done("contacts")
@@ -263,6 +265,7 @@ def test_a_collection_that_is_not_available_marks_nothing(crm: Crm, kind: str) -
     assert (told.deleted, ledger(crm)) == (0, [])
 
 
+@pytest.mark.long
 def test_hundreds_of_ids_stop_at_a_budget_and_tell_what_is_left(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.4)
     crm.sync_done("contacts")
@@ -284,6 +287,7 @@ def test_hundreds_of_ids_stop_at_a_budget_and_tell_what_is_left(make_crm: MakeCr
 # Beside a sync
 
 
+@pytest.mark.long
 def test_a_walk_under_way_goes_on_where_it_stood(crm: Crm) -> None:
     assert crm.sync("contacts", page_size=10, max_calls=4).exit_code == 3
     first, last = ids_of(crm, "contacts")[0], ids_of(crm, "contacts")[-1]

@@ -340,6 +340,7 @@ def test_a_full_sync_marks_what_it_did_not_see(crm: Crm) -> None:
     assert (report.entities["contacts"].deleted, marked(crm, "contacts")) == (3, gone)
 
 
+@pytest.mark.long
 def test_a_full_sync_over_several_runs_does_as_well(crm: Crm) -> None:
     crm.sync_done("contacts")
     gone = ids(crm, "contacts")[5:8]
@@ -372,6 +373,7 @@ def test_a_full_sync_repeated_within_a_budget_ends_and_marks(crm: Crm, again: bo
     ]
 
 
+@pytest.mark.long
 def test_unlisted_records_that_can_be_read_do_not_hold_a_full_sync_up(crm: Crm) -> None:
     crm.sync_done("contacts")
     rows = delete(crm, "contacts", *ids(crm, "contacts")[5:11])
@@ -389,6 +391,7 @@ def test_unlisted_records_that_can_be_read_do_not_hold_a_full_sync_up(crm: Crm) 
     assert crm.sync_done("contacts").calls == 1
 
 
+@pytest.mark.long
 def test_a_full_sync_of_which_one_entity_fails_begins_anew(crm: Crm) -> None:
     crm.sync_done("contacts", "products")
     crm.sandbox.faults.add(Fault("missing", match="Product*", times=None))
@@ -397,6 +400,7 @@ def test_a_full_sync_of_which_one_entity_fails_begins_anew(crm: Crm) -> None:
         assert (report.exit_code, report.entities["contacts"].rows) == (1, crm.sandbox.store.count("contacts"))
 
 
+@pytest.mark.long
 def test_since_given_to_an_unfinished_full_sync_is_told(crm: Crm) -> None:
     crm.sync_done("contacts")
     gone = ids(crm, "contacts")[5]
@@ -407,6 +411,7 @@ def test_since_given_to_an_unfinished_full_sync_is_told(crm: Crm) -> None:
     assert marked(crm, "contacts") == [gone]
 
 
+@pytest.mark.long
 def test_a_full_sync_marks_no_implausible_number(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.2)
     crm.sync_done("contacts")
@@ -469,6 +474,7 @@ def test_tags_that_are_off_are_not_swept(crm: Crm) -> None:
     assert any("tags" in note for note in report.entities["leads"].schema_changes)
 
 
+@pytest.mark.long
 def test_the_least_recently_swept_entity_goes_first(crm: Crm) -> None:
     crm.sync_done("contacts", "notes", "tasks")
     swept(crm, "contacts", "notes", "tasks", code=3, max_calls=1)

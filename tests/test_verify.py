@@ -51,6 +51,7 @@ def test_every_id_costs_a_page_of_them(make_crm: MakeCrm) -> None:
     assert len(crm.sandbox.log) - len(brief) <= 2 * 11
 
 
+@pytest.mark.long
 def test_a_few_pages_of_records_are_compared_unless_all_are(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.5)
     crm.sync_done("contacts")
@@ -100,6 +101,7 @@ def test_whatever_is_wrong_is_named(crm: Crm, sql: str, told: str, full: bool) -
     assert "contacts" in (report.reason or "")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("quick", [True, False])
 def test_a_deletion_that_no_sweep_saw_is_a_difference(crm: Crm, quick: bool) -> None:
     crm.sync_done("contacts")
@@ -136,6 +138,7 @@ def test_a_list_that_is_written_whole_is_compared_whole(crm: Crm) -> None:
     assert report.entities["users"].facts["proved"]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("tags", ["auto", "endpoint", "embedded"])
 def test_tags_are_compared_by_every_way_to_them(crm: Crm, tags: str) -> None:
     crm.sync_done("leads", tags=tags)
