@@ -393,6 +393,26 @@ def test_a_service_that_stays_away_ends_the_push_and_the_next_run_goes_on(crm: C
     assert [len(named(crm, name)) for name in ("Ann", "Bob")] == [1, 1]
 
 
+def test_a_push_of_mended_rows_is_told_of_the_one_it_follows(crm: Crm) -> None:
+    """By their content they are another push, so what the first one created would be there twice, unless left out."""
+    crm.sandbox.faults.add(Fault("400", "Contacts", "POST", nth=2))
+    pushed(crm, "contacts", jsonl(crm, people("Ann", "Bob")), "create", code=1)
+    crm.sandbox.faults.clear()
+    first = planned(crm, "contacts", jsonl(crm, people("Ann", "Bob")), "create")
+    assert (first["earlier"], first["settled"]) == (None, 1)
+    mended = planned(crm, "contacts", jsonl(crm, people("Bobby")), "create")
+    assert mended["earlier"] == {"push_id": first["push_id"], "done": 1, "open": 1}
+    shown = command(
+        *(f"push contacts {crm.folder}/rows.jsonl --op create --dry-run".split()),
+        *crm.arguments(),
+        cwd=crm.folder,
+        **reach(crm.sandbox),
+    )
+    assert f"push {first['push_id']} of other rows did 1 and has 1 left" in shown.out
+    pushed(crm, "contacts", jsonl(crm, people("Bobby")), "create")
+    assert planned(crm, "contacts", jsonl(crm, people("Cy")), "create")["earlier"] is None
+
+
 def test_what_the_service_refuses_fails_alone_and_is_tried_by_the_next_run(crm: Crm) -> None:
     source = jsonl(crm, people("Ann", "Bob", "Cy"))
     crm.sandbox.faults.add(Fault("400", "Contacts", "POST", nth=2))

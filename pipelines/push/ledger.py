@@ -44,6 +44,7 @@ class Ledger:
         self.attempt = 1
         self.entries: dict[int, Entry] = {}
         self._read()
+        self.earlier = self._unfinished()
 
     def finished(self, numbers: Iterable[int]) -> bool:
         """True where each of the rows is settled, and read again if it was written."""
@@ -94,6 +95,16 @@ class Ledger:
         """The ids of all records of the entity that any push created."""
         sql = "select record_id from {} where entity = %s and action = 'create' and status = 'done'"
         return {int(id_) for (id_,) in self._run(sql, self.entity) if id_ is not None}
+
+    def _unfinished(self) -> tuple[str, int, int] | None:
+        """The push of other rows that was at the entity last, if it is not at its end: its id, rows done, rows not."""
+        sql = """select push_id, sum(case when status = 'done' then 1 else 0 end),
+            sum(case when status in ('pending', 'waiting', 'failed') then 1 else 0 end)
+            from {} where entity = %s and op = %s group by push_id, attempt order by max(intent_at) desc"""
+        for push, done, open_ in self._run(sql, self.entity, self._op)[:1]:
+            if push != self._push and open_:
+                return str(push), int(done), int(open_)
+        return None
 
     def _read(self) -> None:
         columns = "attempt, row_number, action, status, intent_at, record_id, error, loaded_at"

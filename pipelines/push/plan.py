@@ -29,6 +29,8 @@ class Plan:
     calls: int = 0
     seconds: float = 0.0
     problems: list[dict[str, Any]] = field(default_factory=list)
+    earlier: dict[str, Any] | None = None
+    """A push of other rows that has not come to its end; its rows, where they are here again, are created once more."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -205,7 +205,10 @@ def _plan(
     unread = 0 if ledger is None else len(ledger.to_load("create", "update", "delete"))
     guarded = request.unchanged_since is not None
     rate = settings.requests_per_second
-    return plan(_id(request, given), entity, request.op, rows, open_, rate, guarded=guarded, bound=bound, unread=unread)
+    told = plan(_id(request, given), entity, request.op, rows, open_, rate, guarded=guarded, bound=bound, unread=unread)
+    if ledger is not None and ledger.earlier and "create" in told.actions:
+        told.earlier = dict(zip(("push_id", "done", "open"), ledger.earlier, strict=True))
+    return told
 
 
 def _id(request: Request, given: Given) -> str:

@@ -13,6 +13,9 @@ def show_plan(console: Console, entity: str, plan: Plan) -> None:
     console.print(f"[bold]{entity}[/]: {plan.rows:,} rows, {actions}", soft_wrap=True)
     if plan.settled:
         console.print(f"  {plan.settled:,} were pushed by an earlier run (push {plan.push_id})")
+    if plan.earlier:
+        told = "push {push_id} of other rows did {done:,} and has {open:,} left".format(**plan.earlier)
+        console.print(f"  [yellow]{told}; what it did is done again where it is among these rows[/]", soft_wrap=True)
     if plan.clears:
         cleared = ", ".join(f"{name} in {count:,} rows" for name, count in plan.clears.items())
         console.print(f"  [yellow]clears[/] {escape(cleared)}", soft_wrap=True)
