@@ -173,7 +173,7 @@ class PostgresCrm(Crm):
 
     def columns(self, name: str) -> dict[str, str]:
         sql = f"""select attname, format_type(atttypid, atttypmod) as type from pg_attribute
-                  where attrelid = 'insightly."{name}"'::regclass and attnum > 0 and not attisdropped"""
+                  where attrelid = to_regclass('insightly."{name}"') and attnum > 0 and not attisdropped"""
         return {row["attname"]: row["type"] for row in self.read(sql)}
 
     def made(self) -> bool:

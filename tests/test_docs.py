@@ -60,6 +60,11 @@ def test_links_lead_to_files_that_are_there(page: Path) -> None:
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
 
 
+def test_the_tests_that_are_named_are_there() -> None:
+    named = {name for page in PAGES for name in re.findall(r"\btest_\w+\.py", page.read_text(encoding="utf-8"))}
+    assert sorted(name for name in named if not (ROOT / "tests" / name).exists()) == []
+
+
 def test_every_page_is_to_be_found_from_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [page.name for page in ROOT.glob("docs/*.md") if f"docs/{page.name}" not in readme] == []

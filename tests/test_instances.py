@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from conftest import OPEN, Clock, Row, command, read
+from conftest import OPEN, Clock, Crm, Row, command
 from dlt.common.runtime.run_context import switched_run_context
 
 from pipelines.cli import main
@@ -26,9 +26,9 @@ ENVELOPE = {"command", "status", "reason", "entities", "calls", "calls_left_toda
 
 @dataclass
 class Accounts:
-    """Accounts with contacts of their own, the ids the same in all of them, and one DuckDB file for all."""
+    """Accounts with contacts of their own, the ids the same in all of them, and one database for all."""
 
-    folder: Path
+    place: Crm
     patch: pytest.MonkeyPatch
     capture: pytest.CaptureFixture[str]
     clock: Clock = field(default_factory=Clock)
@@ -36,8 +36,12 @@ class Accounts:
     seen: Mapping[int, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     @property
+    def folder(self) -> Path:
+        return self.place.folder
+
+    @property
     def database(self) -> Path:
-        return self.folder / "crm.duckdb"
+        return self.place.database
 
     def setting(self, account: str, name: str, value: object) -> None:
         section = "" if account == "default" else f"INSTANCES__{account.upper()}__"
@@ -57,15 +61,13 @@ class Accounts:
         """The object that a command prints an hour later, with its exit code as `code`."""
         self.clock.advance()
         with switched_run_context(str(self.folder)):
-            code = main(
-                [*arguments, "--json", *(["--database", str(self.database)] if arguments[0] != "check" else [])]
-            )
+            code = main([*arguments, "--json", *(self.place.arguments() if arguments[0] != "check" else [])])
         told, _ = self.capture.readouterr()
         (line,) = told.splitlines()
         return {**json.loads(line), "code": code}
 
     def read(self, sql: str) -> list[Row]:
-        return read(self.database, sql)
+        return self.place.read(sql)
 
     def counts(self) -> dict[str, int]:
         sql = "select table_schema from information_schema.tables where table_name = 'contacts'"
@@ -76,8 +78,10 @@ class Accounts:
 
 
 @pytest.fixture
-def accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Accounts]:
-    made = Accounts(tmp_path, monkeypatch, capsys)
+def accounts(
+    make_crm: Callable[..., Crm], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Accounts]:
+    made = Accounts(make_crm(), monkeypatch, capsys)
     monkeypatch.setenv("SOURCES__INSIGHTLY__REQUESTS_PER_SECOND", "1000")
     answer = Service.answer
 
@@ -93,6 +97,7 @@ def accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         assert len(keys) <= 1, "a service saw the key of another"
 
 
+@pytest.mark.everywhere("postgres")
 @pytest.mark.long
 def test_each_account_lands_in_a_dataset_of_its_own(accounts: Accounts) -> None:
     accounts.add("default", 2)
@@ -116,6 +121,7 @@ def test_each_account_lands_in_a_dataset_of_its_own(accounts: Accounts) -> None:
     assert accounts.counts() == {"insightly": 2, "insightly_emea": 4, "insightly_apac": 4}
 
 
+@pytest.mark.everywhere("postgres")
 def test_the_views_show_every_account_by_column_names(accounts: Accounts) -> None:
     for account, kind, value in (("emea", "TEXT", "chess"), ("apac", "NUMERIC", 44)):
         hobby = {"FIELD_NAME": "Hobby__c", "FIELD_VALUE": value}
@@ -127,16 +133,17 @@ def test_the_views_show_every_account_by_column_names(accounts: Accounts) -> Non
     hobbies = "select distinct instance, hobby__c from insightly_all.contacts order by 1"
     number, text = (row["hobby__c"] for row in accounts.read(hobbies))
     assert (float(number), text) == (44.0, "chess")
-    tags = accounts.read("select instance, tag_name, count(*) as n from insightly_all.contacts__tags group by all")
+    tags = accounts.read("select instance, tag_name, count(*) as n from insightly_all.contacts__tags group by 1, 2")
     assert {tuple(row.values()) for row in tags} == {("emea", "of emea", 2), ("apac", "of apac", 2)}
     emea = accounts.boxes["emea"].store
     emea.update("contacts", emea.rows("contacts")[0]["CONTACT_ID"], {"SHOE_SIZE": 44})
     again = accounts.run("sync", "contacts", "--instance", "emea")
     assert again["all_accounts"]["refreshed"] == ["contacts"]
-    sizes = accounts.read("select instance, shoe_size, count(*) as n from insightly_all.contacts group by all")
+    sizes = accounts.read("select instance, shoe_size, count(*) as n from insightly_all.contacts group by 1, 2")
     assert {tuple(row.values()) for row in sizes} == {("emea", 44, 1), ("emea", None, 1), ("apac", None, 2)}
 
 
+@pytest.mark.everywhere("postgres")
 def test_one_account_in_trouble_keeps_no_other_from_its_work(accounts: Accounts) -> None:
     accounts.add("default", 2)
     accounts.add("emea", 3)
@@ -227,6 +234,7 @@ def test_named_accounts_alone_are_asked(accounts: Accounts) -> None:
     assert [part for part in ("latam", "default, apac, emea") if part not in unknown["reason"]] == []
 
 
+@pytest.mark.everywhere("postgres")
 @pytest.mark.long
 def test_every_command_takes_all_accounts_or_one(accounts: Accounts) -> None:
     accounts.add("emea", 3)
@@ -238,7 +246,7 @@ def test_every_command_takes_all_accounts_or_one(accounts: Accounts) -> None:
     }
     plan = accounts.run("sync", "contacts", "--plan")
     assert (plan["plan"]["calls"], plan["entities"]["emea.contacts"]["total"]) == (4, 3)
-    assert not accounts.database.exists()
+    assert not accounts.place.made()
     accounts.run("sync", "contacts")
     accounts.boxes["apac"].store.delete("contacts", accounts.boxes["apac"].store.rows("contacts")[0]["CONTACT_ID"])
     differs = accounts.run("verify", "contacts")
@@ -252,6 +260,7 @@ def test_every_command_takes_all_accounts_or_one(accounts: Accounts) -> None:
     assert accounts.run("status", "--max-age", "0s", "--instance", "emea")["code"] == 1
 
 
+@pytest.mark.everywhere("postgres")
 def test_what_concerns_one_account_needs_its_name(accounts: Accounts) -> None:
     accounts.add("emea", 1)
     rows = accounts.folder / "new.csv"
@@ -280,6 +289,7 @@ def test_a_limit_of_calls_is_each_accounts(accounts: Accounts) -> None:
     assert (done["code"], accounts.counts()) == (0, {"insightly_apac": 12, "insightly_emea": 12})
 
 
+@pytest.mark.everywhere("postgres")
 @pytest.mark.long
 def test_another_account_is_refused_in_each_dataset(accounts: Accounts) -> None:
     accounts.add("emea", 1)
@@ -328,8 +338,9 @@ def test_the_screen_shows_each_account_and_the_totals(accounts: Accounts) -> Non
     assert lines[-1][0] == "done"
 
 
+@pytest.mark.everywhere("postgres")
 @pytest.mark.long
-def test_two_processes_take_turns_at_one_file(accounts: Accounts, tmp_path: Path) -> None:
+def test_two_processes_load_into_one_database(accounts: Accounts, tmp_path: Path) -> None:
     accounts.add("emea", 30)
     accounts.add("apac", 40)
     for box in accounts.boxes.values():
@@ -338,7 +349,7 @@ def test_two_processes_take_turns_at_one_file(accounts: Accounts, tmp_path: Path
     accounts.setting("default", "chunk_calls", 1)
 
     def sync(name: str) -> Any:
-        where = ("--database", str(accounts.database), "--json")
+        where = (*accounts.place.arguments(), "--json")
         return command("sync", "contacts", "--instance", name, *where, cwd=tmp_path)
 
     with ThreadPoolExecutor() as both:

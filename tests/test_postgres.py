@@ -9,11 +9,14 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 
+import psycopg2
 import pytest
 from conftest import ON_POSTGRES, ROOT, Crm, PostgresCrm, command, reach
 from pushing import ids, jsonl, named, people, pushed, results
+from test_all_accounts import all_of, hold, tell, type_of
 from test_refresh import refreshed
 from test_sweep import delete, ledger, marked, swept
 from test_verify import verified
@@ -192,6 +195,36 @@ def test_views_show_the_tables_of_all_accounts(crm: Crm) -> None:
     counted = crm.read("select instance, count(*) as n, count(colour) as red from insightly_all.notes group by 1")
     whole = crm.sandbox.store.count("notes")
     assert {row["instance"]: (row["n"], row["red"]) for row in counted} == {"default": (whole, 1), "emea": (whole, 0)}
+
+
+@pytest.mark.long
+def test_a_view_that_others_build_on_is_told_where_it_cannot_be_replaced(crm: Crm) -> None:
+    hold(crm, "insightly_emea", contacts="contact_id bigint, size bigint")
+    hold(crm, "insightly_apac", contacts="contact_id bigint")
+    all_of(crm)
+    tell(crm, "create view public.sizes as select instance, size from insightly_all.contacts")
+    tell(crm, "alter table insightly_apac.contacts add column hobby varchar")
+    assert (all_of(crm).failed, type_of(crm, "contacts", "hobby")) == ({}, "character varying")
+    tell(crm, "alter table insightly_apac.contacts add column size varchar")
+    for _ in range(2):
+        told = all_of(crm)
+        assert (list(told.failed), "sizes" in told.failed["contacts"], told.views) == (["contacts"], True, 1)
+    assert type_of(crm, "contacts", "size") == "bigint"
+    tell(crm, "drop view public.sizes")
+    assert (all_of(crm).refreshed, type_of(crm, "contacts", "size")) == (["contacts"], "character varying")
+
+
+@pytest.mark.long
+def test_who_reads_a_view_holds_up_no_run_that_leaves_it_as_it_is(crm: PostgresCrm) -> None:
+    hold(crm, "insightly_emea", contacts="contact_id bigint")
+    hold(crm, "insightly_apac", contacts="contact_id bigint")
+    all_of(crm)
+    with closing(psycopg2.connect(crm.url)) as reader, reader.cursor() as cursor:
+        cursor.execute("select * from insightly_all.contacts")
+        (row,) = crm.read("select current_database() as name")
+        tell(crm, f"alter database {row['name']} set lock_timeout = '5s'")
+        hold(crm, "insightly_apac", leads="lead_id bigint")
+        assert (all_of(crm).refreshed, all_of(crm).failed) == (["leads"], {})
 
 
 COPY = "dlt.destinations.impl.postgres.postgres:PostgresCsvCopyJob.run"
