@@ -1,5 +1,6 @@
 """Reports for people on a terminal."""
 
+import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
@@ -7,17 +8,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from .account_shown import show_account, show_entities
 from .marts_shown import show_marts, show_statements
 from .push.shown import show_push
 from .report import DONE, EntityReport, Report
 
 LEFT = {"watermark", "verdict"}
-READABLE = {True: "[green]yes[/]", False: "[yellow]no[/]", None: ""}
 MOST_ROWS = 20
 """Rows from which on a table tells only of the entities in which something happened."""
 NAMED = 6
 """Of the others, so many are named."""
 REFUSED = "this key or plan may not read them (403, 404); insightly entities tells of each"
+ROOMY, UNBROKEN = 100, 200
+"""Characters in a line from which on a table has all its columns, and of one that no terminal breaks."""
+SPARED = {"seconds", "watermark"}
+"""What a sync tells on wide terminals alone."""
 STYLES = {"ok": "green", "skipped": "yellow", "partial": "yellow", "failed": "red"}
 
 
@@ -26,7 +31,7 @@ def show(report: Report, account: str | None = None) -> None:
 
     Of a report of several accounts it prints the totals: each account's is printed as it comes.
     """
-    console = Console()
+    console = _console()
     if account is not None:
         console.rule(f"[bold]{account}[/]", align="left")
     if "instances" in report.facts:
@@ -34,7 +39,7 @@ def show(report: Report, account: str | None = None) -> None:
         _close(console, report)
         return
     if report.command == "entities" and report.facts:
-        _entities(console, report)
+        show_entities(console, report)
         _close(console, report)
         return
     if report.command == "dashboard":
@@ -47,7 +52,7 @@ def show(report: Report, account: str | None = None) -> None:
         show_statements(console, marts)
         return
     if report.entities and report.command in COLUMNS:
-        table = _plan(report) if "plan" in report.facts else _runs(report)
+        table = _plan(report) if "plan" in report.facts else _runs(report, console.width < ROOMY)
         if table.row_count:
             console.print(table)
     if quiet := _quiet(report):
@@ -62,7 +67,7 @@ def show(report: Report, account: str | None = None) -> None:
     if marts:
         show_marts(console, marts)
     if report.command == "check" and report.facts:
-        _check(console, report)
+        show_account(console, report)
     if report.command == "status" and report.facts:
         console.print(f"{escape(report.facts['destination'])}: account {escape(report.facts['account'] or 'unknown')}")
     _close(console, report)
@@ -150,9 +155,23 @@ COLUMNS: Mapping[str, Mapping[str, Cell]] = {
 """What a command tells of each entity."""
 
 
-def _runs(report: Report) -> Table:
-    cells = COLUMNS[report.command]
-    table = Table("entity", "state", title=None, box=None)
+def _console() -> Console:
+    """The terminal, or lines long enough for any table where the output goes elsewhere."""
+    console = Console()
+    return console if console.is_terminal or os.environ.get("COLUMNS") else Console(width=UNBROKEN)
+
+
+def _table() -> Table:
+    table = Table(box=None)
+    table.add_column("entity", overflow="fold")
+    table.add_column("state")
+    return table
+
+
+def _runs(report: Report, narrow: bool) -> Table:
+    spared = SPARED if narrow and report.command == "sync" else set()
+    cells = {name: cell for name, cell in COLUMNS[report.command].items() if name not in spared}
+    table = _table()
     for heading in cells:
         table.add_column(heading, justify="left" if heading in LEFT else "right")
     left_out = {*_quiet(report), *_reasons(report).get(("skipped", REFUSED), ())}
@@ -186,7 +205,7 @@ def _age(moment: str | None) -> str:
 
 
 def _plan(report: Report) -> Table:
-    table = Table("entity", "state", box=None)
+    table = _table()
     for heading in ("records", "pages", "calls"):
         table.add_column(heading, justify="right")
     for name, entity in report.entities.items():
@@ -199,46 +218,3 @@ def _plan(report: Report) -> Table:
             f"{entity.calls:,}",
         )
     return table
-
-
-def _entities(console: Console, report: Report) -> None:
-    table = Table(box=None)
-    for heading in ("entity", "path", "key", "reads changes", "can", "preset", "readable"):
-        table.add_column(heading, overflow="fold")
-    for name, facts in report.facts["table"].items():
-        table.add_row(
-            name,
-            facts["path"],
-            ", ".join(facts["key"]),
-            "yes" if facts["cursor"] else "",
-            "".join(ability[0].upper() for ability in facts["can"]),
-            next(iter(facts["presets"]), "by name" if facts["loadable"] else ""),
-            READABLE[report.entities[name].facts["readable"]],
-        )
-    console.print(table)
-    told = dict[str, list[str]]()
-    for name, entity in report.entities.items():
-        if entity.reason:
-            told.setdefault(entity.reason, []).append(name)
-    for reason, names in told.items():
-        which = ", ".join(names) if len(names) < len(report.entities) else "readable"
-        console.print(f"{which}: {escape(reason)}", soft_wrap=True)
-    console.print("can: S search, G get by id, C create, U update, D delete; --json tells child tables and cursors too")
-
-
-def _check(console: Console, report: Report) -> None:
-    account, user = report.facts["account"] or {}, report.facts["user"] or {}
-    console.print(f"address   {report.facts['url']}")
-    plan = account.get("PLAN_NAME", "unknown")
-    known = f"{account.get('INSTANCE_NAME', 'may not be read')} ({account.get('INSTANCE_SUBDOMAIN', '')}), plan {plan}"
-    console.print(f"account   {escape(known)}")
-    name = f"{user.get('FIRST_NAME') or ''} {user.get('LAST_NAME') or ''}".strip() or "may not be read"
-    admin = ", administrator" if user.get("ADMINISTRATOR") else ""
-    known = f"{name} <{user.get('EMAIL_ADDRESS') or ''}>, id {user.get('USER_ID') or 'unknown'}"
-    console.print(f"user      {escape(known)}{admin}")
-    rows = (report.facts["permissions"] or {}).get("OBJECT_PERMISSIONS") or []
-    hidden = sorted(str(row.get("OBJECT_TYPE")) for row in rows if not row.get("CAN_READ"))
-    console.print(
-        f"may read  {len(rows) - len(hidden)} of {len(rows)} object types"
-        + (f", not {', '.join(hidden)}" if hidden else "")
-    )

@@ -1,6 +1,7 @@
 """The command as a process: exit codes, one JSON object on stdout, and no key anywhere."""
 
 import argparse
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +57,15 @@ def test_sync_tells_one_object_and_never_the_key(crm: Crm, tmp_path: Path) -> No
     assert ran.json["calls"] == crm.sandbox.calls()
     crm.assert_equal("notes", "lead_sources", database=tmp_path / "a.duckdb")
     assert crm.sandbox.key not in ran.out + ran.err
+
+
+def test_names_are_whole_on_narrow_terminals_and_lines_where_there_is_none(crm: Crm, tmp_path: Path) -> None:
+    names = ("opportunity_categories", "opportunity_state_reasons")
+    narrow = command("sync", *names, cwd=tmp_path, COLUMNS="80", **reach(crm.sandbox)).out
+    assert all(name in narrow for name in names)
+    assert max(map(len, narrow.splitlines())) <= 80
+    piped = command("entities", cwd=tmp_path, COLUMNS="").out
+    assert re.search("knowledge_article_categories +/KnowledgeArticleCategory +CATEGORY_ID", piped), piped
 
 
 def test_sync_without_options_writes_crm_duckdb(crm: Crm, tmp_path: Path) -> None:
