@@ -363,6 +363,7 @@ def test_a_200_that_is_no_list_is_no_empty_table(
     crm.assert_equal(*names)
 
 
+@pytest.mark.long
 def test_a_failure_says_whether_another_try_may_help(crm: Crm) -> None:
     crm.sandbox.faults.add(Fault("object", match="Notes*"))
     later = crm.sync("notes", "lead_sources")

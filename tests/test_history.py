@@ -321,6 +321,7 @@ def test_only_what_was_loaded_is_compared(kept: Crm, monkeypatch: pytest.MonkeyP
     assert_level(kept.read, "contacts")
 
 
+@pytest.mark.long
 def test_the_pipeline_as_it_stood_is_the_query_of_the_documentation(make_crm: MakeCrm) -> None:
     crm = make_crm(0.2)
     store, names = crm.sandbox.store, ("opportunities", "pipeline_stages")

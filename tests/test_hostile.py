@@ -431,6 +431,7 @@ def test_seven_hundred_custom_fields(bare: Crm) -> None:
 # Size
 
 
+@pytest.mark.long
 def test_large_records_and_notes(bare: Crm) -> None:
     letters = random.Random(1).choices("abcdefgh 'é\"\\\n;", k=100_000)
     body = "".join(letters)

@@ -72,6 +72,7 @@ def test_each_sync_finds_what_was_edited_and_what_went_away(crm: Crm, mode: str)
     assert proof.entities["emails"].facts["proved"]
 
 
+@pytest.mark.long
 def test_what_comes_back_as_it_was_lives_again(crm: Crm) -> None:
     crm.sync_done("emails", **LONG)
     key = keys(crm, "emails")[20]
@@ -135,6 +136,7 @@ def test_an_answer_that_is_short_marks_nothing(crm: Crm, monkeypatch: pytest.Mon
     crm.assert_equal("emails")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "fault", ["forbidden", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("missing", "reset", "object"))]
 )
@@ -160,6 +162,7 @@ def test_a_list_out_of_order_is_read_whole(crm: Crm, nth: int) -> None:
     crm.assert_equal("emails", deleted=True)
 
 
+@pytest.mark.long
 def test_full_writes_everything_again_also_what_a_reading_under_way_passed_over(crm: Crm) -> None:
     crm.sync_done("emails", **LONG)
     assert crm.sync("emails", max_calls=4, **LONG).exit_code == 3
@@ -182,6 +185,7 @@ def test_single_records_are_read_again_and_the_next_sync_sees_to_them(crm: Crm, 
     crm.assert_equal("emails")
 
 
+@pytest.mark.long
 def test_tags_by_endpoint_are_asked_for_in_blocks_that_changed(crm: Crm) -> None:
     crm.sync_done("emails", tags="endpoint", **LONG)
     assert crm.sandbox.calls("Emails/") == 60

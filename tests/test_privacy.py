@@ -133,6 +133,7 @@ def test_hashes_join_and_what_is_dropped_has_no_column(planted: Crm) -> None:
     assert empty == sum(not record["EMAIL_ADDRESS"] for record in planted.sandbox.store.rows("contacts"))
 
 
+@pytest.mark.long
 def test_what_was_loaded_plainly_is_concealed_by_the_next_sync_in_deleted_rows_too(planted: Crm) -> None:
     planted.sync_done("contacts", "leads", history=["contacts"])
     (gone,) = delete(planted, "contacts", planted.sandbox.store.rows("contacts")[0]["CONTACT_ID"])

@@ -77,6 +77,7 @@ def ledger(crm: Crm) -> list[tuple[str, int, str, bool]]:
 # By a field's value
 
 
+@pytest.mark.long
 @pytest.mark.few(1)
 @pytest.mark.parametrize("custom", [False, True], ids=["standard", "custom"])
 def test_a_search_refreshes_the_rows_it_finds_and_moves_nothing(crm: Crm, custom: bool) -> None:
@@ -317,6 +318,7 @@ def test_records_outside_of_what_a_sync_reads_are_left_out(crm: Crm) -> None:
     assert (report.exit_code, report.entities["contacts"].schema_changes) == (0, [])
 
 
+@pytest.mark.long
 def test_the_command_tells_it_as_a_sync_that_is_no_proof_of_freshness(crm: Crm, tmp_path: Path) -> None:
     where = ("--json", *crm.arguments())
     key = ids_of(crm, "contacts")[0]

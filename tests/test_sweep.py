@@ -460,6 +460,7 @@ def test_tags_that_moved_no_date_are_mended(crm: Crm, tags: str) -> None:
     crm.assert_equal("contacts", "leads", "organisations", "projects", "opportunities")
 
 
+@pytest.mark.long
 def test_tags_that_are_right_are_not_read_again(crm: Crm) -> None:
     crm.sync_done()
     report = swept(crm, with_tags=True)

@@ -422,6 +422,7 @@ def test_a_list_without_a_total_costs_one_call_where_it_is_short(crm: Crm) -> No
 # Budgets
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("full", [False, pytest.param(True, marks=pytest.mark.long)], ids=["first", "full"])
 def test_a_few_calls_a_day_come_to_an_end(crm: Crm, full: bool) -> None:
     wish = Wish(full=full)
@@ -473,6 +474,7 @@ def test_chunks_of_any_size_load_the_same_for_the_same_calls(crm: Crm, chunk_cal
 # Verification
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("full", [pytest.param(True, marks=pytest.mark.long), False], ids=["full", "sample"])
 def test_verify_finds_rows_altered_missing_and_added(crm: Crm, full: bool) -> None:
     crm.sync_done("ticket_comments", "comments")

@@ -107,6 +107,7 @@ def test_a_view_has_the_custom_fields_of_its_table(synced_crm: Crm) -> None:
     assert "shoe_size__c" in columns()
 
 
+@pytest.mark.long
 def test_own_marts_join_in_and_only_their_folder_takes_them_away(synced_crm: Crm, tmp_path: Path) -> None:
     folder = write_marts(
         tmp_path / "ours",
