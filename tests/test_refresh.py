@@ -78,7 +78,6 @@ def ledger(crm: Crm) -> list[tuple[str, int, str, bool]]:
 
 
 @pytest.mark.long
-@pytest.mark.few(1)
 @pytest.mark.parametrize("custom", [False, True], ids=["standard", "custom"])
 def test_a_search_refreshes_the_rows_it_finds_and_moves_nothing(crm: Crm, custom: bool) -> None:
     crm.sync_done()
