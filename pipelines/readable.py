@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sources.insightly.entities import ENTITIES, PRESETS, RECORD_TYPES, RECORDS, Entity, way_to
-from sources.insightly.errors import BadCredentials, InsightlyError, MissingKey, NotAvailable, Stop
+from sources.insightly.errors import BadCredentials, Gone, InsightlyError, MissingKey, NotAvailable, Stop
 from sources.insightly.outcome import Outcome
 from sources.insightly.session import Session
 from sources.insightly.settings import InsightlySettings
@@ -21,11 +21,12 @@ Rows = Iterable[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether an entity may be read (None: not known), why, and what kept the question from being answered."""
+    """Whether an entity may be read (None: not known), why, what kept us from knowing, and a record of it."""
 
     readable: bool | None
     reason: str | None = None
     error: InsightlyError | None = None
+    record: Mapping[str, Any] | None = None
 
 
 def entities(settings: InsightlySettings) -> Report:
@@ -70,6 +71,9 @@ def _ask_all(session: Session) -> dict[str, Verdict]:
     told = dict(
         zip((entity.name for entity in others), session.pool.map(lambda e: _ask(e, session), others), strict=True)
     )
+    under = [entity for entity in ENTITIES.values() if entity.per_record]
+    asked = session.pool.map(lambda entity: _ask_under(entity, told, session), under)
+    told |= dict(zip((entity.name for entity in under), asked, strict=True))
     told["permissions"] = first
     verdicts = {}
     for name, entity in ENTITIES.items():
@@ -96,9 +100,29 @@ def _ask(entity: Entity, session: Session) -> Verdict:
         params["record_type"] = RECORD_TYPES[0]
     get = session.client.get_object if entity.shape == "object" else session.client.get_list
     try:
-        get(path, params, label=entity.name)
+        rows = get(path, params, label=entity.name)[0]
     except BadCredentials:
         raise
+    except InsightlyError as error:
+        return _refused(error)
+    return Verdict(True, record=rows[0] if isinstance(rows, list) and rows else None)
+
+
+def _ask_under(entity: Entity, lists: Mapping[str, Verdict], session: Session) -> Verdict:
+    """By one record of a list above it: a 404 may be that record's alone."""
+    above = {name: lists[name] for name in entity.read_under}
+    name, record = next(((name, told.record) for name, told in above.items() if told.record), ("", None))
+    if record is None:
+        refused = all(told.readable is False for told in above.values())
+        why = "which may not be read" if refused else "of which there was no record to ask"
+        return Verdict(False if refused else None, f"it lies under records of {', '.join(above)}, {why}")
+    path = f"{ENTITIES[name].path}/{record.get(ENTITIES[name].key[0])}/{entity.part}"
+    try:
+        session.client.get_list(path, {"top": 1} if entity.paged else {}, label=entity.name)
+    except BadCredentials:
+        raise
+    except Gone as error:
+        return Verdict(None, str(error))
     except InsightlyError as error:
         return _refused(error)
     return Verdict(True)

@@ -1,5 +1,6 @@
 """`insightly entities` and `check`: what this key and plan may read, by /Permissions and one call each."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +14,16 @@ from pipelines.target import Target
 from pipelines.verify import verify
 from sources.insightly import ENTITIES
 from sources.insightly.entities import PRESETS, RECORDS
-from sources.insightly.sandbox import Fault
+from sources.insightly.sandbox import Contents, Fault
 
+MakeCrm = Callable[..., Crm]
 ASKED = [n for n, entity in ENTITIES.items() if entity.loadable and not entity.per_record and n != RECORDS]
+UNDER = [n for n, entity in ENTITIES.items() if entity.per_record]
 REFUSED = {
     404: ["products", "pricebooks", "pricebook_entries", "opportunity_line_items", "quotes", "quote_line_items"],
     403: ["knowledge_articles", "tickets", "prospects", "community_forums", "forum_categories"],
 }
+UNDER_REFUSED = ["ticket_comments", "static_list_memberships", "quotation_documents"]
 
 
 def readable(crm: Crm, **settings: object) -> dict[str, object]:
@@ -29,26 +33,42 @@ def readable(crm: Crm, **settings: object) -> dict[str, object]:
 
 def test_each_collection_is_asked_with_one_call_for_one_row(crm: Crm) -> None:
     told = readable(crm)
-    assert told == {name: True if name in ASKED else None for name in ENTITIES}
-    assert len(crm.sandbox.log) == len(ASKED) == len({call.path for call in crm.sandbox.log})
+    asked = [*ASKED, *UNDER]
+    assert told == {name: True if name in asked else None for name in ENTITIES}
+    assert len(crm.sandbox.log) == len(asked) == len({call.path for call in crm.sandbox.log})
     assert {call.query.get("top") for call in crm.sandbox.log if ENTITIES["emails"].path in call.path} == {"1"}
 
 
 def test_what_the_plan_lacks_is_told_with_the_reason(crm: Crm, tmp_path: Path) -> None:
     crm.sandbox.switches = replace(OPEN, plan="professional")
     ran = command("entities", "--json", cwd=tmp_path, **reach(crm.sandbox))
-    assert (ran.code, ran.json["status"], ran.json["calls"]) == (0, "done", len(ASKED))
+    assert (ran.code, ran.json["status"], ran.json["calls"]) == (
+        0,
+        "done",
+        len(ASKED) + len(UNDER) - len(UNDER_REFUSED),
+    )
     for status, names in REFUSED.items():
         for name in names:
             entity = ran.json["entities"][name]
             assert (entity["readable"], entity["state"], str(status) in entity["reason"]) == (False, "skipped", True)
     assert ran.json["entities"]["contacts"] == {**ran.json["entities"]["contacts"], "readable": True, "reason": None}
-    assert ran.json["entities"]["comments"]["readable"] is None
+    assert ran.json["entities"]["comments"]["readable"] is True
+    assert {ran.json["entities"][name]["readable"] for name in UNDER_REFUSED} == {False}
+    assert "tickets, which may not be read" in ran.json["entities"]["ticket_comments"]["reason"]
     assert "contacts__links" in ran.json["entities"]["links"]["reason"]
     assert ran.json["table"]["emails"]["presets"] == ["all"]
     text = command("entities", cwd=tmp_path, **reach(crm.sandbox))
     assert "403" in text.out
     assert crm.sandbox.key not in ran.out + ran.err + text.out + text.err
+
+
+def test_what_lies_under_records_is_asked_of_one_of_them(crm: Crm, make_crm: MakeCrm) -> None:
+    crm.sandbox.faults.add(Fault("forbidden", match="regex:^Opportunities/[0-9]+/StateHistory", times=None))
+    crm.sandbox.faults.add(Fault("missing", match="regex:^Ticket/[0-9]+/Comments", times=None))
+    told = readable(crm)
+    assert (told["opportunity_state_history"], told["ticket_comments"], told["comments"]) == (False, None, True)
+    empty = entities(make_crm(contents=Contents()).settings()).entities["comments"]
+    assert (empty.facts["readable"], "no record to ask" in (empty.reason or "")) == (None, True)
 
 
 @pytest.mark.long
