@@ -14,7 +14,7 @@ from sources.insightly.records import child_table
 from sources.insightly.tables import DELETED_AT, VALID_FROM, VALID_TO, history_table
 
 from .bookkeeping import DELETIONS, HISTORIES, held
-from .target import Target, custom_objects, source_state
+from .target import custom_objects, source_state
 
 BATCH, ROWS = 500, 10_000
 """Rows of one INSERT, and rows that are fetched at a time: of each id a tuple would take more than the id."""
@@ -233,12 +233,3 @@ class Dataset:
     @property
     def _live(self) -> str:
         return f"{self._deleted_at} is null"
-
-
-def dataset_of(target: Target, pipeline: dlt.Pipeline) -> Dataset:
-    """What the destination holds."""
-    if target.place.sql:
-        return Dataset(pipeline)
-    from .lake_dataset import LakeDataset  # it takes a while to import
-
-    return LakeDataset(pipeline)

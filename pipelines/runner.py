@@ -27,7 +27,8 @@ from sources.insightly.watermarks import watermark_in
 
 from .account import bind
 from .bookkeeping import record
-from .dataset import Dataset, dataset_of
+from .dataset import Dataset
+from .datasets import dataset_of
 from .pending import cause, without_pending
 from .report import EntityReport, Report
 from .target import LoadingFailed, NothingSynced, Target, custom_objects, states

@@ -10,7 +10,7 @@ from sources.insightly.settings import InsightlySettings
 
 from .. import history
 from ..bookkeeping import PUSHES, held, prepare
-from ..dataset import dataset_of
+from ..datasets import dataset_of
 from ..report import EntityReport, Report
 from ..runner import Runner, Watch, opened
 from ..target import Target
