@@ -267,6 +267,11 @@ IN_A_LAKE = pytest.mark.parametrize("make_crm", ["lake"], indirect=True)
 """Where the accounts of a test are synced to; DuckDB, where nothing is said."""
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """More than there are processors: a fifth of the time the tests wait for processes of their own."""
+    return max(2, (os.cpu_count() or 1) * 3 // 2)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leaves N cases of a test marked `few(N)` to `make test`, spread over all of them, and the rest to `test-all`."""

@@ -157,7 +157,7 @@ def test_plan_writes_nothing_and_tells_what_a_sync_then_sends(crm: Crm, tmp_path
         assert plan.json["entities"]["notes"]["total"] == done.json["entities"]["notes"]["rows"]
 
 
-@pytest.mark.few(1)
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["sync", "sweep"])
 def test_a_plan_that_runs_out_of_calls_tells_what_it_found(crm: Crm, tmp_path: Path, name: str) -> None:
     names = ("contacts", "notes", "tasks")

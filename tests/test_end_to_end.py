@@ -87,6 +87,7 @@ def test_a_lost_working_folder_changes_nothing(crm: Crm) -> None:
     crm.assert_equal("contacts", "lead_sources")
 
 
+@pytest.mark.long
 @EVERY_WAY_TO_TAGS
 def test_many_chunks_make_the_same_tables(crm: Crm) -> None:
     report = crm.sync_done("contacts", "notes", "pipelines", "tags", chunk_calls=2, page_size=7)
@@ -156,7 +157,7 @@ def test_the_definitions_are_a_table(crm: Crm) -> None:
 # Tags
 
 
-@pytest.mark.few(2)
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("mode", "embedded", "calls_a_record"), [("auto", True, 0), ("endpoint", True, 1), ("auto", False, 1)]
 )
@@ -183,7 +184,7 @@ def test_tags_that_nobody_asks_for_cost_nothing(make_crm: MakeCrm) -> None:
     assert crm.count("projects__tags") == 0
 
 
-@pytest.mark.few(1)
+@pytest.mark.long
 @pytest.mark.parametrize("embedded", [True, False])
 def test_tags_that_are_off_are_neither_asked_for_nor_written(make_crm: MakeCrm, embedded: bool) -> None:
     crm = make_crm(switches=replace(OPEN, embed_tags=embedded))
@@ -355,7 +356,7 @@ def test_another_key_of_the_same_account_goes_on(crm: Crm, make_crm: MakeCrm) ->
 # Budgets
 
 
-@pytest.mark.few(1)
+@pytest.mark.long
 @pytest.mark.parametrize("tags", ["auto", "endpoint"])
 def test_runs_with_few_calls_complete_everything(crm: Crm, tags: str) -> None:
     """No run sends more than it may, each one goes on where the one before stopped."""

@@ -253,7 +253,7 @@ def test_the_days_end_costs_a_handful_of_calls_and_the_next_day_goes_on(make_crm
 # Rows that come and go
 
 
-@pytest.mark.few(2)
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "walk", "page"),
     some_long(
@@ -328,7 +328,7 @@ def test_a_permission_lost_in_the_middle_of_a_walk_keeps_rows_and_watermark(
     crm.assert_equal(*names)
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("body", "page"),
     some_long(

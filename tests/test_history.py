@@ -126,6 +126,7 @@ def test_what_is_read_again_unchanged_makes_no_version(kept: Crm) -> None:
     assert_level(kept.read, "contacts")
 
 
+@pytest.mark.long
 def test_a_new_column_makes_a_version_of_those_alone_that_have_a_value(kept: Crm) -> None:
     store, (one, other, *_) = kept.sandbox.store, ids(kept, "contacts")
     known = count(kept)

@@ -469,6 +469,7 @@ IDS: dict[str, Any] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("impatient")
 def test_what_cannot_be_told_fails_its_entity_and_leaves_its_table(bare: Crm) -> None:
     """Malformed bodies and impossible ids, fourteen entities in one run: fourteen clear errors, no more."""

@@ -442,6 +442,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Sand
         yield crm.database, sandbox
 
 
+@pytest.mark.long
 def test_the_last_stay_of_a_deal_is_where_it_is(lived: tuple[Path, Sandbox]) -> None:
     """Whatever was edited meanwhile: nobody's stay has a gap, and nobody is in two stages."""
     database, sandbox = lived

@@ -65,6 +65,7 @@ def test_a_killed_push_creates_nothing_twice(synced_crm: Crm, point: tuple[str, 
     crm.assert_equal("contacts")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("op", "point"), [("update", (SENT, "", 2)), ("delete", (SEND, "after", 2))])
 def test_a_killed_update_or_delete_is_ended_by_the_next_run(
     synced_crm: Crm, op: str, point: tuple[str, str, int]

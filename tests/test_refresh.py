@@ -112,7 +112,7 @@ def test_a_search_refreshes_the_rows_it_finds_and_moves_nothing(crm: Crm, custom
             assert held(crm, entity, other[facts.key[0]]).get("owner_user_id") != 424242
 
 
-@pytest.mark.few(2)
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("where", "count"),
     [

@@ -223,6 +223,7 @@ def test_an_unlisted_record_that_can_be_read_stays_live(crm: Crm) -> None:
         assert any("stay live" in note for note in report.entities["contacts"].schema_changes)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("kind", ["forbidden", "missing"])
 def test_a_collection_that_may_not_be_read_marks_nothing(crm: Crm, kind: str) -> None:
     crm.sync_done("contacts", "notes")
@@ -350,7 +351,7 @@ def test_a_full_sync_over_several_runs_does_as_well(crm: Crm) -> None:
     assert marked(crm, "contacts") == gone
 
 
-@pytest.mark.few(1)
+@pytest.mark.long
 @pytest.mark.parametrize("again", [True, False], ids=["--full again", "plain"])
 def test_a_full_sync_repeated_within_a_budget_ends_and_marks(crm: Crm, again: bool) -> None:
     """Though no run has the calls for a sweep of its own, and an entity that is done does not begin anew."""
@@ -425,7 +426,7 @@ def test_a_full_sync_marks_no_implausible_number(make_crm: MakeCrm) -> None:
 # Edits while it reads
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("thorough", [False, True])
 @pytest.mark.parametrize("kind", ["delete_before", "create"])
 def test_no_live_record_is_marked_when_rows_move_under_the_sweep(crm: Crm, kind: str, thorough: bool) -> None:
@@ -444,7 +445,7 @@ def test_no_live_record_is_marked_when_rows_move_under_the_sweep(crm: Crm, kind:
 # Tags
 
 
-@pytest.mark.few(1)
+@pytest.mark.long
 @pytest.mark.parametrize("tags", ["auto", "endpoint"])
 def test_tags_that_moved_no_date_are_mended(crm: Crm, tags: str) -> None:
     store: Store = crm.sandbox.store

@@ -69,7 +69,7 @@ def test_quick_reads_little_and_does_not_say_that_it_proves(crm: Crm, capsys: py
     assert "prove" not in capsys.readouterr().out + str(report.to_dict())
 
 
-@pytest.mark.few(8)
+@pytest.mark.few(5)
 @pytest.mark.parametrize(
     ("sql", "told"),
     [

@@ -62,6 +62,7 @@ def tables(crm: Crm) -> list[Any]:
     return [(row["table_name"], read(crm.database, sql.format(row["table_name"]))) for row in names]
 
 
+@pytest.mark.long
 def test_views_are_made_again_and_again_and_tables_stay(synced_crm: Crm) -> None:
     before = tables(synced_crm)
     report = make(target(synced_crm))
