@@ -267,9 +267,13 @@ IN_A_LAKE = pytest.mark.parametrize("make_crm", ["lake"], indirect=True)
 """Where the accounts of a test are synced to; DuckDB, where nothing is said."""
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """More than there are processors: a fifth of the time the tests wait for processes of their own."""
-    return max(2, (os.cpu_count() or 1) * 3 // 2)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """For `make test` more than there are processors: a fifth of the time it waits for processes of its own.
+
+    Those of `make test-all` are schedulers and browsers, which want a processor.
+    """
+    cores = os.cpu_count() or 1
+    return max(2, cores * 3 // 2) if config.option.markexpr == "not long" else cores
 
 
 @pytest.hookimpl(tryfirst=True)
