@@ -19,7 +19,7 @@ install: .venv/installed
 	touch $@
 
 demo: install
-	$(BIN)/python -m pipelines.demo
+	$(BIN)/python -m pipelines.sandbox.demo
 
 check: install
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ import json
 from math import ceil
 
 from pipelines.plan import pages_of
-from sources.insightly.probe import grid
+from sources.insightly.paging.probe import grid
 
 from .measure import ROOT, Result
 from .render import table

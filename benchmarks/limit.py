@@ -1,6 +1,6 @@
 """API-bound: 10 requests a second and 200 ms latency, as the real service has them."""
 
-from sources.insightly.sandbox import DEMO_KEY, Sandbox, Switches
+from pipelines.sandbox import DEMO_KEY, Sandbox, Switches
 
 from .measure import Ours, Result, Run, server
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from sources.insightly.sandbox import DEMO_KEY
+from pipelines.sandbox import DEMO_KEY
 
 from .measure import ROOT, UNLIMITED, Ours, Result, median, sandbox, timed
 

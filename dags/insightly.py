@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pipelines.report import Report
     from pipelines.runner import Watch
     from pipelines.target import Target
-    from sources.insightly.settings import InsightlySettings
+    from sources.insightly.config.settings import InsightlySettings
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +139,8 @@ def run(command: str, instance: str, params: Any, watch: "Watch | None") -> "Rep
     from pipelines.run import sync
     from pipelines.sweep import sweep
     from pipelines.verify import verify
-    from sources.insightly.cursor import Wish, iso, parse
+    from sources.insightly.state.request import Wish
+    from sources.insightly.state.times import iso, parse
 
     if command == "views":
         report = Report(command)
@@ -161,8 +162,8 @@ def settings_of(instance: str, max_calls: int | None) -> "InsightlySettings":
     Names that share a key, each with other entities, share its calls.
     """
     from pipelines.share import take_part
+    from sources.insightly.config.settings import resolve_settings
     from sources.insightly.errors import ConfigurationError
-    from sources.insightly.settings import resolve_settings
 
     common, keys = variable(), dict[str, str | None]()
     settings = resolve_settings(instance, **{**common, **connected(instance)})
@@ -177,8 +178,8 @@ def settings_of(instance: str, max_calls: int | None) -> "InsightlySettings":
 
 def variable() -> dict[str, Any]:
     """The settings in the Airflow Variable `insightly`, a JSON object."""
+    from sources.insightly.config.settings import SECRETS
     from sources.insightly.errors import BadSetting
-    from sources.insightly.settings import SECRETS
 
     text = Variable.get("insightly", default="{}")
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from sources.insightly.entities import ENTITIES, PRESETS, Entity, Field, child_fields
-from sources.insightly.records import child_table
+from sources.insightly.rows.naming import child_table
 
 PAGE = Path(__file__).with_name("tables.md")
 INTRO = """\

@@ -6,9 +6,9 @@ from typing import Any
 
 import dlt
 
+from sources.insightly.config.settings import InsightlySettings
+from sources.insightly.context import Session
 from sources.insightly.errors import NotAvailable, WrongAccount
-from sources.insightly.session import Session
-from sources.insightly.settings import InsightlySettings
 
 from .target import Target, source_state
 

@@ -12,7 +12,7 @@ from dlt.common.schema import Schema
 from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
-from sources.insightly.instances import ALL, DEFAULT, is_name
+from sources.insightly.config.accounts import ALL, DEFAULT, is_name
 
 from .bookkeeping import RUNS
 from .target import SCHEMA, Target

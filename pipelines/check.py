@@ -3,9 +3,9 @@
 import time
 from typing import Any
 
+from sources.insightly.config.settings import InsightlySettings
+from sources.insightly.context import Session
 from sources.insightly.errors import NotAvailable
-from sources.insightly.session import Session
-from sources.insightly.settings import InsightlySettings
 
 from .report import Report
 

@@ -10,8 +10,8 @@ from . import given, logs, offline
 from .arguments import INTERRUPTED, failed, parser, write
 
 if TYPE_CHECKING:
-    from sources.insightly.cursor import Wish
-    from sources.insightly.settings import InsightlySettings
+    from sources.insightly.config.settings import InsightlySettings
+    from sources.insightly.state.request import Wish
 
     from .report import Report
 
@@ -61,7 +61,7 @@ def _over_accounts(args: argparse.Namespace) -> "Report":
 
 
 def _sync(args: argparse.Namespace) -> "Report":
-    from sources.insightly.cursor import Wish
+    from sources.insightly.state.request import Wish
 
     from .plan import plan
     from .run import sync
@@ -118,11 +118,10 @@ def _verify(args: argparse.Namespace) -> "Report":
 
 
 def _push(args: argparse.Namespace) -> "Report":
-    from sources.insightly.cursor import parse
-
-    from .push.ask import confirmation
-    from .push.request import Request
-    from .push.run import dry_run, push
+    from pipelines.push.ask import confirmation
+    from pipelines.push.request import Request
+    from pipelines.push.run import dry_run, push
+    from sources.insightly.state.times import parse
 
     since = given.moment("--if-unchanged-since", args.if_unchanged_since)
     flags = {"match": args.match, "skip_invalid": args.skip_invalid, "again": args.again}

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sources.insightly.records import IS_EMPTY, LIST_IDX, Shaped
-from sources.insightly.tables import DELETED_AT
+from sources.insightly.rows.naming import DELETED_AT, IS_EMPTY, LIST_IDX
+from sources.insightly.rows.shaper import Shaped
 
 Row = Mapping[str, Any]
 Fold = Callable[[str], str]

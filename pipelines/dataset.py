@@ -8,10 +8,9 @@ from typing import Any
 
 import dlt
 
-from sources.insightly.columns import VARIANT
 from sources.insightly.entities import ENTITIES, Entity, of_object
-from sources.insightly.records import child_table
-from sources.insightly.tables import DELETED_AT, VALID_FROM, VALID_TO, history_table
+from sources.insightly.rows.arrow import VARIANT
+from sources.insightly.rows.naming import DELETED_AT, VALID_FROM, VALID_TO, child_table, history_table
 
 from .bookkeeping import DELETIONS, HISTORIES, held
 from .target import custom_objects, source_state

@@ -10,6 +10,6 @@ def dataset_of(target: Target, pipeline: dlt.Pipeline) -> Dataset:
     """What the destination holds."""
     if target.place.sql:
         return Dataset(pipeline)
-    from .lake_dataset import LakeDataset  # it takes a while to import
+    from .lake_dataset import LakeDataset
 
     return LakeDataset(pipeline)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from sources.insightly.entities import Entity
 from sources.insightly.errors import Gone, InsightlyError, NotAvailable, Stop, Unsorted
-from sources.insightly.probe import Differences, compare, probe
-from sources.insightly.reads import lookahead, pages_at, read_list, records_of, top_of
+from sources.insightly.paging.prefetch import read_list
+from sources.insightly.paging.probe import Differences, compare, probe
+from sources.insightly.resources.fetch import lookahead, pages_at, records_of, top_of
 
 from .bookkeeping import prepare
 from .runner import Runner

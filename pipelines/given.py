@@ -5,14 +5,14 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sources.insightly.settings import InsightlySettings
+    from sources.insightly.config.settings import InsightlySettings
 
     from .target import Target
 
 
 def settings(args: argparse.Namespace, **overrides: Any) -> "InsightlySettings":
     """The settings of the account that the command is for."""
-    from sources.insightly.settings import resolve_settings
+    from sources.insightly.config.settings import resolve_settings
 
     return resolve_settings(getattr(args, "instance", None), **overrides)
 
@@ -28,8 +28,8 @@ def moment(option: str, text: str | None) -> str | None:
     """A moment as state has it. Raises BadSetting where the text is none."""
     if text is None:
         return None
-    from sources.insightly.cursor import iso, parse
     from sources.insightly.errors import BadSetting
+    from sources.insightly.state.times import iso, parse
 
     try:
         return iso(parse(text))

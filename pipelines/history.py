@@ -14,11 +14,11 @@ from typing import Any
 import dlt
 from dlt.common.libs.pyarrow import columns_to_arrow
 
-from sources.insightly.columns import VARIANT
+from sources.insightly.context import FEW
 from sources.insightly.entities import ENTITIES, UNVERSIONED, Entity
 from sources.insightly.errors import BadSetting
-from sources.insightly.session import FEW
-from sources.insightly.tables import DELETED_AT, VALID_FROM, VALID_TO, history_table
+from sources.insightly.rows.arrow import VARIANT
+from sources.insightly.rows.naming import DELETED_AT, VALID_FROM, VALID_TO, history_table
 
 from .bookkeeping import HISTORIES, prepare
 from .dataset import Dataset

@@ -4,9 +4,9 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from sources.insightly.config.accounts import ALL, DEFAULT, configured
+from sources.insightly.config.settings import resolve_settings
 from sources.insightly.errors import BadSetting
-from sources.insightly.instances import ALL, DEFAULT, configured
-from sources.insightly.settings import resolve_settings
 
 from . import all_accounts
 from .arguments import INTERRUPTED, failed

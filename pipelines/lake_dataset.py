@@ -6,10 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from sources.insightly.columns import VARIANT
 from sources.insightly.entities import Entity
-from sources.insightly.records import child_table
-from sources.insightly.tables import DELETED_AT
+from sources.insightly.rows.arrow import VARIANT
+from sources.insightly.rows.naming import DELETED_AT, child_table
 
 from .bookkeeping import COLUMNS, DELETIONS
 from .dataset import Dataset

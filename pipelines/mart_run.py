@@ -9,8 +9,8 @@ import dlt
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 from dlt.destinations.exceptions import DatabaseException
 
+from sources.insightly.config.accounts import VIEWS
 from sources.insightly.errors import BadSetting, InsightlyError
-from sources.insightly.instances import VIEWS
 
 from .dataset import Dataset
 from .mart_sql import TRIED, Place

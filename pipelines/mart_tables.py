@@ -6,9 +6,8 @@ import pyarrow as pa
 from dlt.common.schema import Schema
 
 from sources.insightly.entities import ENTITIES, FieldType, child_fields
-from sources.insightly.records import LIST_IDX, child_table
-from sources.insightly.tables import DELETED_AT, VALID_FROM, VALID_TO, history_table
-from sources.insightly.tables import held as columns_held
+from sources.insightly.resources.hints import held as columns_held
+from sources.insightly.rows.naming import DELETED_AT, LIST_IDX, VALID_FROM, VALID_TO, child_table, history_table
 
 from .bookkeeping import COLUMNS
 from .marts import Tables

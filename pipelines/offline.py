@@ -71,9 +71,7 @@ def add_arguments(
     sandbox.add_argument("--rate", type=float, default=10.0, metavar="N", help="requests a second, 0 for no limit")
     sandbox.add_argument("--quota", type=int, default=100_000, metavar="N", help="calls a day, 0 for no limit")
     sandbox.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="added to each answer")
-    sandbox.add_argument(
-        "--faults", metavar="FILE", help="JSON script of faults (see sources/insightly/sandbox/faults.py)"
-    )
+    sandbox.add_argument("--faults", metavar="FILE", help="JSON script of faults (see pipelines/sandbox/faults.py)")
     sandbox.set_defaults(command="sandbox", json=False, log_format="text")
 
 
@@ -90,8 +88,8 @@ def _marts(args: argparse.Namespace) -> "Report":
 
 
 def _dashboard(args: argparse.Namespace) -> "Report | int":
-    from .dashboard.run import export, look, report
-    from .dashboard.serve import Dashboard, serve
+    from pipelines.dashboard.run import export, look, report
+    from pipelines.dashboard.serve import Dashboard, serve
 
     target = given.target(args)
     if args.json or args.export is not None:
@@ -105,7 +103,7 @@ def _dashboard(args: argparse.Namespace) -> "Report | int":
 
 
 def _sandbox(args: argparse.Namespace) -> int:
-    from .sandbox import serve
+    from pipelines.sandbox.serve import serve
 
     return serve(args)
 

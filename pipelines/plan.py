@@ -5,18 +5,20 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from sources.insightly.cursor import Place, Wish, go_on
-from sources.insightly.discovery import find, take_stock
+from sources.insightly.api.rate_limit import MARGIN
+from sources.insightly.config.settings import InsightlySettings
+from sources.insightly.context import Session, choose, fold
 from sources.insightly.entities import ENTITIES, OBJECTS, PRESETS, RECORDS, Entity
 from sources.insightly.errors import BadCredentials, NotAvailable, Stop
-from sources.insightly.pacer import MARGIN
-from sources.insightly.probe import grid
-from sources.insightly.reads import lookahead, pages_at, parent_of, read_list, top_of, total_of
-from sources.insightly.resources import place_in
-from sources.insightly.session import Session, choose, fold
-from sources.insightly.settings import InsightlySettings
-from sources.insightly.under import place_under
-from sources.insightly.whole import GROUPS, calls_of
+from sources.insightly.paging.prefetch import read_list
+from sources.insightly.paging.probe import grid
+from sources.insightly.resources.build import place_in
+from sources.insightly.resources.discovery import find, take_stock
+from sources.insightly.resources.fetch import lookahead, pages_at, parent_of, top_of, total_of
+from sources.insightly.resources.per_parent import place_under
+from sources.insightly.resources.reference import GROUPS, calls_of
+from sources.insightly.state.checkpoint import Place
+from sources.insightly.state.request import Wish, go_on
 
 from .report import EntityReport, Report
 from .target import Target, custom_objects, states

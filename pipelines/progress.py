@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sources.insightly.session import Session
+from sources.insightly.context import Session
 
 logger = logging.getLogger("insightly")
 

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sources.insightly.config.settings import InsightlySettings
+from sources.insightly.context import Session
 from sources.insightly.entities import ENTITIES, PRESETS, RECORD_TYPES, RECORDS, Entity, way_to
 from sources.insightly.errors import BadCredentials, Gone, InsightlyError, MissingKey, NotAvailable, Stop
-from sources.insightly.outcome import Outcome
-from sources.insightly.session import Session
-from sources.insightly.settings import InsightlySettings
-from sources.insightly.whole import read_groups
+from sources.insightly.resources.reference import read_groups
+from sources.insightly.result import Outcome
 
 from .report import EntityReport, Report
 

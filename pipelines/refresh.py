@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 
-from sources.insightly.cursor import Wish
-from sources.insightly.discovery import find
+from sources.insightly.api.rate_limit import MARGIN
+from sources.insightly.api.search import Match, Search, match_of
+from sources.insightly.config.settings import InsightlySettings
+from sources.insightly.context import Session, choose
 from sources.insightly.entities import RECORDS, Entity
 from sources.insightly.errors import BadSetting, MalformedAnswer, NotAvailable, Stop
-from sources.insightly.match import Match, Search, match_of
-from sources.insightly.pacer import MARGIN
-from sources.insightly.reads import first_of, read_definitions, top_of, total_of
-from sources.insightly.session import Session, choose
-from sources.insightly.settings import InsightlySettings
-from sources.insightly.tables import DELETED_AT
+from sources.insightly.resources.discovery import find
+from sources.insightly.resources.fetch import first_of, read_definitions, top_of, total_of
+from sources.insightly.rows.naming import DELETED_AT
+from sources.insightly.state.request import Wish
 
 from . import deletions, history
 from .plan import pages_of

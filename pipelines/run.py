@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from sources.insightly.cursor import Wish, go_on, unsettled
-from sources.insightly.discovery import find
-from sources.insightly.probe import Differences
-from sources.insightly.session import choose
-from sources.insightly.settings import InsightlySettings
-from sources.insightly.tables import history_table
+from sources.insightly.config.settings import InsightlySettings
+from sources.insightly.context import choose
+from sources.insightly.paging.probe import Differences
+from sources.insightly.resources.discovery import find
+from sources.insightly.rows.naming import history_table
+from sources.insightly.state.checkpoint import unsettled
+from sources.insightly.state.request import Wish, go_on
 
 from . import deletions, history
 from .report import Report

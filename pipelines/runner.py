@@ -14,16 +14,17 @@ from dlt.destinations.exceptions import DatabaseException
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from sources.insightly import ENTITIES, InsightlyError, insightly
-from sources.insightly.cursor import Wish, settle
-from sources.insightly.discovery import discover
+from sources.insightly.config.settings import InsightlySettings
+from sources.insightly.context import ROOMY, Session, fold
 from sources.insightly.entities import OBJECTS, PRESETS, RECORDS, Entity
 from sources.insightly.errors import Stop
-from sources.insightly.outcome import Outcome
-from sources.insightly.resources import prime
-from sources.insightly.session import ROOMY, Session, fold
-from sources.insightly.settings import InsightlySettings
-from sources.insightly.under import reached
-from sources.insightly.watermarks import watermark_in
+from sources.insightly.resources.build import prime
+from sources.insightly.resources.discovery import discover
+from sources.insightly.resources.per_parent import reached
+from sources.insightly.result import Outcome
+from sources.insightly.state.checkpoint import settle
+from sources.insightly.state.request import Wish
+from sources.insightly.state.watermark import watermark_in
 
 from .account import bind
 from .bookkeeping import record

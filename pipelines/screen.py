@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipelines.push.shown import show_push
+
 from .account_shown import show_account, show_entities
 from .marts_shown import show_marts, show_statements
-from .push.shown import show_push
 from .report import DONE, EntityReport, Report
 
 LEFT = {"watermark", "verdict"}

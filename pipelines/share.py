@@ -1,6 +1,6 @@
 """A part of a key's calls, for one of several processes that send with it."""
 
-from sources.insightly.settings import InsightlySettings
+from sources.insightly.config.settings import InsightlySettings
 
 
 def take_part(settings: InsightlySettings, parts: int, index: int, *, at_once: bool) -> None:

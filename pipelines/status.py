@@ -8,10 +8,10 @@ from typing import Any
 
 import dlt
 
-from sources.insightly.discovery import find
+from sources.insightly.config.settings import InsightlySettings
+from sources.insightly.context import Session, choose
 from sources.insightly.errors import BadSetting
-from sources.insightly.session import Session, choose
-from sources.insightly.settings import InsightlySettings
+from sources.insightly.resources.discovery import find
 
 from .bookkeeping import last_done, latest
 from .report import FAILED, EntityReport, Report

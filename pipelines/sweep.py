@@ -4,17 +4,19 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
-from sources.insightly.cursor import Wish, earlier, parse
-from sources.insightly.discovery import find
+from sources.insightly.config.settings import InsightlySettings
+from sources.insightly.context import choose, with_settings
 from sources.insightly.entities import DATE_UPDATED, ENTITIES, RECORDS, Entity
 from sources.insightly.errors import NotAvailable
-from sources.insightly.outcome import Outcome
-from sources.insightly.probe import Differences, grid
-from sources.insightly.reads import lookahead, read_list, tagged_with, top_of
-from sources.insightly.records import child_table
-from sources.insightly.session import choose, with_settings
-from sources.insightly.settings import InsightlySettings
-from sources.insightly.walk import Row
+from sources.insightly.paging.prefetch import read_list
+from sources.insightly.paging.probe import Differences, grid
+from sources.insightly.paging.walk import Row
+from sources.insightly.resources.discovery import find
+from sources.insightly.resources.fetch import lookahead, tagged_with, top_of
+from sources.insightly.result import Outcome
+from sources.insightly.rows.naming import child_table
+from sources.insightly.state.request import Wish
+from sources.insightly.state.times import earlier, parse
 
 from . import deletions, history
 from .bookkeeping import last_done

@@ -20,9 +20,9 @@ from dlt.extract import DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 from filelock import FileLock, Timeout
 
+from sources.insightly.config.accounts import DEFAULT
 from sources.insightly.entities import OBJECTS
 from sources.insightly.errors import BadSetting, InsightlyError
-from sources.insightly.instances import DEFAULT
 
 from .duckdb_file import DuckDbFile
 from .places import Place, kind_of, remembering
@@ -84,7 +84,7 @@ class Target:
             raise BadSetting("--database", self.database, f"only DuckDB takes a file, not {self.destination}")
         if kind_of(self.destination) != "filesystem":
             return Place(self.destination)
-        from .lake import LakePlace  # it takes a while to import
+        from .lake import LakePlace
 
         return LakePlace(self.destination)
 

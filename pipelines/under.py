@@ -6,15 +6,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sources.insightly.cursor import Place
 from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.errors import Gone, NotAvailable
-from sources.insightly.outcome import Outcome
-from sources.insightly.probe import Differences
-from sources.insightly.reads import lookahead, pages_at, parent_of, read_list, total_of
-from sources.insightly.records import Shaper
-from sources.insightly.sublists import Sublist, read_sublist, sublists
-from sources.insightly.tables import DELETED_AT
+from sources.insightly.paging.prefetch import read_list
+from sources.insightly.paging.probe import Differences
+from sources.insightly.resources.fetch import lookahead, pages_at, parent_of, total_of
+from sources.insightly.resources.sublists import Sublist, read_sublist, sublists
+from sources.insightly.result import Outcome
+from sources.insightly.rows.naming import DELETED_AT
+from sources.insightly.rows.shaper import Shaper
+from sources.insightly.state.checkpoint import Place
 
 from . import deletions
 from .compare import group_difference

@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from sources.insightly.cursor import parse
-from sources.insightly.details import define, fill_tags
-from sources.insightly.discovery import find, take_stock
+from sources.insightly.config.settings import InsightlySettings
+from sources.insightly.context import Record, choose
 from sources.insightly.entities import DATE_UPDATED, RECORDS, Entity
-from sources.insightly.outcome import Outcome
-from sources.insightly.reads import lookahead, pages_at, read_list, top_of
-from sources.insightly.records import Shaper
-from sources.insightly.session import Record, choose
-from sources.insightly.settings import InsightlySettings
-from sources.insightly.tables import make_shaper
-from sources.insightly.whole import GROUPS, read_groups
+from sources.insightly.paging.prefetch import read_list
+from sources.insightly.resources.discovery import find, take_stock
+from sources.insightly.resources.enrich import define, fill_tags
+from sources.insightly.resources.fetch import lookahead, pages_at, top_of
+from sources.insightly.resources.hints import make_shaper
+from sources.insightly.resources.reference import GROUPS, read_groups
+from sources.insightly.result import Outcome
+from sources.insightly.rows.shaper import Shaper
+from sources.insightly.state.times import parse
 
 from . import deletions
 from .bookkeeping import latest

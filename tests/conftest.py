@@ -27,12 +27,12 @@ from pipelines.bookkeeping import PUSHES, prepare
 from pipelines.report import Report
 from pipelines.run import sync
 from pipelines.runner import opened
+from pipelines.sandbox import Contents, Sandbox, Switches, generate
 from pipelines.target import Target
 from sources.insightly import ENTITIES
-from sources.insightly.cursor import Wish
+from sources.insightly.config.settings import resolve_settings
 from sources.insightly.entities import Entity, of_object
-from sources.insightly.sandbox import Contents, Sandbox, Switches, generate
-from sources.insightly.settings import resolve_settings
+from sources.insightly.state.request import Wish
 
 # Nothing here asserts on time, and a busy machine is no bug.
 hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

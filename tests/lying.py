@@ -6,8 +6,8 @@ from typing import Any
 
 from conftest import Crm, Row, fold, known, stored
 
+from pipelines.sandbox import Sandbox
 from sources.insightly import ENTITIES
-from sources.insightly.sandbox import Sandbox
 
 PARENTS: dict[str, tuple[str, ...]] = {
     "comments": ("notes", "tasks", "emails"),

@@ -18,7 +18,7 @@ import pytest
 from conftest import OPEN, ROOT, Clock, Crm, contents_of
 from scheduler import BIN, Airflow, prepare
 
-from sources.insightly.sandbox import Fault, Sandbox
+from pipelines.sandbox import Fault, Sandbox
 
 pytestmark = pytest.mark.long
 

@@ -13,10 +13,10 @@ from scheduler import BIN, Airflow, prepare
 
 from benchmarks.postgres import Postgres, query
 from pipelines.run import sync
+from pipelines.sandbox import Fault, Sandbox
 from pipelines.target import Target
 from pipelines.verify import verify
-from sources.insightly.sandbox import Fault, Sandbox
-from sources.insightly.settings import resolve_settings
+from sources.insightly.config.settings import resolve_settings
 
 pytestmark = pytest.mark.long
 

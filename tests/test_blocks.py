@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.insightly import blocks
-from sources.insightly.blocks import Blocks, forget, whole_blocks
 from sources.insightly.errors import ServerTrouble
-from sources.insightly.walk import Page, Step, walk
+from sources.insightly.paging import digests as blocks
+from sources.insightly.paging.digests import Blocks, forget, whole_blocks
+from sources.insightly.paging.walk import Page, Step, walk
 
 Rows = list[dict[str, Any]]
 lists = st.dictionaries(st.integers(1, 120), st.integers(0, 3), max_size=60)

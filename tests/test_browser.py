@@ -12,9 +12,9 @@ from conftest import OPEN, Clock, Crm, contents_of, isolate
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from pipelines.dashboard.run import export, look
+from pipelines.sandbox import Sandbox
 from pipelines.sweep import sweep
 from pipelines.target import Target
-from sources.insightly.sandbox import Sandbox
 
 pytestmark = [pytest.mark.long, pytest.mark.enable_socket]
 

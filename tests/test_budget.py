@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.insightly.budget import Budget
+from sources.insightly.api.quota import Budget
 from sources.insightly.errors import BudgetSpent, QuotaSpent, Stop
 
 

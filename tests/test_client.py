@@ -19,9 +19,12 @@ import pytest
 import requests
 from urllib3.exceptions import NewConnectionError
 
-from sources.insightly.budget import Budget
-from sources.insightly.calls import Call
-from sources.insightly.client import Client
+from sources.insightly.api.client import Client
+from sources.insightly.api.json_body import parse, said
+from sources.insightly.api.messages import Call
+from sources.insightly.api.quota import Budget
+from sources.insightly.api.rate_limit import Pacer
+from sources.insightly.config.settings import resolve_settings
 from sources.insightly.errors import (
     BadCredentials,
     BadRequest,
@@ -36,9 +39,6 @@ from sources.insightly.errors import (
     ServerTrouble,
     Unanswered,
 )
-from sources.insightly.jsonbody import parse, said
-from sources.insightly.pacer import Pacer
-from sources.insightly.settings import resolve_settings
 
 KEY = "0a1b2c3d-1111-2222-3333-444455556666"
 BASIC = base64.b64encode(f"{KEY}:".encode()).decode()

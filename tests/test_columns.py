@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sources.insightly.columns import VARIANT, infer, to_column, to_table
 from sources.insightly.entities import FieldType
 from sources.insightly.errors import DataError
+from sources.insightly.rows.arrow import VARIANT, infer, to_column, to_table
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import pytest
 from conftest import OPEN, SQL_TYPES, Clock, Crm, columns, contents_of, fold, isolate, read
 
 from pipelines.report import Report
+from pipelines.sandbox import Call, Contents, Sandbox
 from sources.insightly import ENTITIES
 from sources.insightly.entities import OBJECTS, RECORDS, child_fields
-from sources.insightly.sandbox import Call, Contents, Sandbox
 
 LOADED = [name for name, entity in ENTITIES.items() if entity.loadable and not entity.per_record and name != RECORDS]
 INCREMENTAL = [name for name in LOADED if ENTITIES[name].incremental]

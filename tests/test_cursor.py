@@ -8,23 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.insightly.cursor import (
-    Absent,
+from sources.insightly.state.checkpoint import (
     Place,
-    Wish,
     begin,
-    earlier,
     end,
-    go_on,
-    iso,
     loaded_from,
-    parse,
     place_of,
     request_again,
     settle,
     unsettled,
-    watermark,
 )
+from sources.insightly.state.missing import Absent
+from sources.insightly.state.request import Wish, go_on
+from sources.insightly.state.times import earlier, iso, parse
+from sources.insightly.state.watermark import watermark
 
 MOMENTS = st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2100, 1, 1)).map(
     lambda moment: moment.replace(microsecond=0, tzinfo=UTC)

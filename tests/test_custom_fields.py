@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sources.insightly import ENTITIES
-from sources.insightly.custom_fields import declared_types, definitions_of, pivot
 from sources.insightly.errors import MalformedAnswer
+from sources.insightly.rows.custom_fields import declared_types, definitions_of, pivot
 
 NAMES = st.text(st.characters(categories=["L", "Nd"]), min_size=1, max_size=4)
 VALUES = st.none() | st.booleans() | st.integers() | st.text(max_size=4)

@@ -19,16 +19,16 @@ from hypothesis import strategies as st
 from pipelines.plan import plan, plan_sweep
 from pipelines.refresh import refresh, request
 from pipelines.report import Report
+from pipelines.sandbox import Fault, Sandbox, define_object, remove_object
 from pipelines.status import status
 from pipelines.sweep import sweep
 from pipelines.target import Target
 from pipelines.verify import verify
 from sources.insightly import insightly
-from sources.insightly.cursor import Wish
-from sources.insightly.custom_objects import objects_of
 from sources.insightly.entities import ENTITIES, OBJECTS, RECORDS, select
 from sources.insightly.errors import BadSetting
-from sources.insightly.sandbox import Fault, Sandbox, define_object, remove_object
+from sources.insightly.rows.custom_objects import objects_of
+from sources.insightly.state.request import Wish
 
 VISITS, WARRANTIES = "Site_Visit__c", "Warranty__c"
 ALL = (OBJECTS, RECORDS)

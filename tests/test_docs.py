@@ -12,7 +12,7 @@ import pytest
 from conftest import OPEN, ROOT, command, contents_of, reach
 
 from pipelines.arguments import parser
-from sources.insightly.sandbox import Sandbox
+from pipelines.sandbox import Sandbox
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)

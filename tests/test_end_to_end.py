@@ -15,11 +15,12 @@ import pytest
 from conftest import CORE, EVERY_WAY_TO_TAGS, OPEN, Clock, Crm, fold
 
 from pipelines.report import Report
+from pipelines.sandbox import Contents, Fault, Sandbox, Store, evolve
+from pipelines.sandbox.store.table import dump
 from sources.insightly import ENTITIES, insightly
-from sources.insightly.cursor import Wish, parse
 from sources.insightly.errors import ConfigurationError
-from sources.insightly.sandbox import Contents, Fault, Sandbox, Store, evolve
-from sources.insightly.sandbox.table import dump
+from sources.insightly.state.request import Wish
+from sources.insightly.state.times import parse
 
 MakeCrm = Callable[..., Crm]
 INCREMENTAL = [name for name in CORE if ENTITIES[name].incremental]

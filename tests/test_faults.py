@@ -13,12 +13,13 @@ import pytest
 from conftest import OPEN, Clock, Crm, Row, contents_of, expected, isolate, known
 
 from pipelines.report import Report
-from sources.insightly.client import TRIES, Client
-from sources.insightly.cursor import parse
-from sources.insightly.pacer import Pacer
-from sources.insightly.sandbox import Fault, Sandbox, Store, service
-from sources.insightly.sandbox.answers import Request, Response
-from sources.insightly.sandbox.switches import Switches
+from pipelines.sandbox import Fault, Sandbox, Store
+from pipelines.sandbox.api.messages import Request, Response
+from pipelines.sandbox.http import service
+from pipelines.sandbox.switches import Switches
+from sources.insightly.api.client import TRIES, Client
+from sources.insightly.api.rate_limit import Pacer
+from sources.insightly.state.times import parse
 
 MakeCrm = Callable[..., Crm]
 SIZE = 10

@@ -23,14 +23,14 @@ from pipelines.deletions import SMALL
 from pipelines.history import _History
 from pipelines.run import sync
 from pipelines.runner import opened
+from pipelines.sandbox import Sandbox
 from pipelines.target import Target
 from sources.insightly import ENTITIES
-from sources.insightly.cursor import Wish
+from sources.insightly.config.settings import resolve_settings
 from sources.insightly.entities import UNVERSIONED
 from sources.insightly.errors import BadSetting
-from sources.insightly.sandbox import Sandbox
-from sources.insightly.settings import resolve_settings
-from sources.insightly.tables import history_table
+from sources.insightly.rows.naming import history_table
+from sources.insightly.state.request import Wish
 
 pytestmark = pytest.mark.everywhere("postgres")
 KEPT: dict[str, Any] = {"history": ["contacts"]}

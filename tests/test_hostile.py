@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from pipelines.sandbox import Contents, Sandbox, Switches
 from sources.insightly import ENTITIES
+from sources.insightly.api.json_body import parse
 from sources.insightly.errors import InsightlyError
-from sources.insightly.jsonbody import parse
-from sources.insightly.records import Shaper
-from sources.insightly.sandbox import Contents, Sandbox, Switches
+from sources.insightly.rows.shaper import Shaper
 
 MakeCrm = Callable[..., Crm]
 EPOCH = "2026-11-02 11:00:00"
@@ -38,7 +38,7 @@ def bare(make_crm: MakeCrm, monkeypatch: pytest.MonkeyPatch) -> Crm:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """One try a request: what is malformed stays so."""
-    monkeypatch.setattr("sources.insightly.client.TRIES", dict.fromkeys(("trouble", "malformed", "burst"), 1))
+    monkeypatch.setattr("sources.insightly.api.client.TRIES", dict.fromkeys(("trouble", "malformed", "burst"), 1))
 
 
 def nothing() -> Contents:

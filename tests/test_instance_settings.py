@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sources.insightly import insightly
+from sources.insightly.config.accounts import configured
+from sources.insightly.config.settings import InsightlySettings, resolve_settings
 from sources.insightly.errors import BadSetting, ConfigurationError, MissingKey, RefusedHost
-from sources.insightly.instances import configured
-from sources.insightly.settings import InsightlySettings, resolve_settings
 
 KEY, OTHER = "0a1b2c3d-1111-2222-3333-444455556666", "ffffffff-1111-2222-3333-444455556666"
 COMMON, EMEA = "SOURCES__INSIGHTLY__", "SOURCES__INSIGHTLY__INSTANCES__EMEA__"

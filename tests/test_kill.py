@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from conftest import OPEN, ROOT, Clock, Crm, contents_of, expected, fold, isolate, known, reach
 
+from pipelines.sandbox import Fault, Sandbox, Store
 from sources.insightly import ENTITIES
-from sources.insightly.sandbox import Fault, Sandbox, Store
 
 NAMES = ("contacts", "notes", "lead_sources", "tags")
 PAGING = {"page_size": 7, "chunk_calls": 6, "max_connections": 2}

@@ -8,11 +8,12 @@ import pytest
 from conftest import OPEN, Crm
 
 from pipelines.refresh import refresh, request
+from pipelines.sandbox import Fault
+from pipelines.sandbox.api import account
 from pipelines.sweep import sweep
 from pipelines.target import Target, states
 from pipelines.verify import verify
-from sources.insightly.cursor import Wish
-from sources.insightly.sandbox import Fault, account
+from sources.insightly.state.request import Wish
 
 MakeCrm = Callable[..., Crm]
 LONG = {"page_size": 10}
@@ -20,7 +21,7 @@ LONG = {"page_size": 10}
 
 @pytest.fixture(autouse=True)
 def _short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sources.insightly.blocks.LENGTH", 8)
+    monkeypatch.setattr("sources.insightly.paging.digests.LENGTH", 8)
 
 
 def keys(crm: Crm, entity: str) -> list[int]:

@@ -21,10 +21,10 @@ from pipelines.mart_run import bundled, make
 from pipelines.mart_tables import known
 from pipelines.marts import load, plan
 from pipelines.runner import opened
+from pipelines.sandbox import Contents, Fault, Sandbox, Store, evolve
 from pipelines.sweep import sweep
 from pipelines.target import Target
-from sources.insightly.sandbox import Contents, Fault, Sandbox, Store, evolve
-from sources.insightly.tables import VALID_FROM, VALID_TO
+from sources.insightly.rows.naming import VALID_FROM, VALID_TO
 
 MOMENT = pa.timestamp("us", tz="UTC")
 HISTORY = pa.schema(

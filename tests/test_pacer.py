@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.insightly.pacer import MARGIN, Pacer, moment, retry_after
+from sources.insightly.api.headers import moment, retry_after
+from sources.insightly.api.rate_limit import MARGIN, Pacer
 
 
 class Clock:

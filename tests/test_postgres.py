@@ -24,14 +24,14 @@ from test_verify import verified
 from benchmarks.postgres import Postgres
 from pipelines.all_accounts import refresh
 from pipelines.run import sync
+from pipelines.sandbox import Fault, evolve
 from pipelines.status import status
 from pipelines.sweep import sweep
 from pipelines.target import Target, states
 from sources.insightly import ENTITIES
-from sources.insightly.cursor import Wish
 from sources.insightly.entities import child_fields
 from sources.insightly.errors import BadSetting
-from sources.insightly.sandbox import Fault, evolve
+from sources.insightly.state.request import Wish
 
 pytestmark = ON_POSTGRES
 TYPES = {

@@ -15,9 +15,9 @@ from test_sweep import delete, marked, swept
 from test_verify import verified
 
 from pipelines.cli import main
+from sources.insightly.config.settings import resolve_settings
 from sources.insightly.errors import BadSetting, ConfigurationError, MissingKey
-from sources.insightly.privacy import normal
-from sources.insightly.settings import resolve_settings
+from sources.insightly.rows.masking import normal
 
 HASH_KEY = "a-long-random-text-of-the-test"
 PRIVATE: dict[str, Any] = {

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sources.insightly.errors import Unsorted
-from sources.insightly.probe import Differences, grid, probe
-from sources.insightly.walk import Page
+from sources.insightly.paging.probe import Differences, grid, probe
+from sources.insightly.paging.walk import Page
 
 
 class Listing:

@@ -27,14 +27,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from pipelines.report import Report
 from pipelines.run import sync
+from pipelines.sandbox import Fault, Sandbox, Store
+from pipelines.sandbox.store.shapes import LINKED, MAIN
 from pipelines.sweep import sweep
 from pipelines.target import NothingSynced, Target
 from pipelines.verify import verify
 from sources.insightly import ENTITIES
-from sources.insightly.cursor import Wish
-from sources.insightly.sandbox import Fault, Sandbox, Store
-from sources.insightly.sandbox.shapes import LINKED, MAIN
-from sources.insightly.settings import resolve_settings
+from sources.insightly.config.settings import resolve_settings
+from sources.insightly.state.request import Wish
 
 NAMES = ("contacts", "organisations", "leads", "notes", "opportunities", "tasks", "tags", "lead_sources", "emails")
 EDITED = [name for name in NAMES if name != "tags"]
@@ -63,7 +63,7 @@ EDITS = (
     "retag", "link", "unlink", "empty", "retag_undated", "edit_undated", "link_undated",
 )  # fmt: skip
 POINTS = (
-    "sources.insightly.client.Client._attempt",
+    "sources.insightly.api.client.Client._attempt",
     "dlt.pipeline.pipeline.Pipeline._normalize",
     "dlt.load.load.Load.run",
     "dlt.load.load.Load.complete_jobs",
@@ -136,7 +136,7 @@ class Proof(RuleBasedStateMachine):
         self.folder = Path(mkdtemp(dir=root))
         self.patch = pytest.MonkeyPatch()
         isolate(self.folder, self.patch)
-        self.patch.setattr("sources.insightly.client.LONGEST_WAIT", 0.001)
+        self.patch.setattr("sources.insightly.api.client.LONGEST_WAIT", 0.001)
         self.clock, self.truth, self.step, self.unseen = Clock(), Truth(), 0, False
         self.names: tuple[str, ...] = ()
         self.forbidden: frozenset[str] = frozenset()

@@ -16,10 +16,10 @@ from pushing import csv, ids, jsonl, named, people, planned, problems, pushed, r
 from pipelines.push.doubt import LOOKS
 from pipelines.push.request import PUSHABLE, Request
 from pipelines.push.run import push
+from pipelines.sandbox import Contents, Fault, Store
+from pipelines.sandbox.api.writes import Writer
 from sources.insightly import ENTITIES
 from sources.insightly.errors import BadSetting
-from sources.insightly.sandbox import Contents, Fault, Store
-from sources.insightly.sandbox.writes import Writer
 
 RECORDS = [name for name in PUSHABLE if name != "tags"]
 MakeCrm = Callable[..., Crm]

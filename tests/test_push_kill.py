@@ -9,9 +9,9 @@ import pytest
 from conftest import ROOT, Crm, reach
 from pushing import ids, jsonl, named, people, planned, pushed, results
 
-from sources.insightly.sandbox import Fault, Store
+from pipelines.sandbox import Fault, Store
 
-SEND, SETTLE = "sources.insightly.client:Client.send", "pipelines.push.ledger:Ledger.settle"
+SEND, SETTLE = "sources.insightly.api.client:Client.send", "pipelines.push.ledger:Ledger.settle"
 SENT = "HTTP"
 """The request has arrived and is carried out, and nobody is there to take the answer."""
 

@@ -8,13 +8,13 @@ import pytest
 from conftest import OPEN, Crm, command, fold, reach
 
 from pipelines.readable import entities
+from pipelines.sandbox import Contents, Fault
 from pipelines.screen import show
 from pipelines.sweep import sweep
 from pipelines.target import Target
 from pipelines.verify import verify
 from sources.insightly import ENTITIES
 from sources.insightly.entities import PRESETS, RECORDS
-from sources.insightly.sandbox import Contents, Fault
 
 MakeCrm = Callable[..., Crm]
 ASKED = [n for n, entity in ENTITIES.items() if entity.loadable and not entity.per_record and n != RECORDS]
@@ -118,7 +118,7 @@ def test_calls_are_limited_and_what_was_not_asked_is_not_known(crm: Crm, tmp_pat
 
 
 def test_a_refused_key_and_a_service_in_trouble_are_failures(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sources.insightly.client.LONGEST_WAIT", 0.001)
+    monkeypatch.setattr("sources.insightly.api.client.LONGEST_WAIT", 0.001)
     crm.sandbox.faults.add(Fault("503", match="Notes", times=None))
     report = entities(crm.settings())
     assert (report.exit_code, report.entities["notes"].facts["readable"]) == (1, None)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sources.insightly import ENTITIES
 from sources.insightly.errors import ColumnCollision, DataError, MalformedAnswer
-from sources.insightly.records import Shaped, Shaper
+from sources.insightly.rows.shaper import Shaped, Shaper
 
 IDS = st.integers(1, 2**62)
 TAGS = st.lists(st.sampled_from(["a", "b", "é", "x" * 255]), unique=True)

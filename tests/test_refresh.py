@@ -11,11 +11,11 @@ from conftest import OPEN, Crm, Row, command, fold, reach
 
 from pipelines.refresh import plan, refresh, request
 from pipelines.report import Report
+from pipelines.sandbox import Fault
 from pipelines.sweep import sweep
 from pipelines.target import states
 from sources.insightly import ENTITIES
-from sources.insightly.cursor import Wish
-from sources.insightly.sandbox import Fault
+from sources.insightly.state.request import Wish
 
 MakeCrm = Callable[..., Crm]
 pytestmark = pytest.mark.everywhere("postgres", "lake")

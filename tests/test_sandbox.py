@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from sources.insightly.sandbox import Contents, Fault, Limits, Sandbox, Store, Switches, generate, read_faults
+from pipelines.sandbox import Contents, Fault, Limits, Sandbox, Store, Switches, generate, read_faults
 
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "entities.json").read_text(encoding="utf-8"))
 ENTITIES: dict[str, dict[str, Any]] = RECORDED["entities"]

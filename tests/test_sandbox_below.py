@@ -9,8 +9,8 @@ from conftest import OPEN, Clock, contents_of
 from lying import PARENTS, fill, keys, lying
 from test_sandbox import ask
 
+from pipelines.sandbox import Sandbox, Store, generate
 from sources.insightly import ENTITIES
-from sources.insightly.sandbox import Sandbox, Store, generate
 
 PARTS = {name: ENTITIES[name].part for name in PARENTS}
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from sources.insightly.sandbox import SEED_NOW, Contents, Store, evolve, generate
+from pipelines.sandbox import SEED_NOW, Contents, Store, evolve, generate
 
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "entities.json").read_text(encoding="utf-8"))["entities"]
 SEEDED = [

@@ -11,9 +11,9 @@ from dlt.common.runtime.run_context import switched_run_context
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.insightly.address import base_url, is_loopback
+from sources.insightly.config.hosts import base_url, is_loopback
+from sources.insightly.config.settings import InsightlySettings, resolve_settings
 from sources.insightly.errors import BadSetting, ConfigurationError, MissingKey, RefusedHost
-from sources.insightly.settings import InsightlySettings, resolve_settings
 
 KEY = "0a1b2c3d-1111-2222-3333-444455556666"
 

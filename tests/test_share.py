@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis.strategies import integers, none
 
 from pipelines.share import take_part
-from sources.insightly.settings import InsightlySettings
+from sources.insightly.config.settings import InsightlySettings
 
 
 @given(integers(1, 20), none() | integers(0, 100_000))

@@ -6,12 +6,12 @@ import duckdb
 import pytest
 from conftest import CORE, Crm, command, reach
 
+from pipelines.sandbox import Fault
 from pipelines.screen import show
 from pipelines.status import duration, status
 from pipelines.target import NothingSynced
-from sources.insightly.cursor import Wish
 from sources.insightly.errors import BadSetting
-from sources.insightly.sandbox import Fault
+from sources.insightly.state.request import Wish
 
 
 def runs(crm: Crm) -> list[dict[str, object]]:

@@ -10,12 +10,12 @@ import pytest
 from conftest import Crm, Row, contents_of
 
 from pipelines.report import Report
+from pipelines.sandbox import Fault, Store
 from pipelines.sweep import sweep
 from sources.insightly import ENTITIES
-from sources.insightly.cursor import Wish
 from sources.insightly.errors import ConfigurationError
-from sources.insightly.probe import grid
-from sources.insightly.sandbox import Fault, Store
+from sources.insightly.paging.probe import grid
+from sources.insightly.state.request import Wish
 
 MakeCrm = Callable[..., Crm]
 pytestmark = pytest.mark.everywhere("postgres", "lake")

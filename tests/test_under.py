@@ -12,14 +12,14 @@ from lying import OWNED, PARENTS, add, asked, assert_equal, counted, fill, keys,
 from pipelines.plan import plan
 from pipelines.refresh import request
 from pipelines.report import Report
+from pipelines.sandbox import Contents, Fault, Sandbox
 from pipelines.sweep import sweep
 from pipelines.target import Target
 from pipelines.verify import verify
 from sources.insightly import ENTITIES, insightly
-from sources.insightly.cursor import Wish
 from sources.insightly.entities import PRESETS
 from sources.insightly.errors import BadSetting
-from sources.insightly.sandbox import Contents, Fault, Sandbox
+from sources.insightly.state.request import Wish
 
 MakeCrm = Callable[..., Crm]
 SCALE = 0.01

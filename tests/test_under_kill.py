@@ -8,7 +8,7 @@ from conftest import Crm
 from lying import asked, assert_equal, fill
 from test_kill import PAGING, Point, sync_and_die
 
-from sources.insightly.sandbox import Store
+from pipelines.sandbox import Store
 
 NAMES = ("comments", "opportunity_state_history")
 SHORT = [(Point(3, "merge", "after"), False)]

@@ -8,10 +8,10 @@ import pytest
 from conftest import CORE, OPEN, Crm, command, reach
 
 from pipelines.report import Report
+from pipelines.sandbox import Fault, Store, evolve
 from pipelines.sweep import sweep
 from pipelines.verify import verify
 from sources.insightly import ENTITIES
-from sources.insightly.sandbox import Fault, Store, evolve
 
 MakeCrm = Callable[..., Crm]
 pytestmark = pytest.mark.everywhere("postgres", "lake")

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sources.insightly.errors import InsightlyError, MalformedAnswer, ServerTrouble, Unsorted
-from sources.insightly.lookahead import AHEAD_BYTES, PAGE_BYTES, Ahead, Lookahead
-from sources.insightly.walk import Page, Step, gather, read_whole, walk
+from sources.insightly.paging.prefetch import AHEAD_BYTES, PAGE_BYTES, Ahead, Lookahead
+from sources.insightly.paging.walk import Page, Step, gather, read_whole, walk
 
 
 class EditedList:

@@ -19,11 +19,11 @@ from pipelines.bookkeeping import COLUMNS, DELETIONS, PUSHES, RUNS, latest
 from pipelines.bookkeeping import _resource as resource
 from pipelines.dataset import Dataset
 from pipelines.push.ledger import Ledger
+from pipelines.sandbox import Sandbox
 from sources.insightly import ENTITIES, insightly
-from sources.insightly.records import child_table
-from sources.insightly.sandbox import Sandbox
-from sources.insightly.session import Session
-from sources.insightly.settings import resolve_settings
+from sources.insightly.config.settings import resolve_settings
+from sources.insightly.context import Session
+from sources.insightly.rows.naming import child_table
 
 CREDENTIALS = {
     "snowflake": "snowflake://loader:unused@account/crm?warehouse=loading&role=loader",

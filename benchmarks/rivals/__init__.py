@@ -4,7 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import ROOT, Run, timed
+from ..measure import ROOT, Run, timed
 
 HERE = Path(__file__).parent
 ENVIRONMENT = ROOT / ".benchmarks/airbyte"

@@ -8,11 +8,10 @@ from typing import Any
 
 import dlt
 
-from sources.insightly.tables import DELETED_AT
-
-from ..bookkeeping import DELETIONS, RUNS, held, last_done, latest
-from ..dataset import Dataset, Row
-from ..target import source_state
+from pipelines.bookkeeping import DELETIONS, RUNS, held, last_done, latest
+from pipelines.dataset import Dataset, Row
+from pipelines.target import source_state
+from sources.insightly.rows.naming import DELETED_AT
 
 DAYS = 30
 """Of runs and deletions that are looked at."""

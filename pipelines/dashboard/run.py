@@ -5,13 +5,13 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipelines.dataset import Dataset
+from pipelines.mart_run import answers
+from pipelines.report import Report
+from pipelines.status import duration
+from pipelines.target import WAIT_SECONDS, Target
 from sources.insightly.errors import BadSetting
 
-from ..dataset import Dataset
-from ..mart_run import answers
-from ..report import Report
-from ..status import duration
-from ..target import WAIT_SECONDS, Target
 from .health import health
 from .page import Page
 from .pictures import MARTS, pictures

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from ..target import Busy
+from pipelines.target import Busy
+
 from .page import Page
 
 logger = logging.getLogger(__name__)

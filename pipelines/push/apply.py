@@ -6,8 +6,7 @@ from datetime import datetime
 from itertools import count
 from typing import Any
 
-from sources.insightly import writes
-from sources.insightly.cursor import iso, parse
+from sources.insightly.context import Record, Session
 from sources.insightly.entities import DATE_UPDATED, Entity
 from sources.insightly.errors import (
     BadCredentials,
@@ -20,9 +19,10 @@ from sources.insightly.errors import (
     Stop,
     Unanswered,
 )
-from sources.insightly.reads import first_of
-from sources.insightly.session import Record, Session
+from sources.insightly.resources.fetch import first_of
+from sources.insightly.state.times import iso, parse
 
+from . import api as writes
 from .doubt import Undecided, was_done
 from .ledger import DONE, FAILED, FINAL, PENDING, WAITING, Ledger
 from .lookup import Refused, matching

@@ -3,11 +3,11 @@
 import time
 from datetime import datetime, timedelta
 
-from sources.insightly import writes
+from sources.insightly.context import Session
 from sources.insightly.entities import Entity
 from sources.insightly.errors import BadRequest, Gone, InsightlyError, MalformedAnswer, NotAvailable
-from sources.insightly.session import Session
 
+from . import api as writes
 from .ledger import DONE, UNKNOWN, Entry, Ledger
 from .lookup import made_by
 from .validate import Row

@@ -3,12 +3,12 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sources.insightly.cursor import parse
+from sources.insightly.context import Record, Session
 from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.errors import InsightlyError
-from sources.insightly.session import Record, Session
-from sources.insightly.writes import changed_since, search
+from sources.insightly.state.times import parse
 
+from .api import changed_since, search
 from .validate import Row
 from .values import custom_of, same
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sources.insightly.api.rate_limit import MARGIN
 from sources.insightly.entities import ENTITIES, RECORD_TYPES, Entity
-from sources.insightly.pacer import MARGIN
 
 from .validate import Row
 

@@ -6,13 +6,13 @@ from datetime import datetime
 
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 
-from sources.insightly.custom_fields import definitions_of
+from pipelines.dataset import Dataset
+from sources.insightly.context import Session
 from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.errors import BadSetting
-from sources.insightly.reads import read_definitions
-from sources.insightly.session import Session
+from sources.insightly.resources.fetch import read_definitions
+from sources.insightly.rows.custom_fields import definitions_of
 
-from ..dataset import Dataset
 from .rows import Given
 from .validate import OURS, Checker, Definitions, Row, check_tags
 

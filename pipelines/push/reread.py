@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from pipelines import deletions
+from pipelines.runner import Runner
 from sources.insightly.entities import ENTITIES, Entity
-from sources.insightly.probe import Differences
+from sources.insightly.paging.probe import Differences
 
-from .. import deletions
-from ..runner import Runner
 from .ledger import Ledger
 from .validate import Row
 

@@ -10,10 +10,9 @@ from typing import Any
 
 import orjson
 
+from pipelines.dataset import Dataset
+from sources.insightly.api.json_body import parse
 from sources.insightly.errors import BadSetting
-from sources.insightly.jsonbody import parse
-
-from ..dataset import Dataset
 
 QUERY = re.compile(r"\s*(select|with|from|values)\b", re.IGNORECASE)
 ORDERED = re.compile(r"\border\s+by\b", re.IGNORECASE)

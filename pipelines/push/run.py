@@ -4,16 +4,16 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
+from pipelines import history
+from pipelines.bookkeeping import PUSHES, held, prepare
+from pipelines.datasets import dataset_of
+from pipelines.report import EntityReport, Report
+from pipelines.runner import Runner, Watch, opened
+from pipelines.target import Target
+from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.entities import Entity
 from sources.insightly.errors import BadSetting, InsightlyError
-from sources.insightly.settings import InsightlySettings
 
-from .. import history
-from ..bookkeeping import PUSHES, held, prepare
-from ..datasets import dataset_of
-from ..report import EntityReport, Report
-from ..runner import Runner, Watch, opened
-from ..target import Target
 from .apply import Hand
 from .ledger import DONE, FAILED, FINAL, PENDING, UNKNOWN, Ledger
 from .plan import SHOWN, Plan, plan

@@ -3,7 +3,8 @@
 from rich.console import Console
 from rich.markup import escape
 
-from ..report import Report
+from pipelines.report import Report
+
 from .plan import SHOWN, Plan
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from sources.insightly import writes
 from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.errors import BadRequest, Gone
 
+from . import api as writes
 from .apply import Hand
 from .ledger import DONE, FINAL
 from .lookup import Refused

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sources.insightly.custom_fields import declared_types
 from sources.insightly.entities import ENTITIES, Entity, Field, child_fields
 from sources.insightly.errors import BadSetting
+from sources.insightly.rows.custom_fields import declared_types
 
 from .rows import EXTRA
 from .values import Misfit, wire

@@ -7,10 +7,10 @@ from typing import Any
 import dlt
 from dlt.extract import DltResource
 
+from .config.settings import resolve_settings
+from .context import Session, choose
 from .entities import ENTITIES, RECORDS
-from .resources import resource_of, resource_of_objects
-from .session import Session, choose
-from .settings import resolve_settings
+from .resources.build import resource_of, resource_of_objects
 
 logger = logging.getLogger(__name__)
 

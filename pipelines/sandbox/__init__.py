@@ -1,0 +1,37 @@
+"""A fake Insightly CRM API v3.1 on loopback, for the demo and the tests.
+
+    with Sandbox(seed=1, scale=1) as sandbox:
+        ...  # sandbox.url, sandbox.key, sandbox.store, sandbox.log
+
+It shares the entity table with the source, and no behaviour. What it does where the real service is open or unknown is
+set by `Switches`; what goes wrong is set by `Fault`.
+"""
+
+from pipelines.sandbox.http.limits import Limits
+from pipelines.sandbox.http.server import DEMO_KEY, Sandbox
+from pipelines.sandbox.http.service import Call
+from pipelines.sandbox.seed.evolve import evolve
+from pipelines.sandbox.seed.generate import SEED_NOW, generate
+from pipelines.sandbox.store.custom_objects import define_object, remove_object
+from pipelines.sandbox.store.store import Contents, Store
+
+from .faults import Fault, FaultScript, read_faults
+from .switches import Switches
+
+__all__ = [
+    "DEMO_KEY",
+    "SEED_NOW",
+    "Call",
+    "Contents",
+    "Fault",
+    "FaultScript",
+    "Limits",
+    "Sandbox",
+    "Store",
+    "Switches",
+    "define_object",
+    "evolve",
+    "generate",
+    "read_faults",
+    "remove_object",
+]

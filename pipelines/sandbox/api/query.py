@@ -1,0 +1,112 @@
+"""Query parameters: paging, flags and filters (API.md, sections 2 and 7.1)."""
+
+import re
+from collections.abc import Callable, Hashable, Mapping
+from datetime import datetime
+from typing import Any
+
+from pipelines.sandbox.store.shapes import MAX_PAGE, STAMP, Key, facts_of
+from pipelines.sandbox.store.table import parse, stamp_of
+from pipelines.sandbox.switches import Switches
+
+from .messages import ApiError
+
+DEFAULT_PAGE = 100
+
+Wanted = Callable[[Key, bytes], bool]
+
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)Z?")
+
+
+def paging(query: Mapping[str, str], switches: Switches) -> tuple[int, int]:
+    """(skip, top); `top` above 500 is clamped or refused."""
+    skip, top = _number(query, "skip", 0), _number(query, "top", DEFAULT_PAGE)
+    if top > MAX_PAGE and switches.top_limit == "refuse":
+        raise ApiError(400, f"The value of top must not be greater than {MAX_PAGE}.")
+    return skip, min(top, MAX_PAGE)
+
+
+def flag(query: Mapping[str, str], name: str) -> bool:
+    """A boolean parameter; `true` and `True` are both taken."""
+    value = query.get(name, "").strip().lower()
+    if value not in {"", "true", "false"}:
+        raise ApiError(400, f"The value {value!r} of {name} is not a boolean.")
+    return value == "true"
+
+
+def moment(value: str) -> str:
+    """A date-time in either accepted form, as it is stored. Raises ValueError when it is neither."""
+    match = _MOMENT.fullmatch(value.strip())
+    if match is None:
+        raise ValueError(f"{value!r} is not a date-time")
+    text = f"{match[1]} {match[2]}"
+    datetime.strptime(text, STAMP)
+    return text
+
+
+def updated_after(query: Mapping[str, str], switches: Switches) -> tuple[Hashable, Wanted] | None:
+    """The date filter: strictly later, unless the switch makes it inclusive; an empty value filters nothing."""
+    value = query.get("updated_after_utc", "")
+    if not value.strip():
+        return None
+    try:
+        bound = moment(value)
+    except ValueError:
+        raise ApiError(400, f"The value {value!r} of updated_after_utc is not a valid date.") from None
+    if switches.filter_inclusive:
+        return ("since", bound), lambda _, raw: stamp_of(raw) >= bound
+    return ("after", bound), lambda _, raw: stamp_of(raw) > bound
+
+
+def field_equals(entity: str, query: Mapping[str, str], custom: frozenset[str]) -> tuple[Hashable, Wanted] | None:
+    """The exact match of one standard or custom field; `custom` holds the names of the defined custom fields."""
+    name, value = query.get("field_name", ""), query.get("field_value")
+    if not name and value is None:
+        return None
+    if not name or value is None:
+        raise ApiError(400, "field_name and field_value must be given together.")
+    if name in facts_of(entity).fields:
+        return (name, value), lambda _, raw: _same(parse(raw).get(name), value)
+    if name not in custom:
+        raise ApiError(400, f"{name} is not a field of {facts_of(entity).path}.")
+    mark = f'"{name}"'.encode()
+
+    def holds(_: Key, raw: bytes) -> bool:
+        fields = parse(raw).get("CUSTOMFIELDS") or () if mark in raw else ()
+        return any(item["FIELD_NAME"] == name and _same(item["FIELD_VALUE"], value) for item in fields)
+
+    return (name, value), holds
+
+
+def both(*filters: tuple[Hashable, Wanted] | None) -> tuple[Hashable, Wanted | None]:
+    """All the given filters as one, with a token that tells it from others; (None, None) where there is none."""
+    present = [each for each in filters if each is not None]
+    if not present:
+        return None, None
+    tests = [test for _, test in present]
+    return tuple(token for token, _ in present), lambda key, raw: all(test(key, raw) for test in tests)
+
+
+def _number(query: Mapping[str, str], name: str, default: int) -> int:
+    text = query.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit():
+        raise ApiError(400, f"The value {text!r} of {name} is not a whole number of 0 or more.")
+    return int(text)
+
+
+def _same(stored: Any, asked: str) -> bool:
+    if stored is None:
+        return False
+    if isinstance(stored, bool):
+        return asked.lower() == str(stored).lower()
+    if isinstance(stored, int | float):
+        try:
+            return float(asked) == stored
+        except ValueError:
+            return False
+    try:
+        return stored in (asked, moment(asked))
+    except ValueError:
+        return bool(stored == asked)

@@ -1,0 +1,123 @@
+"""Lists, searches and single reads, in full and brief form (API.md, sections 2 and 7)."""
+
+from collections.abc import Hashable, Mapping
+from hashlib import sha1
+
+from pipelines.sandbox.store.shapes import LINK_NAMES, Key, collections, facts_of
+from pipelines.sandbox.store.store import Store
+from pipelines.sandbox.store.table import dump, parse
+from pipelines.sandbox.switches import Switches
+
+from .messages import ApiError, Response, answer
+from .query import Wanted, both, field_equals, flag, paging, updated_after
+
+CONVERTED_STATUS = 2
+"""STATUS_TYPE of the status that converted leads refer to; the real value is not known."""
+
+
+class Reader:
+    """Answers GET on the collections of a store."""
+
+    def __init__(self, store: Store, switches: Switches) -> None:
+        self.store = store
+        self.switches = switches
+
+    def listing(self, entity: str, query: Mapping[str, str]) -> Response:
+        """The plain list; `updated_after_utc` counts only where the switch says so."""
+        honoured = self.switches.list_filter == "honoured" and "S" in facts_of(entity).can
+        dated = updated_after(query, self.switches) if honoured else None
+        return self._page(entity, query, dated, self._hidden(entity, query))
+
+    def search(self, entity: str, query: Mapping[str, str]) -> Response:
+        """`/Search`: one field, the date, both, or neither."""
+        field_for = facts_of(entity).field_for
+        custom = frozenset(row["FIELD_NAME"] for row in self.store.definitions if row["FIELD_FOR"] == field_for)
+        honoured = self.switches.search_field == "honoured"
+        equals = field_equals(entity, query, custom) if honoured else None
+        dated = updated_after(query, self.switches)
+        if dated is not None and self._undated(entity):
+            dated = (dated[0], "undated"), lambda *_: False
+        made = self._page(entity, query, equals, dated, self._hidden(entity, query))
+        if self.switches.search_none == "404" and made.body == b"[]":
+            raise ApiError(404, f"No record of {facts_of(entity).path} was found.")
+        return made
+
+    def search_by_tag(self, entity: str, query: Mapping[str, str]) -> Response:
+        """`/SearchByTag?tagName=`: records with exactly that tag."""
+        name = query.get("tagname", "")
+        if not name:
+            raise ApiError(400, "tagName is required.")
+
+        def tagged(_: Key, raw: bytes) -> bool:
+            return any(tag["TAG_NAME"] == name for tag in parse(raw).get("TAGS") or ())
+
+        return self._page(entity, query, (("tag", name), tagged), self._hidden(entity, query))
+
+    def linked(self, entity: str, parent: str, key: int, query: Mapping[str, str]) -> Response:
+        """`/{Parent}/{id}/Notes` and the like: the records of `entity` that link to the parent."""
+        name, mark = LINK_NAMES[parent], str(key).encode()
+
+        def links(_: Key, raw: bytes) -> bool:
+            return mark in raw and any(
+                item["LINK_OBJECT_NAME"] == name and item["LINK_OBJECT_ID"] == key
+                for item in parse(raw).get("LINKS") or ()
+            )
+
+        return self._page(entity, query, (("linked", name, key), links), updated_after(query, self.switches))
+
+    def single(self, entity: str, key: Key) -> Response:
+        """One full record; 404 when it is not there."""
+        raw = self.store.tables[entity].raw.get(key)
+        if raw is None:
+            raise ApiError(404, f"The record with id {key} was not found in {facts_of(entity).path}.")
+        return answer(200, self.shaped(entity, raw, brief=False))
+
+    def shaped(self, entity: str, raw: bytes, brief: bool) -> bytes:
+        """The JSON of one record as the switches want it shown."""
+        untagged = not self.switches.embed_tags and facts_of(entity).tagged
+        undated = self._undated(entity)
+        if not (brief or untagged or undated or self.switches.etag):
+            return raw
+        record = parse(raw)
+        if brief:
+            for name in collections(entity):
+                if self.switches.brief_style == "missing":
+                    record.pop(name, None)
+                else:
+                    record[name] = None if self.switches.brief_style == "null" else []
+        if untagged:
+            record.pop("TAGS", None)
+        if undated:
+            record.pop("DATE_UPDATED_UTC", None)
+        if self.switches.etag:
+            record["ETag"] = etag(raw)
+        return dump(record)
+
+    def _page(self, entity: str, query: Mapping[str, str], *filters: tuple[Hashable, Wanted] | None) -> Response:
+        facts = facts_of(entity)
+        brief = bool(facts.brief) and flag(query, "brief")
+        skip, top = paging(query, self.switches) if facts.paged else (0, None)
+        counted = flag(query, "count_total") and facts.paged
+        token, wanted = both(*filters)
+        rows, total = self.store.page(entity, skip, top, token, wanted)
+        if brief or self.switches.etag or not self.switches.embed_tags or self._undated(entity):
+            rows = [self.shaped(entity, raw, brief) for raw in rows]
+        made = answer(200, b"[" + b",".join(rows) + b"]")
+        if counted and self.switches.total_header:
+            made.headers["X-Total-Count"] = str(total)
+        return made
+
+    def _undated(self, entity: str) -> bool:
+        return bool(facts_of(entity).object_name) and not self.switches.object_dates
+
+    def _hidden(self, entity: str, query: Mapping[str, str]) -> tuple[Hashable, Wanted] | None:
+        if entity == "lead_statuses" and not flag(query, "include_converted"):
+            return ("unconverted",), lambda _, raw: parse(raw).get("STATUS_TYPE") != CONVERTED_STATUS
+        if entity == "leads" and not self.switches.converted_leads_listed:
+            return ("unconverted",), lambda _, raw: not parse(raw).get("CONVERTED")
+        return None
+
+
+def etag(raw: bytes) -> str:
+    """The ETag of a record, which changes with any byte of it."""
+    return f'W/"{sha1(raw, usedforsecurity=False).hexdigest()[:16]}"'

@@ -1,0 +1,153 @@
+"""Create, update and delete of whole records (API.md, sections 5 and 9)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.sandbox.store.shapes import CHILD_KEYS, LINK_NAMES, LINKED, Record, facts_of
+
+from .messages import ApiError, Request, Response, answer, empty
+from .reads import CONVERTED_STATUS, Reader, etag
+from .validate import json_object, require, writable
+
+_LEAD_SETTINGS = {"lead_sources": "LEAD_SOURCE_ID", "lead_statuses": "LEAD_STATUS_ID"}
+
+
+class Writer:
+    """Answers POST, PUT and DELETE on the collections; `user` is the id of the key's user."""
+
+    def __init__(self, reader: Reader, user: int) -> None:
+        self.reader = reader
+        self.store = reader.store
+        self.switches = reader.switches
+        self.user = user
+
+    def create(self, entity: str, request: Request, parent: tuple[str, int] | None = None) -> Response:
+        """201 with the full record; `parent` = (entity, id) is linked to, as for a note."""
+        fields = writable(entity, json_object(request.body), self.store.definitions)
+        require(entity, fields)
+        links = [*fields.get("LINKS", ()), *([_end(parent)] if parent else ())]
+        for item in links:
+            if item["LINK_OBJECT_ID"] not in self.store.tables[LINKED[item["LINK_OBJECT_NAME"]]].raw:
+                raise ApiError(400, f"There is no {item['LINK_OBJECT_NAME']} with id {item['LINK_OBJECT_ID']}.")
+        with self.store.lock:
+            filled = {**self._defaults(entity), **fields, "LINKS": links}
+            if entity == "opportunities":
+                filled["OPPORTUNITY_VALUE"] = value_of(filled)
+            elif entity == "tasks" and "COMPLETED" in (filled["STATUS"], filled["COMPLETED"] and "COMPLETED"):
+                filled |= {"COMPLETED": True, "STATUS": "COMPLETED", "COMPLETED_DATE_UTC": self.store.now()}
+            made = self.store.create(entity, filled)
+            return self._shown(entity, made, 201)
+
+    def update(self, entity: str, request: Request, key: int | None = None) -> Response:
+        """PUT of the fields given; null clears one. The id is in the body, in the path, or the same in both."""
+        sent = json_object(request.body)
+        name = facts_of(entity).key[0]
+        within = sent.get(name)
+        if key is not None and within not in (None, key):
+            raise ApiError(400, f"{name} differs from the id in the path.")
+        key = within if key is None else key
+        if not isinstance(key, int):
+            raise ApiError(400, f"{name} is required.")
+        with self.store.lock:
+            stored = self.store.get(entity, key)
+            if stored is None:
+                raise ApiError(404, f"The record with id {key} was not found in {facts_of(entity).path}.")
+            given = request.headers.get("if-match")
+            if self.switches.etag and given not in (None, "*", etag(self.store.tables[entity].raw[key])):
+                raise ApiError(400, "The If-Match header value is not valid.")
+            fields = writable(entity, sent, self.store.definitions)
+            for field, about in facts_of(entity).fields.items():
+                if "required" in about.flags and field in fields and fields[field] in (None, ""):
+                    raise ApiError(400, f"{field} is required.")
+            fields.pop("LINKS", None)
+            made = self.store.update(
+                entity, key, {**self._merged(stored, fields), **self._derived(entity, stored, fields)}
+            )
+            return self._shown(entity, made, self.switches.put_status)
+
+    def delete(self, entity: str, key: int) -> Response:
+        """202 without a body; 404 when there is no such record, 409 for a lead source or status in use."""
+        with self.store.lock:
+            if key not in self.store.tables[entity].raw:
+                raise ApiError(404, f"The record with id {key} was not found in {facts_of(entity).path}.")
+            column = _LEAD_SETTINGS.get(entity)
+            if column and any(f'"{column}":{key},'.encode() in raw for raw in self.store.tables["leads"].raw.values()):
+                raise ApiError(409, f"{column} {key} is in use.")
+            self.store.delete(entity, key)
+        return empty(202)
+
+    def _shown(self, entity: str, record: Record, status: int) -> Response:
+        raw = self.store.tables[entity].raw[record[facts_of(entity).key[0]]]
+        return answer(status, self.reader.shaped(entity, raw, brief=False))
+
+    def _merged(self, stored: Record, fields: Record) -> Record:
+        """Custom fields merge by name, other collections replace the stored set; or the other way, by the switches."""
+        merged = dict(fields)
+        if "CUSTOMFIELDS" in fields and self.switches.put_custom_fields == "merge":
+            merged["CUSTOMFIELDS"] = _by(stored["CUSTOMFIELDS"], fields["CUSTOMFIELDS"], "FIELD_NAME")
+        for array, name in {"TAGS": "TAG_NAME", **CHILD_KEYS}.items():
+            if array in fields and self.switches.put_collections == "merge":
+                merged[array] = _by(stored[array], fields[array], name)
+        return merged
+
+    def _defaults(self, entity: str) -> Record:
+        fields = facts_of(entity).fields
+        owner: Record = {name: self.user for name in ("OWNER_USER_ID", "CREATED_USER_ID") if name in fields}
+        if "VISIBLE_TO" in fields:
+            owner["VISIBLE_TO"] = "EVERYONE"
+        more: dict[str, Any] = {}
+        if entity == "leads":
+            more = {
+                "CONVERTED": False,
+                "LEAD_SOURCE_ID": self._first("lead_sources", "DEFAULT_VALUE"),
+                "LEAD_STATUS_ID": self._first("lead_statuses", "DEFAULT_STATUS"),
+                "RESPONSIBLE_USER_ID": self.user,
+                "EMAIL_OPTED_OUT": False,
+            }
+        elif entity == "opportunities":
+            more = {"OPPORTUNITY_STATE": "OPEN", "BID_CURRENCY": "USD", "BID_TYPE": "Fixed Bid"}
+        elif entity == "tasks":
+            more = {"COMPLETED": False, "STATUS": "NOT STARTED", "PRIORITY": 2, "RESPONSIBLE_USER_ID": self.user}
+        elif entity == "contacts":
+            more = {"EMAIL_OPTED_OUT": False}
+        return {**owner, **more}
+
+    def _first(self, entity: str, flag: str) -> int | None:
+        rows = self.store.rows(entity)
+        chosen = next((row for row in rows if row[flag]), None)
+        if chosen is None:
+            chosen = next((row for row in rows if row.get("STATUS_TYPE") != CONVERTED_STATUS), None)
+        return None if chosen is None else chosen[facts_of(entity).key[0]]
+
+    def _derived(self, entity: str, stored: Record, fields: Mapping[str, Any]) -> Record:
+        """What the server works out from the fields written."""
+        if entity == "tasks" and ("STATUS" in fields or "COMPLETED" in fields):
+            done = fields.get("COMPLETED", fields.get("STATUS") == "COMPLETED")
+            if done != stored["COMPLETED"]:
+                return {
+                    "COMPLETED": bool(done),
+                    "COMPLETED_DATE_UTC": self.store.now() if done else None,
+                    **({"STATUS": "COMPLETED", "PERCENT_COMPLETE": 100} if done else {}),
+                }
+        if entity == "opportunities" and {"BID_AMOUNT", "BID_DURATION", "BID_TYPE"} & fields.keys():
+            return {"OPPORTUNITY_VALUE": value_of({**stored, **fields})}
+        return {}
+
+
+def value_of(opportunity: Mapping[str, Any]) -> float | int | None:
+    """OPPORTUNITY_VALUE: the bid, times its duration unless the bid is fixed."""
+    amount, duration = opportunity.get("BID_AMOUNT"), opportunity.get("BID_DURATION")
+    if amount is None or opportunity.get("BID_TYPE") == "Fixed Bid":
+        return amount
+    return amount * (duration or 1)  # type: ignore[no-any-return]
+
+
+def _by(stored: list[Record], sent: list[Record], name: str) -> list[Record]:
+    kept = {item[name]: item for item in stored}
+    fresh = [item for item in sent if item.get(name) is None]
+    kept.update({item[name]: item for item in sent if item.get(name) is not None})
+    return [*kept.values(), *fresh]
+
+
+def _end(parent: tuple[str, int]) -> Record:
+    return {"LINK_OBJECT_NAME": LINK_NAMES[parent[0]], "LINK_OBJECT_ID": parent[1]}

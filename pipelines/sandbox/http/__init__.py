@@ -1,0 +1,1 @@
+"""The sandbox's web server: sockets, limits and faults."""

@@ -1,0 +1,23 @@
+"""The command `insightly sandbox`: a small Insightly on loopback, and what to type to use it."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from pipelines.sandbox import Sandbox, Switches, read_faults
+
+
+def serve(args: argparse.Namespace) -> int:
+    """Serves until interrupted. `args` are those of the command: port, seed, scale, rate, quota, latency, faults."""
+    switches = Switches(rate=int(args.rate) or None, quota=args.quota or None, latency=args.latency)
+    faults = read_faults(Path(args.faults)) if args.faults else ()
+    sandbox = Sandbox(args.seed, args.scale, switches=switches, faults=faults, port=args.port)
+    sys.stdout.write(
+        f"sandbox at {sandbox.url}, ended by Ctrl-C. In another terminal:\n\n"
+        f"  export SOURCES__INSIGHTLY__BASE_URL={sandbox.url}\n"
+        f"  export SOURCES__INSIGHTLY__API_KEY={sandbox.key}\n"
+        "  insightly sync --database sandbox.duckdb\n"
+    )
+    sys.stdout.flush()
+    sandbox.serve_forever()
+    return 0

@@ -1,0 +1,243 @@
+"""The account's records and the edits that can be made to them, from Python or through the routes.
+
+Every write stamps DATE_UPDATED_UTC from one injected clock. Deleting a record leaves the links that other records
+hold to it: API.md says of DELETE only that the row vanishes.
+"""
+
+import copy
+import threading
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from pipelines.sandbox.seed.reference import INSTANCE
+from sources.insightly.entities import ENTITIES
+
+from .child_rows import Below, Rows, state_of
+from .shapes import (
+    CHILD_KEYS,
+    LINK_NAMES,
+    LINKED,
+    MAIN,
+    Key,
+    Record,
+    blank,
+    definition,
+    facts_of,
+    key_of,
+    link,
+    served_under,
+    stamp,
+)
+from .table import Table, dump, parse
+
+Clock = Callable[[], datetime]
+
+_FIRST_CHILD_ID = 900_000_000
+
+
+@dataclass
+class Contents:
+    """Generated data: JSON bytes by key for each entity, definitions, state history, and what lies below records."""
+
+    tables: dict[str, dict[Key, bytes]] = field(default_factory=dict)
+    definitions: list[Record] = field(default_factory=list)
+    history: dict[int, list[Record]] = field(default_factory=dict)
+    instance: Record = field(default_factory=lambda: dict(INSTANCE))
+    below: Rows = field(default_factory=dict)
+
+
+class Store:
+    """Records of every served entity, safe to use from several threads.
+
+    Args:
+        contents: what to begin with; it is not changed. None = an empty account.
+        clock: gives the present moment as an aware datetime.
+    """
+
+    def __init__(self, contents: Contents | None = None, clock: Clock | None = None) -> None:
+        contents = contents or Contents()
+        self.clock: Clock = clock or (lambda: datetime.now(UTC))
+        self.lock = threading.RLock()
+        names = {name for name, facts in ENTITIES.items() if served_under(facts)} | contents.tables.keys()
+        self.tables = {name: Table(contents.tables.get(name, {}).items()) for name in names}
+        self.definitions = copy.deepcopy(contents.definitions)
+        self.history = {key: list(rows) for key, rows in contents.history.items()}
+        self.instance = dict(contents.instance)
+        self.below = Below(self, contents.below)
+        self._child_id = _FIRST_CHILD_ID
+
+    def now(self) -> str:
+        """The present second as the API writes it."""
+        return stamp(self.clock())
+
+    def rows(self, entity: str) -> list[Record]:
+        """Full records of `entity` in ascending key order, as copies."""
+        with self.lock:
+            table = self.tables[entity]
+            return [parse(table.raw[key]) for key in table.keys]
+
+    def get(self, entity: str, key: Key) -> Record | None:
+        """A copy of one full record, or None."""
+        with self.lock:
+            raw = self.tables[entity].raw.get(key)
+            return None if raw is None else parse(raw)
+
+    def count(self, entity: str) -> int:
+        return len(self.tables[entity].keys)
+
+    def page(
+        self,
+        entity: str,
+        skip: int,
+        top: int | None,
+        token: Hashable = None,
+        wanted: Callable[[Key, bytes], bool] | None = None,
+    ) -> tuple[list[bytes], int]:
+        """The JSON of one page of records and the number of records on all pages, read at one moment."""
+        with self.lock:
+            table = self.tables[entity]
+            keys = table.keys if wanted is None else table.select(token, wanted)
+            end = None if top is None else skip + top
+            return [table.raw[key] for key in keys[skip:end]], len(keys)
+
+    def create(self, entity: str, fields: Mapping[str, Any]) -> Record:
+        """A new record made of `fields` over nulls, with an id and stamps of its own unless given; returns it.
+
+        LINKS among the fields are made from both ends.
+        """
+        with self.lock:
+            facts, record, now = facts_of(entity), blank(entity), self.now()
+            key_name = facts.key[0]
+            if len(facts.key) == 1 and facts.fields[key_name].type == "integer":
+                record[key_name] = self.tables[entity].next_id()
+            for name in ("DATE_CREATED_UTC", "DATE_UPDATED_UTC"):
+                if name in record:
+                    record[name] = now
+            record.update(copy.deepcopy({name: value for name, value in fields.items() if name != "LINKS"}))
+            self._number_children(record)
+            self._save(entity, record)
+            if entity == "opportunities" and record["OPPORTUNITY_STATE"]:
+                self.record_state(record, now, None)
+            for item in fields.get("LINKS") or ():
+                self.add_link(
+                    entity, record[key_name], item["LINK_OBJECT_NAME"], item["LINK_OBJECT_ID"], item.get("ROLE")
+                )
+            return parse(self.tables[entity].raw[key_of(entity, record)])
+
+    def update(self, entity: str, key: Key, fields: Mapping[str, Any], touch: bool = True) -> Record:
+        """Sets `fields` of one record and returns it; `touch` moves DATE_UPDATED_UTC unless `fields` names it.
+
+        Raises:
+            KeyError: no such record.
+        """
+        with self.lock:
+            record = parse(self.tables[entity].raw[key])
+            if touch and "DATE_UPDATED_UTC" in record:
+                record["DATE_UPDATED_UTC"] = self.now()
+            record.update(copy.deepcopy(dict(fields)))
+            self._number_children(record)
+            self._save(entity, record)
+            return record
+
+    def touch(self, entity: str, key: Key, at: str | None = None) -> None:
+        """Moves DATE_UPDATED_UTC of one record to `at`, or to now."""
+        self.update(entity, key, {"DATE_UPDATED_UTC": at or self.now()})
+
+    def delete(self, entity: str, key: Key) -> None:
+        """Removes one record. Raises KeyError where there is none."""
+        with self.lock:
+            self.tables[entity].remove(key)
+            self.below.forget(entity, key)
+            if entity == "opportunities":
+                self.history.pop(int(key), None)
+
+    def put_raw(self, entity: str, record: Record | bytes) -> None:
+        """Stores `record` as it stands, unknown keys and odd values included; bytes are served untouched."""
+        raw = record if isinstance(record, bytes) else dump(record)
+        with self.lock:
+            self.tables[entity].put(key_of(entity, parse(raw)), raw)
+
+    def set_tags(self, entity: str, key: Key, names: Iterable[str], touch: bool = True) -> Record:
+        """Replaces the tags of one record; repeated names are kept once."""
+        return self.update(entity, key, {"TAGS": [{"TAG_NAME": name} for name in dict.fromkeys(names)]}, touch)
+
+    def tag_names(self, entity: str) -> list[str]:
+        """The distinct tags of one record type, sorted."""
+        with self.lock:
+            table = self.tables[entity]
+            tagged = (raw for raw in table.raw.values() if b'"TAGS":[{' in raw or b'"TAGS": [{' in raw)
+            return sorted({tag["TAG_NAME"] for raw in tagged for tag in parse(raw)["TAGS"] if tag["TAG_NAME"]})
+
+    def add_link(
+        self, entity: str, key: Key, name: str, other: int, role: str | None = None, touch: bool = True
+    ) -> Record:
+        """Links a record to the object (`name` singular, e.g. "Contact"; id `other`) and returns the link.
+
+        Raises:
+            KeyError: one of the two ends does not exist.
+        """
+        with self.lock:
+            far = LINKED[name]
+            own_end, other_end = (LINK_NAMES[entity], int(key)), (name, other)
+            self.tables[far].raw[other]
+            self._child_id += 1
+            made = link(self._child_id, own_end, other_end, role)
+            self._extend(entity, key, made, touch)
+            if entity in MAIN and far in MAIN:
+                self._extend(far, other, link(self._child_id, other_end, own_end, role, forward=False), touch)
+            return made
+
+    def change_links(
+        self, entity: str, key: Key, link_id: int, change: Mapping[str, Any] | None, touch: bool = True
+    ) -> Record | None:
+        """Sets fields of a link at both ends, or removes it where `change` is None; returns the link as it is then.
+
+        Raises:
+            KeyError: no such record or link.
+        """
+        with self.lock:
+            record = parse(self.tables[entity].raw[key])
+            found = next((item for item in record["LINKS"] if item["LINK_ID"] == link_id), None)
+            if found is None:
+                raise KeyError(link_id)
+            ends: list[tuple[str, Key]] = [(entity, key)]
+            far = LINKED.get(found["LINK_OBJECT_NAME"])
+            if far and far in MAIN and found["LINK_OBJECT_ID"] in self.tables[far].raw:
+                ends.append((far, found["LINK_OBJECT_ID"]))
+            for table, row in ends:
+                links = parse(self.tables[table].raw[row])["LINKS"]
+                kept = [item for item in links if item["LINK_ID"] != link_id]
+                if change is not None:
+                    kept = [{**item, **change} if item["LINK_ID"] == link_id else item for item in links]
+                self.update(table, row, {"LINKS": kept}, touch)
+            return None if change is None else {**found, **change}
+
+    def record_state(self, opportunity: Record, at: str, reason: Record | None) -> None:
+        """Adds the opportunity's present state to its state history."""
+        self.history.setdefault(opportunity["OPPORTUNITY_ID"], []).append(state_of(opportunity, at, reason))
+
+    def define(
+        self, field_for: str, name: str, kind: str, label: str | None = None, options: Iterable[str] = ()
+    ) -> Record:
+        """Adds a custom-field definition, e.g. `define("CONTACT", "Hobby__c", "TEXT")`, and returns it."""
+        with self.lock:
+            order = 1 + sum(row["FIELD_FOR"] == field_for for row in self.definitions)
+            made = definition(field_for, name, kind, order, label, options)
+            self.definitions.append(made)
+            return made
+
+    def _extend(self, entity: str, key: Key, item: Record, touch: bool) -> None:
+        links = parse(self.tables[entity].raw[key])["LINKS"]
+        self.update(entity, key, {"LINKS": [*links, item]}, touch)
+
+    def _number_children(self, record: Record) -> None:
+        for array, key in CHILD_KEYS.items():
+            for item in record.get(array) or ():
+                if item.get(key) is None:
+                    self._child_id += 1
+                    item[key] = self._child_id
+
+    def _save(self, entity: str, record: Record) -> None:
+        self.tables[entity].put(key_of(entity, record), dump(record))

@@ -1,0 +1,1 @@
+"""Settings: reading them, checking them, and the accounts they describe."""

@@ -1,0 +1,208 @@
+"""The settings that concern reading, resolved by dlt from the section `sources.insightly` and checked here."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from dlt.common.configuration import configspec, resolve_configuration
+from dlt.common.configuration.const import TYPE_EXAMPLES
+from dlt.common.configuration.exceptions import (
+    ConfigurationException,
+    ConfigValueCannotBeCoercedException,
+    ValueNotSecretException,
+)
+from dlt.common.configuration.specs import BaseConfiguration
+from dlt.common.configuration.specs.base_configuration import NotResolved
+from dlt.common.normalizers.naming.snake_case import NamingConvention
+from dlt.common.typing import TSecretStrValue
+
+from ..entities import select_history
+from ..errors import BadSetting, ConfigurationError, MissingKey, shown
+from ..rows.masking import KEY_PLACE as HASH_KEY_PLACE
+from ..rows.masking import Privacy
+from .accounts import DEFAULT, given, place_of, section_of
+from .hosts import base_url, is_loopback
+from .validators import bad, moment, names, number, whole
+
+KEY_SHOWN = "Insightly shows the key in User Settings > API"
+SECRETS = {"api_key": f"{place_of('api_key')}; {KEY_SHOWN}", "hash_key": HASH_KEY_PLACE}
+
+
+@configspec
+class InsightlySettings(BaseConfiguration):
+    """What a run reads, how fast, and what it may cost; the table of settings in the README explains each.
+
+    `instance` names the account, None the one of `[sources.insightly]` itself.
+
+    Valid from the moment it is resolved: lists are lists, numbers are in range. Resolving needs no key, so that a
+    scheduler can build the source without a secret; `require_key` is for the moment before the first request.
+
+    Raises:
+        BadSetting, RefusedHost: on resolving, with the setting's full name, the value seen and what is accepted.
+    """
+
+    # With a section of its own dlt looks no further up than [insightly]; without, a stray BASE_URL or POD in the
+    # environment would decide where the key is sent.
+    __section__: ClassVar[str] = "insightly"
+
+    api_key: TSecretStrValue | None = None
+    pod: str = "na1"
+    base_url: str | None = None
+    entities: Any = "all"
+    start_date: Any | None = None
+    lookback_seconds: int = 300
+    page_size: int = 500
+    requests_per_second: float = 10.0
+    max_connections: int = 8
+    chunk_calls: int = 50
+    max_calls: int | None = None
+    quota_reserve: int = 0
+    tags: str = "auto"
+    deletions: str = "mark"
+    max_deleted_share: float = 0.2
+    full_every: float | None = None
+    history: Any | None = None
+    hash: Any | None = None
+    drop: Any | None = None
+    hash_key: TSecretStrValue | None = None
+    instance: Annotated[str | None, NotResolved()] = None
+
+    def on_resolved(self) -> None:
+        self.url  # noqa: B018  raises RefusedHost
+        self.api_key = _key(self.api_key)
+        self.entities = names("entities", self.entities) or ["all"]
+        self.start_date = moment("start_date", self.start_date)
+        self.lookback_seconds = whole("lookback_seconds", self.lookback_seconds, 1, 31 * 86_400)
+        self.page_size = whole("page_size", self.page_size, 1, 500)
+        self.requests_per_second = number("requests_per_second", self.requests_per_second, 0, 10_000, above=True)
+        self.max_connections = whole("max_connections", self.max_connections, 1, 64)
+        self.chunk_calls = whole("chunk_calls", self.chunk_calls, 1)
+        self.max_calls = None if self.max_calls is None else whole("max_calls", self.max_calls, 0)
+        self.quota_reserve = whole("quota_reserve", self.quota_reserve, 0)
+        for name, accepted in (("tags", ("auto", "endpoint", "embedded", "off")), ("deletions", ("mark", "remove"))):
+            if self[name] not in accepted:
+                raise bad(name, self[name], f"one of {', '.join(accepted)}")
+        self.max_deleted_share = number("max_deleted_share", self.max_deleted_share, 0, 1)
+        days = self.full_every
+        self.full_every = None if days is None else number("full_every", days, 0, 36_500, above=True)
+        self.history, self.hash, self.drop = (names(name, self[name]) for name in ("history", "hash", "drop"))
+        self.history = select_history(self.history)
+        self.hash_key = _secret(self.hash_key)
+        self.privacy  # noqa: B018  raises BadSetting
+
+    @property
+    def url(self) -> str:
+        """The API's base URL, without a slash at its end."""
+        return base_url(self.pod, self.base_url)
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether the API is on this machine."""
+        return is_loopback(self.url)
+
+    @property
+    def section(self) -> str:
+        """Where the account's settings are given."""
+        return section_of(self.instance)
+
+    @property
+    def privacy(self) -> Privacy:
+        """What is done to columns before they are written anywhere."""
+        return Privacy.parse(self.hash or (), self.drop or (), NamingConvention().normalize_path, self.hash_key)
+
+    @property
+    def start_date_iso(self) -> str | None:
+        """`start_date` as the API takes it: UTC, whole seconds (rounded down), `2025-01-31T00:00:00Z`."""
+        return self.start_date.strftime("%Y-%m-%dT%H:%M:%SZ") if self.start_date else None
+
+    def require_key(self) -> str:
+        """The API key.
+
+        Raises:
+            MissingKey: there is none; says where to put it and where Insightly shows it.
+        """
+        if not self.api_key:
+            raise MissingKey(f"{self.section}.api_key", "", f"{place_of('api_key', self.instance)}; {KEY_SHOWN}")
+        return self.api_key
+
+    def __repr__(self) -> str:
+        parts = (f"{name}={'***' if name in SECRETS and value else value!r}" for name, value in self.items())
+        return f"InsightlySettings({', '.join(parts)})"
+
+    __str__ = __repr__
+
+
+def resolve_settings(instance: str | None = None, **overrides: Any) -> InsightlySettings:
+    """The settings of an account: `overrides` (None means not given), then dlt's providers, then the defaults.
+
+    Args:
+        instance: one of `[sources.insightly.instances]`, which takes what it does not give itself from
+            `[sources.insightly]`, but for the key and the address; None or `default` for the account of that section.
+        overrides: settings by name.
+
+    Raises:
+        BadSetting, RefusedHost: a value is unknown, of another type, or outside its range.
+    """
+    named = {name: value for name, value in overrides.items() if value is not None}
+    for name in named:
+        if name not in _known():
+            raise BadSetting(f"sources.insightly.{name}", shown(named[name]), f"known are {', '.join(_known())}")
+    if instance in (None, DEFAULT):
+        return _resolved(named)
+    values = _of_instance(instance, _resolved({}), {**given(instance, _known()), **named})
+    try:
+        return _resolved(values)
+    except ConfigurationError as error:
+        wrong = error
+    # What is common to all was valid by itself, so it is a value of the instance's own.
+    raise type(wrong)(wrong.setting.replace(section_of(None), section_of(instance)), wrong.value, wrong.fix)
+
+
+def _known() -> Mapping[str, Any]:
+    return {name: hint for name, hint in InsightlySettings.get_resolvable_fields().items() if name != "instance"}
+
+
+def _resolved(values: Mapping[str, Any]) -> InsightlySettings:
+    """The settings by dlt, `values` first; dlt's errors become ours, outside of `except`, for theirs hold the value."""
+    try:
+        return resolve_configuration(InsightlySettings(), sections=("sources",), explicit_value=values)
+    except ConfigValueCannotBeCoercedException as error:
+        kind = {int: "a whole number", float: "a number", str: "a text"}.get(error.hint, "another type")
+        name, value = error.field_name, error.field_value
+        wrong = bad(name, "***" if name in SECRETS else value, kind)
+    except ValueNotSecretException as error:
+        name = next((name for name in SECRETS if name in error.key), "api_key")
+        wrong = BadSetting(f"sources.insightly.{name}", "in a file that holds no secrets", f"move it: {SECRETS[name]}")
+    except ConfigurationException as error:
+        wrong = BadSetting("sources.insightly", type(error).__name__, shown(str(error)))
+    raise wrong
+
+
+def _of_instance(instance: str, shared: InsightlySettings, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of an instance's settings: its own, then those of `[sources.insightly]`.
+
+    The key is its own or none, and the address goes with the key. One that is given for all may be taken over; one that
+    belongs to another account, which has its key beside it, is not.
+
+    Raises:
+        BadSetting: it does not say where its key belongs.
+    """
+    address: dict[str, Any] = {"pod": InsightlySettings.pod, "base_url": None}
+    if not own.get("pod") and not own.get("base_url"):
+        if shared.api_key and shared.url != base_url(InsightlySettings.pod):
+            fix = f"{shared.url} is the address of another account; {place_of('pod', instance, 'config.toml')}"
+            raise BadSetting(f"{section_of(instance)}.pod", "", fix)
+        address = {"pod": shared.pod, "base_url": shared.base_url}
+    return {**shared, "api_key": None, **address, **own, "instance": instance}
+
+
+def _key(value: object) -> str | None:
+    text = _secret(value)
+    if text is not None and not re.fullmatch(r"[!-9;-~]+", text):
+        raise BadSetting("sources.insightly.api_key", "***", "a key is ASCII without spaces or colons; copy it again")
+    return text
+
+
+def _secret(value: object) -> str | None:
+    text = str(value).strip() if value is not None else ""
+    return None if text in TYPE_EXAMPLES.values() else text or None

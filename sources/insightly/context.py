@@ -1,0 +1,236 @@
+"""What the resources of one run share: the client, its budget, the reads under way, and how each entity fared."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+from uuid import uuid4
+
+import dlt
+from dlt.common.normalizers.naming.snake_case import NamingConvention
+
+from .api.client import Client
+from .api.quota import Budget
+from .api.rate_limit import Pacer
+from .api.search import Search
+from .config.settings import InsightlySettings
+from .entities import ENTITIES, OBJECTS, RECORDS, Entity, of_object, select
+from .errors import BadCredentials, ConfigurationError, InsightlyError, NotAvailable, Stop
+from .paging.prefetch import Ahead, Lookahead
+from .result import Outcome
+from .rows.masking import Mask
+from .rows.shaper import Shaper
+from .state.checkpoint import State
+from .state.request import Wish
+from .state.times import iso
+
+logger = logging.getLogger(__name__)
+
+CHUNK_SECONDS = 30.0
+CHUNK_BYTES = 64_000_000
+"""Of the answers behind one load package: the memory that loading takes grows with them, however wide the records."""
+ROOMY = 1000
+"""Calls left from which on pages are asked for ahead; fewer are not to be wasted on pages that no one may read."""
+FEW = 5000
+"""Records loaded up to which each is remembered, so that only their versions are compared."""
+Record = dict[str, Any]
+Params = Mapping[str, str | int]
+
+fold = NamingConvention().normalize_path
+
+
+class Session:
+    """One run over one account.
+
+    Args:
+        settings: validated settings.
+        wish: what the run asks of every entity beyond the settings (`full`, `since`).
+        chunked: whether resources stop after `chunk_calls` so that the runner can commit; alone, a source reads on.
+        tolerant: whether an entity's error is noted and ends that entity alone; else it is raised.
+
+    Attributes:
+        account: what identifies the account, kept in the source's state.
+        objects: the custom objects that are known, by their tables' names.
+        told: the definitions of custom objects, or why they may not be read; None before they were asked for.
+        wishes: what is asked of single entities, in place of the run's wish.
+        wanted: ids of the records to read of an entity, in place of what changed.
+        searches: by which field's value to find the records to read of an entity, in place of what changed.
+        fresh: the keys of records loaded since the entity's history was level with its table, or more than `FEW` of
+            them; none for an entity of which that is not known.
+        under_way: of each entity that costs a call a record, how far this run came.
+        live_ids: tells the ids that the destination holds as live; None where nobody asks for deletions.
+    """
+
+    def __init__(
+        self,
+        settings: InsightlySettings,
+        wish: Wish | None = None,
+        *,
+        chunked: bool = False,
+        tolerant: bool = False,
+    ) -> None:
+        self.settings = settings
+        self.wish = with_settings(wish or Wish(), settings)
+        self.chunked = chunked
+        self.tolerant = tolerant
+        self.budget = Budget(settings.max_calls, settings.quota_reserve)
+        self.account: dict[str, str] | None = None
+        self.objects: dict[str, Entity] = {}
+        self.told: list[Record] | NotAvailable | None = None
+        self.wishes: dict[str, Wish] = {}
+        self.wanted: dict[str, list[Any]] = {}
+        self.searches: dict[str, Search] = {}
+        self.fresh: dict[str, set[Any]] = {}
+        self.live_ids: Callable[[Entity], list[int]] | None = None
+        self.outcomes: dict[str, Outcome] = {}
+        self.shapers: dict[str, Shaper] = {}
+        self.definitions: dict[str, list[Record] | None] = {}
+        self.started_at: dict[Entity, datetime] = {}
+        self.begun: set[str] = set()
+        self.under_way: dict[str, Any] = {}
+        self.tags_cost_calls: set[str] = set()
+        self.skew = 0.0
+        self.on_progress: Callable[[], None] = lambda: None
+        self.lookaheads: dict[tuple[str, ...], Lookahead] = {}
+        self._chunk_calls = self._chunk_bytes = 0
+        self._chunk_until = 0.0
+        self.began = time.monotonic()
+        self.begin_chunk()
+
+    @cached_property
+    def client(self) -> Client:
+        """Made at the first request, so that building a source needs no key."""
+        self.settings.require_key()
+        return Client(self.settings, self.budget, Pacer(self.settings.requests_per_second))
+
+    @cached_property
+    def pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.settings.max_connections, thread_name_prefix="insightly")
+
+    @cached_property
+    def ahead(self) -> Ahead:
+        return Ahead(self.pool, self.settings.max_connections)
+
+    def close(self) -> None:
+        for lookahead in self.lookaheads.values():
+            lookahead.close()
+        if "pool" in self.__dict__:
+            self.pool.shutdown(wait=True, cancel_futures=True)
+        if "client" in self.__dict__:
+            self.client.close()
+
+    def outcome(self, entity: str) -> Outcome:
+        return self.outcomes.setdefault(entity, Outcome())
+
+    def know(self, objects: Mapping[str, str]) -> None:
+        """Makes the custom objects of the destination known: table -> OBJECT_NAME."""
+        self.objects.update({name: of_object(object_name, name) for name, object_name in objects.items()})
+
+    def entity(self, name: str) -> Entity:
+        """The entity of a name; that of a custom object is the one defined, as far as that is known."""
+        return self.objects.get(name) or ENTITIES.get(name) or of_object(name, name)
+
+    def with_objects(self, names: Sequence[str]) -> list[str]:
+        """Names, and those of all known custom objects where the entity that stands for them is among them."""
+        return list(dict.fromkeys([*names, *(self.objects if RECORDS in names else ())]))
+
+    def wish_of(self, name: str) -> Wish:
+        """What is asked of an entity; `start_date` bounds only those whose records are sure to have dates."""
+        entity, wish = self.entity(name), self.wishes.get(name, self.wish)
+        if entity.walked:
+            wish = replace(wish, whole=True, since=None)
+        bounded = (entity.dated or entity.per_record) and not entity.walked
+        start_date = wish.start_date if bounded else None
+        return replace(wish, mask=self.mask(entity).fingerprint, start_date=start_date)
+
+    def mask(self, entity: Entity) -> Mask:
+        """What is done to the entity's records before they are written anywhere."""
+        return self.settings.privacy.mask(entity)
+
+    def narrowed(self, entity: str) -> bool:
+        """True where single records are to be read, in place of what changed."""
+        return entity in self.wanted or entity in self.searches
+
+    def note_fresh(self, entity: Entity, records: Iterable[Record]) -> None:
+        """Notes records that go into the entity's table, and that its history is to be compared with."""
+        fresh = self.fresh.get(entity.name)
+        if fresh is not None and len(fresh) <= FEW:
+            fresh.update(record[entity.key[0]] for record in records)
+
+    def begin_chunk(self) -> None:
+        self._chunk_calls = self._chunk_bytes = 0
+        self._chunk_until = time.monotonic() + CHUNK_SECONDS
+
+    def count_calls(self, calls: int, size: int = 0) -> None:
+        """Counts calls of which the answers, of `size` bytes, were taken over, towards the end of the chunk."""
+        self._chunk_calls += calls
+        self._chunk_bytes += size
+
+    def chunk_spent(self) -> bool:
+        """True when what was read since `begin_chunk` is to be committed before more is read."""
+        if not self.chunked:
+            return False
+        full = self._chunk_calls >= self.settings.chunk_calls or self._chunk_bytes >= CHUNK_BYTES
+        return full or time.monotonic() > self._chunk_until
+
+    @contextmanager
+    def reading(self, entity: str) -> Iterator[Outcome]:
+        """Times an entity's turn, and notes what ended it early instead of letting it end the others."""
+        outcome, begun = self.outcome(entity), time.monotonic()
+        try:
+            yield outcome
+        except NotAvailable as error:
+            outcome.state, outcome.reason, outcome.error = "skipped", str(error), error
+            logger.info("%s skipped: %s", entity, error)
+        except Stop as stop:
+            outcome.state, outcome.reason, outcome.error = "partial", str(stop), stop
+        except InsightlyError as error:
+            outcome.state, outcome.reason, outcome.error = "failed", str(error), error
+            if isinstance(error, BadCredentials | ConfigurationError) or not self.tolerant:
+                raise
+            logger.error("%s failed: %s", entity, error)
+        finally:
+            outcome.seconds += time.monotonic() - begun
+            if not outcome.open:
+                self._stop_reading_ahead(entity)
+            self.on_progress()
+
+    def _stop_reading_ahead(self, entity: str) -> None:
+        for (name, *_), lookahead in self.lookaheads.items():
+            if name == entity:
+                lookahead.close()
+
+    def end(self, outcome: Outcome, state: State) -> None:
+        """Notes that an entity was read to its end; the oldest such note decides whose turn is next."""
+        state["ended"] = iso(datetime.now(UTC))
+        outcome.state = "ok"
+
+    def remember(self) -> None:
+        """Puts account and custom objects into the source's state: the destination tells whose records it holds."""
+        state = dlt.current.source_state()
+        if self.account is not None:
+            state["account"] = self.account
+        if self.objects:
+            state[OBJECTS] = {name: entity.object_name for name, entity in self.objects.items()}
+
+
+def choose(settings: InsightlySettings, names: Sequence[str] = ()) -> tuple[str, ...]:
+    """The entities to work on: those named, or those of the setting `entities`; without tags, `tags` only by name.
+
+    A custom object is named as its table; whether there is such a one is still to be found out.
+
+    Raises:
+        BadSetting: a name is not known, or is declared but not loaded yet.
+    """
+    return tuple(dict.fromkeys(map(fold, select(names or settings.entities, tags=settings.tags != "off"))))
+
+
+def with_settings(wish: Wish, settings: InsightlySettings) -> Wish:
+    days = settings.full_every
+    full_before = None if days is None else iso(datetime.now(UTC) - timedelta(days=days))
+    return replace(wish, start_date=settings.start_date_iso, full_before=full_before, run=uuid4().hex[:8])

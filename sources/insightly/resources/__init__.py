@@ -1,0 +1,1 @@
+"""dlt resources: one module for each way of reading an entity."""

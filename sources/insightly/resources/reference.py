@@ -1,0 +1,150 @@
+"""Entities without a cursor whose lists are short: read whole each run and written only when their content changed."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import dlt
+
+from ..context import Record, Session
+from ..entities import ENTITIES, OBJECTS, RECORD_TYPES, RECORDS, Entity
+from ..errors import MalformedAnswer, NotAvailable
+from ..paging.digests import digest
+from ..paging.prefetch import Lookahead, read_list
+from ..paging.walk import Key, identify
+from ..result import Outcome
+from ..rows.custom_fields import definitions_of, object_of
+from ..state.checkpoint import State, note_full, settle
+from .discovery import discover
+from .fetch import ask_definitions, lookahead, read_objects
+from .hints import MERGE, REPLACE, marked, missing, shaper_of
+
+
+def read_reference(entity: Entity, session: Session, outcome: Outcome) -> Iterator[Any]:
+    """Yields the whole list, or each group of it, if it changed.
+
+    The page itself says `replace`: a run that reads nothing empties nothing. A group is replaced by its merge key, and
+    one that may not be read keeps its rows.
+    """
+    state = dlt.current.resource_state()
+    note_full(state, session.wish_of(entity.name))
+    if session.chunk_spent():
+        return
+    group = GROUPS.get(entity.name, ())
+    shaper = shaper_of(entity, session, group)
+    yield from missing(shaper) if group else ()
+    kept = definitions_kept() if entity.name == "custom_fields" else state.setdefault("contents", {})
+    for name, records in read_groups(entity, session, outcome):
+        outcome.rows += len(records)
+        if changed(kept, name, digest(shaper.concealed(records))) or "full" in state:
+            groups = [(dict.fromkeys(group, name), records)]
+            tables = shaper.shape_groups(groups) if group else shaper.shape(records)
+            yield from marked(tables, MERGE if group else REPLACE)
+            outcome.merged += len(records)
+    settle(state)
+    session.end(outcome, state)
+
+
+def definitions_kept() -> State:
+    """The digests of the definitions of custom fields that are loaded, an object each: entities load their own too."""
+    kept: State = dlt.current.source_state().setdefault("definitions", {})
+    return kept
+
+
+def changed(kept: State, name: str, told: str) -> bool:
+    """True where a digest differs from the one kept under `name`, which it then replaces."""
+    if kept.get(name) == told:
+        return False
+    kept[name] = told
+    return True
+
+
+GROUPS = {"tags": ("RECORD_TYPE",), "custom_fields": ("FIELD_FOR",)}
+"""Entities of which each call tells one group of rows, and the field that names it; a group is replaced by itself."""
+
+Read = Callable[[], list[Record]]
+
+
+def read_groups(entity: Entity, session: Session, outcome: Outcome) -> Iterator[tuple[str, list[Record]]]:
+    """Reads an entity, group by group; what is no group of others is called "".
+
+    A group that may not be read is left out, and `outcome` tells so.
+
+    Raises:
+        NotAvailable: none of them may be read.
+    """
+    readers = _readers(entity, session)
+    refused: list[NotAvailable] = []
+    for name, read in readers.items():
+        try:
+            records = read()
+        except NotAvailable as error:
+            refused.append(error)
+            continue
+        if entity.name == "custom_fields":
+            name = object_of(session.entity(name), records)
+        yield name, records
+    if len(refused) == len(readers):
+        raise refused[0]
+    outcome.notes += [f"a part of {entity.name} is not available: {error}" for error in refused]
+
+
+def calls_of(entity: Entity, session: Session) -> int:
+    """How many calls it takes to read an entity of one page."""
+    if entity.name == "custom_fields":
+        return len(_defined(session))
+    return len(RECORD_TYPES) if entity.name == "tags" else 1
+
+
+def _readers(entity: Entity, session: Session) -> dict[str, Read]:
+    if entity.shape == "object":
+        return {"": partial(_rows_of_object, entity, session)}
+    if entity.name == "custom_fields":
+        return {each.name: partial(_definitions, each, session) for each in _defined(session)}
+    if entity.name == OBJECTS:
+        return {"": partial(_objects, session)}
+    if entity.name != "tags":
+        return {"": partial(_whole, lookahead(session, entity), entity.identity)}
+    fetches = {kind: lookahead(session, entity, variant=kind) for kind in RECORD_TYPES}
+    for fetch in fetches.values():
+        fetch.prime(0)
+    return {kind: partial(_whole, fetch, "TAG_NAME") for kind, fetch in fetches.items()}
+
+
+def _defined(session: Session) -> list[Entity]:
+    with suppress(NotAvailable):
+        discover(session)
+    own = [each for each in ENTITIES.values() if each.custom_fields and each.loadable and each.name != RECORDS]
+    return own + list(session.objects.values())
+
+
+def _definitions(entity: Entity, session: Session) -> list[Record]:
+    return definitions_of(entity, ask_definitions(session, entity))
+
+
+def _objects(session: Session) -> list[Record]:
+    key = ENTITIES[OBJECTS].identity
+    return list({identify(row, key): row for row in read_objects(session)}.values())
+
+
+def _whole(fetch: Lookahead, key: Key) -> list[Record]:
+    return list({identify(row, key): row for step in read_list(fetch, key) for row in step.rows}.values())
+
+
+def _rows_of_object(entity: Entity, session: Session) -> list[Record]:
+    """The object itself, or the items of the array that holds its rows; a bare list of them is taken as well."""
+    session.count_calls(1)
+    try:
+        told: Record = session.client.get_object(entity.path, {}, label=entity.name)[0]
+    except MalformedAnswer:
+        if not entity.rows:
+            raise
+        told = {entity.rows: session.client.get_list(entity.path, {}, label=entity.name)[0]}
+    if not entity.rows:
+        return [told]
+    items: Any = told.pop(entity.rows, None) or []
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise MalformedAnswer(f"GET /{entity.path}: {entity.rows} is not a list of objects; nothing is loaded")
+    rows = [told | {name: value for name, value in item.items() if value is not None} for item in items]
+    return list({identify(row, entity.identity): row for row in rows}.values())

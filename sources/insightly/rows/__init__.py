@@ -1,0 +1,1 @@
+"""JSON records to typed Arrow tables. Pure logic."""

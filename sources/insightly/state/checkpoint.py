@@ -1,0 +1,123 @@
+"""Where a walk begins and what it leaves behind: the place, the watermark, and their form in state. Pure logic."""
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .request import Wish
+from .times import earlier
+
+State = MutableMapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far an unfinished walk came.
+
+    `since` is the bound it asks for (None: everything), `started` the service's clock when its first request left.
+    """
+
+    since: str | None
+    started: str | None
+    skip: int
+    last_id: Any
+
+    def store(self, state: State) -> None:
+        state["place"] = {"since": self.since, "started": self.started, "skip": self.skip, "last_id": self.last_id}
+
+
+def begin(state: State, held: str | None, wish: Wish) -> Place:
+    """Where a run's walk of an entity begins; what it is to read again is noted in state until that walk has ended.
+
+    Args:
+        state: the resource's state.
+        held: the watermark held, None before the first complete walk; without one everything is read anyway.
+        wish: what the run asks for.
+    """
+    start_date = loaded_from(state, wish.start_date)
+    due = wish.full_before is not None and state.get("full_at", wish.full_before) < wish.full_before
+    wider = "start_date" in state and earlier(start_date, state["start_date"])
+    if wish.whole and wish.full and "full" not in state:
+        # A reading under way passes over what is as it was, which is to be written all the same.
+        request_again(state, None)
+    note_full(state, wish)
+    if state.get("mask", "") != wish.mask:
+        if held is not None or "place" in state:
+            request_again(state, start_date)
+        state["mask"] = wish.mask
+    if wish.full or wish.whole or due or wider:
+        _ask_again(state, start_date)
+    elif wish.since is not None and held is not None:
+        _ask_again(state, wish.since)
+    return place_of(state, held, start_date)
+
+
+def end(state: State, place: Place, start_date: str | None, absent: Sequence[int] = ()) -> None:
+    """Notes in state that a walk came to its end; `absent` is what one over everything did not meet."""
+    whole = rereads(state, start_date)
+    state.pop("place", None)
+    state.pop("again", None)
+    state["start_date"] = start_date
+    if whole or place.since == start_date:
+        state["full_at"] = place.started
+    if absent:
+        state["absent"] = list(absent)
+    elif whole or "absent" not in state:
+        settle(state)
+
+
+def rereads(state: Mapping[str, Any], start_date: str | None) -> bool:
+    """True while everything is read again."""
+    return "again" in state and not earlier(start_date, state["again"]["since"])
+
+
+def unsettled(state: Mapping[str, Any]) -> bool:
+    """True where a walk over everything has ended, and what it did not meet is still to be confirmed and marked."""
+    return "absent" in state and "again" not in state
+
+
+def note_full(state: State, wish: Wish) -> None:
+    """Notes that the entity has a part in a full read, until it is done with: others may take longer."""
+    if wish.full or wish.rest:
+        state.setdefault("full", state.get("full_done", wish.run) if wish.rest else wish.run)
+
+
+def settle(state: State) -> None:
+    """Notes that an entity's part in a full read is done with."""
+    state.pop("absent", None)
+    if "full" in state:
+        state["full_done"] = state.pop("full")
+
+
+def request_again(state: State, since: str | None) -> None:
+    """Notes that everything from `since` on is to be read again; the note stays until that walk has ended."""
+    state.pop("place", None)
+    state.pop("absent", None)
+    state["again"] = {"since": since}
+
+
+def _ask_again(state: State, since: str | None) -> None:
+    """Has a walk under way go on where it reads all that is asked for: repeated within a budget, it comes to an end."""
+    if "again" not in state or earlier(since, state["again"]["since"]):
+        request_again(state, since)
+
+
+def loaded_from(state: Mapping[str, Any], start_date: str | None) -> str | None:
+    """The lower bound of what is loaded: a later one than the one loaded from changes nothing."""
+    held = state.get("start_date", start_date)
+    return held if earlier(held, start_date) else start_date
+
+
+def place_of(state: Mapping[str, Any], held: str | None, start_date: str | None) -> Place:
+    """Where the next walk of an entity goes on, or begins.
+
+    Args:
+        state: the resource's state, with the stored `place` and a requested re-read (`again`), if any.
+        held: the watermark held, None before the first complete walk.
+        start_date: the first run's lower bound, None for everything.
+    """
+    since = state["again"]["since"] if "again" in state else held or start_date
+    place = state.get("place")
+    if place is not None and place["since"] == since:
+        return Place(since, place["started"], place["skip"], place["last_id"])
+    return Place(since, None, 0, None)
