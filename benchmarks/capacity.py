@@ -6,7 +6,7 @@ python -m benchmarks.capacity
 import json
 from math import ceil
 
-from pipelines.plan import pages_of
+from pipelines.commands.plan import pages_of
 from sources.insightly.paging.probe import grid
 
 from .measure import ROOT, Result

@@ -13,7 +13,7 @@ HEAVY = ("dlt", "duckdb", "pyarrow", "pandas", "numpy", "requests", "sqlglot", "
 
 def imported() -> list[tuple[str, float]]:
     """Seconds that a sync spends on importing each of the heavy packages, with what these import themselves."""
-    command = [sys.executable, "-X", "importtime", "-c", "import pipelines.run"]
+    command = [sys.executable, "-X", "importtime", "-c", "import pipelines.commands.sync"]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stderr
     found = {}
     for line in told.splitlines():
@@ -27,7 +27,7 @@ def imported() -> list[tuple[str, float]]:
 def measure(rounds: int = 5) -> Result:
     env = {"PYTHONPATH": str(ROOT)}
     told = median([timed([sys.executable, "-m", "pipelines.cli", "--help"], env) for _ in range(rounds)])
-    imports = median([timed([sys.executable, "-c", "import pipelines.run"], env) for _ in range(rounds)])
+    imports = median([timed([sys.executable, "-c", "import pipelines.commands.sync"], env) for _ in range(rounds)])
     with (
         sandbox("--rate", "0", "--quota", "0") as url,
         Ours(url, requests_per_second=UNLIMITED, api_key=DEMO_KEY) as ours,

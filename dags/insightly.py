@@ -25,9 +25,9 @@ from airflow.sdk.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from pipelines.report import Report
-    from pipelines.runner import Watch
-    from pipelines.target import Target
+    from pipelines.destinations.target import Target
+    from pipelines.engine.report import Report
+    from pipelines.engine.runner import Watch
     from sources.insightly.config.settings import InsightlySettings
 
 logger = logging.getLogger(__name__)
@@ -107,9 +107,8 @@ def work(command: str, instance: str) -> dict[str, Any]:
     """
     # Unasked, dlt looks for a Variable for each of its settings: some 700 calls of Airflow's API a task.
     os.environ.setdefault("PROVIDERS__AIRFLOW_SECRETS__ONLY_TOML_FRAGMENTS", "true")
-    from pipelines.arguments import failure
-    from pipelines.progress import watching
-    from pipelines.report import FAILED, STOPPED
+    from pipelines.engine.progress import watching
+    from pipelines.engine.report import FAILED, STOPPED, failure
     from sources.insightly.errors import InsightlyError
 
     context = get_current_context()
@@ -134,11 +133,11 @@ def work(command: str, instance: str) -> dict[str, Any]:
 
 
 def run(command: str, instance: str, params: Any, watch: "Watch | None") -> "Report":
-    from pipelines.instances import unite
-    from pipelines.report import Report
-    from pipelines.run import sync
-    from pipelines.sweep import sweep
-    from pipelines.verify import verify
+    from pipelines.commands.each_account import unite
+    from pipelines.commands.sweep import sweep
+    from pipelines.commands.sync import sync
+    from pipelines.commands.verify import verify
+    from pipelines.engine.report import Report
     from sources.insightly.state.request import Wish
     from sources.insightly.state.times import iso, parse
 
@@ -161,7 +160,7 @@ def settings_of(instance: str, max_calls: int | None) -> "InsightlySettings":
 
     Names that share a key, each with other entities, share its calls.
     """
-    from pipelines.share import take_part
+    from pipelines.commands.each_account import take_part
     from sources.insightly.config.settings import resolve_settings
     from sources.insightly.errors import ConfigurationError
 
@@ -202,7 +201,7 @@ def connected(instance: str) -> dict[str, Any]:
 
 def target() -> "Target":
     """Where to write; a server's credentials are in the Connection `insightly_destination`, or where dlt looks."""
-    from pipelines.target import Target
+    from pipelines.destinations.target import Target
     from sources.insightly.errors import BadSetting
 
     if not PARALLEL and not os.path.isabs(DATABASE or ""):

@@ -23,12 +23,12 @@ from deltalake import DeltaTable, write_deltalake
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from benchmarks.postgres import Postgres, query
-from pipelines.bookkeeping import PUSHES, prepare
-from pipelines.report import Report
-from pipelines.run import sync
-from pipelines.runner import opened
+from pipelines.commands.sync import sync
+from pipelines.destinations.system_tables import PUSHES, prepare
+from pipelines.destinations.target import Target
+from pipelines.engine.report import Report
+from pipelines.engine.runner import opened
 from pipelines.sandbox import Contents, Sandbox, Switches, generate
-from pipelines.target import Target
 from sources.insightly import ENTITIES
 from sources.insightly.config.settings import resolve_settings
 from sources.insightly.entities import Entity, of_object

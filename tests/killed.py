@@ -10,7 +10,7 @@ import sys
 from itertools import count
 from typing import Any
 
-from pipelines.cli import main
+from pipelines.cli.__main__ import main
 
 
 def arm(place: str, when: str, nth: int) -> None:

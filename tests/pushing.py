@@ -6,9 +6,9 @@ from typing import Any
 
 from conftest import Crm, Row
 
+from pipelines.engine.report import Report
 from pipelines.push.request import Request
 from pipelines.push.run import dry_run, push
-from pipelines.report import Report
 from sources.insightly import ENTITIES
 
 VALUES = {

@@ -12,10 +12,10 @@ from conftest import OPEN, contents_of
 from scheduler import BIN, Airflow, prepare
 
 from benchmarks.postgres import Postgres, query
-from pipelines.run import sync
+from pipelines.commands.sync import sync
+from pipelines.commands.verify import verify
+from pipelines.destinations.target import Target
 from pipelines.sandbox import Fault, Sandbox
-from pipelines.target import Target
-from pipelines.verify import verify
 from sources.insightly.config.settings import resolve_settings
 
 pytestmark = pytest.mark.long

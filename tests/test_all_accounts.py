@@ -11,9 +11,8 @@ from conftest import Crm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.all_accounts import Views, _AllAccounts, refresh
-from pipelines.target import Target
-from pipelines.union import DOUBLE, TEXT, Type, common, united
+from pipelines.destinations.target import Target
+from pipelines.views.all_accounts import DOUBLE, TEXT, Type, Views, _AllAccounts, common, refresh, united
 from sources.insightly.errors import BadSetting
 
 pytestmark = pytest.mark.everywhere("postgres")

@@ -11,10 +11,10 @@ from axe_playwright_python.sync_playwright import Axe
 from conftest import OPEN, Clock, Crm, contents_of, isolate
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from pipelines.dashboard.run import export, look
+from pipelines.commands.sweep import sweep
+from pipelines.dashboard.build import export, look
+from pipelines.destinations.target import Target
 from pipelines.sandbox import Sandbox
-from pipelines.sweep import sweep
-from pipelines.target import Target
 
 pytestmark = [pytest.mark.long, pytest.mark.enable_socket]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import CORE, OPEN, Crm, command, reach
 
-from pipelines.cli import parser
-from pipelines.target import Busy, Target
+from pipelines.cli.parser import parser
+from pipelines.destinations.target import Busy, Target
 from sources.insightly import ENTITIES
 
 ENVELOPE = {"command", "status", "reason", "entities", "calls", "calls_left_today", "seconds"}

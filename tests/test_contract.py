@@ -7,7 +7,7 @@ import duckdb
 import pytest
 from conftest import OPEN, SQL_TYPES, Clock, Crm, columns, contents_of, fold, isolate, read
 
-from pipelines.report import Report
+from pipelines.engine.report import Report
 from pipelines.sandbox import Call, Contents, Sandbox
 from sources.insightly import ENTITIES
 from sources.insightly.entities import OBJECTS, RECORDS, child_fields

@@ -16,14 +16,14 @@ from conftest import OPEN, ROOT, Clock, Crm, command, contents_of, fold, isolate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.plan import plan, plan_sweep
-from pipelines.refresh import refresh, request
-from pipelines.report import Report
+from pipelines.commands.plan import plan, plan_sweep
+from pipelines.commands.status import status
+from pipelines.commands.sweep import sweep
+from pipelines.commands.sync_selected import refresh, request
+from pipelines.commands.verify import verify
+from pipelines.destinations.target import Target
+from pipelines.engine.report import Report
 from pipelines.sandbox import Fault, Sandbox, define_object, remove_object
-from pipelines.status import status
-from pipelines.sweep import sweep
-from pipelines.target import Target
-from pipelines.verify import verify
 from sources.insightly import insightly
 from sources.insightly.entities import ENTITIES, OBJECTS, RECORDS, select
 from sources.insightly.errors import BadSetting

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from conftest import OPEN, Crm, command, reach
 
+from pipelines.commands.sweep import sweep
+from pipelines.dashboard.build import export, look
 from pipelines.dashboard.page import Page, age, number, share
-from pipelines.dashboard.run import export, look
 from pipelines.dashboard.serve import Dashboard, server
-from pipelines.sweep import sweep
-from pipelines.target import Busy, NothingSynced, Target
+from pipelines.destinations.target import Busy, NothingSynced, Target
 from sources.insightly.errors import BadSetting
 
 NOW = datetime(2026, 11, 2, 12, tzinfo=UTC)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import Crm, reach
 
-from pipelines.cli import main
-from pipelines.target import Target, Unreachable
+from pipelines.cli.__main__ import main
+from pipelines.destinations.target import Target, Unreachable
 from sources.insightly.errors import BadSetting
 
 Captured = pytest.CaptureFixture[str]

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 from conftest import OPEN, ROOT, command, contents_of, reach
 
-from pipelines.arguments import parser
+from pipelines.cli.parser import parser
 from pipelines.sandbox import Sandbox
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

@@ -14,7 +14,7 @@ import dlt
 import pytest
 from conftest import CORE, EVERY_WAY_TO_TAGS, OPEN, Clock, Crm, fold
 
-from pipelines.report import Report
+from pipelines.engine.report import Report
 from pipelines.sandbox import Contents, Fault, Sandbox, Store, evolve
 from pipelines.sandbox.store.table import dump
 from sources.insightly import ENTITIES, insightly

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from conftest import OPEN, Clock, Crm, Row, contents_of, expected, isolate, known
 
-from pipelines.report import Report
+from pipelines.engine.report import Report
 from pipelines.sandbox import Fault, Sandbox, Store
 from pipelines.sandbox.api.messages import Request, Response
 from pipelines.sandbox.http import service

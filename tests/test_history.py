@@ -19,12 +19,12 @@ from test_kill import METHODS
 from test_refresh import refreshed
 from test_sweep import MakeCrm, delete, swept
 
-from pipelines.deletions import SMALL
-from pipelines.history import _History
-from pipelines.run import sync
-from pipelines.runner import opened
+from pipelines.commands.sync import sync
+from pipelines.destinations.target import Target
+from pipelines.engine.deletions import SMALL
+from pipelines.engine.history import _History
+from pipelines.engine.runner import opened
 from pipelines.sandbox import Sandbox
-from pipelines.target import Target
 from sources.insightly import ENTITIES
 from sources.insightly.config.settings import resolve_settings
 from sources.insightly.entities import UNVERSIONED
@@ -244,14 +244,14 @@ def test_nothing_is_copied_into_a_history_before_it_is_concealed(synced_crm: Crm
 
 
 POINTS = {
-    "table": ("pipelines.history:_History.prepare", "after"),
+    "table": ("pipelines.engine.history:_History.prepare", "after"),
     "load": (METHODS["load"], "before"),
     "merge": (METHODS["merge"], "after"),
     "note of the load": (METHODS["note in _dlt_loads"], "after"),
-    "versions compared": ("pipelines.history:_History.is_level", "before"),
-    "versions ended": ("pipelines.history:_History._end", "after"),
-    "versions begun": ("pipelines.history:_History._begin", "after"),
-    "history followed": ("pipelines.history:_History.follow", "after"),
+    "versions compared": ("pipelines.engine.history:_History.is_level", "before"),
+    "versions ended": ("pipelines.engine.history:_History._end", "after"),
+    "versions begun": ("pipelines.engine.history:_History._begin", "after"),
+    "history followed": ("pipelines.engine.history:_History.follow", "after"),
 }
 
 
@@ -314,7 +314,7 @@ def test_only_what_was_loaded_is_compared(kept: Crm, monkeypatch: pytest.MonkeyP
     kept.sandbox.store.update("contacts", keys[1], {"TITLE": "edited"})
     kept.sync_done("contacts", **KEPT)
     assert asked == [{keys[1]}]
-    monkeypatch.setattr("pipelines.history.FEW", 1)
+    monkeypatch.setattr("pipelines.engine.history.FEW", 1)
     for key in keys[:2]:
         kept.sandbox.store.update("contacts", key, {"TITLE": "edited again"})
     kept.sync_done("contacts", **KEPT)

@@ -19,12 +19,12 @@ from test_proof import COMMON, NAMES, Proof, chosen, commands, knobs
 from sources.insightly import ENTITIES
 
 POINTS = (
-    "pipelines.dataset.Dataset.moment",
-    "pipelines.history._History.prepare",
-    "pipelines.history._History.is_level",
-    "pipelines.history._History._end",
-    "pipelines.history._History._begin",
-    "pipelines.history._follow",
+    "pipelines.destinations.dataset.Dataset.moment",
+    "pipelines.engine.history._History.prepare",
+    "pipelines.engine.history._History.is_level",
+    "pipelines.engine.history._History._end",
+    "pipelines.engine.history._History._begin",
+    "pipelines.engine.history._follow",
 )
 WITH_VERSIONS = [name for name in NAMES if ENTITIES[name].incremental]
 

@@ -13,12 +13,12 @@ import pytest
 from conftest import OPEN, Clock, Crm, Row, command
 from dlt.common.runtime.run_context import switched_run_context
 
-from pipelines.cli import main
-from pipelines.instances import each, together
-from pipelines.report import EntityReport, Report
+from pipelines.cli.__main__ import main
+from pipelines.commands.each_account import each, together
+from pipelines.destinations.target import Busy, Target
+from pipelines.engine.report import EntityReport, Report
 from pipelines.sandbox import Contents, Sandbox
 from pipelines.sandbox.http.service import Service
-from pipelines.target import Busy, Target
 
 KEYS = {name: f"{index:08d}-1111-4111-8111-111111111111" for index, name in enumerate(("default", "emea", "apac"), 1)}
 ENVELOPE = {"command", "status", "reason", "entities", "calls", "calls_left_today", "seconds"}

@@ -16,7 +16,7 @@ from test_refresh import refreshed
 from test_sweep import delete, ledger, marked, swept
 from test_verify import verified
 
-from pipelines.status import status
+from pipelines.commands.status import status
 from sources.insightly import ENTITIES
 from sources.insightly.errors import BadSetting
 
@@ -90,7 +90,7 @@ def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> No
 def test_a_sweep_that_was_killed_between_two_commits_is_ended_by_the_next(crm: Crm) -> None:
     crm.sync_done("contacts")
     gone = sorted(row["CONTACT_ID"] for row in delete(crm, "contacts", *ids(crm, "contacts")[3:5]))
-    die(crm, "pipelines.lake:LakeClient.write", "after", 1, "sweep", "contacts")
+    die(crm, "pipelines.destinations.delta:LakeClient.write", "after", 1, "sweep", "contacts")
     assert (marked(crm, "contacts"), [row[1] for row in ledger(crm)]) == ([], gone)
     swept(crm, "contacts")
     assert (marked(crm, "contacts"), [row[1] for row in ledger(crm)]) == (gone, gone)
@@ -103,7 +103,7 @@ def test_a_killed_load_is_completed_by_the_next_run(crm: Crm, when: str, nth: in
     for key in ids(crm, "contacts")[::2]:
         crm.sandbox.store.update("contacts", key, {"TITLE": "changed", "TAGS": [], "LINKS": []})
     crm.clock.advance()
-    die(crm, "pipelines.lake:ReplaceRows.run", when, nth, "sync", *NAMES)
+    die(crm, "pipelines.destinations.delta:ReplaceRows.run", when, nth, "sync", *NAMES)
     if not kept:
         shutil.rmtree(crm.folder / "dlt")
     crm.sync_done(*NAMES)

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from conftest import OPEN, Crm
 
-from pipelines.refresh import refresh, request
+from pipelines.commands.sweep import sweep
+from pipelines.commands.sync_selected import refresh, request
+from pipelines.commands.verify import verify
+from pipelines.destinations.pipeline_state import states
+from pipelines.destinations.target import Target
 from pipelines.sandbox import Fault
 from pipelines.sandbox.api import account
-from pipelines.sweep import sweep
-from pipelines.target import Target, states
-from pipelines.verify import verify
 from sources.insightly.state.request import Wish
 
 MakeCrm = Callable[..., Crm]
@@ -199,7 +200,7 @@ def test_tags_by_endpoint_are_asked_for_in_blocks_that_changed(crm: Crm) -> None
 
 
 def test_a_plan_tells_the_pages_of_the_whole_list(crm: Crm) -> None:
-    from pipelines.plan import plan
+    from pipelines.commands.plan import plan
 
     crm.sync_done("emails", "teams", **LONG)
     told = plan(crm.settings(**LONG), Target(database=str(crm.database)), ["emails", "teams"], Wish())

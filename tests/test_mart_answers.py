@@ -17,13 +17,13 @@ import pyarrow as pa
 import pytest
 from conftest import OPEN, ROOT, Clock, Crm, PostgresCrm, Row, contents_of, fold, isolate, read
 
-from pipelines.mart_run import bundled, make
-from pipelines.mart_tables import known
-from pipelines.marts import load, plan
-from pipelines.runner import opened
+from pipelines.commands.sweep import sweep
+from pipelines.destinations.target import Target
+from pipelines.engine.runner import opened
 from pipelines.sandbox import Contents, Fault, Sandbox, Store, evolve
-from pipelines.sweep import sweep
-from pipelines.target import Target
+from pipelines.views.build import bundled, make
+from pipelines.views.marts import load, plan
+from pipelines.views.relations import known
 from sources.insightly.rows.naming import VALID_FROM, VALID_TO
 
 MOMENT = pa.timestamp("us", tz="UTC")

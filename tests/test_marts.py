@@ -9,10 +9,10 @@ import sqlglot
 from conftest import ROOT, fold
 from sqlglot import exp
 
-from pipelines.mart_run import bundled
-from pipelines.mart_sql import TRIED, Place
-from pipelines.mart_tables import known
-from pipelines.marts import Mart, Planned, Tables, Unusable, load, plan
+from pipelines.views.build import bundled
+from pipelines.views.dialect import TRIED, Place
+from pipelines.views.marts import Mart, Planned, Tables, Unusable, load, plan
+from pipelines.views.relations import known
 from sources.insightly import ENTITIES
 
 KNOWN = known(fold)

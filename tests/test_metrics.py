@@ -8,8 +8,8 @@ import pytest
 from conftest import Crm, command, reach
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from pipelines.metrics import exposition, write
-from pipelines.report import FAILED, EntityReport, Report
+from pipelines.cli.metrics import exposition, write
+from pipelines.engine.report import FAILED, EntityReport, Report
 from sources.insightly.errors import BadSetting
 
 Sample = tuple[str, tuple[tuple[str, str], ...]]

@@ -86,7 +86,7 @@ def test_the_installed_command_works_beside_a_project(crm: Crm, installed: Path,
     crm.assert_equal("contacts", "lead_sources", database=project / "crm.duckdb")
     made = run(installed / "insightly", "marts", "--json", cwd=project, **settings)
     assert '"view": "insightly_marts.freshness"' in made
-    where = run(installed / "python", "-P", "-c", "import pipelines.run as r; print(r.__file__)", cwd=project)
+    where = run(installed / "python", "-P", "-c", "import pipelines.commands.sync as r; print(r.__file__)", cwd=project)
     assert Path(where.strip()).is_relative_to(installed.parent)
 
 

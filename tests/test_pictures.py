@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.dashboard.charts import ACTIVITY, DEALS, activities, funnel, pictures, won
 from pipelines.dashboard.page import Chart
-from pipelines.dashboard.pictures import ACTIVITY, DEALS, activities, funnel, pictures, won
 
 TODAY = date(2026, 3, 18)  # a Wednesday
 

@@ -22,12 +22,13 @@ from test_sweep import delete, ledger, marked, swept
 from test_verify import verified
 
 from benchmarks.postgres import Postgres
-from pipelines.all_accounts import refresh
-from pipelines.run import sync
+from pipelines.commands.status import status
+from pipelines.commands.sweep import sweep
+from pipelines.commands.sync import sync
+from pipelines.destinations.pipeline_state import states
+from pipelines.destinations.target import Target
 from pipelines.sandbox import Fault, evolve
-from pipelines.status import status
-from pipelines.sweep import sweep
-from pipelines.target import Target, states
+from pipelines.views.all_accounts import refresh
 from sources.insightly import ENTITIES
 from sources.insightly.entities import child_fields
 from sources.insightly.errors import BadSetting

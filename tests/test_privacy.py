@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from test_sweep import delete, marked, swept
 from test_verify import verified
 
-from pipelines.cli import main
+from pipelines.cli.__main__ import main
 from sources.insightly.config.settings import resolve_settings
 from sources.insightly.errors import BadSetting, ConfigurationError, MissingKey
 from sources.insightly.rows.masking import normal

@@ -25,13 +25,13 @@ from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from pipelines.report import Report
-from pipelines.run import sync
+from pipelines.commands.sweep import sweep
+from pipelines.commands.sync import sync
+from pipelines.commands.verify import verify
+from pipelines.destinations.target import NothingSynced, Target
+from pipelines.engine.report import Report
 from pipelines.sandbox import Fault, Sandbox, Store
 from pipelines.sandbox.store.shapes import LINKED, MAIN
-from pipelines.sweep import sweep
-from pipelines.target import NothingSynced, Target
-from pipelines.verify import verify
 from sources.insightly import ENTITIES
 from sources.insightly.config.settings import resolve_settings
 from sources.insightly.state.request import Wish
@@ -68,10 +68,10 @@ POINTS = (
     "dlt.load.load.Load.run",
     "dlt.load.load.Load.complete_jobs",
     "dlt.load.load.Load.complete_package",
-    "pipelines.dataset.Dataset.mark",
-    "pipelines.dataset.Dataset.restore",
-    "pipelines.dataset.Dataset._key",
-    "pipelines.runner.record",
+    "pipelines.destinations.dataset.Dataset.mark",
+    "pipelines.destinations.dataset.Dataset.restore",
+    "pipelines.destinations.dataset.Dataset._key",
+    "pipelines.engine.runner.record",
 )
 """Where a run is killed: asking, normalising, before, during and at the end of a load, and around our own SQL."""
 

@@ -13,8 +13,8 @@ import pytest
 from conftest import OPEN, Crm, PostgresCrm, command, reach
 from pushing import csv, ids, jsonl, named, people, planned, problems, pushed, results, sample, sent
 
-from pipelines.push.doubt import LOOKS
 from pipelines.push.request import PUSHABLE, Request
+from pipelines.push.resolve import LOOKS
 from pipelines.push.run import push
 from pipelines.sandbox import Contents, Fault, Store
 from pipelines.sandbox.api.writes import Writer
@@ -46,7 +46,7 @@ def bodies(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.push.apply.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("pipelines.push.execute.time.sleep", lambda seconds: None)
 
 
 # Every operation on every entity
@@ -312,7 +312,7 @@ def test_a_create_that_is_written_after_its_504_is_not_sent_again(crm: Crm, monk
         if sum(slept) > 15 and not named(crm, "Ann"):
             crm.sandbox.store.create("contacts", people("Ann")[0])
 
-    monkeypatch.setattr("pipelines.push.doubt.time.sleep", write_late)
+    monkeypatch.setattr("pipelines.push.resolve.time.sleep", write_late)
     source = jsonl(crm, people("Ann"))
     assert results(pushed(crm, "contacts", source, "create")) == {"created": 1}
     assert len(named(crm, "Ann")) == 1

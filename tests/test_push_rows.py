@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pushing import sample
 
+from pipelines.push.input import push_id, read
 from pipelines.push.request import PUSHABLE
-from pipelines.push.rows import push_id, read
 from pipelines.push.validate import Checker, Row, check_tags
 from pipelines.push.values import Misfit, differing, same, wire
 from sources.insightly import ENTITIES

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from conftest import OPEN, Crm, command, fold, reach
 
-from pipelines.readable import entities
+from pipelines.cli.console import show
+from pipelines.commands.entities import entities
+from pipelines.commands.sweep import sweep
+from pipelines.commands.verify import verify
+from pipelines.destinations.target import Target
 from pipelines.sandbox import Contents, Fault
-from pipelines.screen import show
-from pipelines.sweep import sweep
-from pipelines.target import Target
-from pipelines.verify import verify
 from sources.insightly import ENTITIES
 from sources.insightly.entities import PRESETS, RECORDS
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from conftest import OPEN, Crm, Row, command, fold, reach
 
-from pipelines.refresh import plan, refresh, request
-from pipelines.report import Report
+from pipelines.commands.sweep import sweep
+from pipelines.commands.sync_selected import plan, refresh, request
+from pipelines.destinations.pipeline_state import states
+from pipelines.engine.report import Report
 from pipelines.sandbox import Fault
-from pipelines.sweep import sweep
-from pipelines.target import states
 from sources.insightly import ENTITIES
 from sources.insightly.state.request import Wish
 
@@ -188,7 +188,7 @@ def test_an_answer_that_was_not_filtered_is_an_error_and_loads_nothing(crm: Crm)
 def test_what_cannot_be_asked_for_is_refused_with_the_reason(
     crm: Crm, tmp_path: Path, arguments: str, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
-    from pipelines.cli import main
+    from pipelines.cli.__main__ import main
 
     for name, value in reach(crm.sandbox).items():
         monkeypatch.setenv(name, value)

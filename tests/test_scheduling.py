@@ -7,7 +7,7 @@ import shlex
 import pytest
 from conftest import ROOT
 
-from pipelines.arguments import parser
+from pipelines.cli.parser import parser
 
 TEXT = (ROOT / "docs/scheduling.md").read_text(encoding="utf-8")
 UNITS = dict(re.findall(r"```ini\n# /etc/systemd/system/(\S+)\n(.*?)```", TEXT, re.S))

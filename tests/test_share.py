@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis.strategies import integers, none
 
-from pipelines.share import take_part
+from pipelines.commands.each_account import take_part
 from sources.insightly.config.settings import InsightlySettings
 
 

@@ -6,10 +6,10 @@ import duckdb
 import pytest
 from conftest import CORE, Crm, command, reach
 
+from pipelines.cli.console import show
+from pipelines.commands.status import duration, status
+from pipelines.destinations.target import NothingSynced
 from pipelines.sandbox import Fault
-from pipelines.screen import show
-from pipelines.status import duration, status
-from pipelines.target import NothingSynced
 from sources.insightly.errors import BadSetting
 from sources.insightly.state.request import Wish
 

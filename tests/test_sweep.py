@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from conftest import Crm, Row, contents_of
 
-from pipelines.report import Report
+from pipelines.commands.sweep import sweep
+from pipelines.engine.report import Report
 from pipelines.sandbox import Fault, Store
-from pipelines.sweep import sweep
 from sources.insightly import ENTITIES
 from sources.insightly.errors import ConfigurationError
 from sources.insightly.paging.probe import grid

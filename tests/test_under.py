@@ -9,13 +9,13 @@ import pytest
 from conftest import OPEN, SQL_TYPES, Clock, Crm, command, contents_of, fold, isolate, reach
 from lying import OWNED, PARENTS, add, asked, assert_equal, counted, fill, keys, live, lying, wanted
 
-from pipelines.plan import plan
-from pipelines.refresh import request
-from pipelines.report import Report
+from pipelines.commands.plan import plan
+from pipelines.commands.sweep import sweep
+from pipelines.commands.sync_selected import request
+from pipelines.commands.verify import verify
+from pipelines.destinations.target import Target
+from pipelines.engine.report import Report
 from pipelines.sandbox import Contents, Fault, Sandbox
-from pipelines.sweep import sweep
-from pipelines.target import Target
-from pipelines.verify import verify
 from sources.insightly import ENTITIES, insightly
 from sources.insightly.entities import PRESETS
 from sources.insightly.errors import BadSetting

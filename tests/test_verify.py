@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from conftest import CORE, OPEN, Crm, command, reach
 
-from pipelines.report import Report
+from pipelines.commands.sweep import sweep
+from pipelines.commands.verify import verify
+from pipelines.engine.report import Report
 from pipelines.sandbox import Fault, Store, evolve
-from pipelines.sweep import sweep
-from pipelines.verify import verify
 from sources.insightly import ENTITIES
 
 MakeCrm = Callable[..., Crm]
@@ -60,7 +60,7 @@ def test_a_few_pages_of_records_are_compared_unless_all_are(make_crm: MakeCrm) -
 
 
 def test_quick_reads_little_and_does_not_say_that_it_proves(crm: Crm, capsys: pytest.CaptureFixture[str]) -> None:
-    from pipelines.screen import show
+    from pipelines.cli.console import show
 
     crm.sync_done("contacts")
     report = verified(crm, "contacts", quick=True)

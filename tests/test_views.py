@@ -12,12 +12,12 @@ from conftest import Crm, Ran, command, reach, read
 from dlt.destinations.exceptions import DatabaseTerminalException
 from sqlglot import exp
 
-from pipelines.cli import main
-from pipelines.mart_run import make, make_after, write
-from pipelines.mart_sql import Place
-from pipelines.report import Report
-from pipelines.target import NothingSynced, Target
-from pipelines.views import Views
+from pipelines.cli.__main__ import main
+from pipelines.destinations.target import NothingSynced, Target
+from pipelines.engine.report import Report
+from pipelines.views.build import make, make_after, write
+from pipelines.views.dialect import Place
+from pipelines.views.registry import Views
 from sources.insightly.errors import BadSetting
 
 Run = Callable[..., Ran]
@@ -144,7 +144,7 @@ def test_a_mart_whose_table_went_is_dropped(synced_crm: Crm, monkeypatch: pytest
     kept = tmp_path / "marts"
     kept.mkdir()
     write_marts(kept, freshness="select entity from _sync_runs")
-    monkeypatch.setattr("pipelines.mart_run.bundled", lambda: kept)
+    monkeypatch.setattr("pipelines.views.build.bundled", lambda: kept)
     make(target(synced_crm))
     assert views(synced_crm) == {"freshness", "current_contacts", "current_leads", "_marts"}
 

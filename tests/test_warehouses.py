@@ -15,9 +15,10 @@ from conftest import CORE, OPEN, Clock, contents_of, fold, isolate
 from drivers import pretended
 from sqlglot import exp
 
-from pipelines.bookkeeping import COLUMNS, DELETIONS, PUSHES, RUNS, latest
-from pipelines.bookkeeping import _resource as resource
-from pipelines.dataset import Dataset
+from pipelines.destinations.dataset import Dataset
+from pipelines.destinations.system_tables import COLUMNS, DELETIONS, PUSHES, RUNS
+from pipelines.destinations.system_tables import _resource as resource
+from pipelines.engine.run_log import latest
 from pipelines.push.ledger import Ledger
 from pipelines.sandbox import Sandbox
 from sources.insightly import ENTITIES, insightly

@@ -8,9 +8,10 @@ from typing import Any
 
 import dlt
 
-from pipelines.bookkeeping import DELETIONS, RUNS, held, last_done, latest
-from pipelines.dataset import Dataset, Row
-from pipelines.target import source_state
+from pipelines.destinations.dataset import Dataset, Row
+from pipelines.destinations.pipeline_state import source_state
+from pipelines.destinations.system_tables import DELETIONS, RUNS, held
+from pipelines.engine.run_log import last_done, latest
 from sources.insightly.rows.naming import DELETED_AT
 
 DAYS = 30

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from pipelines.bookkeeping import PUSHES
-from pipelines.dataset import Dataset
+from pipelines.destinations.dataset import Dataset
+from pipelines.destinations.system_tables import PUSHES
 
 PENDING, WAITING, DONE, FAILED, UNKNOWN = "pending", "waiting", "done", "failed", "unknown"
 """Sent, its answer not known; not carried out, to be tried again; carried out; refused; nobody can tell."""

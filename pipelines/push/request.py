@@ -6,14 +6,14 @@ from datetime import datetime
 
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 
-from pipelines.dataset import Dataset
+from pipelines.destinations.dataset import Dataset
 from sources.insightly.context import Session
 from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.errors import BadSetting
 from sources.insightly.resources.fetch import read_definitions
 from sources.insightly.rows.custom_fields import definitions_of
 
-from .rows import Given
+from .input import Given
 from .validate import OURS, Checker, Definitions, Row, check_tags
 
 PUSHABLE = (

@@ -4,23 +4,23 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from pipelines import history
-from pipelines.bookkeeping import PUSHES, held, prepare
-from pipelines.datasets import dataset_of
-from pipelines.report import EntityReport, Report
-from pipelines.runner import Runner, Watch, opened
-from pipelines.target import Target
+from pipelines.destinations.datasets import dataset_of
+from pipelines.destinations.system_tables import PUSHES, held, prepare
+from pipelines.destinations.target import Target
+from pipelines.engine import history
+from pipelines.engine.report import EntityReport, Report
+from pipelines.engine.runner import Runner, Watch, opened
 from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.entities import Entity
 from sources.insightly.errors import BadSetting, InsightlyError
 
-from .apply import Hand
+from .execute import Hand
+from .execute_tags import TagHand
+from .input import Given, push_id, read
 from .ledger import DONE, FAILED, FINAL, PENDING, UNKNOWN, Ledger
 from .plan import SHOWN, Plan, plan
+from .reload import read_again
 from .request import Request, checked, definitions_asked, definitions_held, entity_of
-from .reread import read_again
-from .rows import Given, push_id, read
-from .tagging import TagHand
 from .validate import Row
 
 Confirm = Callable[[Plan], bool]

@@ -9,7 +9,7 @@ from sources.insightly.entities import ENTITIES, Entity, Field, child_fields
 from sources.insightly.errors import BadSetting
 from sources.insightly.rows.custom_fields import declared_types
 
-from .rows import EXTRA
+from .input import EXTRA
 from .values import Misfit, wire
 
 OURS = ("_dlt_", "_deleted_at", "_is_empty")

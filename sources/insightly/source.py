@@ -33,7 +33,9 @@ def insightly(session: Any = None, order: Any = None, **overrides: Any) -> Itera
     if session is None:
         session = Session(resolve_settings(**overrides))
         if session.settings.history:
-            logger.warning("sources.insightly.history is kept by the command insightly and pipelines.run, not here")
+            logger.warning(
+                "sources.insightly.history is kept by the command insightly and pipelines.commands.sync, not here"
+            )
     chosen = order if order is not None else choose(session.settings)
     for name in chosen:
         if name in session.objects or (name in ENTITIES and name != RECORDS):

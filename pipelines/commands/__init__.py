@@ -1,0 +1,1 @@
+"""One module for each command: settings and a target in, a report out."""

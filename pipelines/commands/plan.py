@@ -1,0 +1,174 @@
+"""What a sync would cost, asked with one call an entity: nothing is read and nothing is written."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from pipelines.destinations.pipeline_state import custom_objects, states
+from pipelines.destinations.target import Target
+from pipelines.engine.report import EntityReport, Report
+from sources.insightly.api.rate_limit import MARGIN
+from sources.insightly.config.settings import InsightlySettings
+from sources.insightly.context import Session, choose, fold
+from sources.insightly.entities import ENTITIES, OBJECTS, PRESETS, RECORDS, Entity
+from sources.insightly.errors import BadCredentials, NotAvailable, Stop
+from sources.insightly.paging.prefetch import read_list
+from sources.insightly.paging.probe import grid
+from sources.insightly.resources.build import place_in
+from sources.insightly.resources.discovery import find, take_stock
+from sources.insightly.resources.fetch import lookahead, pages_at, parent_of, top_of, total_of
+from sources.insightly.resources.per_parent import place_under
+from sources.insightly.resources.reference import GROUPS, calls_of
+from sources.insightly.state.checkpoint import Place
+from sources.insightly.state.request import Wish, go_on
+
+State = dict[str, Any]
+Cost = Callable[[Entity, Session, State], EntityReport]
+
+
+def plan(settings: InsightlySettings, target: Target, names: Sequence[str], wish: Wish) -> Report:
+    """Pages, calls and seconds of the sync that `names` and `wish` describe.
+
+    Returns:
+        A report whose entities carry `total` (records to read) and `pages`; `calls` are those a sync would send.
+    """
+    return _plan("sync", settings, target, names, wish, _sync_of)
+
+
+def plan_sweep(settings: InsightlySettings, target: Target, names: Sequence[str], tags: bool) -> Report:
+    """Pages, calls and seconds that a sweep takes at most, but for the records it then confirms or reads again.
+
+    Returns:
+        A report whose entities carry `total` (records listed) and `pages`.
+    """
+    return _plan("sweep", settings, target, names, Wish(), _sweep_with_tags if tags else _sweep_of)
+
+
+def _plan(
+    command: str, settings: InsightlySettings, target: Target, names: Sequence[str], wish: Wish, cost: Cost
+) -> Report:
+    session = Session(settings, wish, tolerant=True)
+    try:
+        chosen, known = choose(settings, names), _states(target, session)
+        report, refused = Report(command), None
+        reading = command == "sync"
+        with suppress(BadCredentials):  # the first entity tells of it
+            find(session, chosen, ask=reading)
+            if reading and RECORDS in chosen:
+                take_stock(session)
+        session.wishes = go_on(session.wish, known, session.with_objects(chosen))
+        for name in session.with_objects(chosen):
+            outcome = session.outcome(name)
+            try:
+                if outcome.open:
+                    with session.reading(name):
+                        report.entities[name] = cost(session.entity(name), session, known.get(name, {}))
+                        outcome.state = "ok"
+            except BadCredentials as error:
+                refused = error
+            if outcome.error is not None or name not in report.entities:
+                calls = int(name == RECORDS and OBJECTS not in chosen and outcome.error is None)
+                facts = {"pages": 0, "total": None}
+                report.entities[name] = EntityReport(
+                    outcome.state or "failed", outcome.reason, calls=calls, facts=facts
+                )
+            if refused is not None:
+                break
+        stops = [outcome.error for outcome in session.outcomes.values() if isinstance(outcome.error, Stop)]
+        report.conclude(refused, stops, {fold(name) for name in names if name not in PRESETS})
+        needed = sum(entity.calls for entity in report.entities.values())
+        report.calls, report.calls_left_today = session.budget.calls, session.budget.remaining
+        report.seconds = time.monotonic() - session.began
+        report.facts = {"plan": {"calls": needed, "seconds": round(needed * MARGIN / settings.requests_per_second, 1)}}
+        return report
+    finally:
+        session.close()
+
+
+def _states(target: Target, session: Session) -> Mapping[str, State]:
+    """The states that the destination holds; the session gets to know its custom objects."""
+    if not target.exists():
+        return {}
+    with target.lock():
+        pipeline = target.pipeline()
+        session.know(custom_objects(pipeline))
+        return states(pipeline)
+
+
+def pages_of(total: int, top: int) -> int:
+    """Pages of a walk over `total` rows: each overlaps the one before by one row, and the last is a short one.
+
+    >>> pages_of(10_000, 500), pages_of(500, 500), pages_of(0, 500)
+    (21, 2, 1)
+    """
+    return 1 if total < top else (total - top) // (top - 1) + 2
+
+
+def _sync_of(entity: Entity, session: Session, state: State) -> EntityReport:
+    if entity.per_record:
+        return _sync_under(entity, session, state)
+    top = top_of(session)
+    if entity.name in GROUPS or not entity.paged:
+        pages = calls_of(entity, session)
+        return EntityReport("ok", calls=pages, facts={"pages": pages, "total": None})
+    since, done = None, 0
+    if entity.swept:
+        place = place_in(entity, state, session)
+        since, done = place.since, place.skip
+    total = total_of(session, entity, since)
+    left = max(total - done, 0)
+    pages = pages_of(left, top)
+    tag_calls = left if session.settings.tags == "endpoint" and entity.tagged else 0
+    definitions = 1 if entity.custom_fields and left else 0
+    return EntityReport("ok", calls=pages + tag_calls + definitions, facts={"pages": pages, "total": total})
+
+
+def _sync_under(entity: Entity, session: Session, state: State) -> EntityReport:
+    """A call for each record of each entity of parents that is to be read."""
+    wish, parts = session.wish_of(entity.name), state.get("under", {})
+    told: dict[str, int] = {}
+    refused: list[NotAvailable] = []
+    for parent in entity.read_under:
+        place = place_under(parent, parts.get(parent, {}), wish)
+        try:
+            told[parent] = _left_of(parent_of(entity, parent), session, place)
+        except NotAvailable as error:
+            refused.append(error)
+    if not told:
+        raise refused[0]
+    pages, total = sum(pages_of(left, top_of(session)) for left in told.values()), sum(told.values())
+    notes = ["a call for each record: " + ", ".join(f"{left:,} {parent}" for parent, left in told.items())]
+    notes += [f"not available: {error}" for error in refused]
+    facts = {"pages": pages, "total": total, "parents": told}
+    return EntityReport("ok", calls=pages + total, schema_changes=notes, facts=facts)
+
+
+def _left_of(parent: Entity, session: Session, place: Place) -> int:
+    """How many records a walk from a place on will come to, for one call."""
+    if place.last_id is None:
+        return total_of(session, parent, place.since)
+    (page,) = pages_at(session, parent, place.since, top_of(session), brief=True)([place.skip])
+    behind = len([row for row in page.rows if row[parent.key[0]] > place.last_id])
+    return behind + max((page.total or 0) - place.skip - len(page.rows), 0)
+
+
+def _sweep_of(entity: Entity, session: Session, state: State) -> EntityReport:
+    if entity.per_record:
+        parts = {name: part for name, part in state.get("under", {}).items() if "start_date" in part}
+        totals = [total_of(session, parent_of(entity, name), part["start_date"]) for name, part in parts.items()]
+        pages = sum(pages_of(total, top_of(session)) for total in totals)
+        return EntityReport("ok", calls=pages, facts={"pages": pages, "total": sum(totals)})
+    if not entity.swept or "start_date" not in state:
+        return EntityReport("ok", facts={"pages": 0, "total": None})
+    total = total_of(session, entity, state["start_date"])
+    pages = len(grid(total, top_of(session)))
+    return EntityReport("ok", calls=pages, facts={"pages": pages, "total": total})
+
+
+def _sweep_with_tags(entity: Entity, session: Session, state: State) -> EntityReport:
+    report = _sweep_of(entity, session, state)
+    if entity.tagged and report.calls and session.settings.tags != "off":
+        fetch = lookahead(session, ENTITIES["tags"], variant=entity.name)
+        report.calls += 1 + sum(len(step.rows) for step in read_list(fetch, "TAG_NAME"))
+    return report

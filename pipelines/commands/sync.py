@@ -1,0 +1,102 @@
+"""The sync that the command, a scheduler and the tests all call."""
+
+from collections.abc import Sequence
+
+from pipelines.destinations.target import Target
+from pipelines.engine import deletions, history
+from pipelines.engine.report import Report
+from pipelines.engine.runner import Runner, Watch, opened
+from sources.insightly.config.settings import InsightlySettings
+from sources.insightly.context import choose
+from sources.insightly.paging.probe import Differences
+from sources.insightly.resources.discovery import find
+from sources.insightly.rows.naming import history_table
+from sources.insightly.state.checkpoint import unsettled
+from sources.insightly.state.request import Wish, go_on
+
+
+def sync(
+    settings: InsightlySettings,
+    target: Target,
+    names: Sequence[str] = (),
+    wish: Wish | None = None,
+    watch: Watch | None = None,
+) -> Report:
+    """Brings entities up to date; the first run reads everything.
+
+    Args:
+        settings: validated settings; `max_calls` bounds this run.
+        target: where to write.
+        names: entities or presets; none for the setting `entities`. One named is a failure when it is not available.
+        wish: everything again, or from a moment on.
+        watch: called with the session whenever there is progress.
+
+    Returns:
+        What was done, whatever went wrong on the way to an entity.
+
+    Raises:
+        ConfigurationError, Busy: nothing was read or written.
+    """
+    chosen = choose(settings, names)
+    with opened("sync", settings, target, wish, watch) as runner:
+
+        def work() -> None:
+            find(runner.session, chosen)
+            _conceal(runner, runner.session.with_objects(chosen))
+            with history.kept(runner):
+                _go_on(runner, runner.session.with_objects(chosen))
+                runner.read(chosen)
+                runner.dataset.restore()
+                for name in runner.session.with_objects(chosen):
+                    _mark_what_a_full_walk_missed(runner, name)
+
+        error = runner.attempt(work)
+        runner.take_back(chosen)
+        return runner.report(chosen, names, error)
+
+
+def _go_on(runner: Runner, chosen: Sequence[str]) -> None:
+    """Ends first what a full read of an earlier run left, and takes that read for the one asked for."""
+    session = runner.session
+    session.wishes = go_on(session.wish, runner.states(), chosen)
+    for name in chosen:
+        outcome = session.outcome(name)
+        _mark_what_a_full_walk_missed(runner, name)
+        if not outcome.open:
+            outcome.watermark = outcome.watermark_before = runner.watermark(session.entity(name))
+            runner.committed.add(name)
+        if session.wish_of(name).rest:
+            outcome.notes.append("everything was read again by earlier runs of this --full: one more begins a new one")
+
+
+def _conceal(runner: Runner, chosen: Sequence[str]) -> None:
+    """Empties what was loaded before the settings `hash` and `drop` were as they are: no walk reads deleted records."""
+    for entity in (each for each in map(runner.session.entity, chosen) if each.swept):
+        mask = runner.session.mask(entity)
+        loaded = runner.dataset.holds(entity.name)
+        if loaded and mask.rules and runner.states().get(entity.name, {}).get("mask", "") != mask.fingerprint:
+            own = mask.rules.get(entity.name, {})
+            runner.dataset.empty({**mask.rules, history_table(entity): own})
+
+
+def _mark_what_a_full_walk_missed(runner: Runner, name: str) -> None:
+    """What is held and was not listed by a walk over everything is a candidate, as it is for a thorough sweep."""
+    entity, outcome, state = runner.session.entity(name), runner.session.outcome(name), runner.states().get(name, {})
+    if outcome.state not in (None, "ok") or not unsettled(state):
+        return
+    before, outcome.state = outcome.state, None
+    with runner.session.reading(name):
+        known, absent = runner.dataset.live_ids(entity), set(state["absent"])
+        found = Differences(len(known), absent=[id_ for id_ in known if id_ in absent])
+        try:
+            settled = deletions.settle(runner, entity, found, force=False)
+        except deletions.Refused:
+            runner.settle(name)
+            raise
+        outcome.deleted += settled.deleted
+        outcome.notes += settled.notes
+        if settled.stop is not None:
+            runner.settle(name, absent - settled.there)
+            raise settled.stop
+        runner.settle(name)
+        outcome.state = before

@@ -1,0 +1,212 @@
+"""One record, or a few: read again by id, or found by a field's value, without moving a watermark."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dlt.common.normalizers.naming.snake_case import NamingConvention
+
+from pipelines.destinations.target import Target
+from pipelines.engine import deletions, history
+from pipelines.engine.report import EntityReport, Report
+from pipelines.engine.runner import Runner, Watch, opened
+from sources.insightly.api.rate_limit import MARGIN
+from sources.insightly.api.search import Match, Search, match_of
+from sources.insightly.config.settings import InsightlySettings
+from sources.insightly.context import Session, choose
+from sources.insightly.entities import RECORDS, Entity
+from sources.insightly.errors import BadSetting, MalformedAnswer, NotAvailable, Stop
+from sources.insightly.resources.discovery import find
+from sources.insightly.resources.fetch import first_of, read_definitions, top_of, total_of
+from sources.insightly.rows.naming import DELETED_AT
+from sources.insightly.state.request import Wish
+
+from .plan import pages_of
+
+NAMED = 20
+"""Ids that a message names."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Records of one entity, named `name`: by `ids`, or by `where` (`FIELD=VALUE`)."""
+
+    name: str
+    ids: tuple[int, ...] = ()
+    where: str | None = None
+
+
+def request(
+    settings: InsightlySettings,
+    names: Sequence[str],
+    ids: Sequence[str] | None,
+    where: Sequence[str] | None,
+    wish: Wish,
+) -> Request:
+    """What the command's arguments ask for.
+
+    Args:
+        settings: validated settings.
+        names: the entities named.
+        ids, where: what `--id` and `--where` were given.
+        wish: what else is asked for.
+
+    Raises:
+        BadSetting: it cannot be had; nothing was sent.
+    """
+    option, given = ("--id", " ".join(ids)) if ids is not None else ("--where", " ".join(where or ()))
+    if ids is not None and where is not None:
+        raise BadSetting("--id", given, "cannot go with --where: give one of them")
+    if wish.full or wish.since is not None:
+        raise BadSetting(option, given, "cannot go with --full or --since: it reads these records alone")
+    chosen = choose(settings, names)
+    if len(names) != 1 or len(chosen) != 1 or chosen[0] == RECORDS:
+        raise BadSetting(option, given, f"needs one entity by name, as: insightly sync contacts {option} ...")
+    entity = Session(settings).entity(chosen[0])
+    if entity.per_record:
+        again = "--since DATE or --full reads them again"
+        raise BadSetting(option, given, f"{entity.name} are read under other records, not by themselves: {again}")
+    if ids is not None:
+        return Request(entity.name, _ids(entity, ids, given))
+    if entity.search_path is None:
+        raise BadSetting(option, given, f"the API has no search for {entity.name}")
+    if where is None or len(where) != 1:
+        raise BadSetting(option, given, "can be given once: the API searches by one field")
+    return Request(entity.name, where=where[0])
+
+
+def refresh(settings: InsightlySettings, target: Target, asked: Request, watch: Watch | None = None) -> Report:
+    """Reads the records, merges them with their child rows, and marks those that are gone.
+
+    Args:
+        settings: validated settings; `deletions` says whether rows are marked or removed.
+        target: where to write.
+        asked: which records.
+        watch: called with the session whenever there is progress.
+
+    Returns:
+        The report of a sync. Its entity also has `gone` (404: marked now), `not_held` (404: no live row here),
+        `hidden` (403) and `not_read` (the calls did not suffice), all of them ids.
+
+    Raises:
+        ConfigurationError, Busy: nothing was written.
+    """
+    name = asked.name
+    # In `_sync_runs` it is no sync: that would tell of a freshness that is not there.
+    with opened("refresh", settings, target, None, watch) as runner:
+        told: dict[str, list[int]] = {"gone": [], "not_held": [], "hidden": [], "not_read": []}
+
+        def work() -> None:
+            find(runner.session, [name])
+            entity = runner.session.entity(name)
+            if asked.where is None:
+                runner.session.wanted[name] = list(asked.ids)
+            elif runner.session.outcome(name).open:
+                runner.session.searches[name] = Search(_match(entity, asked.where, runner.session))
+            with history.kept(runner):
+                runner.read([name])
+                runner.dataset.restore()
+                _settle(runner, entity, told)
+
+        error = runner.attempt(work)
+        runner.take_back([name])
+        if error is not None:
+            told["not_read"] = list(asked.ids)
+        if told["not_read"]:
+            runner.session.outcome(name).notes.append(f"not read yet: {_some(told['not_read'])}")
+        report = runner.report([name], [name], error, lambda report: report.entities[name].facts.update(told))
+    report.command = "sync"
+    return report
+
+
+def plan(settings: InsightlySettings, asked: Request) -> Report:
+    """Pages, calls and seconds of the refresh; ids cost nothing to plan, a search one call or two.
+
+    Returns:
+        A report as that of a sync's plan.
+    """
+    session, name, report = Session(settings, tolerant=True), asked.name, Report("sync")
+    try:
+        find(session, [name])
+        outcome = session.outcome(name)
+        if outcome.open:
+            with session.reading(name):
+                report.entities[name] = _price(asked, session.entity(name), session)
+                outcome.state = "ok"
+        if outcome.error is not None:
+            facts = {"pages": 0, "total": None}
+            report.entities[name] = EntityReport(outcome.state or "failed", outcome.reason, facts=facts)
+        report.conclude(None, [outcome.error] if isinstance(outcome.error, Stop) else [], {name})
+        needed = report.entities[name].calls
+        report.calls, report.calls_left_today = session.budget.calls, session.budget.remaining
+        report.seconds = time.monotonic() - session.began
+        report.facts = {"plan": {"calls": needed, "seconds": round(needed * MARGIN / settings.requests_per_second, 1)}}
+        return report
+    finally:
+        session.close()
+
+
+def _ids(entity: Entity, ids: Sequence[str], given: str) -> tuple[int, ...]:
+    key = entity.fields.get(entity.key[0])
+    if entity.get is None or not entity.get.endswith("/{id}") or key is None or key.type != "integer":
+        raise BadSetting("--id", given, f"the API gives no single record of {entity.name}")
+    for id_ in ids:
+        if not (id_.isascii() and id_.isdigit() and 0 < int(id_) < 2**63):
+            raise BadSetting("--id", id_, f"must be the {key.name} of a record, a whole number")
+    return tuple(dict.fromkeys(map(int, ids)))
+
+
+def _match(entity: Entity, where: str, session: Session) -> Match:
+    return match_of(entity, where, NamingConvention().normalize_path, lambda: read_definitions(session, entity))
+
+
+def _settle(runner: Runner, entity: Entity, told: dict[str, list[int]]) -> None:
+    """Marks what answered with 404, and tells what answered with 403."""
+    session, outcome, name = runner.session, runner.session.outcome(entity.name), entity.name
+    told["hidden"], told["not_read"] = outcome.hidden, session.wanted.get(name, [])
+    live = _live(runner, entity, outcome.gone)
+    before, outcome.state = outcome.state, None
+    with session.reading(name):
+        if live:
+            try:
+                total_of(session, entity, None)  # a plan without these records answers with 404 to each of them
+            except (Stop, NotAvailable):
+                told["not_read"] = sorted([*told["not_read"], *outcome.gone])
+                raise
+            deletions.mark(runner, entity, dict.fromkeys(live, "deleted"))
+        outcome.deleted, told["gone"] = len(live), live
+        told["not_held"] = [id_ for id_ in outcome.gone if id_ not in live]
+        outcome.state = before
+    if told["not_held"]:
+        outcome.notes.append(f"not at the API (404), and no live row here: {_some(told['not_held'])}")
+    if outcome.hidden and outcome.state == "ok":
+        outcome.state = "failed"
+        ids = f"{entity.key[0]} {_some(outcome.hidden)}"
+        outcome.reason = f"this key may not read (403) {ids}: their rows stay as they are"
+
+
+def _live(runner: Runner, entity: Entity, ids: Sequence[int]) -> list[int]:
+    if not ids or not runner.dataset.holds(entity.name):
+        return []
+    key = runner.dataset.fold(entity.key[0])
+    held = {row[key] for row in runner.dataset.rows_of(entity, entity.name, ids) if row.get(DELETED_AT) is None}
+    return [id_ for id_ in ids if id_ in held]
+
+
+def _price(asked: Request, entity: Entity, session: Session) -> EntityReport:
+    total, pages = len(asked.ids), 0
+    calls = total
+    if asked.where is not None:
+        match = _match(entity, asked.where, session)
+        total, first = first_of(session, entity, match)
+        if not all(map(match.holds, first)):
+            raise MalformedAnswer(f"GET /{entity.search_path}: the API did not filter by {match.field}")
+        calls = pages = pages_of(total, top_of(session))
+    calls += 1 if entity.custom_fields and total else 0
+    calls += total if entity.tagged and session.settings.tags == "endpoint" else 0
+    return EntityReport("ok", calls=calls, facts={"pages": pages, "total": total})
+
+
+def _some(ids: Sequence[int]) -> str:
+    more = f" and {len(ids) - NAMED:,} more" if len(ids) > NAMED else ""
+    return ", ".join(map(str, ids[:NAMED])) + more

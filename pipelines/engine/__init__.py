@@ -1,0 +1,1 @@
+"""What every command stands on: one run on one destination, its report and its log."""

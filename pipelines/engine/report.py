@@ -1,0 +1,107 @@
+"""What a command did: an object for programs and a table for people."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sources.insightly.errors import Stop
+
+INTERRUPTED = 130
+
+
+def failure(command: str, reason: str, code: int) -> "Report":
+    """The report of a command that did nothing."""
+
+    return Report(command, FAILED, reason, exit_code=code)
+
+
+def failed(command: str, error: BaseException) -> "Report":
+    """The report of a command that an exception ended."""
+    if isinstance(error, KeyboardInterrupt):
+        return failure(command, "interrupted; what was committed stays, run again to go on", INTERRUPTED)
+    code = getattr(error, "exit_code", None)
+    if code is None:
+        logging.getLogger("insightly").error("unexpected: please report it with what is below", exc_info=error)
+    return failure(command, str(error) or type(error).__name__, 1 if code is None else code)
+
+
+DONE, FAILED, STOPPED = "done", "failed", "stopped"
+
+
+@dataclass
+class EntityReport:
+    """One entity's part: `rows` received, `merged` into its table, `deleted` found, `calls` to the API."""
+
+    state: str
+    reason: str | None = None
+    rows: int = 0
+    merged: int = 0
+    deleted: int = 0
+    calls: int = 0
+    seconds: float = 0.0
+    watermark: str | None = None
+    watermark_before: str | None = None
+    schema_changes: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "state": self.state,
+            "reason": self.reason,
+            "rows": self.rows,
+            "inserted_or_updated": self.merged,
+            "deleted": self.deleted,
+            "calls": self.calls,
+            "seconds": round(self.seconds, 3),
+            "watermark": self.watermark,
+            "schema_changes": self.schema_changes,
+            **self.facts,
+        }
+
+
+@dataclass
+class Report:
+    """One command's run; `exit_code` follows from it. `transient`: what failed may do better a little later."""
+
+    command: str
+    status: str = DONE
+    reason: str | None = None
+    entities: dict[str, EntityReport] = field(default_factory=dict)
+    calls: int = 0
+    calls_left_today: int | None = None
+    seconds: float = 0.0
+    exit_code: int = 0
+    transient: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def conclude(self, error: Exception | None, stops: Sequence[Stop], named: set[str]) -> None:
+        """Draws status, reason and exit code from what happened.
+
+        Args:
+            error: what ended the run early.
+            stops: what ended single entities early.
+            named: entities that were asked for by name, so that being skipped is a failure.
+        """
+        reasons = [f"{name}: {entity.reason}" for name, entity in self.entities.items() if entity.state == "failed"]
+        reasons += [f"{n}: {e.reason}" for n, e in self.entities.items() if e.state == "skipped" and n in named]
+        if isinstance(error, Stop):
+            stops = [*stops, error]
+        elif error is not None:
+            reasons = [str(error)]
+        if reasons:
+            self.status, self.exit_code, self.reason = FAILED, 1, "; ".join(reasons)
+        elif stops:
+            self.status, self.exit_code, self.reason = STOPPED, 3, str(stops[0])
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "command": self.command,
+            "status": self.status,
+            "reason": self.reason,
+            "entities": {name: entity.to_dict() for name, entity in self.entities.items()},
+            "calls": self.calls,
+            "calls_left_today": self.calls_left_today,
+            "seconds": round(self.seconds, 3),
+            **self.facts,
+        }

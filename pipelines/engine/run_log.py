@@ -1,0 +1,86 @@
+"""`_sync_runs`: a row for each entity of each run, written and read."""
+
+import logging
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import dlt
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from pipelines.destinations.system_tables import COLUMNS, DELETIONS, RUNS, _resource, held
+
+from .report import Report
+
+logger = logging.getLogger(__name__)
+
+
+def record(pipeline: dlt.Pipeline, report: Report, started: datetime, finished: datetime) -> None:
+    """Adds a row an entity to `_sync_runs`; a destination that nothing was ever loaded into stays untouched."""
+    if pipeline.default_schema_name is None or not report.entities:
+        return
+    if pipeline.has_pending_data:
+        logger.error("what this run read waits to be loaded by the next one, so it is not written into %s", RUNS)
+        return
+    tables = [_resource(RUNS, _rows(report, started, finished))]
+    if not held(pipeline, DELETIONS):
+        tables.append(_resource(DELETIONS, []))
+    try:
+        pipeline.run(tables)
+    except PipelineStepFailed as error:
+        logger.error("the run could not be written into %s: %s", RUNS, error)
+
+
+def last_done(pipeline: dlt.Pipeline, command: str) -> dict[str, datetime]:
+    """When each entity's last run of a command that ended `ok` began."""
+    if not held(pipeline, RUNS):
+        return {}
+    with pipeline.sql_client() as client:
+        table = client.make_qualified_table_name(RUNS)
+        sql = f"select entity, max(started) from {table} where command = %s and state = 'ok' group by entity"
+        return {str(entity): started for entity, started in client.execute_sql(sql, command) or ()}
+
+
+def latest(pipeline: dlt.Pipeline) -> dict[tuple[str, str], dict[str, Any]]:
+    """The last run of each entity and command, as a row of `_sync_runs`."""
+    if not held(pipeline, RUNS):
+        return {}
+    with pipeline.sql_client() as client:
+        table = client.make_qualified_table_name(RUNS)
+        last = f"select entity, command, max(started) as started from {table} group by entity, command"
+        columns = ", ".join(f"r.{client.escape_column_name(name)}" for name in COLUMNS[RUNS])
+        sql = (
+            f"select {columns} from {table} r join ({last}) l "
+            "on r.entity = l.entity and r.command = l.command and r.started = l.started"
+        )
+        rows = [dict(zip(COLUMNS[RUNS], row, strict=True)) for row in client.execute_sql(sql) or ()]
+    return {(row["entity"], row["command"]): row for row in rows}
+
+
+def _rows(report: Report, started: datetime, finished: datetime) -> list[dict[str, Any]]:
+    run_id = uuid4().hex
+    return [
+        {
+            "run_id": run_id,
+            "command": report.command,
+            "entity": name,
+            "started": started,
+            "finished": finished,
+            "state": entity.state,
+            "reason": entity.reason,
+            "rows": entity.rows,
+            "inserted_or_updated": entity.merged,
+            "deleted": entity.deleted,
+            "calls": entity.calls,
+            "calls_left_today": report.calls_left_today,
+            "seconds": entity.seconds,
+            "watermark_before": _moment(entity.watermark_before),
+            "watermark_after": _moment(entity.watermark),
+            "schema_changes": "\n".join(entity.schema_changes) or None,
+        }
+        for name, entity in report.entities.items()
+    ]
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

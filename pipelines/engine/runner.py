@@ -1,0 +1,241 @@
+"""One command at work on one destination: its session, its pipeline, rounds of chunks, and what is told of it."""
+
+import gc
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import dlt
+from dlt.destinations.exceptions import DatabaseException
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from pipelines.destinations.account import bind
+from pipelines.destinations.dataset import Dataset
+from pipelines.destinations.datasets import dataset_of
+from pipelines.destinations.pipeline_state import custom_objects, states
+from pipelines.destinations.recovery import cause, without_pending
+from pipelines.destinations.target import LoadingFailed, NothingSynced, Target
+from sources.insightly import ENTITIES, InsightlyError, insightly
+from sources.insightly.config.settings import InsightlySettings
+from sources.insightly.context import ROOMY, Session, fold
+from sources.insightly.entities import OBJECTS, PRESETS, RECORDS, Entity
+from sources.insightly.errors import Stop
+from sources.insightly.resources.build import prime
+from sources.insightly.resources.discovery import discover
+from sources.insightly.resources.per_parent import reached
+from sources.insightly.result import Outcome
+from sources.insightly.state.checkpoint import settle
+from sources.insightly.state.request import Wish
+from sources.insightly.state.watermark import watermark_in
+
+from .report import EntityReport, Report
+from .run_log import record
+
+logger = logging.getLogger(__name__)
+
+Watch = Callable[[Session], None]
+
+
+@dataclass
+class Runner:
+    """What a command works with; `committed` are the entities whose reading ended and is loaded."""
+
+    command: str
+    session: Session
+    pipeline: dlt.Pipeline
+    dataset: Dataset
+    target: Target
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    committed: set[str] = field(default_factory=set)
+
+    def states(self) -> Mapping[str, Any]:
+        """The state of each resource, as of the last load."""
+        return states(self.pipeline)
+
+    def watermark(self, entity: Entity) -> str | None:
+        """The watermark of an entity, None before its first complete walk."""
+        state = self.states().get(entity.name, {})
+        return reached(entity, state) if entity.per_record else watermark_in(entity, state)
+
+    def require_synced(self) -> None:
+        """Raises NothingSynced where nothing was ever loaded."""
+        if not self.dataset.has_schema:
+            raise NothingSynced(self.target)
+
+    def attempt(self, work: Callable[[], None]) -> Exception | None:
+        """Binds the account and does `work`; returns what ended it early.
+
+        Raises:
+            ConfigurationError: a setting must change first.
+        """
+        try:
+            bind(self.pipeline, self.session, self.target)
+            work()
+        except InsightlyError as raised:
+            if raised.exit_code == 2:
+                raise
+            return raised
+        except PipelineStepFailed as raised:
+            return cause(raised)
+        except DatabaseException as raised:
+            return LoadingFailed(f"{self.target} failed; what was loaded before stays: {str(raised).strip()}")
+        return None
+
+    def read(self, chosen: Sequence[str]) -> None:
+        """Runs the pipeline until no entity is under way; each round is one load package, committed whole.
+
+        Custom objects that are found on the way are read as well, where all are to be.
+        """
+        self.dataset.leave_histories(chosen)
+        all_ = self.session.with_objects
+        self.committed.update(name for name in all_(chosen) if not self.session.outcome(name).open)
+        left = self.session.budget.left()
+        if left is None or left >= ROOMY:
+            if RECORDS in chosen and self.session.outcome(RECORDS).open:
+                with self.session.reading(RECORDS):
+                    discover(self.session)
+            known = self.states()
+            for name in self._in_turn(all_(chosen)):
+                if not self.session.narrowed(name) and self.session.outcome(name).open:
+                    prime(self.session.entity(name), self.session, known.get(name, {}))
+        while unfinished := [name for name in all_(chosen) if self.session.outcome(name).open]:
+            self.session.begin_chunk()
+            self.target.load(self.pipeline, insightly(session=self.session, order=self._in_turn(unfinished)))
+            self.committed.update(name for name in all_(chosen) if not self.session.outcome(name).open)
+            self.session.on_progress()
+
+    def settle(self, name: str, left: Collection[int] = ()) -> None:
+        """Notes which ids a full read of an entity leaves to be confirmed; without any, it is done with.
+
+        The next package takes the note to the destination.
+        """
+        with self.pipeline.managed_state() as state:
+            resource = state["sources"]["insightly"]["resources"][name]
+            if left:
+                resource["absent"] = sorted(left)
+            else:
+                settle(resource)
+
+    def take_back(self, chosen: Sequence[str]) -> None:
+        """What was read but never committed is not told as done."""
+        for name in set(self.session.with_objects(chosen)) - self.committed:
+            outcome: Outcome = self.session.outcome(name)
+            if outcome.state in ("ok", "partial"):
+                outcome.state, outcome.merged, outcome.watermark = None, 0, outcome.watermark_before
+
+    def report(
+        self,
+        chosen: Sequence[str],
+        asked: Sequence[str],
+        error: Exception | None,
+        conclude: Callable[[Report], None] | None = None,
+    ) -> Report:
+        """What was done, also written into `_sync_runs`.
+
+        Args:
+            chosen: the entities of this run.
+            asked: what was named; an entity among it that is not available is a failure.
+            error: what ended the run early.
+            conclude: adds what the command alone knows.
+        """
+        budget, calls = self.session.budget, self.session.budget.by_label
+        if OBJECTS not in chosen:
+            calls[RECORDS] += calls[OBJECTS]
+        report = Report(self.command, calls=budget.calls, calls_left_today=budget.remaining)
+        for name in self.session.with_objects(chosen):
+            outcome = self.session.outcome(name)
+            if outcome.open:
+                outcome.state = "partial" if isinstance(error, Stop) else "failed"
+                outcome.reason = str(error)
+            report.entities[name] = self._entity(name, outcome, calls[name])
+        errors = [outcome.error for outcome in self.session.outcomes.values()]
+        stops = [each for each in errors if isinstance(each, Stop)]
+        report.conclude(error, stops, {fold(name) for name in asked if name not in PRESETS})
+        if conclude is not None:
+            conclude(report)
+        passing = any(each.transient for each in (error, *errors) if isinstance(each, InsightlyError))
+        report.transient = passing and report.exit_code == 1
+        report.seconds = time.monotonic() - self.session.began
+        record(self.pipeline, report, self.started, datetime.now(UTC))
+        return report
+
+    def _entity(self, name: str, outcome: Outcome, calls: int) -> EntityReport:
+        shaper = self.session.shapers.get(name)
+        misfits = {} if shaper is None else shaper.misfits
+        changes = [] if shaper is None else shaper.changes
+        notes = [f"{count} values of {column} kept as text in {column}__v_text" for column, count in misfits.items()]
+        counted = [f"{count:,} {text}" for text, count in outcome.counted.items()]
+        return EntityReport(
+            state=outcome.state or "partial",
+            reason=outcome.reason,
+            rows=outcome.rows,
+            merged=outcome.merged,
+            deleted=outcome.deleted,
+            calls=calls,
+            seconds=outcome.seconds,
+            watermark=outcome.watermark,
+            watermark_before=outcome.watermark_before,
+            schema_changes=[*changes, *outcome.notes, *counted, *notes],
+        )
+
+    def _in_turn(self, names: Sequence[str]) -> list[str]:
+        """Unfinished walks first, then the entity whose last complete walk is oldest: a small budget starves nobody.
+
+        What costs a call a record comes last, for it can take every call there is.
+        """
+        known = self.states()
+        position = {name: index for index, name in enumerate(ENTITIES)}
+
+        def turn(name: str) -> tuple[bool, bool, str, int]:
+            state = known.get(name, {})
+            order = position.get(name, len(position))
+            return self.session.entity(name).per_record, "place" not in state, state.get("ended", ""), order
+
+        return sorted(names, key=turn)
+
+
+@contextmanager
+def opened(
+    command: str, settings: InsightlySettings, target: Target, wish: Wish | None = None, watch: Watch | None = None
+) -> Iterator[Runner]:
+    """Holds the destination and loads what an interrupted run left there.
+
+    Args:
+        command: what is at work, for its report.
+        settings: validated settings with a key.
+        target: where to write.
+        wish: what to ask of every entity.
+        watch: called with the session whenever there is progress.
+
+    Raises:
+        ConfigurationError, Busy: nothing was read or written.
+    """
+    settings.require_key()
+    settings.privacy.require_key()
+    session = Session(settings, wish, chunked=True, tolerant=True)
+    if watch is not None:
+        session.on_progress = lambda: watch(session)
+    try:
+        with target.lock(), _fewer_collections():
+            pipeline = without_pending(target)
+            with target.place.kept_open(pipeline), dataset_of(target, pipeline) as dataset:
+                session.live_ids = dataset.live_ids
+                session.know(custom_objects(pipeline))
+                yield Runner(command, session, pipeline, dataset, target)
+    finally:
+        session.close()
+
+
+@contextmanager
+def _fewer_collections() -> Iterator[None]:
+    """Parsing makes millions of objects that live on; the collector's default rhythm doubles its time."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(200_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)

@@ -1,0 +1,1 @@
+"""The command `push`: safe changes back to Insightly."""

@@ -1,0 +1,1 @@
+"""Every view that this tool creates: the marts and the views over all accounts."""
