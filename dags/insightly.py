@@ -138,7 +138,7 @@ def run(command: str, instance: str, params: Any, watch: "Watch | None") -> "Rep
     from pipelines.commands.sync import sync
     from pipelines.commands.verify import verify
     from pipelines.engine.report import Report
-    from sources.insightly.state.request import Wish
+    from sources.insightly.state.request import ReadRequest
     from sources.insightly.state.times import iso, parse
 
     if command == "views":
@@ -151,8 +151,8 @@ def run(command: str, instance: str, params: Any, watch: "Watch | None") -> "Rep
     if command == "verify":
         return verify(settings, where, watch=watch)
     since = params.get("since")
-    wish = Wish(full=params.get("full", False), since=iso(parse(since)) if since else None)
-    return sync(settings, where, params.get("entities", ()), wish, watch)
+    request = ReadRequest(full=params.get("full", False), since=iso(parse(since)) if since else None)
+    return sync(settings, where, params.get("entities", ()), request, watch)
 
 
 def settings_of(instance: str, max_calls: int | None) -> "InsightlySettings":

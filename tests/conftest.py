@@ -32,7 +32,7 @@ from pipelines.sandbox import Contents, Sandbox, Switches, generate
 from sources.insightly import ENTITIES
 from sources.insightly.config.settings import resolve_settings
 from sources.insightly.entities import Entity, of_object
-from sources.insightly.state.request import Wish
+from sources.insightly.state.request import ReadRequest
 
 # Nothing here asserts on time, and a busy machine is no bug.
 hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -104,7 +104,9 @@ class Crm:
         given = {"api_key": self.sandbox.key, "base_url": self.sandbox.url, "requests_per_second": 1000}
         return resolve_settings(**{**given, "entities": "core", **settings})
 
-    def sync(self, *names: str, request: Wish | None = None, database: Path | None = None, **settings: Any) -> Report:
+    def sync(
+        self, *names: str, request: ReadRequest | None = None, database: Path | None = None, **settings: Any
+    ) -> Report:
         """Syncs; `sandbox.log` then holds the calls of this run alone."""
         self.clock.advance()
         self.sandbox.reset_log()

@@ -19,7 +19,7 @@ from sources.insightly.state.checkpoint import (
     unsettled,
 )
 from sources.insightly.state.missing import Absent
-from sources.insightly.state.request import Wish, go_on
+from sources.insightly.state.request import ReadRequest, go_on
 from sources.insightly.state.times import earlier, iso, parse
 from sources.insightly.state.watermark import watermark
 
@@ -72,20 +72,20 @@ def test_a_place_goes_on_only_in_the_list_it_was_noted_for(
 def test_a_first_walk_begins_at_the_start_date_and_a_later_one_at_the_watermark(
     held: str | None, start_date: str | None
 ) -> None:
-    assert begin({}, held, Wish(start_date)) == Place(held or start_date, None, 0, None)
+    assert begin({}, held, ReadRequest(start_date)) == Place(held or start_date, None, 0, None)
 
 
-@pytest.mark.parametrize("again", [Wish(full=True), Wish(), Wish(since="2026-02-02T00:00:00Z")])
-def test_a_full_walk_goes_on_whatever_the_next_run_asks_and_then_begins_anew(again: Wish) -> None:
+@pytest.mark.parametrize("again", [ReadRequest(full=True), ReadRequest(), ReadRequest(since="2026-02-02T00:00:00Z")])
+def test_a_full_walk_goes_on_whatever_the_next_run_asks_and_then_begins_anew(again: ReadRequest) -> None:
     held = "2026-01-01T00:00:00Z"
     state: dict[str, Any] = {"start_date": None}
-    begin(state, held, Wish(full=True, run="one"))
+    begin(state, held, ReadRequest(full=True, run="one"))
     walking = Place(None, held, 7, 8)
     walking.store(state)
     assert begin(state, held, replace(again, run="two")) == walking
-    two = Wish(full=True, run="two")
-    wishes = go_on(two, {"a": state, "b": {"full_done": "one"}, "c": {}}, "abc")
-    assert [(name, wish.full, wish.rest, wish.run) for name, wish in wishes.items()] == [
+    two = ReadRequest(full=True, run="two")
+    requests = go_on(two, {"a": state, "b": {"full_done": "one"}, "c": {}}, "abc")
+    assert [(name, request.full, request.rest, request.run) for name, request in requests.items()] == [
         ("a", True, False, "one"),
         ("b", False, True, "one"),
         ("c", True, False, "one"),
@@ -93,28 +93,28 @@ def test_a_full_walk_goes_on_whatever_the_next_run_asks_and_then_begins_anew(aga
     end(state, walking, None, [5])
     assert unsettled(state)
     assert go_on(two, {"a": state}, "a")["a"].rest
-    assert go_on(Wish(), {"a": state}, "a") == {}
+    assert go_on(ReadRequest(), {"a": state}, "a") == {}
     settle(state)
     assert not unsettled(state)
     assert go_on(two, {"a": state, "b": {"full_done": "one"}}, "ab") == {}
-    assert begin(state, held, Wish(full=True, run="three")) == Place(None, None, 0, None)
+    assert begin(state, held, ReadRequest(full=True, run="three")) == Place(None, None, 0, None)
 
 
 def test_an_earlier_moment_than_the_one_read_from_is_read_from() -> None:
     state: dict[str, Any] = {"start_date": None}
     held, late, early = "2026-01-01T00:00:00Z", "2025-06-01T00:00:00Z", "2025-05-01T00:00:00Z"
-    begin(state, held, Wish(since=late))
+    begin(state, held, ReadRequest(since=late))
     Place(late, held, 7, 8).store(state)
-    assert begin(state, held, Wish(since=late)).skip == 7
-    assert begin(state, held, Wish(since=early)) == Place(early, None, 0, None)
-    assert begin(state, held, Wish(full=True)) == Place(None, None, 0, None)
+    assert begin(state, held, ReadRequest(since=late)).skip == 7
+    assert begin(state, held, ReadRequest(since=early)) == Place(early, None, 0, None)
+    assert begin(state, held, ReadRequest(full=True)) == Place(None, None, 0, None)
 
 
 def test_a_later_start_date_leaves_what_is_loaded_and_what_is_read_in_full() -> None:
     state: dict[str, Any] = {"start_date": None}
     later = "2025-06-01T00:00:00Z"
     assert loaded_from(state, later) is None
-    assert begin(state, "2026-01-01T00:00:00Z", Wish(later, full=True)) == Place(None, None, 0, None)
+    assert begin(state, "2026-01-01T00:00:00Z", ReadRequest(later, full=True)) == Place(None, None, 0, None)
 
 
 @given(st.sets(st.integers(1, 60)), st.sets(st.integers(1, 60)), st.sets(st.integers(1, 60)))
@@ -141,24 +141,24 @@ def test_a_request_stays_until_its_walk_has_ended(held: str, start_date: str | N
     request_again(state, since)
     walking = Place(since, held, 7, 8)
     walking.store(state)
-    assert begin(state, held, Wish(start_date)) == walking
+    assert begin(state, held, ReadRequest(start_date)) == walking
     end(state, walking, start_date)
-    assert begin(state, held, Wish(start_date)) == Place(held, None, 0, None)
+    assert begin(state, held, ReadRequest(start_date)) == Place(held, None, 0, None)
 
 
 @pytest.mark.parametrize(
-    ("wish", "since"),
+    ("request", "since"),
     [
-        (Wish(), "2026-01-01T00:00:00Z"),
-        (Wish(full=True), None),
-        (Wish("2024-01-01T00:00:00Z", full=True), None),
-        (Wish(since="2025-05-05T00:00:00Z"), "2025-05-05T00:00:00Z"),
-        (Wish("2025-06-01T00:00:00Z"), "2026-01-01T00:00:00Z"),
+        (ReadRequest(), "2026-01-01T00:00:00Z"),
+        (ReadRequest(full=True), None),
+        (ReadRequest("2024-01-01T00:00:00Z", full=True), None),
+        (ReadRequest(since="2025-05-05T00:00:00Z"), "2025-05-05T00:00:00Z"),
+        (ReadRequest("2025-06-01T00:00:00Z"), "2026-01-01T00:00:00Z"),
     ],
 )
-def test_what_a_run_wishes_decides_where_it_begins(wish: Wish, since: str | None) -> None:
+def test_what_a_run_wishes_decides_where_it_begins(request: ReadRequest, since: str | None) -> None:
     state: dict[str, Any] = {"start_date": None}
-    assert begin(state, "2026-01-01T00:00:00Z", wish) == Place(since, None, 0, None)
+    assert begin(state, "2026-01-01T00:00:00Z", request) == Place(since, None, 0, None)
 
 
 @pytest.mark.parametrize(
@@ -167,10 +167,10 @@ def test_what_a_run_wishes_decides_where_it_begins(wish: Wish, since: str | None
 )
 def test_an_earlier_start_date_is_walked_from(loaded: str, asked: str | None, since: str | None) -> None:
     state: dict[str, Any] = {"start_date": loaded}
-    assert begin(state, "2026-01-01T00:00:00Z", Wish(asked)).since == since
+    assert begin(state, "2026-01-01T00:00:00Z", ReadRequest(asked)).since == since
 
 
 def test_full_drops_the_place_of_an_unfinished_walk() -> None:
     state: dict[str, Any] = {"start_date": None}
     Place(None, "2026-01-01T00:00:00Z", 500, 12).store(state)
-    assert begin(state, None, Wish(full=True)) == Place(None, None, 0, None)
+    assert begin(state, None, ReadRequest(full=True)) == Place(None, None, 0, None)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pipelines.commands.plan import plan, plan_sweep
 from pipelines.commands.status import status
 from pipelines.commands.sweep import sweep
-from pipelines.commands.sync_selected import refresh, request
+from pipelines.commands.sync_selected import refresh, selection
 from pipelines.commands.verify import verify
 from pipelines.destinations.target import Target
 from pipelines.engine.report import Report
@@ -28,7 +28,7 @@ from sources.insightly import insightly
 from sources.insightly.entities import ENTITIES, OBJECTS, RECORDS, select
 from sources.insightly.errors import BadSetting
 from sources.insightly.rows.custom_objects import objects_of
-from sources.insightly.state.request import Wish
+from sources.insightly.state.request import ReadRequest
 
 VISITS, WARRANTIES = "Site_Visit__c", "Warranty__c"
 ALL = (OBJECTS, RECORDS)
@@ -308,7 +308,7 @@ def test_an_unknown_name_names_the_known_and_changes_nothing(crm: Crm) -> None:
         lambda: sweep(crm.settings(), target(crm), ["Fruit__c"]),
         lambda: status(crm.settings(), target(crm), ["Fruit__c"]),
         lambda: verify(crm.settings(), target(crm), ["Fruit__c"]),
-        lambda: plan(crm.settings(), target(crm), ["Fruit__c"], Wish()),
+        lambda: plan(crm.settings(), target(crm), ["Fruit__c"], ReadRequest()),
     ):
         with pytest.raises(BadSetting, match="no such custom object"):
             work()
@@ -445,7 +445,7 @@ def test_a_sweep_marks_what_went_away_and_a_full_sync_as_well(held: Crm) -> None
     assert held.table("deletions")[0]["restored_at"] is not None
 
     store.delete(WARRANTIES, first_key(held, WARRANTIES))
-    assert held.sync_done(*ALL, request=Wish(full=True)).entities["warranty__c"].deleted == 1
+    assert held.sync_done(*ALL, request=ReadRequest(full=True)).entities["warranty__c"].deleted == 1
     held.assert_equal(WARRANTIES, deleted=True)
 
 
@@ -477,7 +477,7 @@ def test_status_and_the_plan_of_a_sweep_need_no_call(held: Crm) -> None:
 @pytest.mark.long
 def test_a_plan_tells_what_the_sync_then_costs(crm: Crm) -> None:
     for names in ([RECORDS], list(ALL), [VISITS]):
-        planned = plan(crm.settings(), target(crm), names, Wish())
+        planned = plan(crm.settings(), target(crm), names, ReadRequest())
         done = crm.sync_done(*names)
         bound = crm.sandbox.calls("Instance")
         found = crm.sandbox.calls("CustomObjects") if names == [VISITS] else 0
@@ -493,7 +493,7 @@ def test_records_are_read_by_id_and_by_a_custom_fields_value(held: Crm) -> None:
     store.delete(VISITS, gone)
 
     def read(ids: list[str] | None, where: list[str] | None, name: str = VISITS) -> Report:
-        return refresh(held.settings(), target(held), request(held.settings(), [name], ids, where, Wish()))
+        return refresh(held.settings(), target(held), selection(held.settings(), [name], ids, where, ReadRequest()))
 
     report = read([str(key), str(gone)], None).entities["site_visit__c"]
     assert (report.rows, report.deleted, report.facts["gone"]) == (1, 1, [gone])

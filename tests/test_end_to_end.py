@@ -19,7 +19,7 @@ from pipelines.sandbox import Contents, Fault, Sandbox, Store, evolve
 from pipelines.sandbox.store.table import dump
 from sources.insightly import ENTITIES, insightly
 from sources.insightly.errors import ConfigurationError
-from sources.insightly.state.request import Wish
+from sources.insightly.state.request import ReadRequest
 from sources.insightly.state.times import parse
 
 MakeCrm = Callable[..., Crm]
@@ -425,7 +425,7 @@ def test_an_earlier_start_date_is_walked_from_and_a_later_one_is_not(crm: Crm) -
 
 def test_since_reads_again_and_moves_no_watermark_back(crm: Crm) -> None:
     first = crm.sync_done("notes").entities["notes"]
-    again = crm.sync_done("notes", request=Wish(since="2026-06-01T00:00:00Z")).entities["notes"]
+    again = crm.sync_done("notes", request=ReadRequest(since="2026-06-01T00:00:00Z")).entities["notes"]
     assert again.rows == changed_since(crm, "notes", "2026-06-01") > 0
     assert (again.watermark or "") > (first.watermark or "")
     crm.clock.advance(-24)
@@ -437,7 +437,7 @@ def test_full_repairs_what_moved_no_date(crm: Crm) -> None:
     crm.sync_done("contacts", "tags")
     crm.sandbox.store.set_tags("contacts", first_key(crm, "contacts"), ["unseen"], touch=False)
     assert crm.sync_done("contacts").entities["contacts"].rows == 0
-    report = crm.sync_done("contacts", "lead_sources", request=Wish(full=True))
+    report = crm.sync_done("contacts", "lead_sources", request=ReadRequest(full=True))
     assert report.entities["contacts"].rows == crm.sandbox.store.count("contacts")
     crm.assert_equal("contacts")
     assert crm.sync_done("contacts").entities["contacts"].rows == 0
@@ -449,7 +449,7 @@ def test_a_full_run_that_stops_goes_on_as_a_full_run(crm: Crm) -> None:
     keys = crm.sandbox.store.tables["notes"].keys
     for key in (keys[0], keys[-1]):
         crm.sandbox.store.update("notes", key, {"TITLE": "unseen"}, touch=False)
-    assert crm.sync("notes", request=Wish(full=True), page_size=10, max_calls=2).exit_code == 3
+    assert crm.sync("notes", request=ReadRequest(full=True), page_size=10, max_calls=2).exit_code == 3
     crm.sync_done("notes", page_size=10)
     crm.assert_equal("notes")
     assert crm.sync_done("notes").entities["notes"].rows == 0
@@ -548,7 +548,7 @@ def test_state_stays_small_when_all_records_have_one_stamp(tmp_path: Path) -> No
     with Sandbox(contents=contents, switches=OPEN, clock=clock) as sandbox:
         crm = Crm(sandbox, tmp_path, clock)
         crm.sync_done("notes", start_date="2026-01-01")
-        crm.sync_done("notes", request=Wish(since="2026-01-01T00:00:00Z"), start_date="2026-01-01")
+        crm.sync_done("notes", request=ReadRequest(since="2026-01-01T00:00:00Z"), start_date="2026-01-01")
         assert crm.count("notes") == 5000
         state = crm.target.pipeline().state
         assert len(json.dumps(state, default=str)) < 10_000

@@ -30,7 +30,7 @@ from sources.insightly.config.settings import resolve_settings
 from sources.insightly.entities import UNVERSIONED
 from sources.insightly.errors import BadSetting
 from sources.insightly.rows.naming import history_table
-from sources.insightly.state.request import Wish
+from sources.insightly.state.request import ReadRequest
 
 pytestmark = pytest.mark.everywhere("postgres")
 KEPT: dict[str, Any] = {"history": ["contacts"]}
@@ -115,10 +115,10 @@ def test_what_is_read_again_unchanged_makes_no_version(kept: Crm) -> None:
     store, key = kept.sandbox.store, ids(kept, "contacts")[0]
     known = count(kept)
     store.update("contacts", key, {"PHONE_FAX": None}, touch=False)
-    kept.sync_done("contacts", request=Wish(full=True), **KEPT)
+    kept.sync_done("contacts", request=ReadRequest(full=True), **KEPT)
     store.update("contacts", key, {"PHONE_FAX": ""}, touch=False)
     kept.sandbox.switches = type(OPEN)(rate=None, etag=True)
-    kept.sync_done("contacts", request=Wish(full=True), **KEPT)
+    kept.sync_done("contacts", request=ReadRequest(full=True), **KEPT)
     store.update("contacts", key, {}, touch=True)
     kept.sync_done("contacts", **KEPT)
     assert "e_tag" in kept.columns("contacts_history")
@@ -132,7 +132,7 @@ def test_a_new_column_makes_a_version_of_those_alone_that_have_a_value(kept: Crm
     known = count(kept)
     store.define("CONTACT", "Score__c", "NUMERIC")
     store.update("contacts", one, {})
-    kept.sync_done("contacts", request=Wish(full=True), **KEPT)
+    kept.sync_done("contacts", request=ReadRequest(full=True), **KEPT)
     assert count(kept) == known
     store.update("contacts", one, {"CUSTOMFIELDS": [{"FIELD_NAME": "Score__c", "FIELD_VALUE": 1.50}]})
     kept.sync_done("contacts", **KEPT)
@@ -174,7 +174,7 @@ def test_whatever_finds_a_deletion_ends_the_version(kept: Crm, deletions: str, m
     delete(crm, "contacts", asked)
     refreshed(crm, "contacts", ids=[asked])
     delete(crm, "contacts", missed)
-    crm.sync_done("contacts", request=Wish(full=True))
+    crm.sync_done("contacts", request=ReadRequest(full=True))
     pushed(crm, "contacts", jsonl(crm, [{"contact_id": pushed_away}]), "delete")
     for key in (asked, missed, pushed_away):
         (only,) = of(crm, key)

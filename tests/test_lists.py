@@ -8,13 +8,13 @@ import pytest
 from conftest import OPEN, Crm
 
 from pipelines.commands.sweep import sweep
-from pipelines.commands.sync_selected import refresh, request
+from pipelines.commands.sync_selected import refresh, selection
 from pipelines.commands.verify import verify
 from pipelines.destinations.pipeline_state import states
 from pipelines.destinations.target import Target
 from pipelines.sandbox import Fault
 from pipelines.sandbox.api import account
-from sources.insightly.state.request import Wish
+from sources.insightly.state.request import ReadRequest
 
 MakeCrm = Callable[..., Crm]
 LONG = {"page_size": 10}
@@ -168,7 +168,7 @@ def test_a_list_out_of_order_is_read_whole(crm: Crm, nth: int) -> None:
 def test_full_writes_everything_again_also_what_a_reading_under_way_passed_over(crm: Crm) -> None:
     crm.sync_done("emails", **LONG)
     assert crm.sync("emails", max_calls=4, **LONG).exit_code == 3
-    full = crm.sync_done("emails", request=Wish(full=True), **LONG).entities["emails"]
+    full = crm.sync_done("emails", request=ReadRequest(full=True), **LONG).entities["emails"]
     assert (full.rows, full.merged) == (60, 60)
 
 
@@ -179,7 +179,7 @@ def test_single_records_are_read_again_and_the_next_sync_sees_to_them(crm: Crm, 
     before = store.get("emails", key) or {}
     store.update("emails", key, {"SUBJECT": "for a moment"})
     given = {"ids": ([str(key)], None), "where": (None, ["SUBJECT=for a moment"])}[how]
-    asked = request(crm.settings(), ["emails"], *given, Wish())
+    asked = selection(crm.settings(), ["emails"], *given, ReadRequest())
     assert refresh(crm.settings(), Target(database=str(crm.database)), asked).entities["emails"].merged == 1
     crm.assert_equal("emails")
     store.put_raw("emails", before)
@@ -203,7 +203,7 @@ def test_a_plan_tells_the_pages_of_the_whole_list(crm: Crm) -> None:
     from pipelines.commands.plan import plan
 
     crm.sync_done("emails", "teams", **LONG)
-    told = plan(crm.settings(**LONG), Target(database=str(crm.database)), ["emails", "teams"], Wish())
+    told = plan(crm.settings(**LONG), Target(database=str(crm.database)), ["emails", "teams"], ReadRequest())
     assert {name: (entity.facts["total"], entity.calls) for name, entity in told.entities.items()} == {
         "emails": (60, 7),
         "teams": (3, 1),

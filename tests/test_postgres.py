@@ -32,7 +32,7 @@ from pipelines.views.all_accounts import refresh
 from sources.insightly import ENTITIES
 from sources.insightly.entities import child_fields
 from sources.insightly.errors import BadSetting
-from sources.insightly.state.request import Wish
+from sources.insightly.state.request import ReadRequest
 
 pytestmark = ON_POSTGRES
 TYPES = {
@@ -190,7 +190,7 @@ def test_views_show_the_tables_of_all_accounts(crm: Crm) -> None:
         sync(crm.settings(), Target("postgres", dataset), ["notes"])
     assert refresh(crm.target).failed == {}
     crm.sandbox.store.put_raw("notes", {**crm.sandbox.store.rows("notes")[0], "COLOUR": "red"})
-    crm.sync_done("notes", request=Wish(full=True))
+    crm.sync_done("notes", request=ReadRequest(full=True))
     told = refresh(crm.target)
     assert (told.accounts, told.failed, "notes" in told.refreshed) == (["default", "emea"], {}, True)
     counted = crm.read("select instance, count(*) as n, count(colour) as red from insightly_all.notes group by 1")

@@ -34,7 +34,7 @@ from pipelines.sandbox import Fault, Sandbox, Store
 from pipelines.sandbox.store.shapes import LINKED, MAIN
 from sources.insightly import ENTITIES
 from sources.insightly.config.settings import resolve_settings
-from sources.insightly.state.request import Wish
+from sources.insightly.state.request import ReadRequest
 
 NAMES = ("contacts", "organisations", "leads", "notes", "opportunities", "tasks", "tags", "lead_sources", "emails")
 EDITED = [name for name in NAMES if name != "tags"]
@@ -314,7 +314,7 @@ class Proof(RuleBasedStateMachine):
         self.settle(self.command("sync", None, options))
         self.settle(self.command("sweep", None, options, thorough=True, tags=True, force=True))
         if again := sorted(self.truth.undated & {*self.names}):
-            self.settle(sync(self.settings(**options), self.target, again, Wish(full=True)))
+            self.settle(sync(self.settings(**options), self.target, again, ReadRequest(full=True)))
         with duckdb.connect(str(self.target.path)) as connection:
             self.assert_sound(connection)
             self.assert_ended(connection)
@@ -345,7 +345,7 @@ class Proof(RuleBasedStateMachine):
         self.truth.undated -= self.pending_undated
         try:
             if command in ("sync", "full"):
-                report = sync(chosen, self.target, names, Wish(full=command == "full"))
+                report = sync(chosen, self.target, names, ReadRequest(full=command == "full"))
             else:
                 how = how or {"thorough": command.endswith("thorough"), "tags": command.endswith("tags")}
                 report = sweep(chosen, self.target, names, **how)

@@ -10,12 +10,12 @@ import pytest
 from conftest import OPEN, Crm, Row, command, fold, reach
 
 from pipelines.commands.sweep import sweep
-from pipelines.commands.sync_selected import plan, refresh, request
+from pipelines.commands.sync_selected import plan, refresh, selection
 from pipelines.destinations.pipeline_state import states
 from pipelines.engine.report import Report
 from pipelines.sandbox import Fault
 from sources.insightly import ENTITIES
-from sources.insightly.state.request import Wish
+from sources.insightly.state.request import ReadRequest
 
 MakeCrm = Callable[..., Crm]
 pytestmark = pytest.mark.everywhere("postgres", "lake")
@@ -30,7 +30,7 @@ def refreshed(
     crm.clock.advance()
     crm.sandbox.reset_log()
     told = crm.settings(**settings)
-    asked = request(told, names, None if ids is None else list(map(str, ids)), where and [where], Wish())
+    asked = selection(told, names, None if ids is None else list(map(str, ids)), where and [where], ReadRequest())
     target = crm.target
     report = plan(told, asked) if planned else refresh(told, target, asked)
     assert report.exit_code == code, report.reason

@@ -11,7 +11,7 @@ from pipelines.commands.status import duration, status
 from pipelines.destinations.target import NothingSynced
 from pipelines.sandbox import Fault
 from sources.insightly.errors import BadSetting
-from sources.insightly.state.request import Wish
+from sources.insightly.state.request import ReadRequest
 
 
 def runs(crm: Crm) -> list[dict[str, object]]:
@@ -92,7 +92,7 @@ def test_only_a_complete_sync_counts_as_fresh(crm: Crm) -> None:
     report = status(crm.settings(), crm.target, max_age="1h")
     assert (report.exit_code, report.entities["contacts"].state) == (1, "partial")
     assert report.entities["contacts"].facts["last_complete_sync"] is None
-    crm.sync_done("contacts", request=Wish())
+    crm.sync_done("contacts", request=ReadRequest())
     assert status(crm.settings(), crm.target, max_age="1h").exit_code == 0
 
 

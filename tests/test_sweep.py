@@ -15,7 +15,7 @@ from pipelines.sandbox import Fault, Store
 from sources.insightly import ENTITIES
 from sources.insightly.errors import ConfigurationError
 from sources.insightly.paging.probe import grid
-from sources.insightly.state.request import Wish
+from sources.insightly.state.request import ReadRequest
 
 MakeCrm = Callable[..., Crm]
 pytestmark = pytest.mark.everywhere("postgres", "lake")
@@ -337,7 +337,7 @@ def test_a_full_sync_marks_what_it_did_not_see(crm: Crm) -> None:
     crm.sync_done("contacts")
     gone = ids(crm, "contacts")[5:8]
     delete(crm, "contacts", *gone)
-    report = crm.sync_done("contacts", request=Wish(full=True))
+    report = crm.sync_done("contacts", request=ReadRequest(full=True))
     assert (report.entities["contacts"].deleted, marked(crm, "contacts")) == (3, gone)
 
 
@@ -346,7 +346,7 @@ def test_a_full_sync_over_several_runs_does_as_well(crm: Crm) -> None:
     crm.sync_done("contacts")
     gone = ids(crm, "contacts")[5:8]
     delete(crm, "contacts", *gone)
-    assert crm.sync("contacts", request=Wish(full=True), page_size=7, max_calls=4).exit_code == 3
+    assert crm.sync("contacts", request=ReadRequest(full=True), page_size=7, max_calls=4).exit_code == 3
     crm.sync_done("contacts", page_size=7)
     assert marked(crm, "contacts") == gone
 
@@ -360,15 +360,17 @@ def test_a_full_sync_repeated_within_a_budget_ends_and_marks(crm: Crm, again: bo
     delete(crm, "contacts", *gone)
     crm.sandbox.store.update("notes", ids(crm, "notes")[0], {"TITLE": "unseen"}, touch=False)
     rows, runs = 0, 0
-    wish = Wish(full=True)
-    while (report := crm.sync("contacts", "notes", "lead_sources", request=wish, page_size=10, max_calls=4)).exit_code:
+    request = ReadRequest(full=True)
+    while (
+        report := crm.sync("contacts", "notes", "lead_sources", request=request, page_size=10, max_calls=4)
+    ).exit_code:
         assert (report.exit_code, report.calls <= 4) == (3, True)
-        rows, runs, wish = rows + report.entities["contacts"].rows, runs + 1, Wish(full=again)
+        rows, runs, request = rows + report.entities["contacts"].rows, runs + 1, ReadRequest(full=again)
         assert runs < 9
     assert rows == crm.sandbox.store.count("contacts")
     assert marked(crm, "contacts") == gone
     crm.assert_equal("contacts", "notes", "lead_sources", deleted=True)
-    anew = crm.sync_done("contacts", "notes", "lead_sources", request=Wish(full=True))
+    anew = crm.sync_done("contacts", "notes", "lead_sources", request=ReadRequest(full=True))
     assert [entity.rows for entity in anew.entities.values()] == [
         crm.sandbox.store.count(name) for name in ("contacts", "lead_sources", "notes")
     ]
@@ -385,7 +387,7 @@ def test_unlisted_records_that_can_be_read_do_not_hold_a_full_sync_up(crm: Crm) 
 
     crm.sandbox.faults.add(Fault("call", match="Contacts/*", nth=1, action=come_back))
     runs = 1
-    while crm.sync("contacts", request=Wish(full=True), max_calls=4).exit_code:
+    while crm.sync("contacts", request=ReadRequest(full=True), max_calls=4).exit_code:
         runs += 1
         assert runs < 4
     assert marked(crm, "contacts") == []
@@ -397,7 +399,7 @@ def test_a_full_sync_of_which_one_entity_fails_begins_anew(crm: Crm) -> None:
     crm.sync_done("contacts", "products")
     crm.sandbox.faults.add(Fault("missing", match="Product*", times=None))
     for _ in range(2):
-        report = crm.sync("contacts", "products", request=Wish(full=True))
+        report = crm.sync("contacts", "products", request=ReadRequest(full=True))
         assert (report.exit_code, report.entities["contacts"].rows) == (1, crm.sandbox.store.count("contacts"))
 
 
@@ -406,8 +408,8 @@ def test_since_given_to_an_unfinished_full_sync_is_told(crm: Crm) -> None:
     crm.sync_done("contacts")
     gone = ids(crm, "contacts")[5]
     delete(crm, "contacts", gone)
-    crm.sync("contacts", request=Wish(full=True), page_size=10, max_calls=4)
-    report = crm.sync_done("contacts", request=Wish(since="2026-06-01T00:00:00Z"), page_size=10)
+    crm.sync("contacts", request=ReadRequest(full=True), page_size=10, max_calls=4)
+    report = crm.sync_done("contacts", request=ReadRequest(since="2026-06-01T00:00:00Z"), page_size=10)
     assert any("--since 2026-06-01T00:00:00Z" in note for note in report.entities["contacts"].schema_changes)
     assert marked(crm, "contacts") == [gone]
 
@@ -418,7 +420,7 @@ def test_a_full_sync_marks_no_implausible_number(make_crm: MakeCrm) -> None:
     crm.sync_done("contacts")
     delete(crm, "contacts", *ids(crm, "contacts")[:160])
     with nothing_marked(crm):
-        report = crm.sync("contacts", request=Wish(full=True))
+        report = crm.sync("contacts", request=ReadRequest(full=True))
         assert (report.exit_code, report.entities["contacts"].state) == (1, "failed")
         assert "max_deleted_share" in (report.reason or "")
 

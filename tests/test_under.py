@@ -11,7 +11,7 @@ from lying import OWNED, PARENTS, add, asked, assert_equal, counted, fill, keys,
 
 from pipelines.commands.plan import plan
 from pipelines.commands.sweep import sweep
-from pipelines.commands.sync_selected import request
+from pipelines.commands.sync_selected import selection
 from pipelines.commands.verify import verify
 from pipelines.destinations.target import Target
 from pipelines.engine.report import Report
@@ -19,7 +19,7 @@ from pipelines.sandbox import Contents, Fault, Sandbox
 from sources.insightly import ENTITIES, insightly
 from sources.insightly.entities import PRESETS
 from sources.insightly.errors import BadSetting
-from sources.insightly.state.request import Wish
+from sources.insightly.state.request import ReadRequest
 
 MakeCrm = Callable[..., Crm]
 SCALE = 0.01
@@ -34,8 +34,8 @@ def crm(make_crm: MakeCrm, monkeypatch: pytest.MonkeyPatch) -> Crm:
     return made
 
 
-def planned(crm: Crm, *names: str, wish: Wish | None = None) -> Report:
-    return plan(crm.settings(), Target(database=str(crm.database)), names, wish or Wish())
+def planned(crm: Crm, *names: str, request: ReadRequest | None = None) -> Report:
+    return plan(crm.settings(), Target(database=str(crm.database)), names, request or ReadRequest())
 
 
 def swept(crm: Crm, *names: str, code: int = 0, force: bool = False, **settings: Any) -> Report:
@@ -177,7 +177,7 @@ def test_a_comment_that_moves_no_date_waits_for_a_full_read(crm: Crm) -> None:
     crm.clock.advance()
     add(crm.sandbox, "comments", "notes", keys(crm.sandbox, "notes")[1], touch=False, BODY="quiet")
     assert crm.sync_done("comments").entities["comments"].rows == 0
-    crm.sync_done("comments", request=Wish(full=True))
+    crm.sync_done("comments", request=ReadRequest(full=True))
     assert_equal(crm, "comments")
     assert len(asked(crm)) == parents(crm, "comments")
 
@@ -190,7 +190,7 @@ def test_since_reads_again_what_changed_from_then_on(crm: Crm) -> None:
     crm.sandbox.store.touch("notes", note)
     crm.sync_done("comments")
     add(crm.sandbox, "comments", "notes", note, touch=False, BODY="quiet")
-    crm.sync_done("comments", request=Wish(since="2026-11-02T13:30:00Z"))
+    crm.sync_done("comments", request=ReadRequest(since="2026-11-02T13:30:00Z"))
     assert asked(crm) == [f"Notes/{note}/Comments"]
     assert_equal(crm, "comments")
 
@@ -209,7 +209,7 @@ def test_emails_have_no_date_so_new_ones_are_read_and_the_others_by_a_full_read(
     crm.sandbox.store.delete("emails", keys(crm.sandbox, "emails")[0])
     crm.sync_done("comments")
     assert asked(crm) == []
-    crm.sync_done("comments", request=Wish(full=True))
+    crm.sync_done("comments", request=ReadRequest(full=True))
     assert [row["body"] for row in live(crm, "comments") if row["parent_id"] == old][-1] == "to an old one"
     assert crm.sync_done("comments").entities["comments"].calls == len(PARENTS["comments"])
 
@@ -270,7 +270,7 @@ def test_rows_with_one_key_in_one_answer_are_all_kept_and_told(crm: Crm) -> None
     assert_equal(crm, "opportunity_state_history")
     assert "2 rows have the key of another row of their record: all are kept" in report.schema_changes
     verified(crm, "opportunity_state_history", full=True)
-    crm.sync_done("opportunity_state_history", request=Wish(full=True))
+    crm.sync_done("opportunity_state_history", request=ReadRequest(full=True))
     assert_equal(crm, "opportunity_state_history")
 
 
@@ -425,12 +425,12 @@ def test_a_list_without_a_total_costs_one_call_where_it_is_short(crm: Crm) -> No
 @pytest.mark.long
 @pytest.mark.parametrize("full", [False, pytest.param(True, marks=pytest.mark.long)], ids=["first", "full"])
 def test_a_few_calls_a_day_come_to_an_end(crm: Crm, full: bool) -> None:
-    wish = Wish(full=full)
+    request = ReadRequest(full=full)
     if full:
         crm.sync_done("comments")
         add(crm.sandbox, "comments", "tasks", keys(crm.sandbox, "tasks")[0], touch=False, BODY="quiet")
     calls, runs = 9 if full else 14, 0
-    while (report := crm.sync("comments", request=wish, max_calls=calls)).exit_code == 3:
+    while (report := crm.sync("comments", request=request, max_calls=calls)).exit_code == 3:
         runs += 1
         assert report.entities["comments"].state == "partial"
         assert report.calls <= calls
@@ -531,7 +531,7 @@ def test_a_quick_verification_of_many_records_is_a_few_calls(make_crm: MakeCrm) 
 def test_single_rows_cannot_be_asked_for(crm: Crm, entity: str, option: str, value: list[str]) -> None:
     told: dict[str, Any] = {"ids": None, "where": None, option: value}
     with pytest.raises(BadSetting, match="read under other records"):
-        request(crm.settings(), [entity], told["ids"], told["where"], Wish())
+        selection(crm.settings(), [entity], told["ids"], told["where"], ReadRequest())
 
 
 @pytest.mark.long

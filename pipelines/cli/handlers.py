@@ -10,7 +10,7 @@ from . import options as given
 if TYPE_CHECKING:
     from pipelines.engine.report import Report
     from sources.insightly.config.settings import InsightlySettings
-    from sources.insightly.state.request import Wish
+    from sources.insightly.state.request import ReadRequest
 
 Handler = Callable[[argparse.Namespace], "Report | int"]
 
@@ -18,21 +18,21 @@ Handler = Callable[[argparse.Namespace], "Report | int"]
 def _sync(args: argparse.Namespace) -> "Report":
     from pipelines.commands.plan import plan
     from pipelines.commands.sync import sync
-    from sources.insightly.state.request import Wish
+    from sources.insightly.state.request import ReadRequest
 
     settings = given.settings(args, max_calls=args.max_calls)
-    wish = Wish(full=args.full, since=given.moment("--since", args.since))
+    request = ReadRequest(full=args.full, since=given.moment("--since", args.since))
     if args.ids is not None or args.where is not None:
-        return _refresh(args, settings, wish)
+        return _refresh(args, settings, request)
     if args.plan:
-        return plan(settings, given.target(args), args.entities, wish)
-    return _load(args, lambda watch: sync(settings, given.target(args), args.entities, wish, watch))
+        return plan(settings, given.target(args), args.entities, request)
+    return _load(args, lambda watch: sync(settings, given.target(args), args.entities, request, watch))
 
 
-def _refresh(args: argparse.Namespace, settings: "InsightlySettings", wish: "Wish") -> "Report":
-    from pipelines.commands.sync_selected import plan, refresh, request
+def _refresh(args: argparse.Namespace, settings: "InsightlySettings", request: "ReadRequest") -> "Report":
+    from pipelines.commands.sync_selected import plan, refresh, selection
 
-    asked = request(settings, args.entities, args.ids, args.where, wish)
+    asked = selection(settings, args.entities, args.ids, args.where, request)
     if args.plan:
         return plan(settings, asked)
     return _load(args, lambda watch: refresh(settings, given.target(args), asked, watch))

@@ -21,19 +21,19 @@ from sources.insightly.resources.fetch import lookahead, pages_at, parent_of, to
 from sources.insightly.resources.per_parent import place_under
 from sources.insightly.resources.reference import GROUPS, calls_of
 from sources.insightly.state.checkpoint import Place
-from sources.insightly.state.request import Wish, go_on
+from sources.insightly.state.request import ReadRequest, go_on
 
 State = dict[str, Any]
 Cost = Callable[[Entity, Session, State], EntityReport]
 
 
-def plan(settings: InsightlySettings, target: Target, names: Sequence[str], wish: Wish) -> Report:
-    """Pages, calls and seconds of the sync that `names` and `wish` describe.
+def plan(settings: InsightlySettings, target: Target, names: Sequence[str], request: ReadRequest) -> Report:
+    """Pages, calls and seconds of the sync that `names` and `request` describe.
 
     Returns:
         A report whose entities carry `total` (records to read) and `pages`; `calls` are those a sync would send.
     """
-    return _plan("sync", settings, target, names, wish, _sync_of)
+    return _plan("sync", settings, target, names, request, _sync_of)
 
 
 def plan_sweep(settings: InsightlySettings, target: Target, names: Sequence[str], tags: bool) -> Report:
@@ -42,13 +42,13 @@ def plan_sweep(settings: InsightlySettings, target: Target, names: Sequence[str]
     Returns:
         A report whose entities carry `total` (records listed) and `pages`.
     """
-    return _plan("sweep", settings, target, names, Wish(), _sweep_with_tags if tags else _sweep_of)
+    return _plan("sweep", settings, target, names, ReadRequest(), _sweep_with_tags if tags else _sweep_of)
 
 
 def _plan(
-    command: str, settings: InsightlySettings, target: Target, names: Sequence[str], wish: Wish, cost: Cost
+    command: str, settings: InsightlySettings, target: Target, names: Sequence[str], request: ReadRequest, cost: Cost
 ) -> Report:
-    session = Session(settings, wish, tolerant=True)
+    session = Session(settings, request, tolerant=True)
     try:
         chosen, known = choose(settings, names), _states(target, session)
         report, refused = Report(command), None
@@ -57,7 +57,7 @@ def _plan(
             find(session, chosen, ask=reading)
             if reading and RECORDS in chosen:
                 take_stock(session)
-        session.wishes = go_on(session.wish, known, session.with_objects(chosen))
+        session.requests = go_on(session.request, known, session.with_objects(chosen))
         for name in session.with_objects(chosen):
             outcome = session.outcome(name)
             try:
@@ -126,11 +126,11 @@ def _sync_of(entity: Entity, session: Session, state: State) -> EntityReport:
 
 def _sync_under(entity: Entity, session: Session, state: State) -> EntityReport:
     """A call for each record of each entity of parents that is to be read."""
-    wish, parts = session.wish_of(entity.name), state.get("under", {})
+    request, parts = session.request_of(entity.name), state.get("under", {})
     told: dict[str, int] = {}
     refused: list[NotAvailable] = []
     for parent in entity.read_under:
-        place = place_under(parent, parts.get(parent, {}), wish)
+        place = place_under(parent, parts.get(parent, {}), request)
         try:
             told[parent] = _left_of(parent_of(entity, parent), session, place)
         except NotAvailable as error:

@@ -20,7 +20,7 @@ from sources.insightly.resources.discovery import find
 from sources.insightly.resources.fetch import lookahead, tagged_with, top_of
 from sources.insightly.result import Outcome
 from sources.insightly.rows.naming import child_table
-from sources.insightly.state.request import Wish
+from sources.insightly.state.request import ReadRequest
 from sources.insightly.state.times import earlier, parse
 
 from .sweep_children import sweep_under
@@ -78,7 +78,7 @@ def unready(runner: Runner, entity: Entity) -> str | None:
     complete = "ended" in state if entity.per_record else "start_date" in state or not entity.swept
     if not runner.dataset.holds(entity.name) or not complete:
         return f"not loaded completely yet: {until_done}"
-    if entity.swept and state.get("mask", "") != runner.session.wish_of(entity.name).mask:
+    if entity.swept and state.get("mask", "") != runner.session.request_of(entity.name).mask:
         return f"loaded before sources.insightly.hash or drop changed: {until_done}"
     parts = (part for part in (state, *state.get("under", {}).values()) if "again" in part and "start_date" in part)
     if any(earlier(part["again"]["since"], part["start_date"]) for part in parts):
@@ -136,9 +136,9 @@ class _Sweep:
         if len(again) <= max(FEW, pages):
             self.session.wanted[name] = sorted(again)
         elif len(again) == len(found.unknown) and all(_is_newer(row, outcome.watermark) for row in found.unknown):
-            self.session.wishes[name] = with_settings(Wish(), self.session.settings)
+            self.session.requests[name] = with_settings(ReadRequest(), self.session.settings)
         else:
-            self.session.wishes[name] = with_settings(Wish(full=True), self.session.settings)
+            self.session.requests[name] = with_settings(ReadRequest(full=True), self.session.settings)
 
     def _differently_tagged(self, outcome: Outcome) -> set[int]:
         """The ids of live records that carry other tags at the API than here."""
@@ -178,7 +178,7 @@ class _Sweep:
 def _read_again(runner: Runner) -> None:
     """Reads what the sweeps left in the session; the outcomes of both are told as one."""
     session = runner.session
-    names = [*session.wanted, *session.wishes]
+    names = [*session.wanted, *session.requests]
     if not names:
         return
     swept = {name: session.outcomes.pop(name) for name in names}

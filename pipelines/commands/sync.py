@@ -12,14 +12,14 @@ from sources.insightly.paging.probe import Differences
 from sources.insightly.resources.discovery import find
 from sources.insightly.rows.naming import history_table
 from sources.insightly.state.checkpoint import unsettled
-from sources.insightly.state.request import Wish, go_on
+from sources.insightly.state.request import ReadRequest, go_on
 
 
 def sync(
     settings: InsightlySettings,
     target: Target,
     names: Sequence[str] = (),
-    wish: Wish | None = None,
+    request: ReadRequest | None = None,
     watch: Watch | None = None,
 ) -> Report:
     """Brings entities up to date; the first run reads everything.
@@ -28,7 +28,7 @@ def sync(
         settings: validated settings; `max_calls` bounds this run.
         target: where to write.
         names: entities or presets; none for the setting `entities`. One named is a failure when it is not available.
-        wish: everything again, or from a moment on.
+        request: everything again, or from a moment on.
         watch: called with the session whenever there is progress.
 
     Returns:
@@ -38,7 +38,7 @@ def sync(
         ConfigurationError, Busy: nothing was read or written.
     """
     chosen = choose(settings, names)
-    with opened("sync", settings, target, wish, watch) as runner:
+    with opened("sync", settings, target, request, watch) as runner:
 
         def work() -> None:
             find(runner.session, chosen)
@@ -58,14 +58,14 @@ def sync(
 def _go_on(runner: Runner, chosen: Sequence[str]) -> None:
     """Ends first what a full read of an earlier run left, and takes that read for the one asked for."""
     session = runner.session
-    session.wishes = go_on(session.wish, runner.states(), chosen)
+    session.requests = go_on(session.request, runner.states(), chosen)
     for name in chosen:
         outcome = session.outcome(name)
         _mark_what_a_full_walk_missed(runner, name)
         if not outcome.open:
             outcome.watermark = outcome.watermark_before = runner.watermark(session.entity(name))
             runner.committed.add(name)
-        if session.wish_of(name).rest:
+        if session.request_of(name).rest:
             outcome.notes.append("everything was read again by earlier runs of this --full: one more begins a new one")
 
 

@@ -19,7 +19,7 @@ from sources.insightly.errors import BadSetting, MalformedAnswer, NotAvailable, 
 from sources.insightly.resources.discovery import find
 from sources.insightly.resources.fetch import first_of, read_definitions, top_of, total_of
 from sources.insightly.rows.naming import DELETED_AT
-from sources.insightly.state.request import Wish
+from sources.insightly.state.request import ReadRequest
 
 from .plan import pages_of
 
@@ -36,12 +36,12 @@ class Request:
     where: str | None = None
 
 
-def request(
+def selection(
     settings: InsightlySettings,
     names: Sequence[str],
     ids: Sequence[str] | None,
     where: Sequence[str] | None,
-    wish: Wish,
+    request: ReadRequest,
 ) -> Request:
     """What the command's arguments ask for.
 
@@ -49,7 +49,7 @@ def request(
         settings: validated settings.
         names: the entities named.
         ids, where: what `--id` and `--where` were given.
-        wish: what else is asked for.
+        request: what else is asked for.
 
     Raises:
         BadSetting: it cannot be had; nothing was sent.
@@ -57,7 +57,7 @@ def request(
     option, given = ("--id", " ".join(ids)) if ids is not None else ("--where", " ".join(where or ()))
     if ids is not None and where is not None:
         raise BadSetting("--id", given, "cannot go with --where: give one of them")
-    if wish.full or wish.since is not None:
+    if request.full or request.since is not None:
         raise BadSetting(option, given, "cannot go with --full or --since: it reads these records alone")
     chosen = choose(settings, names)
     if len(names) != 1 or len(chosen) != 1 or chosen[0] == RECORDS:

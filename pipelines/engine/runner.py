@@ -29,7 +29,7 @@ from sources.insightly.resources.discovery import discover
 from sources.insightly.resources.per_parent import reached
 from sources.insightly.result import Outcome
 from sources.insightly.state.checkpoint import settle
-from sources.insightly.state.request import Wish
+from sources.insightly.state.request import ReadRequest
 from sources.insightly.state.watermark import watermark_in
 
 from .report import EntityReport, Report
@@ -200,7 +200,11 @@ class Runner:
 
 @contextmanager
 def opened(
-    command: str, settings: InsightlySettings, target: Target, wish: Wish | None = None, watch: Watch | None = None
+    command: str,
+    settings: InsightlySettings,
+    target: Target,
+    request: ReadRequest | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[Runner]:
     """Holds the destination and loads what an interrupted run left there.
 
@@ -208,7 +212,7 @@ def opened(
         command: what is at work, for its report.
         settings: validated settings with a key.
         target: where to write.
-        wish: what to ask of every entity.
+        request: what to ask of every entity.
         watch: called with the session whenever there is progress.
 
     Raises:
@@ -216,7 +220,7 @@ def opened(
     """
     settings.require_key()
     settings.privacy.require_key()
-    session = Session(settings, wish, chunked=True, tolerant=True)
+    session = Session(settings, request, chunked=True, tolerant=True)
     if watch is not None:
         session.on_progress = lambda: watch(session)
     try:

@@ -26,7 +26,7 @@ from .result import Outcome
 from .rows.masking import Mask
 from .rows.shaper import Shaper
 from .state.checkpoint import State
-from .state.request import Wish
+from .state.request import ReadRequest
 from .state.times import iso
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Session:
 
     Args:
         settings: validated settings.
-        wish: what the run asks of every entity beyond the settings (`full`, `since`).
+        request: what the run asks of every entity beyond the settings (`full`, `since`).
         chunked: whether resources stop after `chunk_calls` so that the runner can commit; alone, a source reads on.
         tolerant: whether an entity's error is noted and ends that entity alone; else it is raised.
 
@@ -57,7 +57,7 @@ class Session:
         account: what identifies the account, kept in the source's state.
         objects: the custom objects that are known, by their tables' names.
         told: the definitions of custom objects, or why they may not be read; None before they were asked for.
-        wishes: what is asked of single entities, in place of the run's wish.
+        requests: what is asked of single entities, in place of the run's request.
         wanted: ids of the records to read of an entity, in place of what changed.
         searches: by which field's value to find the records to read of an entity, in place of what changed.
         fresh: the keys of records loaded since the entity's history was level with its table, or more than `FEW` of
@@ -69,20 +69,20 @@ class Session:
     def __init__(
         self,
         settings: InsightlySettings,
-        wish: Wish | None = None,
+        request: ReadRequest | None = None,
         *,
         chunked: bool = False,
         tolerant: bool = False,
     ) -> None:
         self.settings = settings
-        self.wish = with_settings(wish or Wish(), settings)
+        self.request = with_settings(request or ReadRequest(), settings)
         self.chunked = chunked
         self.tolerant = tolerant
         self.budget = Budget(settings.max_calls, settings.quota_reserve)
         self.account: dict[str, str] | None = None
         self.objects: dict[str, Entity] = {}
         self.told: list[Record] | NotAvailable | None = None
-        self.wishes: dict[str, Wish] = {}
+        self.requests: dict[str, ReadRequest] = {}
         self.wanted: dict[str, list[Any]] = {}
         self.searches: dict[str, Search] = {}
         self.fresh: dict[str, set[Any]] = {}
@@ -139,14 +139,14 @@ class Session:
         """Names, and those of all known custom objects where the entity that stands for them is among them."""
         return list(dict.fromkeys([*names, *(self.objects if RECORDS in names else ())]))
 
-    def wish_of(self, name: str) -> Wish:
+    def request_of(self, name: str) -> ReadRequest:
         """What is asked of an entity; `start_date` bounds only those whose records are sure to have dates."""
-        entity, wish = self.entity(name), self.wishes.get(name, self.wish)
+        entity, request = self.entity(name), self.requests.get(name, self.request)
         if entity.walked:
-            wish = replace(wish, whole=True, since=None)
+            request = replace(request, whole=True, since=None)
         bounded = (entity.dated or entity.per_record) and not entity.walked
-        start_date = wish.start_date if bounded else None
-        return replace(wish, mask=self.mask(entity).fingerprint, start_date=start_date)
+        start_date = request.start_date if bounded else None
+        return replace(request, mask=self.mask(entity).fingerprint, start_date=start_date)
 
     def mask(self, entity: Entity) -> Mask:
         """What is done to the entity's records before they are written anywhere."""
@@ -230,7 +230,7 @@ def choose(settings: InsightlySettings, names: Sequence[str] = ()) -> tuple[str,
     return tuple(dict.fromkeys(map(fold, select(names or settings.entities, tags=settings.tags != "off"))))
 
 
-def with_settings(wish: Wish, settings: InsightlySettings) -> Wish:
+def with_settings(request: ReadRequest, settings: InsightlySettings) -> ReadRequest:
     days = settings.full_every
     full_before = None if days is None else iso(datetime.now(UTC) - timedelta(days=days))
-    return replace(wish, start_date=settings.start_date_iso, full_before=full_before, run=uuid4().hex[:8])
+    return replace(request, start_date=settings.start_date_iso, full_before=full_before, run=uuid4().hex[:8])

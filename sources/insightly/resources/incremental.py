@@ -18,7 +18,7 @@ from ..result import Outcome
 from ..rows.shaper import Shaper
 from ..state.checkpoint import Place, State, begin, end, loaded_from, place_of, rereads
 from ..state.missing import Absent
-from ..state.request import Wish
+from ..state.request import ReadRequest
 from ..state.times import earlier, iso, parse
 from ..state.watermark import Watermark, note_dates, trusted, watermark
 from .enrich import define, definition_tables, fill_tags
@@ -40,10 +40,10 @@ def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: Wa
         updated: what holds the watermark; None for a list that is walked whole.
     """
     state = dlt.current.resource_state(entity.name)
-    wish = wish_in(state, entity, session)
+    request = wish_in(state, entity, session)
     held = updated.last_value if updated is not None and trusted(entity, state) else None
     outcome.watermark = outcome.watermark_before = held
-    place = _begin(entity, session, outcome, state, wish, held)
+    place = _begin(entity, session, outcome, state, request, held)
     if session.chunk_spent():
         return
     shaper = shaper_of(entity, session)
@@ -88,27 +88,29 @@ def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: Wa
     elif blocks is not None:
         blocks.end()
     absent = () if outcome.absent is None else outcome.absent.up_to(None)
-    end(state, Place(place.since, started, 0, None), loaded_from(state, wish.start_date), absent)
+    end(state, Place(place.since, started, 0, None), loaded_from(state, request.start_date), absent)
     session.end(outcome, state)
 
 
-def wish_in(state: State, entity: Entity, session: Session) -> Wish:
+def wish_in(state: State, entity: Entity, session: Session) -> ReadRequest:
     """What a run asks of an entity: everything, where its state tells that the filter by date cannot be gone by."""
-    wish = session.wish_of(entity.name)
-    return wish if trusted(entity, state) else replace(wish, whole=True, since=None)
+    request = session.request_of(entity.name)
+    return request if trusted(entity, state) else replace(request, whole=True, since=None)
 
 
-def _begin(entity: Entity, session: Session, outcome: Outcome, state: State, wish: Wish, held: str | None) -> Place:
+def _begin(
+    entity: Entity, session: Session, outcome: Outcome, state: State, request: ReadRequest, held: str | None
+) -> Place:
     """Where the walk goes on; in a run's first round, what is asked of it is taken into account."""
-    start_date = loaded_from(state, wish.start_date)
+    start_date = loaded_from(state, request.start_date)
     if entity.name in session.begun:
         return place_of(state, held, start_date)
     session.begun.add(entity.name)
     waiting = state.get("again")
-    _tell_of_a_later_start(state, wish, outcome)
-    place = begin(state, held, wish)
+    _tell_of_a_later_start(state, request, outcome)
+    place = begin(state, held, request)
     if waiting is not None and state["again"] is waiting:
-        _tell_of_a_walk_under_way(waiting, wish, outcome)
+        _tell_of_a_walk_under_way(waiting, request, outcome)
     if rereads(state, start_date) and session.live_ids is not None:
         outcome.absent = Absent(session.live_ids(entity), place.last_id, state.get("absent", ()))
     if place.since is None and place.last_id is None:
@@ -151,19 +153,19 @@ def _store(place: Place, state: State, outcome: Outcome) -> None:
         state["absent"] = outcome.absent.up_to(place.last_id)
 
 
-def _tell_of_a_later_start(state: State, wish: Wish, outcome: Outcome) -> None:
-    loaded = loaded_from(state, wish.start_date)
-    if earlier(loaded, wish.start_date):
+def _tell_of_a_later_start(state: State, request: ReadRequest, outcome: Outcome) -> None:
+    loaded = loaded_from(state, request.start_date)
+    if earlier(loaded, request.start_date):
         told = f"everything from {loaded or 'the first record'} on is loaded already"
-        outcome.notes.append(f"start_date {wish.start_date} changes nothing: {told}")
+        outcome.notes.append(f"start_date {request.start_date} changes nothing: {told}")
 
 
-def _tell_of_a_walk_under_way(waiting: Mapping[str, Any], wish: Wish, outcome: Outcome) -> None:
+def _tell_of_a_walk_under_way(waiting: Mapping[str, Any], request: ReadRequest, outcome: Outcome) -> None:
     begun = f"this goes on with reading again everything from {waiting['since'] or 'the first record'} on"
-    if wish.full:
+    if request.full:
         outcome.notes.append(f"{begun}, which an earlier run began")
-    elif wish.since is not None and wish.since != waiting["since"]:
-        told = f"for what it has read already, ask for --since {wish.since} once more when it is done"
+    elif request.since is not None and request.since != waiting["since"]:
+        told = f"for what it has read already, ask for --since {request.since} once more when it is done"
         outcome.notes.append(f"{begun}, which an earlier run began: {told}")
 
 

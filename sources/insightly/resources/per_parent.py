@@ -15,7 +15,7 @@ from ..entities import ENTITIES, Entity
 from ..errors import Forbidden, Gone, InsightlyError, NotAvailable
 from ..result import Outcome
 from ..state.checkpoint import Place, State, begin, end, loaded_from, note_full, place_of, settle
-from ..state.request import Wish
+from ..state.request import ReadRequest
 from ..state.times import iso
 from ..state.watermark import watermark
 from .fetch import parent_of
@@ -61,7 +61,7 @@ def read_under(entity: Entity, session: Session, outcome: Outcome) -> Iterator[A
     state = dlt.current.resource_state()
     if entity.name not in session.under_way:
         session.under_way[entity.name] = _UnderWay()
-        _begin(entity, session.wish_of(entity.name), state)
+        _begin(entity, session.request_of(entity.name), state)
         outcome.watermark = outcome.watermark_before = reached(entity, state)
     run: _UnderWay = session.under_way[entity.name]
     if session.chunk_spent():
@@ -92,27 +92,27 @@ def reached(entity: Entity, state: Mapping[str, Any]) -> str | None:
     return None if None in marks else min(marks, default=None)
 
 
-def place_under(parent: str, part: Mapping[str, Any], wish: Wish) -> Place:
+def place_under(parent: str, part: Mapping[str, Any], request: ReadRequest) -> Place:
     """Where the walk over the records of `parent` begins, by its part of the state, which is left as it is."""
-    return begin(dict(part), part.get("watermark"), _wish_of(parent, part, wish))
+    return begin(dict(part), part.get("watermark"), _request_of(parent, part, request))
 
 
-def _begin(entity: Entity, wish: Wish, state: State) -> None:
+def _begin(entity: Entity, request: ReadRequest, state: State) -> None:
     """Notes in every part what is to be read again, for a run may end before it comes to them all."""
-    note_full(state, wish)
-    state["mask"] = wish.mask
+    note_full(state, request)
+    state["mask"] = request.mask
     parts = state.setdefault("under", {})
     for name in entity.read_under:
         part = parts.setdefault(name, {})
-        begin(part, part.get("watermark"), _wish_of(name, part, wish))
+        begin(part, part.get("watermark"), _request_of(name, part, request))
 
 
-def _wish_of(parent: str, part: Mapping[str, Any], wish: Wish) -> Wish:
+def _request_of(parent: str, part: Mapping[str, Any], request: ReadRequest) -> ReadRequest:
     """What is asked of one part: in a full read that takes several runs, only what changed, once it is done."""
-    if wish.full and "again" not in part and part.get("full_done") == wish.run:
-        wish = replace(wish, full=False, rest=True)
+    if request.full and "again" not in part and part.get("full_done") == request.run:
+        request = replace(request, full=False, rest=True)
     # Records without a date of their last change cannot be asked for by one.
-    return wish if ENTITIES[parent].incremental else replace(wish, start_date=None, since=None)
+    return request if ENTITIES[parent].incremental else replace(request, start_date=None, since=None)
 
 
 def _assert_available(run: _UnderWay, state: State) -> None:
@@ -131,7 +131,7 @@ class _Reading:
     ) -> None:
         self.entity, self.parent, self.session = entity, ENTITIES[parent], session
         self.outcome, self.state = outcome, state
-        self.start_date = loaded_from(state, _wish_of(parent, state, session.wish_of(entity.name)).start_date)
+        self.start_date = loaded_from(state, _request_of(parent, state, session.request_of(entity.name)).start_date)
         if parent not in run.parts:
             place = place_of(state, state.get("watermark"), self.start_date)
             run.parts[parent] = _Part(sublists(session, entity, parent, place), place)

@@ -28,7 +28,7 @@ def read_reference(entity: Entity, session: Session, outcome: Outcome) -> Iterat
     one that may not be read keeps its rows.
     """
     state = dlt.current.resource_state()
-    note_full(state, session.wish_of(entity.name))
+    note_full(state, session.request_of(entity.name))
     if session.chunk_spent():
         return
     group = GROUPS.get(entity.name, ())

@@ -105,7 +105,7 @@ def _tables(
     entity: Entity, session: Session, outcome: Outcome, state: State, records: Sequence[Record]
 ) -> Generator[Any, None, int]:
     """Yields the tables of records; returns how many, from the first on, the calls left were enough for."""
-    start_date = loaded_from(state, session.wish_of(entity.name).start_date)
+    start_date = loaded_from(state, session.request_of(entity.name).start_date)
     inside = [record for record in records if _is_inside(record, start_date)]
     if len(inside) < len(records):
         left_out = len(records) - len(inside)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .request import Wish
+from .request import ReadRequest
 from .times import earlier
 
 State = MutableMapping[str, Any]
@@ -26,29 +26,29 @@ class Place:
         state["place"] = {"since": self.since, "started": self.started, "skip": self.skip, "last_id": self.last_id}
 
 
-def begin(state: State, held: str | None, wish: Wish) -> Place:
+def begin(state: State, held: str | None, request: ReadRequest) -> Place:
     """Where a run's walk of an entity begins; what it is to read again is noted in state until that walk has ended.
 
     Args:
         state: the resource's state.
         held: the watermark held, None before the first complete walk; without one everything is read anyway.
-        wish: what the run asks for.
+        request: what the run asks for.
     """
-    start_date = loaded_from(state, wish.start_date)
-    due = wish.full_before is not None and state.get("full_at", wish.full_before) < wish.full_before
+    start_date = loaded_from(state, request.start_date)
+    due = request.full_before is not None and state.get("full_at", request.full_before) < request.full_before
     wider = "start_date" in state and earlier(start_date, state["start_date"])
-    if wish.whole and wish.full and "full" not in state:
+    if request.whole and request.full and "full" not in state:
         # A reading under way passes over what is as it was, which is to be written all the same.
         request_again(state, None)
-    note_full(state, wish)
-    if state.get("mask", "") != wish.mask:
+    note_full(state, request)
+    if state.get("mask", "") != request.mask:
         if held is not None or "place" in state:
             request_again(state, start_date)
-        state["mask"] = wish.mask
-    if wish.full or wish.whole or due or wider:
+        state["mask"] = request.mask
+    if request.full or request.whole or due or wider:
         _ask_again(state, start_date)
-    elif wish.since is not None and held is not None:
-        _ask_again(state, wish.since)
+    elif request.since is not None and held is not None:
+        _ask_again(state, request.since)
     return place_of(state, held, start_date)
 
 
@@ -76,10 +76,10 @@ def unsettled(state: Mapping[str, Any]) -> bool:
     return "absent" in state and "again" not in state
 
 
-def note_full(state: State, wish: Wish) -> None:
+def note_full(state: State, request: ReadRequest) -> None:
     """Notes that the entity has a part in a full read, until it is done with: others may take longer."""
-    if wish.full or wish.rest:
-        state.setdefault("full", state.get("full_done", wish.run) if wish.rest else wish.run)
+    if request.full or request.rest:
+        state.setdefault("full", state.get("full_done", request.run) if request.rest else request.run)
 
 
 def settle(state: State) -> None:

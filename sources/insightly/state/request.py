@@ -6,7 +6,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ReadRequest:
     """What a run asks of every entity.
 
     `start_date` is the lower bound set for first runs: an earlier one than was loaded from is walked from. `full` means
@@ -26,16 +26,18 @@ class Wish:
     run: str = ""
 
 
-def go_on(wish: Wish, states: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> dict[str, Wish]:
-    """What to wish of each of `names`, where `wish` asks for a full read that an earlier run began; {} where it is new.
+def go_on(
+    request: ReadRequest, states: Mapping[str, Mapping[str, Any]], names: Iterable[str]
+) -> dict[str, ReadRequest]:
+    """The requests for `names` where `request` asks for a full read that an earlier run began; {} where it is new.
 
     Repeated within a budget, a full read thus comes to an end, and only then the next begins.
     """
     known = {name: states.get(name, {}) for name in names}
     begun = {state["full"] for state in known.values() if "full" in state}
-    if not wish.full or not begun:
+    if not request.full or not begun:
         return {}
-    whole = replace(wish, run=min(begun))
+    whole = replace(request, run=min(begun))
     rest = replace(whole, full=False, rest=True)
 
     def done(state: Mapping[str, Any]) -> bool:
