@@ -23,7 +23,7 @@ from pipelines.push.ledger import Ledger
 from pipelines.sandbox import Sandbox
 from sources.insightly import ENTITIES, insightly
 from sources.insightly.config.settings import resolve_settings
-from sources.insightly.context import Session
+from sources.insightly.context import SyncContext
 from sources.insightly.rows.naming import child_table
 
 CREDENTIALS = {
@@ -106,7 +106,7 @@ def warehouse(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         settings = resolve_settings(api_key=sandbox.key, base_url=sandbox.url, requests_per_second=1000)
         pipeline = dlt.pipeline("insightly", destination=name, dataset_name="insightly", pipelines_dir=str(folder))
         ledgers = [resource(table, []) for table in (RUNS, DELETIONS, PUSHES)]
-        pipeline.extract(insightly(session=Session(settings), order=CORE))
+        pipeline.extract(insightly(context=SyncContext(settings), order=CORE))
         pipeline.extract(ledgers)
         pipeline.normalize()
         yield Warehouse(name, pipeline, pipeline.destination_client())

@@ -12,12 +12,12 @@ import duckdb
 import requests
 
 url, file = sys.argv[1:]
-session = requests.Session()
-session.auth = ("benchmark", "")
+context = requests.SyncContext()
+context.auth = ("benchmark", "")
 
 
 def fetch(skip: int) -> int:
-    answer = session.get(f"{url}/Contacts", params={"top": 500, "skip": skip, "count_total": "true"})
+    answer = context.get(f"{url}/Contacts", params={"top": 500, "skip": skip, "count_total": "true"})
     (folder / f"{skip:09}.json").write_bytes(answer.content)
     return int(answer.headers["X-Total-Count"])
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pipelines.engine.report import Report
 from sources.insightly.config.settings import InsightlySettings
-from sources.insightly.context import Session
+from sources.insightly.context import SyncContext
 from sources.insightly.errors import NotAvailable
 
 
@@ -16,16 +16,16 @@ def check(settings: InsightlySettings) -> Report:
         InsightlyError: the key or the address does not work.
     """
     begun = time.monotonic()
-    session = Session(settings)
+    context = SyncContext(settings)
     try:
-        answers = {name: _ask(session, path) for name, path in QUESTIONS.items()}
+        answers = {name: _ask(context, path) for name, path in QUESTIONS.items()}
     finally:
-        session.close()
+        context.close()
     facts = {"url": settings.url, **answers}
     return Report(
         "check",
-        calls=session.budget.calls,
-        calls_left_today=session.budget.remaining,
+        calls=context.budget.calls,
+        calls_left_today=context.budget.remaining,
         seconds=time.monotonic() - begun,
         facts=facts,
     )
@@ -34,8 +34,8 @@ def check(settings: InsightlySettings) -> Report:
 QUESTIONS = {"account": "Instance", "user": "Users/Me", "permissions": "Permissions"}
 
 
-def _ask(session: Session, path: str) -> dict[str, Any] | None:
+def _ask(context: SyncContext, path: str) -> dict[str, Any] | None:
     try:
-        return session.client.get_object(path, {}, label="check")[0]
+        return context.client.get_object(path, {}, label="check")[0]
     except NotAvailable:
         return None

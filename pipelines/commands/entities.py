@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.engine.report import EntityReport, Report
 from sources.insightly.config.settings import InsightlySettings
-from sources.insightly.context import Session
+from sources.insightly.context import SyncContext
 from sources.insightly.entities import ENTITIES, PRESETS, RECORD_TYPES, RECORDS, Entity, way_to
 from sources.insightly.errors import BadCredentials, Gone, InsightlyError, MissingKey, NotAvailable, Stop
 from sources.insightly.resources.reference import read_groups
@@ -40,19 +40,19 @@ def entities(settings: InsightlySettings) -> Report:
     Raises:
         BadCredentials: the key is refused.
     """
-    begun, session = time.monotonic(), Session(settings)
+    begun, context = time.monotonic(), SyncContext(settings)
     try:
-        verdicts = _ask_all(session)
+        verdicts = _ask_all(context)
     except MissingKey as error:
         verdicts = {name: Verdict(None, f"not asked without a key: {error}") for name in ENTITIES}
     finally:
-        session.close()
-    report = Report("entities", calls=session.budget.calls, calls_left_today=session.budget.remaining)
+        context.close()
+    report = Report("entities", calls=context.budget.calls, calls_left_today=context.budget.remaining)
     for name, verdict in verdicts.items():
         state = STATES[verdict.readable]
         if verdict.error is not None and verdict.readable is None:
             state = "partial" if isinstance(verdict.error, Stop) else "failed"
-        calls = session.budget.by_label[name]
+        calls = context.budget.by_label[name]
         report.entities[name] = EntityReport(state, verdict.reason, calls=calls, facts={"readable": verdict.readable})
     stops = [verdict.error for verdict in verdicts.values() if isinstance(verdict.error, Stop)]
     report.conclude(None, stops, set())
@@ -61,17 +61,17 @@ def entities(settings: InsightlySettings) -> Report:
     return report
 
 
-def _ask_all(session: Session) -> dict[str, Verdict]:
+def _ask_all(context: SyncContext) -> dict[str, Verdict]:
     """The first call goes alone: it may say that the key is refused, or that no call is left."""
-    session.settings.require_key()
-    first, rows = _ask_permissions(session)
+    context.settings.require_key()
+    first, rows = _ask_permissions(context)
     lists = [entity for entity in ENTITIES.values() if entity.loadable and not entity.per_record]
     others = [entity for entity in lists if entity.name not in ("permissions", RECORDS)]
     told = dict(
-        zip((entity.name for entity in others), session.pool.map(lambda e: _ask(e, session), others), strict=True)
+        zip((entity.name for entity in others), context.pool.map(lambda e: _ask(e, context), others), strict=True)
     )
     under = [entity for entity in ENTITIES.values() if entity.per_record]
-    asked = session.pool.map(lambda entity: _ask_under(entity, told, session), under)
+    asked = context.pool.map(lambda entity: _ask_under(entity, told, context), under)
     told |= dict(zip((entity.name for entity in under), asked, strict=True))
     told["permissions"] = first
     verdicts = {}
@@ -81,10 +81,10 @@ def _ask_all(session: Session) -> dict[str, Verdict]:
     return verdicts
 
 
-def _ask_permissions(session: Session) -> tuple[Verdict, Rows]:
+def _ask_permissions(context: SyncContext) -> tuple[Verdict, Rows]:
     try:
         return Verdict(True), [
-            row for _, rows in read_groups(ENTITIES["permissions"], session, Outcome()) for row in rows
+            row for _, rows in read_groups(ENTITIES["permissions"], context, Outcome()) for row in rows
         ]
     except BadCredentials:
         raise
@@ -92,12 +92,12 @@ def _ask_permissions(session: Session) -> tuple[Verdict, Rows]:
         return _refused(error), ()
 
 
-def _ask(entity: Entity, session: Session) -> Verdict:
+def _ask(entity: Entity, context: SyncContext) -> Verdict:
     path = entity.path.format(objectName=ENTITIES["contacts"].path)
     params: dict[str, Any] = {**dict(entity.params), **({"top": 1} if entity.paged else {})}
     if entity.name == "tags":
         params["record_type"] = RECORD_TYPES[0]
-    get = session.client.get_object if entity.shape == "object" else session.client.get_list
+    get = context.client.get_object if entity.shape == "object" else context.client.get_list
     try:
         rows = get(path, params, label=entity.name)[0]
     except BadCredentials:
@@ -107,7 +107,7 @@ def _ask(entity: Entity, session: Session) -> Verdict:
     return Verdict(True, record=rows[0] if isinstance(rows, list) and rows else None)
 
 
-def _ask_under(entity: Entity, lists: Mapping[str, Verdict], session: Session) -> Verdict:
+def _ask_under(entity: Entity, lists: Mapping[str, Verdict], context: SyncContext) -> Verdict:
     """By one record of a list above it: a 404 may be that record's alone."""
     above = {name: lists[name] for name in entity.read_under}
     name, record = next(((name, told.record) for name, told in above.items() if told.record), ("", None))
@@ -117,7 +117,7 @@ def _ask_under(entity: Entity, lists: Mapping[str, Verdict], session: Session) -
         return Verdict(False if refused else None, f"it lies under records of {', '.join(above)}, {why}")
     path = f"{ENTITIES[name].path}/{record.get(ENTITIES[name].key[0])}/{entity.part}"
     try:
-        session.client.get_list(path, {"top": 1} if entity.paged else {}, label=entity.name)
+        context.client.get_list(path, {"top": 1} if entity.paged else {}, label=entity.name)
     except BadCredentials:
         raise
     except Gone as error:

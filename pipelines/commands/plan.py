@@ -10,7 +10,7 @@ from pipelines.destinations.target import Target
 from pipelines.engine.report import EntityReport, Report
 from sources.insightly.api.rate_limit import MARGIN
 from sources.insightly.config.settings import InsightlySettings
-from sources.insightly.context import Session, choose, fold
+from sources.insightly.context import SyncContext, choose, fold
 from sources.insightly.entities import ENTITIES, OBJECTS, PRESETS, RECORDS, Entity
 from sources.insightly.errors import BadCredentials, NotAvailable, Stop
 from sources.insightly.paging.prefetch import read_list
@@ -24,7 +24,7 @@ from sources.insightly.state.checkpoint import Place
 from sources.insightly.state.request import ReadRequest, go_on
 
 State = dict[str, Any]
-Cost = Callable[[Entity, Session, State], EntityReport]
+Cost = Callable[[Entity, SyncContext, State], EntityReport]
 
 
 def plan(settings: InsightlySettings, target: Target, names: Sequence[str], request: ReadRequest) -> Report:
@@ -48,22 +48,22 @@ def plan_sweep(settings: InsightlySettings, target: Target, names: Sequence[str]
 def _plan(
     command: str, settings: InsightlySettings, target: Target, names: Sequence[str], request: ReadRequest, cost: Cost
 ) -> Report:
-    session = Session(settings, request, tolerant=True)
+    context = SyncContext(settings, request, tolerant=True)
     try:
-        chosen, known = choose(settings, names), _states(target, session)
+        chosen, known = choose(settings, names), _states(target, context)
         report, refused = Report(command), None
         reading = command == "sync"
         with suppress(BadCredentials):  # the first entity tells of it
-            find(session, chosen, ask=reading)
+            find(context, chosen, ask=reading)
             if reading and RECORDS in chosen:
-                take_stock(session)
-        session.requests = go_on(session.request, known, session.with_objects(chosen))
-        for name in session.with_objects(chosen):
-            outcome = session.outcome(name)
+                take_stock(context)
+        context.requests = go_on(context.request, known, context.with_objects(chosen))
+        for name in context.with_objects(chosen):
+            outcome = context.outcome(name)
             try:
                 if outcome.open:
-                    with session.reading(name):
-                        report.entities[name] = cost(session.entity(name), session, known.get(name, {}))
+                    with context.reading(name):
+                        report.entities[name] = cost(context.entity(name), context, known.get(name, {}))
                         outcome.state = "ok"
             except BadCredentials as error:
                 refused = error
@@ -75,24 +75,24 @@ def _plan(
                 )
             if refused is not None:
                 break
-        stops = [outcome.error for outcome in session.outcomes.values() if isinstance(outcome.error, Stop)]
+        stops = [outcome.error for outcome in context.outcomes.values() if isinstance(outcome.error, Stop)]
         report.conclude(refused, stops, {fold(name) for name in names if name not in PRESETS})
         needed = sum(entity.calls for entity in report.entities.values())
-        report.calls, report.calls_left_today = session.budget.calls, session.budget.remaining
-        report.seconds = time.monotonic() - session.began
+        report.calls, report.calls_left_today = context.budget.calls, context.budget.remaining
+        report.seconds = time.monotonic() - context.began
         report.facts = {"plan": {"calls": needed, "seconds": round(needed * MARGIN / settings.requests_per_second, 1)}}
         return report
     finally:
-        session.close()
+        context.close()
 
 
-def _states(target: Target, session: Session) -> Mapping[str, State]:
+def _states(target: Target, context: SyncContext) -> Mapping[str, State]:
     """The states that the destination holds; the session gets to know its custom objects."""
     if not target.exists():
         return {}
     with target.lock():
         pipeline = target.pipeline()
-        session.know(custom_objects(pipeline))
+        context.know(custom_objects(pipeline))
         return states(pipeline)
 
 
@@ -105,70 +105,70 @@ def pages_of(total: int, top: int) -> int:
     return 1 if total < top else (total - top) // (top - 1) + 2
 
 
-def _sync_of(entity: Entity, session: Session, state: State) -> EntityReport:
+def _sync_of(entity: Entity, context: SyncContext, state: State) -> EntityReport:
     if entity.per_record:
-        return _sync_under(entity, session, state)
-    top = top_of(session)
+        return _sync_under(entity, context, state)
+    top = top_of(context)
     if entity.name in GROUPS or not entity.paged:
-        pages = calls_of(entity, session)
+        pages = calls_of(entity, context)
         return EntityReport("ok", calls=pages, facts={"pages": pages, "total": None})
     since, done = None, 0
     if entity.swept:
-        place = place_in(entity, state, session)
+        place = place_in(entity, state, context)
         since, done = place.since, place.skip
-    total = total_of(session, entity, since)
+    total = total_of(context, entity, since)
     left = max(total - done, 0)
     pages = pages_of(left, top)
-    tag_calls = left if session.settings.tags == "endpoint" and entity.tagged else 0
+    tag_calls = left if context.settings.tags == "endpoint" and entity.tagged else 0
     definitions = 1 if entity.custom_fields and left else 0
     return EntityReport("ok", calls=pages + tag_calls + definitions, facts={"pages": pages, "total": total})
 
 
-def _sync_under(entity: Entity, session: Session, state: State) -> EntityReport:
+def _sync_under(entity: Entity, context: SyncContext, state: State) -> EntityReport:
     """A call for each record of each entity of parents that is to be read."""
-    request, parts = session.request_of(entity.name), state.get("under", {})
+    request, parts = context.request_of(entity.name), state.get("under", {})
     told: dict[str, int] = {}
     refused: list[NotAvailable] = []
     for parent in entity.read_under:
         place = place_under(parent, parts.get(parent, {}), request)
         try:
-            told[parent] = _left_of(parent_of(entity, parent), session, place)
+            told[parent] = _left_of(parent_of(entity, parent), context, place)
         except NotAvailable as error:
             refused.append(error)
     if not told:
         raise refused[0]
-    pages, total = sum(pages_of(left, top_of(session)) for left in told.values()), sum(told.values())
+    pages, total = sum(pages_of(left, top_of(context)) for left in told.values()), sum(told.values())
     notes = ["a call for each record: " + ", ".join(f"{left:,} {parent}" for parent, left in told.items())]
     notes += [f"not available: {error}" for error in refused]
     facts = {"pages": pages, "total": total, "parents": told}
     return EntityReport("ok", calls=pages + total, schema_changes=notes, facts=facts)
 
 
-def _left_of(parent: Entity, session: Session, place: Place) -> int:
+def _left_of(parent: Entity, context: SyncContext, place: Place) -> int:
     """How many records a walk from a place on will come to, for one call."""
     if place.last_id is None:
-        return total_of(session, parent, place.since)
-    (page,) = pages_at(session, parent, place.since, top_of(session), brief=True)([place.skip])
+        return total_of(context, parent, place.since)
+    (page,) = pages_at(context, parent, place.since, top_of(context), brief=True)([place.skip])
     behind = len([row for row in page.rows if row[parent.key[0]] > place.last_id])
     return behind + max((page.total or 0) - place.skip - len(page.rows), 0)
 
 
-def _sweep_of(entity: Entity, session: Session, state: State) -> EntityReport:
+def _sweep_of(entity: Entity, context: SyncContext, state: State) -> EntityReport:
     if entity.per_record:
         parts = {name: part for name, part in state.get("under", {}).items() if "start_date" in part}
-        totals = [total_of(session, parent_of(entity, name), part["start_date"]) for name, part in parts.items()]
-        pages = sum(pages_of(total, top_of(session)) for total in totals)
+        totals = [total_of(context, parent_of(entity, name), part["start_date"]) for name, part in parts.items()]
+        pages = sum(pages_of(total, top_of(context)) for total in totals)
         return EntityReport("ok", calls=pages, facts={"pages": pages, "total": sum(totals)})
     if not entity.swept or "start_date" not in state:
         return EntityReport("ok", facts={"pages": 0, "total": None})
-    total = total_of(session, entity, state["start_date"])
-    pages = len(grid(total, top_of(session)))
+    total = total_of(context, entity, state["start_date"])
+    pages = len(grid(total, top_of(context)))
     return EntityReport("ok", calls=pages, facts={"pages": pages, "total": total})
 
 
-def _sweep_with_tags(entity: Entity, session: Session, state: State) -> EntityReport:
-    report = _sweep_of(entity, session, state)
-    if entity.tagged and report.calls and session.settings.tags != "off":
-        fetch = lookahead(session, ENTITIES["tags"], variant=entity.name)
+def _sweep_with_tags(entity: Entity, context: SyncContext, state: State) -> EntityReport:
+    report = _sweep_of(entity, context, state)
+    if entity.tagged and report.calls and context.settings.tags != "off":
+        fetch = lookahead(context, ENTITIES["tags"], variant=entity.name)
         report.calls += 1 + sum(len(step.rows) for step in read_list(fetch, "TAG_NAME"))
     return report

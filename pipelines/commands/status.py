@@ -13,7 +13,7 @@ from pipelines.destinations.target import NothingSynced, Target
 from pipelines.engine.report import FAILED, EntityReport, Report
 from pipelines.engine.run_log import last_done, latest
 from sources.insightly.config.settings import InsightlySettings
-from sources.insightly.context import Session, choose
+from sources.insightly.context import SyncContext, choose
 from sources.insightly.errors import BadSetting
 from sources.insightly.resources.discovery import find
 
@@ -41,14 +41,14 @@ def status(
     """
     begun = time.monotonic()
     limit = None if max_age is None else duration(max_age)
-    chosen, session = choose(settings, names), Session(settings)
+    chosen, context = choose(settings, names), SyncContext(settings)
     report = Report("status")
     target.require()
     with target.lock():
         pipeline = target.pipeline()
-        session.know(custom_objects(pipeline))
-        find(session, chosen, ask=False)
-        _tell(report, target, pipeline, session.with_objects(chosen), limit)
+        context.know(custom_objects(pipeline))
+        find(context, chosen, ask=False)
+        _tell(report, target, pipeline, context.with_objects(chosen), limit)
     if not report.entities:
         raise NothingSynced(target)
     report.seconds = time.monotonic() - begun

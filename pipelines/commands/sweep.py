@@ -60,11 +60,11 @@ def sweep(
         runner.require_synced()
 
         def work() -> None:
-            find(runner.session, chosen, ask=False)
+            find(runner.context, chosen, ask=False)
             done = last_done(runner.pipeline, "sweep")
             with history.kept(runner):
-                for name in sorted(runner.session.with_objects(chosen), key=lambda name: done.get(name, NEVER)):
-                    _Sweep(runner, runner.session.entity(name), thorough, tags, force).run()
+                for name in sorted(runner.context.with_objects(chosen), key=lambda name: done.get(name, NEVER)):
+                    _Sweep(runner, runner.context.entity(name), thorough, tags, force).run()
                 _read_again(runner)
 
         return runner.report(chosen, names, runner.attempt(work))
@@ -78,7 +78,7 @@ def unready(runner: Runner, entity: Entity) -> str | None:
     complete = "ended" in state if entity.per_record else "start_date" in state or not entity.swept
     if not runner.dataset.holds(entity.name) or not complete:
         return f"not loaded completely yet: {until_done}"
-    if entity.swept and state.get("mask", "") != runner.session.request_of(entity.name).mask:
+    if entity.swept and state.get("mask", "") != runner.context.request_of(entity.name).mask:
         return f"loaded before sources.insightly.hash or drop changed: {until_done}"
     parts = (part for part in (state, *state.get("under", {}).values()) if "again" in part and "start_date" in part)
     if any(earlier(part["again"]["since"], part["start_date"]) for part in parts):
@@ -91,11 +91,11 @@ class _Sweep:
 
     def __init__(self, runner: Runner, entity: Entity, thorough: bool, tags: bool, force: bool) -> None:
         self.runner, self.entity = runner, entity
-        self.session = runner.session
+        self.context = runner.context
         self.thorough, self.tags, self.force = thorough, tags, force
 
     def run(self) -> None:
-        with self.session.reading(self.entity.name) as outcome:
+        with self.context.reading(self.entity.name) as outcome:
             if self.entity.name == RECORDS:
                 outcome.state, outcome.reason = "ok", "each custom object has a sweep of its own"
                 return
@@ -132,35 +132,35 @@ class _Sweep:
         if not again:
             return
         outcome.notes.append(f"{len(again):,} records are read again")
-        name, pages = self.entity.name, len(grid(found.known + len(again), top_of(self.session)))
+        name, pages = self.entity.name, len(grid(found.known + len(again), top_of(self.context)))
         if len(again) <= max(FEW, pages):
-            self.session.wanted[name] = sorted(again)
+            self.context.wanted[name] = sorted(again)
         elif len(again) == len(found.unknown) and all(_is_newer(row, outcome.watermark) for row in found.unknown):
-            self.session.requests[name] = with_settings(ReadRequest(), self.session.settings)
+            self.context.requests[name] = with_settings(ReadRequest(), self.context.settings)
         else:
-            self.session.requests[name] = with_settings(ReadRequest(full=True), self.session.settings)
+            self.context.requests[name] = with_settings(ReadRequest(full=True), self.context.settings)
 
     def _differently_tagged(self, outcome: Outcome) -> set[int]:
         """The ids of live records that carry other tags at the API than here."""
-        if self.session.settings.tags == "off":
+        if self.context.settings.tags == "off":
             outcome.notes.append("its tags are not compared: sources.insightly.tags is 'off'")
             return set()
-        mask, table = self.session.mask(self.entity), child_table(self.entity, "TAGS")
+        mask, table = self.context.mask(self.entity), child_table(self.entity, "TAGS")
         if mask.drops(table, "TAG_NAME"):
             outcome.notes.append(f"its tags are not compared: {table}.tag_name is in sources.insightly.drop")
             return set()
         here, key = self._tagged_here(), self.entity.key[0]
         live = set(self.runner.dataset.live_ids(self.entity))
         try:
-            told = read_list(lookahead(self.session, ENTITIES["tags"], variant=self.entity.name), "TAG_NAME")
+            told = read_list(lookahead(self.context, ENTITIES["tags"], variant=self.entity.name), "TAG_NAME")
             names = {str(row["TAG_NAME"]) for step in told for row in step.rows}
         except NotAvailable as error:
             outcome.notes.append(f"its tags may not be listed: {error}")
             return set()
         stored = {tag: mask.stored(table, "TAG_NAME", tag) for tag in names}
         different = {id_ for tag in here.keys() - stored.values() for id_ in here[tag]}
-        for some in _batches(sorted(names), self.session.settings.max_connections):
-            readers = {tag: tagged_with(self.session, self.entity, tag) for tag in some}
+        for some in _batches(sorted(names), self.context.settings.max_connections):
+            readers = {tag: tagged_with(self.context, self.entity, tag) for tag in some}
             for reader in readers.values():
                 reader.prime(0)
             for tag, reader in readers.items():
@@ -177,17 +177,17 @@ class _Sweep:
 
 def _read_again(runner: Runner) -> None:
     """Reads what the sweeps left in the session; the outcomes of both are told as one."""
-    session = runner.session
-    names = [*session.wanted, *session.requests]
+    context = runner.context
+    names = [*context.wanted, *context.requests]
     if not names:
         return
-    swept = {name: session.outcomes.pop(name) for name in names}
+    swept = {name: context.outcomes.pop(name) for name in names}
     try:
         runner.read(names)
         runner.dataset.restore()
     finally:
         for name, before in swept.items():
-            after = session.outcome(name)
+            after = context.outcome(name)
             after.deleted, after.notes = before.deleted, [*before.notes, *after.notes]
             after.seconds += before.seconds
             after.rows = before.rows

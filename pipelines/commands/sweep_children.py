@@ -26,7 +26,7 @@ def sweep_under(runner: Runner, entity: Entity, outcome: Outcome, force: bool) -
             continue
         asked = parent_of(entity, name)
         try:
-            steps = read_list(lookahead(runner.session, asked, part["start_date"], brief=True), asked.key[0])
+            steps = read_list(lookahead(runner.context, asked, part["start_date"], brief=True), asked.key[0])
             listed = {row[asked.key[0]] for step in steps for row in step.rows}
         except NotAvailable as error:
             refused.append(error)
@@ -36,7 +36,7 @@ def sweep_under(runner: Runner, entity: Entity, outcome: Outcome, force: bool) -
         live = [id_ for id_, alive in known.items() if alive]
         found, settled = Differences(len(live), absent=sorted(set(live) - listed)), deletions.Settled()
         gone = deletions.confirm(runner, asked, found, force, settled)
-        outcome.deleted += held.take_away(list(gone), runner.session.settings.deletions == "remove")
+        outcome.deleted += held.take_away(list(gone), runner.context.settings.deletions == "remove")
         outcome.notes += settled.notes
         if back := [id_ for id_, alive in known.items() if not alive and id_ in listed]:
             held.give_back(back)

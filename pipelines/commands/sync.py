@@ -41,13 +41,13 @@ def sync(
     with opened("sync", settings, target, request, watch) as runner:
 
         def work() -> None:
-            find(runner.session, chosen)
-            _conceal(runner, runner.session.with_objects(chosen))
+            find(runner.context, chosen)
+            _conceal(runner, runner.context.with_objects(chosen))
             with history.kept(runner):
-                _go_on(runner, runner.session.with_objects(chosen))
+                _go_on(runner, runner.context.with_objects(chosen))
                 runner.read(chosen)
                 runner.dataset.restore()
-                for name in runner.session.with_objects(chosen):
+                for name in runner.context.with_objects(chosen):
                     _mark_what_a_full_walk_missed(runner, name)
 
         error = runner.attempt(work)
@@ -57,22 +57,22 @@ def sync(
 
 def _go_on(runner: Runner, chosen: Sequence[str]) -> None:
     """Ends first what a full read of an earlier run left, and takes that read for the one asked for."""
-    session = runner.session
-    session.requests = go_on(session.request, runner.states(), chosen)
+    context = runner.context
+    context.requests = go_on(context.request, runner.states(), chosen)
     for name in chosen:
-        outcome = session.outcome(name)
+        outcome = context.outcome(name)
         _mark_what_a_full_walk_missed(runner, name)
         if not outcome.open:
-            outcome.watermark = outcome.watermark_before = runner.watermark(session.entity(name))
+            outcome.watermark = outcome.watermark_before = runner.watermark(context.entity(name))
             runner.committed.add(name)
-        if session.request_of(name).rest:
+        if context.request_of(name).rest:
             outcome.notes.append("everything was read again by earlier runs of this --full: one more begins a new one")
 
 
 def _conceal(runner: Runner, chosen: Sequence[str]) -> None:
     """Empties what was loaded before the settings `hash` and `drop` were as they are: no walk reads deleted records."""
-    for entity in (each for each in map(runner.session.entity, chosen) if each.swept):
-        mask = runner.session.mask(entity)
+    for entity in (each for each in map(runner.context.entity, chosen) if each.swept):
+        mask = runner.context.mask(entity)
         loaded = runner.dataset.holds(entity.name)
         if loaded and mask.rules and runner.states().get(entity.name, {}).get("mask", "") != mask.fingerprint:
             own = mask.rules.get(entity.name, {})
@@ -81,11 +81,11 @@ def _conceal(runner: Runner, chosen: Sequence[str]) -> None:
 
 def _mark_what_a_full_walk_missed(runner: Runner, name: str) -> None:
     """What is held and was not listed by a walk over everything is a candidate, as it is for a thorough sweep."""
-    entity, outcome, state = runner.session.entity(name), runner.session.outcome(name), runner.states().get(name, {})
+    entity, outcome, state = runner.context.entity(name), runner.context.outcome(name), runner.states().get(name, {})
     if outcome.state not in (None, "ok") or not unsettled(state):
         return
     before, outcome.state = outcome.state, None
-    with runner.session.reading(name):
+    with runner.context.reading(name):
         known, absent = runner.dataset.live_ids(entity), set(state["absent"])
         found = Differences(len(known), absent=[id_ for id_ in known if id_ in absent])
         try:

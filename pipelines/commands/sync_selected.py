@@ -13,7 +13,7 @@ from pipelines.engine.runner import Runner, Watch, opened
 from sources.insightly.api.rate_limit import MARGIN
 from sources.insightly.api.search import Match, Search, match_of
 from sources.insightly.config.settings import InsightlySettings
-from sources.insightly.context import Session, choose
+from sources.insightly.context import SyncContext, choose
 from sources.insightly.entities import RECORDS, Entity
 from sources.insightly.errors import BadSetting, MalformedAnswer, NotAvailable, Stop
 from sources.insightly.resources.discovery import find
@@ -62,7 +62,7 @@ def selection(
     chosen = choose(settings, names)
     if len(names) != 1 or len(chosen) != 1 or chosen[0] == RECORDS:
         raise BadSetting(option, given, f"needs one entity by name, as: insightly sync contacts {option} ...")
-    entity = Session(settings).entity(chosen[0])
+    entity = SyncContext(settings).entity(chosen[0])
     if entity.per_record:
         again = "--since DATE or --full reads them again"
         raise BadSetting(option, given, f"{entity.name} are read under other records, not by themselves: {again}")
@@ -97,12 +97,12 @@ def refresh(settings: InsightlySettings, target: Target, asked: Request, watch: 
         told: dict[str, list[int]] = {"gone": [], "not_held": [], "hidden": [], "not_read": []}
 
         def work() -> None:
-            find(runner.session, [name])
-            entity = runner.session.entity(name)
+            find(runner.context, [name])
+            entity = runner.context.entity(name)
             if asked.where is None:
-                runner.session.wanted[name] = list(asked.ids)
-            elif runner.session.outcome(name).open:
-                runner.session.searches[name] = Search(_match(entity, asked.where, runner.session))
+                runner.context.wanted[name] = list(asked.ids)
+            elif runner.context.outcome(name).open:
+                runner.context.searches[name] = Search(_match(entity, asked.where, runner.context))
             with history.kept(runner):
                 runner.read([name])
                 runner.dataset.restore()
@@ -113,7 +113,7 @@ def refresh(settings: InsightlySettings, target: Target, asked: Request, watch: 
         if error is not None:
             told["not_read"] = list(asked.ids)
         if told["not_read"]:
-            runner.session.outcome(name).notes.append(f"not read yet: {_some(told['not_read'])}")
+            runner.context.outcome(name).notes.append(f"not read yet: {_some(told['not_read'])}")
         report = runner.report([name], [name], error, lambda report: report.entities[name].facts.update(told))
     report.command = "sync"
     return report
@@ -125,25 +125,25 @@ def plan(settings: InsightlySettings, asked: Request) -> Report:
     Returns:
         A report as that of a sync's plan.
     """
-    session, name, report = Session(settings, tolerant=True), asked.name, Report("sync")
+    context, name, report = SyncContext(settings, tolerant=True), asked.name, Report("sync")
     try:
-        find(session, [name])
-        outcome = session.outcome(name)
+        find(context, [name])
+        outcome = context.outcome(name)
         if outcome.open:
-            with session.reading(name):
-                report.entities[name] = _price(asked, session.entity(name), session)
+            with context.reading(name):
+                report.entities[name] = _price(asked, context.entity(name), context)
                 outcome.state = "ok"
         if outcome.error is not None:
             facts = {"pages": 0, "total": None}
             report.entities[name] = EntityReport(outcome.state or "failed", outcome.reason, facts=facts)
         report.conclude(None, [outcome.error] if isinstance(outcome.error, Stop) else [], {name})
         needed = report.entities[name].calls
-        report.calls, report.calls_left_today = session.budget.calls, session.budget.remaining
-        report.seconds = time.monotonic() - session.began
+        report.calls, report.calls_left_today = context.budget.calls, context.budget.remaining
+        report.seconds = time.monotonic() - context.began
         report.facts = {"plan": {"calls": needed, "seconds": round(needed * MARGIN / settings.requests_per_second, 1)}}
         return report
     finally:
-        session.close()
+        context.close()
 
 
 def _ids(entity: Entity, ids: Sequence[str], given: str) -> tuple[int, ...]:
@@ -156,20 +156,20 @@ def _ids(entity: Entity, ids: Sequence[str], given: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(map(int, ids)))
 
 
-def _match(entity: Entity, where: str, session: Session) -> Match:
-    return match_of(entity, where, NamingConvention().normalize_path, lambda: read_definitions(session, entity))
+def _match(entity: Entity, where: str, context: SyncContext) -> Match:
+    return match_of(entity, where, NamingConvention().normalize_path, lambda: read_definitions(context, entity))
 
 
 def _settle(runner: Runner, entity: Entity, told: dict[str, list[int]]) -> None:
     """Marks what answered with 404, and tells what answered with 403."""
-    session, outcome, name = runner.session, runner.session.outcome(entity.name), entity.name
-    told["hidden"], told["not_read"] = outcome.hidden, session.wanted.get(name, [])
+    context, outcome, name = runner.context, runner.context.outcome(entity.name), entity.name
+    told["hidden"], told["not_read"] = outcome.hidden, context.wanted.get(name, [])
     live = _live(runner, entity, outcome.gone)
     before, outcome.state = outcome.state, None
-    with session.reading(name):
+    with context.reading(name):
         if live:
             try:
-                total_of(session, entity, None)  # a plan without these records answers with 404 to each of them
+                total_of(context, entity, None)  # a plan without these records answers with 404 to each of them
             except (Stop, NotAvailable):
                 told["not_read"] = sorted([*told["not_read"], *outcome.gone])
                 raise
@@ -193,17 +193,17 @@ def _live(runner: Runner, entity: Entity, ids: Sequence[int]) -> list[int]:
     return [id_ for id_ in ids if id_ in held]
 
 
-def _price(asked: Request, entity: Entity, session: Session) -> EntityReport:
+def _price(asked: Request, entity: Entity, context: SyncContext) -> EntityReport:
     total, pages = len(asked.ids), 0
     calls = total
     if asked.where is not None:
-        match = _match(entity, asked.where, session)
-        total, first = first_of(session, entity, match)
+        match = _match(entity, asked.where, context)
+        total, first = first_of(context, entity, match)
         if not all(map(match.holds, first)):
             raise MalformedAnswer(f"GET /{entity.search_path}: the API did not filter by {match.field}")
-        calls = pages = pages_of(total, top_of(session))
+        calls = pages = pages_of(total, top_of(context))
     calls += 1 if entity.custom_fields and total else 0
-    calls += total if entity.tagged and session.settings.tags == "endpoint" else 0
+    calls += total if entity.tagged and context.settings.tags == "endpoint" else 0
     return EntityReport("ok", calls=calls, facts={"pages": pages, "total": total})
 
 

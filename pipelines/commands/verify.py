@@ -88,13 +88,13 @@ def verify(
         runner.require_synced()
 
         def work() -> None:
-            session, runs = runner.session, latest(runner.pipeline)
-            find(session, chosen)
+            context, runs = runner.context, latest(runner.pipeline)
+            find(context, chosen)
             if RECORDS in chosen:
-                take_stock(session)
-            for name in session.with_objects(chosen):
-                if session.outcome(name).open:
-                    _Verification(runner, session.entity(name), found[name], full, quick).run(runs.get((name, "sync")))
+                take_stock(context)
+            for name in context.with_objects(chosen):
+                if context.outcome(name).open:
+                    _Verification(runner, context.entity(name), found[name], full, quick).run(runs.get((name, "sync")))
 
         error = runner.attempt(work)
         return runner.report(chosen, names, error, lambda report: _conclude(report, found, quick))
@@ -123,12 +123,12 @@ class _Verification:
 
     def __init__(self, runner: Runner, entity: Entity, found: Findings, full: bool, quick: bool) -> None:
         self.runner, self.entity, self.found, self.full, self.quick = runner, entity, found, full, quick
-        self.session, self.dataset = runner.session, runner.dataset
+        self.context, self.dataset = runner.context, runner.dataset
         self.watermark = runner.watermark(entity)
 
     def run(self, synced: Mapping[str, Any] | None) -> None:
         """Compares; `synced` is the row of the entity's last sync in `_sync_runs`, None where there was none."""
-        with self.session.reading(self.entity.name) as outcome:
+        with self.context.reading(self.entity.name) as outcome:
             outcome.watermark = outcome.watermark_before = self.watermark
             since = self.runner.states().get(self.entity.name, {}).get("start_date")
             if (lacking := unready(self.runner, self.entity)) is not None:
@@ -162,22 +162,22 @@ class _Verification:
         self._tell(found.absent, found.unknown)
         live = set(self.dataset.live_ids(self.entity))
         # Some short pages from anywhere cost fewer calls than as many single records, and one page may hold them all.
-        total, top = len(live), top_of(self.session)
+        total, top = len(live), top_of(self.context)
         rows = top if total <= top else min(top, ROWS)
         offsets = range(0, max(total - rows, 1), rows)
         some = random.sample(offsets, min(QUICK_PAGES if self.quick else PAGES, len(offsets)))
-        for page in pages_at(self.session, self.entity, since, rows)(some):
+        for page in pages_at(self.context, self.entity, since, rows)(some):
             self._compare([row for row in page.rows if row[self.entity.key[0]] in live], outcome)
 
     def _every_record(self, since: str | None, outcome: Outcome) -> None:
         known, key = self.dataset.live_ids(self.entity), self.entity.key[0]
         live, listed, unknown = set(known), set[Any](), list[Record]()
-        for step in read_list(lookahead(self.session, self.entity, since), key):
+        for step in read_list(lookahead(self.context, self.entity, since), key):
             listed.update(row[key] for row in step.rows)
             self.found.ids += len(step.rows)
             self._compare([row for row in step.rows if row[key] in live], outcome)
             unknown += [row for row in step.rows if row[key] not in live]
-            self.session.on_progress()
+            self.context.on_progress()
         self._tell([id_ for id_ in known if id_ not in listed], unknown)
 
     def _tell(self, absent: Sequence[int], unknown: Sequence[Record]) -> None:
@@ -191,8 +191,8 @@ class _Verification:
         if not records:
             return
         shaper = self._shaper()
-        define(self.entity, self.session, shaper)
-        records = fill_tags(self.entity, self.session, records, outcome)
+        define(self.entity, self.context, shaper)
+        records = fill_tags(self.entity, self.context, records, outcome)
         key = self.entity.key[0]
         by_id = {(record[key],): record for record in records}
         for table in shaper.shape(records):
@@ -207,7 +207,7 @@ class _Verification:
         """What each sync reads whole, compared whole."""
         group, fold = GROUPS.get(self.entity.name, ()), self.dataset.fold
         shaper, held = self._shaper(group), dict[str, list[dict[str, Any]]]()
-        for name, rows in read_groups(self.entity, self.session, outcome):
+        for name, rows in read_groups(self.entity, self.context, outcome):
             self.found.ids += len(rows)
             self.found.compared += len(rows)
             for table in shaper.shape_groups([(dict.fromkeys(group, name), rows)]) if group else shaper.shape(rows):
@@ -242,7 +242,7 @@ class _Verification:
             self.found.add(text)
 
     def _shaper(self, group: Sequence[str] = ()) -> Shaper:
-        shapers, name = self.session.shapers, self.entity.name
+        shapers, name = self.context.shapers, self.entity.name
         if name not in shapers:
-            shapers[name] = make_shaper(self.entity, self.session, self.runner.pipeline.default_schema, group)
+            shapers[name] = make_shaper(self.entity, self.context, self.runner.pipeline.default_schema, group)
         return shapers[name]

@@ -32,7 +32,7 @@ class Comparison:
     """
 
     def __init__(self, runner: Runner, entity: Entity, parent: str, part: Mapping[str, Any], shaper: Shaper) -> None:
-        self.runner, self.session, self.entity, self.parent = runner, runner.session, entity, ENTITIES[parent]
+        self.runner, self.context, self.entity, self.parent = runner, runner.context, entity, ENTITIES[parent]
         self.part, self.shaper = part, shaper
         self.held, self.asked = Held(runner.dataset, entity, parent), parent_of(entity, parent)
         self.key = self.asked.key[0]
@@ -60,7 +60,7 @@ class Comparison:
     def _every(self) -> None:
         met, live = set[int](), [id_ for id_, alive in self.held.parents().items() if alive]
         batch: list[Sublist] = []
-        for taken in sublists(self.session, self.entity, self.parent.name, Place(self._since, None, 0, None)):
+        for taken in sublists(self.context, self.entity, self.parent.name, Place(self._since, None, 0, None)):
             met.add(taken.sublist.id)
             batch.append(taken.sublist)
             if len(batch) == BATCH:
@@ -71,18 +71,18 @@ class Comparison:
         self._different |= {id_: f"is not listed: {self._sweep}" for id_ in live if id_ not in met}
 
     def _sample(self, most: int) -> None:
-        self.listed = total_of(self.session, self.asked, self._since)
+        self.listed = total_of(self.context, self.asked, self._since)
         offsets = range(0, self.listed, ROWS)
         some = random.sample(offsets, min(most // ROWS, len(offsets)))
-        pages = pages_at(self.session, self.asked, self._since, ROWS, brief=True)(some) if some else []
+        pages = pages_at(self.context, self.asked, self._since, ROWS, brief=True)(some) if some else []
         ids = {row[self.key] for page in pages for row in page.rows}
         with_rows = [id_ for id_, alive in self.held.parents().items() if alive and id_ not in ids]
         ids |= set(random.sample(with_rows, min(most, len(with_rows))))
 
         def ask(id_: int) -> Sublist:
-            return read_sublist(self.session, self.entity, self.parent.name, id_)
+            return read_sublist(self.context, self.entity, self.parent.name, id_)
 
-        self._compare(list(self.session.pool.map(ask, sorted(ids))))
+        self._compare(list(self.context.pool.map(ask, sorted(ids))))
 
     def _compare(self, answers: Sequence[Sublist]) -> None:
         held = self.held.rows([answer.id for answer in answers])
@@ -97,12 +97,12 @@ class Comparison:
             text = group_difference(table, held[answer.id], self.runner.dataset.fold)
             if text is not None:
                 self._different[answer.id] = f"{text}: insightly sync {self.entity.name} --full repairs it"
-        self.session.on_progress()
+        self.context.on_progress()
 
     def _newer(self) -> Callable[[int], bool]:
         """Whether the next sync would read a record anyway."""
         if self.parent.incremental:
-            fetch = lookahead(self.session, self.asked, self.part.get("watermark"), brief=True)
+            fetch = lookahead(self.context, self.asked, self.part.get("watermark"), brief=True)
             changed = {row[self.key] for step in read_list(fetch, self.key) for row in step.rows}
             return changed.__contains__
         last = self.part.get("place", {}).get("last_id")

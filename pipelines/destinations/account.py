@@ -7,7 +7,7 @@ from typing import Any
 import dlt
 
 from sources.insightly.config.settings import InsightlySettings
-from sources.insightly.context import Session
+from sources.insightly.context import SyncContext
 from sources.insightly.errors import NotAvailable, WrongAccount
 
 from .pipeline_state import source_state
@@ -16,25 +16,25 @@ from .target import Target
 logger = logging.getLogger(__name__)
 
 
-def bind(pipeline: dlt.Pipeline, session: Session, target: Target) -> None:
+def bind(pipeline: dlt.Pipeline, context: SyncContext, target: Target) -> None:
     """Puts the account into the session, to be stored with the first package; asks `/Instance` only when it must.
 
     Raises:
         WrongAccount: the destination holds another account's records.
     """
     held: dict[str, str] | None = source_state(pipeline).get("account")
-    mine = fingerprint(session.settings)
+    mine = fingerprint(context.settings)
     if held is not None and all(held.get(key) == value for key, value in mine.items()):
-        session.account = held
+        context.account = held
         return
-    account = {**identify(session), **mine}
+    account = {**identify(context), **mine}
     if held is not None and any(held[key] != account[key] for key in ("name", "subdomain")):
         raise WrongAccount(
-            f"{session.settings.section}.api_key",
+            f"{context.settings.section}.api_key",
             f"a key of {describe(account)}",
             f"{target} holds the account {describe(held)}; use its key, or another --database or --dataset",
         )
-    session.account = account
+    context.account = account
 
 
 def fingerprint(settings: InsightlySettings) -> dict[str, str]:
@@ -43,14 +43,14 @@ def fingerprint(settings: InsightlySettings) -> dict[str, str]:
     return {"host": settings.url, "key": key}
 
 
-def identify(session: Session) -> dict[str, str]:
+def identify(context: SyncContext) -> dict[str, str]:
     """Name and subdomain of the account; both are the host where `/Instance` may not be read."""
     try:
-        instance: dict[str, Any] = session.client.get_object("Instance", {}, label="account")[0]
+        instance: dict[str, Any] = context.client.get_object("Instance", {}, label="account")[0]
     except NotAvailable as error:
         logger.warning("the account's name cannot be read, so the destination is bound to its host alone: %s", error)
         instance = {}
-    host = session.settings.url
+    host = context.settings.url
     return {
         "name": str(instance.get("INSTANCE_NAME") or host),
         "subdomain": str(instance.get("INSTANCE_SUBDOMAIN") or host),

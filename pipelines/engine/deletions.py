@@ -44,14 +44,14 @@ def differences(runner: Runner, entity: Entity, since: str | None, thorough: boo
         since: the lower bound of the set that syncs read, None for everything.
         thorough: read every page, not only those that tell of a change.
     """
-    known, session = runner.dataset.live_ids(entity), runner.session
+    known, context = runner.dataset.live_ids(entity), runner.context
     if not thorough:
         try:
-            top = top_of(session)
-            return probe(pages_at(session, entity, since, top, brief=True), entity.key[0], known, top)
+            top = top_of(context)
+            return probe(pages_at(context, entity, since, top, brief=True), entity.key[0], known, top)
         except Unsorted as error:
-            session.outcome(entity.name).notes.append(f"the list was read whole: {error}")
-    fetch = lookahead(session, entity, since, brief=True)
+            context.outcome(entity.name).notes.append(f"the list was read whole: {error}")
+    fetch = lookahead(context, entity, since, brief=True)
     return compare(read_list(fetch, entity.key[0]), entity.key[0], known)
 
 
@@ -76,7 +76,7 @@ def confirm(runner: Runner, entity: Entity, found: Differences, force: bool, set
     """
     if not found.absent:
         return {}
-    share, most = len(found.absent) / found.known, runner.session.settings.max_deleted_share
+    share, most = len(found.absent) / found.known, runner.context.settings.max_deleted_share
     if share > most and found.known > SMALL and not force:
         raise Refused(
             f"{len(found.absent):,} of {found.known:,} records are no longer listed, more than "
@@ -97,14 +97,14 @@ def mark(runner: Runner, entity: Entity, gone: Mapping[int, str]) -> None:
     """
     if gone:
         prepare(runner.pipeline)
-        remove = runner.session.settings.deletions == "remove" or not entity.swept
-        versions = entity.name in (runner.session.settings.history or ())
+        remove = runner.context.settings.deletions == "remove" or not entity.swept
+        versions = entity.name in (runner.context.settings.history or ())
         runner.dataset.mark(entity, gone, remove=remove, versions=versions)
 
 
 def _one_by_one(runner: Runner, entity: Entity, ids: Sequence[int], settled: Settled) -> dict[int, str]:
     gone = dict[int, str]()
-    for id_, answer in zip(ids, records_of(runner.session, entity, ids), strict=True):
+    for id_, answer in zip(ids, records_of(runner.context, entity, ids), strict=True):
         if isinstance(answer, NotAvailable):
             gone[id_] = _reason(answer)
         elif isinstance(answer, Stop):
@@ -122,7 +122,7 @@ def _by_sample(runner: Runner, entity: Entity, ids: Sequence[int], settled: Sett
     Where the calls do not suffice for the sample, only the ids that were confirmed: the next run has fewer left.
     """
     sample, gone = random.sample(ids, SAMPLE), dict[int, str]()
-    for id_, answer in zip(sample, records_of(runner.session, entity, sample), strict=True):
+    for id_, answer in zip(sample, records_of(runner.context, entity, sample), strict=True):
         if isinstance(answer, Stop):
             settled.stop = answer
         elif isinstance(answer, NotAvailable):

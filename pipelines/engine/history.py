@@ -37,7 +37,7 @@ def kept(runner: Runner) -> Iterator[None]:
     Raises:
         BadSetting: the destination is made of files, or a table has the name of a history.
     """
-    entities = [ENTITIES[name] for name in runner.session.settings.history or ()]
+    entities = [ENTITIES[name] for name in runner.context.settings.history or ()]
     if entities:
         runner.target.require_sql("sources.insightly.history keeps versions in an SQL database")
     for entity in entities:
@@ -48,14 +48,14 @@ def kept(runner: Runner) -> Iterator[None]:
 
 
 def _follow(runner: Runner, entity: Entity) -> None:
-    state, mask = runner.states().get(entity.name, {}), runner.session.mask(entity)
-    fresh = runner.session.fresh.pop(entity.name, None)
+    state, mask = runner.states().get(entity.name, {}), runner.context.mask(entity)
+    fresh = runner.context.fresh.pop(entity.name, None)
     # What is still to be concealed is not copied to where it never was.
     if not runner.dataset.holds(entity.name) or state.get("mask", "") != mask.fingerprint:
         return
     history, concealed = _History(runner.pipeline, runner.dataset, entity), tuple(mask.rules.get(entity.name, ()))
     if history.prepare():
-        runner.session.outcome(entity.name).notes.append(f"{history.table} begins: versions of {entity.name}")
+        runner.context.outcome(entity.name).notes.append(f"{history.table} begins: versions of {entity.name}")
     then = history.note()
     restated = set[str]() if then.mask == mask.fingerprint else {*then.concealed, *concealed}
     if fresh:
@@ -63,7 +63,7 @@ def _follow(runner: Runner, entity: Entity) -> None:
     known = fresh is not None or then.followed_at is not None
     if not (known and history.is_level()):
         history.follow(None, restated)
-    runner.session.fresh[entity.name] = set()
+    runner.context.fresh[entity.name] = set()
     # Until everything is read again, some values are told as they were before the settings changed.
     now = then if "again" in state else replace(then, mask=mask.fingerprint, concealed=concealed)
     if then.followed_at is None or now != then:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sources.insightly.context import Session
+from sources.insightly.context import SyncContext
 
 logger = logging.getLogger("insightly")
 
 LOG_EVERY_SECONDS = 10.0
-Watch = Callable[[Session], None]
+Watch = Callable[[SyncContext], None]
 
 
 @contextmanager
@@ -28,35 +28,35 @@ def watching(mode: str) -> Iterator[Watch | None]:
         from rich.console import Console
 
         with Console(stderr=True).status("starting") as status:
-            yield lambda session: status.update(line(session))
+            yield lambda context: status.update(line(context))
     else:
         logger.setLevel(logging.INFO)
         last = [time.monotonic()]
 
-        def log(session: Session) -> None:
+        def log(context: SyncContext) -> None:
             if time.monotonic() - last[0] >= LOG_EVERY_SECONDS:
                 last[0] = time.monotonic()
-                logger.info(line(session), extra={"event": "progress", **facts(session)})
+                logger.info(line(context), extra={"event": "progress", **facts(context)})
 
         yield log
 
 
-def facts(session: Session) -> dict[str, Any]:
+def facts(context: SyncContext) -> dict[str, Any]:
     """Account, entity under way, rows, calls, calls left today, seconds to go; None where it cannot be told."""
-    begun = [name for name, outcome in session.outcomes.items() if outcome.open and outcome.rows]
+    begun = [name for name, outcome in context.outcomes.items() if outcome.open and outcome.rows]
     return {
-        "instance": session.settings.instance,
+        "instance": context.settings.instance,
         "entity": begun[-1] if begun else None,
-        "rows": sum(outcome.rows for outcome in session.outcomes.values()),
-        "calls": session.budget.calls,
-        "calls_left_today": session.budget.remaining,
-        "seconds_to_go": time_left(session),
+        "rows": sum(outcome.rows for outcome in context.outcomes.values()),
+        "calls": context.budget.calls,
+        "calls_left_today": context.budget.remaining,
+        "seconds_to_go": time_left(context),
     }
 
 
-def line(session: Session) -> str:
+def line(context: SyncContext) -> str:
     """The same for people."""
-    told = facts(session)
+    told = facts(context)
     account = f"{told['instance']}, " if told["instance"] else ""
     parts = [f"{account}{told['entity'] or 'reading'}: {told['rows']:,} rows", f"{told['calls']:,} calls"]
     if told["calls_left_today"] is not None:
@@ -66,12 +66,12 @@ def line(session: Session) -> str:
     return ", ".join(parts)
 
 
-def time_left(session: Session) -> float | None:
+def time_left(context: SyncContext) -> float | None:
     """Seconds that the rows still to come take at the rate of those that came; None before there is a rate."""
-    outcomes = session.outcomes.values()
+    outcomes = context.outcomes.values()
     rows = sum(outcome.rows for outcome in outcomes)
     to_come = sum(max((outcome.total or 0) - outcome.rows, 0) for outcome in outcomes if outcome.open)
-    elapsed = time.monotonic() - session.began
+    elapsed = time.monotonic() - context.began
     if not rows or not to_come:
         return None
     return elapsed / rows * to_come

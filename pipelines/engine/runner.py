@@ -1,4 +1,4 @@
-"""One command at work on one destination: its session, its pipeline, rounds of chunks, and what is told of it."""
+"""One command at work on one destination: its context, its pipeline, rounds of chunks, and what is told of it."""
 
 import gc
 import logging
@@ -21,7 +21,7 @@ from pipelines.destinations.recovery import cause, without_pending
 from pipelines.destinations.target import LoadingFailed, NothingSynced, Target
 from sources.insightly import ENTITIES, InsightlyError, insightly
 from sources.insightly.config.settings import InsightlySettings
-from sources.insightly.context import ROOMY, Session, fold
+from sources.insightly.context import ROOMY, SyncContext, fold
 from sources.insightly.entities import OBJECTS, PRESETS, RECORDS, Entity
 from sources.insightly.errors import Stop
 from sources.insightly.resources.build import prime
@@ -37,7 +37,7 @@ from .run_log import record
 
 logger = logging.getLogger(__name__)
 
-Watch = Callable[[Session], None]
+Watch = Callable[[SyncContext], None]
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Runner:
     """What a command works with; `committed` are the entities whose reading ended and is loaded."""
 
     command: str
-    session: Session
+    context: SyncContext
     pipeline: dlt.Pipeline
     dataset: Dataset
     target: Target
@@ -73,7 +73,7 @@ class Runner:
             ConfigurationError: a setting must change first.
         """
         try:
-            bind(self.pipeline, self.session, self.target)
+            bind(self.pipeline, self.context, self.target)
             work()
         except InsightlyError as raised:
             if raised.exit_code == 2:
@@ -91,22 +91,22 @@ class Runner:
         Custom objects that are found on the way are read as well, where all are to be.
         """
         self.dataset.leave_histories(chosen)
-        all_ = self.session.with_objects
-        self.committed.update(name for name in all_(chosen) if not self.session.outcome(name).open)
-        left = self.session.budget.left()
+        all_ = self.context.with_objects
+        self.committed.update(name for name in all_(chosen) if not self.context.outcome(name).open)
+        left = self.context.budget.left()
         if left is None or left >= ROOMY:
-            if RECORDS in chosen and self.session.outcome(RECORDS).open:
-                with self.session.reading(RECORDS):
-                    discover(self.session)
+            if RECORDS in chosen and self.context.outcome(RECORDS).open:
+                with self.context.reading(RECORDS):
+                    discover(self.context)
             known = self.states()
             for name in self._in_turn(all_(chosen)):
-                if not self.session.narrowed(name) and self.session.outcome(name).open:
-                    prime(self.session.entity(name), self.session, known.get(name, {}))
-        while unfinished := [name for name in all_(chosen) if self.session.outcome(name).open]:
-            self.session.begin_chunk()
-            self.target.load(self.pipeline, insightly(session=self.session, order=self._in_turn(unfinished)))
-            self.committed.update(name for name in all_(chosen) if not self.session.outcome(name).open)
-            self.session.on_progress()
+                if not self.context.narrowed(name) and self.context.outcome(name).open:
+                    prime(self.context.entity(name), self.context, known.get(name, {}))
+        while unfinished := [name for name in all_(chosen) if self.context.outcome(name).open]:
+            self.context.begin_chunk()
+            self.target.load(self.pipeline, insightly(context=self.context, order=self._in_turn(unfinished)))
+            self.committed.update(name for name in all_(chosen) if not self.context.outcome(name).open)
+            self.context.on_progress()
 
     def settle(self, name: str, left: Collection[int] = ()) -> None:
         """Notes which ids a full read of an entity leaves to be confirmed; without any, it is done with.
@@ -122,8 +122,8 @@ class Runner:
 
     def take_back(self, chosen: Sequence[str]) -> None:
         """What was read but never committed is not told as done."""
-        for name in set(self.session.with_objects(chosen)) - self.committed:
-            outcome: Outcome = self.session.outcome(name)
+        for name in set(self.context.with_objects(chosen)) - self.committed:
+            outcome: Outcome = self.context.outcome(name)
             if outcome.state in ("ok", "partial"):
                 outcome.state, outcome.merged, outcome.watermark = None, 0, outcome.watermark_before
 
@@ -142,29 +142,29 @@ class Runner:
             error: what ended the run early.
             conclude: adds what the command alone knows.
         """
-        budget, calls = self.session.budget, self.session.budget.by_label
+        budget, calls = self.context.budget, self.context.budget.by_label
         if OBJECTS not in chosen:
             calls[RECORDS] += calls[OBJECTS]
         report = Report(self.command, calls=budget.calls, calls_left_today=budget.remaining)
-        for name in self.session.with_objects(chosen):
-            outcome = self.session.outcome(name)
+        for name in self.context.with_objects(chosen):
+            outcome = self.context.outcome(name)
             if outcome.open:
                 outcome.state = "partial" if isinstance(error, Stop) else "failed"
                 outcome.reason = str(error)
             report.entities[name] = self._entity(name, outcome, calls[name])
-        errors = [outcome.error for outcome in self.session.outcomes.values()]
+        errors = [outcome.error for outcome in self.context.outcomes.values()]
         stops = [each for each in errors if isinstance(each, Stop)]
         report.conclude(error, stops, {fold(name) for name in asked if name not in PRESETS})
         if conclude is not None:
             conclude(report)
         passing = any(each.transient for each in (error, *errors) if isinstance(each, InsightlyError))
         report.transient = passing and report.exit_code == 1
-        report.seconds = time.monotonic() - self.session.began
+        report.seconds = time.monotonic() - self.context.began
         record(self.pipeline, report, self.started, datetime.now(UTC))
         return report
 
     def _entity(self, name: str, outcome: Outcome, calls: int) -> EntityReport:
-        shaper = self.session.shapers.get(name)
+        shaper = self.context.shapers.get(name)
         misfits = {} if shaper is None else shaper.misfits
         changes = [] if shaper is None else shaper.changes
         notes = [f"{count} values of {column} kept as text in {column}__v_text" for column, count in misfits.items()]
@@ -193,7 +193,7 @@ class Runner:
         def turn(name: str) -> tuple[bool, bool, str, int]:
             state = known.get(name, {})
             order = position.get(name, len(position))
-            return self.session.entity(name).per_record, "place" not in state, state.get("ended", ""), order
+            return self.context.entity(name).per_record, "place" not in state, state.get("ended", ""), order
 
         return sorted(names, key=turn)
 
@@ -220,18 +220,18 @@ def opened(
     """
     settings.require_key()
     settings.privacy.require_key()
-    session = Session(settings, request, chunked=True, tolerant=True)
+    context = SyncContext(settings, request, chunked=True, tolerant=True)
     if watch is not None:
-        session.on_progress = lambda: watch(session)
+        context.on_progress = lambda: watch(context)
     try:
         with target.lock(), _fewer_collections():
             pipeline = without_pending(target)
             with target.place.kept_open(pipeline), dataset_of(target, pipeline) as dataset:
-                session.live_ids = dataset.live_ids
-                session.know(custom_objects(pipeline))
-                yield Runner(command, session, pipeline, dataset, target)
+                context.live_ids = dataset.live_ids
+                context.know(custom_objects(pipeline))
+                yield Runner(command, context, pipeline, dataset, target)
     finally:
-        session.close()
+        context.close()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import count
 from typing import Any
 
-from sources.insightly.context import Record, Session
+from sources.insightly.context import Record, SyncContext
 from sources.insightly.entities import DATE_UPDATED, Entity
 from sources.insightly.errors import (
     BadCredentials,
@@ -38,7 +38,7 @@ class Hand:
     """Carries out the rows of one push.
 
     Args:
-        session: the run.
+        context: the run.
         entity: whose records.
         op: `create`, `update`, `upsert` or `delete`.
         ledger: this push's.
@@ -48,14 +48,14 @@ class Hand:
 
     def __init__(
         self,
-        session: Session,
+        context: SyncContext,
         entity: Entity,
         op: str,
         ledger: Ledger,
         match: str | None = None,
         unchanged_since: datetime | None = None,
     ) -> None:
-        self.session, self.entity, self.op, self.ledger = session, entity, op, ledger
+        self.context, self.entity, self.op, self.ledger = context, entity, op, ledger
         self.match, self.unchanged_since = match, unchanged_since
         self._custom_whole = False
 
@@ -70,7 +70,7 @@ class Hand:
         for row in rows:
             entry = self.ledger.entries.get(row.number)
             if entry is None or entry.status not in FINAL:
-                self.session.client.budget.check()
+                self.context.client.budget.check()
                 self._settle(row, in_doubt=entry is not None and entry.status == PENDING)
                 entry = self.ledger.entries[row.number]
                 refused = refused + 1 if entry.status == FAILED else 0
@@ -78,8 +78,8 @@ class Hand:
                     raise InsightlyError(
                         f"{refused} rows in a row were refused, the last one: {entry.error}; the rest was not tried"
                     )
-            self.session.outcome(self.ledger.entity).rows += 1
-            self.session.on_progress()
+            self.context.outcome(self.ledger.entity).rows += 1
+            self.context.on_progress()
 
     def _settle(self, row: Row, in_doubt: bool) -> None:
         for tried in count(1):
@@ -116,12 +116,12 @@ class Hand:
             in_doubt: whether it was sent before, without an answer.
         """
         entry = self.ledger.entries.get(row.number)
-        if in_doubt and entry is not None and was_done(self.session, self.entity, self.ledger, row, entry):
+        if in_doubt and entry is not None and was_done(self.context, self.entity, self.ledger, row, entry):
             return
         if self.op == "create" or (self.op == "upsert" and row.key is None and self.match is None):
             self._create(row, in_doubt)
             return
-        found = None if row.key is not None else matching(self.session, self.entity, str(self.match), row.match)
+        found = None if row.key is not None else matching(self.context, self.entity, str(self.match), row.match)
         id_ = row.key if found is None else int(found[self.entity.key[0]])
         if id_ is None and self.op == "upsert":
             if lacking := missing(self.entity, row):
@@ -139,14 +139,14 @@ class Hand:
         custom = {name: value for name, value in row.custom.items() if value is not None}
         before = self.ledger.entries.get(row.number)
         first = before.intent_at if in_doubt and before is not None else None
-        at = first or writes.service_clock(self.session, self.ledger.entity, ask=True)
+        at = first or writes.service_clock(self.context, self.ledger.entity, ask=True)
         self.ledger.intend(row.number, "create", at)
-        id_ = writes.create(self.session, self.entity, {**body, **_custom_body(custom)}, row.parent)
+        id_ = writes.create(self.context, self.entity, {**body, **_custom_body(custom)}, row.parent)
         self.ledger.settle(row.number, "create", DONE, id_)
 
     def _update(self, row: Row, id_: int, record: Record | None) -> None:
         while True:
-            record = record or writes.read_record(self.session, self.entity, id_)
+            record = record or writes.read_record(self.context, self.entity, id_)
             fields = differing(row.fields, record)
             custom = differing(row.custom, custom_of(record))
             if not fields and not custom:
@@ -155,12 +155,12 @@ class Hand:
                 return
             self._guard(record)
             etag = record.get("ETag") if self.unchanged_since is not None else None
-            self.ledger.intend(row.number, "update", writes.service_clock(self.session, self.ledger.entity), id_)
+            self.ledger.intend(row.number, "update", writes.service_clock(self.context, self.ledger.entity), id_)
             try:
                 self._put(id_, fields, custom, record, etag)
             except BadRequest:
                 # Perhaps a stale If-Match, which is answered with 400 (API.md 1.3): then there is another ETag now.
-                record = writes.read_record(self.session, self.entity, id_) if etag else None
+                record = writes.read_record(self.context, self.entity, id_) if etag else None
                 if record is None or record.get("ETag") == etag:
                     raise
             else:
@@ -173,23 +173,23 @@ class Hand:
         """Sends what differs. Nobody tells whether custom fields that are not sent stay: where they do not, all go."""
         held = {name: value for name, value in custom_of(record).items() if value is not None}
         told = {**held, **custom} if custom and self._custom_whole else custom
-        answer = writes.update(self.session, self.entity, id_, {**fields, **_custom_body(told)}, etag)
+        answer = writes.update(self.context, self.entity, id_, {**fields, **_custom_body(told)}, etag)
         if not told or self._custom_whole or answer is None or not isinstance(answer.get("CUSTOMFIELDS"), list):
             return
         now = custom_of(answer)
         if any(same(None, now.get(name)) for name in held if name not in custom):
             self._custom_whole = True
-            writes.update(self.session, self.entity, id_, _custom_body({**held, **custom}))
+            writes.update(self.context, self.entity, id_, _custom_body({**held, **custom}))
 
     def _delete(self, row: Row, id_: int) -> None:
         try:
             if self.unchanged_since is not None:
-                self._guard(writes.read_record(self.session, self.entity, id_))
-            self.ledger.intend(row.number, "delete", writes.service_clock(self.session, self.ledger.entity), id_)
-            writes.delete(self.session, self.entity, id_)
+                self._guard(writes.read_record(self.context, self.entity, id_))
+            self.ledger.intend(row.number, "delete", writes.service_clock(self.context, self.ledger.entity), id_)
+            writes.delete(self.context, self.entity, id_)
         except Gone:
             # No such record, or no such list for this key: that would be no deletion.
-            first_of(self.session, self.entity)
+            first_of(self.context, self.entity)
         self.ledger.settle(row.number, "delete", DONE, id_)
 
     def _guard(self, record: Record) -> None:

@@ -31,9 +31,9 @@ class TagHand(Hand):
         if in_doubt and self._has(entity, id_, name) == adds:
             self.ledger.settle(row.number, self.op, DONE, id_)
             return
-        self.ledger.intend(row.number, self.op, writes.service_clock(self.session, "tags"), id_)
+        self.ledger.intend(row.number, self.op, writes.service_clock(self.context, "tags"), id_)
         try:
-            (writes.add_tag if adds else writes.remove_tag)(self.session, entity, id_, name)
+            (writes.add_tag if adds else writes.remove_tag)(self.context, entity, id_, name)
         except (BadRequest, Gone):
             # A tag that is there already, or not there, may be refused; a record that is not there is.
             if self._has(entity, id_, name) != adds:
@@ -46,16 +46,16 @@ class TagHand(Hand):
         mine = [each for each in self._rows if each.parent == row.parent]
         names = list(dict.fromkeys(str(each.fields["TAG_NAME"]) for each in mine))
         open_ = [each for each in mine if not self._is_settled(each)]
-        wanted, held = _folded(names), writes.tag_names(self.session, entity, id_)
+        wanted, held = _folded(names), writes.tag_names(self.context, entity, id_)
         if set(held) != set(names):
-            at = writes.service_clock(self.session, "tags")
+            at = writes.service_clock(self.context, "tags")
             for each in open_:
                 self.ledger.intend(each.number, "update", at, id_)
-            writes.set_tags(self.session, entity, id_, names)
-            held = writes.tag_names(self.session, entity, id_)
+            writes.set_tags(self.context, entity, id_, names)
+            held = writes.tag_names(self.context, entity, id_)
             # Whether the set replaces what was there, or is added to it, is not known of the API (API.md 6).
             for extra in (name for name in held if name.casefold() not in wanted):
-                writes.remove_tag(self.session, entity, id_, extra)
+                writes.remove_tag(self.context, entity, id_, extra)
             if lost := wanted - _folded(held):
                 raise Refused(f"the tags {', '.join(sorted(lost))} were sent, and are not at the record")
             action = "update"
@@ -71,7 +71,7 @@ class TagHand(Hand):
         return entry is not None and entry.status in FINAL
 
     def _has(self, entity: Entity, id_: int, name: str) -> bool:
-        return name.casefold() in _folded(writes.tag_names(self.session, entity, id_))
+        return name.casefold() in _folded(writes.tag_names(self.context, entity, id_))
 
 
 def _folded(names: Iterable[str]) -> set[str]:

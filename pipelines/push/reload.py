@@ -34,7 +34,7 @@ def _records(runner: Runner, ledger: Ledger, entity: Entity, changed: dict[int, 
     """Reads the records of some rows (row number -> id), as many at a time as there are calls for."""
     while changed:
         some = dict(list(changed.items())[: _affordable(runner, entity)])
-        runner.session.wanted[entity.name] = sorted(set(some.values()))
+        runner.context.wanted[entity.name] = sorted(set(some.values()))
         _read(runner, entity.name)
         ledger.loaded(some)
         changed = {number: id_ for number, id_ in changed.items() if number not in some}
@@ -45,7 +45,7 @@ def _affordable(runner: Runner, entity: Entity) -> int | None:
 
     Without that bound a small budget would end in the midst of a reading, and each run would begin it anew.
     """
-    left = runner.session.budget.left()
+    left = runner.context.budget.left()
     return None if left is None else max((left - 1) // (1 + entity.tagged), 1)
 
 
@@ -66,10 +66,10 @@ def _tagged(runner: Runner, ledger: Ledger, rows: Sequence[Row]) -> list[str]:
 
 
 def _read(runner: Runner, name: str) -> None:
-    session = runner.session
-    before = session.outcomes.pop(name, None)
+    context = runner.context
+    before = context.outcomes.pop(name, None)
     runner.read([name])
-    after = session.outcome(name)
+    after = context.outcome(name)
     after.merged += before.merged if before is not None else 0
     if after.error is not None:
         raise after.error
@@ -78,7 +78,7 @@ def _read(runner: Runner, name: str) -> None:
 
 def _mark(runner: Runner, entity: Entity, ids: set[int]) -> None:
     """Marks deleted records as a sweep does, each confirmed at the API; the user asked for them, however many."""
-    outcome = runner.session.outcome(entity.name)
+    outcome = runner.context.outcome(entity.name)
     known = runner.dataset.live_ids(entity)
     found = Differences(len(known), absent=[id_ for id_ in known if id_ in ids])
     settled = deletions.settle(runner, entity, found, force=True)

@@ -7,7 +7,7 @@ from datetime import datetime
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from pipelines.destinations.dataset import Dataset
-from sources.insightly.context import Session
+from sources.insightly.context import SyncContext
 from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.errors import BadSetting
 from sources.insightly.resources.fetch import read_definitions
@@ -67,7 +67,7 @@ def _fold(dataset: Dataset | None) -> Callable[[str], str]:
     return NamingConvention().normalize_path
 
 
-def definitions_asked(session: Session, entity: Entity, given: Given) -> Definitions | None:
+def definitions_asked(context: SyncContext, entity: Entity, given: Given) -> Definitions | None:
     """The custom fields by the API itself, asked only where a column may be one."""
     fold = NamingConvention().normalize_path
     known = {fold(name) for name in (*entity.fields, *entity.arrays, "parent_type", "parent_id")}
@@ -77,7 +77,7 @@ def definitions_asked(session: Session, entity: Entity, given: Given) -> Definit
 
     if not entity.custom_fields or all(map(plain, (column for row in given.rows for column in row))):
         return ()
-    told = read_definitions(session, entity)
+    told = read_definitions(context, entity)
     return None if told is None else definitions_of(entity, told)
 
 

@@ -4,7 +4,7 @@ import time
 from datetime import datetime, timedelta
 from typing import Any
 
-from sources.insightly.context import Record, Session
+from sources.insightly.context import Record, SyncContext
 from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.errors import BadRequest, Gone, InsightlyError, MalformedAnswer, NotAvailable
 from sources.insightly.state.times import parse
@@ -26,11 +26,11 @@ class Undecided(InsightlyError):
     """A row was sent without an answer, and the API does not let us find out what came of it."""
 
 
-def was_done(session: Session, entity: Entity, ledger: Ledger, row: Row, entry: Entry) -> bool:
+def was_done(context: SyncContext, entity: Entity, ledger: Ledger, row: Row, entry: Entry) -> bool:
     """Whether it was carried out, or nobody can tell, which the ledger then says; an update is compared anyway.
 
     Args:
-        session: the run.
+        context: the run.
         entity: whose records.
         ledger: the push's.
         row: what was sent.
@@ -42,30 +42,30 @@ def was_done(session: Session, entity: Entity, ledger: Ledger, row: Row, entry: 
     """
     try:
         if entry.action == "delete" and entry.record_id is not None:
-            return _was_deleted(session, entity, ledger, row, entry.record_id)
+            return _was_deleted(context, entity, ledger, row, entry.record_id)
         if entry.action == "create" and entry.intent_at is not None:
-            return _was_created(session, entity, ledger, row, entry.intent_at)
+            return _was_created(context, entity, ledger, row, entry.intent_at)
     except (NotAvailable, BadRequest, MalformedAnswer) as error:
         raise Undecided(f"sent without an answer, and what came of it cannot be found out: {error}") from None
     return False
 
 
-def _was_deleted(session: Session, entity: Entity, ledger: Ledger, row: Row, id_: int) -> bool:
+def _was_deleted(context: SyncContext, entity: Entity, ledger: Ledger, row: Row, id_: int) -> bool:
     try:
-        writes.read_record(session, entity, id_)
+        writes.read_record(context, entity, id_)
     except Gone:
         ledger.settle(row.number, "delete", DONE, id_)
         return True
     return False
 
 
-def _was_created(session: Session, entity: Entity, ledger: Ledger, row: Row, intent_at: datetime) -> bool:
-    found = made_by(session, entity, row, intent_at, ledger.created())
+def _was_created(context: SyncContext, entity: Entity, ledger: Ledger, row: Row, intent_at: datetime) -> bool:
+    found = made_by(context, entity, row, intent_at, ledger.created())
     for pause in LOOKS:
-        if found or writes.service_clock(session, entity.name) - intent_at >= SURE:
+        if found or writes.service_clock(context, entity.name) - intent_at >= SURE:
             break
         time.sleep(pause)
-        found = made_by(session, entity, row, intent_at, ledger.created())
+        found = made_by(context, entity, row, intent_at, ledger.created())
     if len(found) == 1:
         ledger.settle(row.number, "create", DONE, found[0])
     elif found:
@@ -83,13 +83,13 @@ class Refused(InsightlyError):
     """A row that cannot be carried out as it is; the message says why."""
 
 
-def matching(session: Session, entity: Entity, field: str, value: Any) -> Record | None:
+def matching(context: SyncContext, entity: Entity, field: str, value: Any) -> Record | None:
     """The one record whose field has the value, None where there is none.
 
     Raises:
         Refused: there are several, or the search answers with records of another value.
     """
-    found = search(session, entity, field, str(value).lower() if isinstance(value, bool) else str(value))
+    found = search(context, entity, field, str(value).lower() if isinstance(value, bool) else str(value))
     key = entity.key[0]
     for record in found:
         told = record.get(field) if field in entity.fields else custom_of(record).get(field)
@@ -101,11 +101,11 @@ def matching(session: Session, entity: Entity, field: str, value: Any) -> Record
     return found[0] if found else None
 
 
-def made_by(session: Session, entity: Entity, row: Row, intent: datetime, known: set[int]) -> list[int]:
+def made_by(context: SyncContext, entity: Entity, row: Row, intent: datetime, known: set[int]) -> list[int]:
     """The ids of the records that the row's create may have made: created after the intent, with all that was sent.
 
     Args:
-        session: the run.
+        context: the run.
         entity: what was to be created.
         row: what was sent.
         intent: when, by the service's clock.
@@ -114,7 +114,7 @@ def made_by(session: Session, entity: Entity, row: Row, intent: datetime, known:
     since, key = intent - EARLY, entity.key[0]
     return [
         record[key]
-        for record in changed_since(session, entity, since)
+        for record in changed_since(context, entity, since)
         if record[key] not in known and _created(record) >= since.replace(microsecond=0) and _is_made_of(row, record)
     ]
 

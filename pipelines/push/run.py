@@ -113,19 +113,19 @@ class _Push:
         try:
             self._run()
         finally:
-            self.runner.session.outcome(self.request.entity).seconds = time.monotonic() - begun
+            self.runner.context.outcome(self.request.entity).seconds = time.monotonic() - begun
 
     def _run(self) -> None:
         request, runner = self.request, self.runner
         runner.target.require_sql("a push keeps its ledger in an SQL database")
         given = read(request.source, runner.dataset)
-        definitions = definitions_asked(runner.session, self.entity, given)
+        definitions = definitions_asked(runner.context, self.entity, given)
         self.rows, match = checked(request, self.entity, given, definitions, runner.dataset)
         valid = [row for row in self.rows if not row.problems]
         prepared = held(runner.pipeline, PUSHES)
         ledger = Ledger(runner.dataset, _id(request, given), request.entity, request.op) if prepared else None
         open_ = valid if ledger is None else self._open(ledger, valid)
-        told = self.plan = _plan(runner.session.settings, request, self.entity, given, self.rows, open_, ledger)
+        told = self.plan = _plan(runner.context.settings, request, self.entity, given, self.rows, open_, ledger)
         if told.invalid and not request.skip_invalid:
             raise _invalid(told)
         if open_ and not self.confirm(told):
@@ -135,7 +135,7 @@ class _Push:
         if request.again and self.ledger.finished(row.number for row in valid):
             self.ledger.begin_again()
         hand = TagHand if self.entity.name == "tags" else Hand
-        hand(runner.session, self.entity, request.op, self.ledger, match, request.unchanged_since).run(valid)
+        hand(runner.context, self.entity, request.op, self.ledger, match, request.unchanged_since).run(valid)
         with history.kept(runner):
             self.chosen += read_again(runner, self.ledger, self.entity, valid)
         self._judge()
@@ -159,7 +159,7 @@ class _Push:
         )
 
     def _judge(self) -> None:
-        outcome, problems = self.runner.session.outcome(self.request.entity), self._told_of_rows()
+        outcome, problems = self.runner.context.outcome(self.request.entity), self._told_of_rows()
         outcome.rows = len(self.rows)
         if outcome.state in (None, "ok"):
             outcome.state = "failed" if problems else "ok"

@@ -44,7 +44,7 @@ Params = Mapping[str, str | int]
 fold = NamingConvention().normalize_path
 
 
-class Session:
+class SyncContext:
     """One run over one account.
 
     Args:

@@ -1,9 +1,9 @@
-"""Which custom objects there are: asked once a run, then each is an entity of the session."""
+"""Which custom objects there are: asked once a run, then each is an entity of the context."""
 
 import logging
 from collections.abc import Sequence
 
-from ..context import Session, fold
+from ..context import SyncContext, fold
 from ..entities import ENTITIES, RECORDS, names_object
 from ..errors import BadSetting, NotAvailable
 from ..result import Outcome
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 GONE = "no longer defined in Insightly: its table stays as it is"
 
 
-def discover(session: Session) -> list[str]:
+def discover(context: SyncContext) -> list[str]:
     """Makes the custom objects that are defined known to the session; one that was and is not any more is skipped.
 
     Returns:
@@ -25,46 +25,46 @@ def discover(session: Session) -> list[str]:
         BadSetting: `hash` or `drop` names an object that there is not.
         NotAvailable, Stop and the other errors of the client.
     """
-    held = {name: entity.object_name for name, entity in session.objects.items()}
-    found, refused = objects_of(read_objects(session), held, fold)
+    held = {name: entity.object_name for name, entity in context.objects.items()}
+    found, refused = objects_of(read_objects(context), held, fold)
     for name in held.keys() - found.keys():
-        outcome = session.outcome(name)
+        outcome = context.outcome(name)
         if outcome.open or isinstance(outcome.error, NotAvailable):
             outcome.state, outcome.reason = "skipped", GONE
-    session.objects.update(found)
-    if unknown := _concealed(session):
-        table, ways = unknown[0], set(session.settings.privacy.rules[unknown[0]].values())
-        raise BadSetting(f"sources.insightly.{min(ways)}", table, f"no such custom object; {_known(session)}")
+    context.objects.update(found)
+    if unknown := _concealed(context):
+        table, ways = unknown[0], set(context.settings.privacy.rules[unknown[0]].values())
+        raise BadSetting(f"sources.insightly.{min(ways)}", table, f"no such custom object; {_known(context)}")
     return refused
 
 
-def find(session: Session, names: Sequence[str], ask: bool = True) -> None:
+def find(context: SyncContext, names: Sequence[str], ask: bool = True) -> None:
     """Makes the custom objects among `names` known, where the destination does not know them.
 
     Args:
-        session: the run, to which the objects of the destination are known.
+        context: the run, to which the objects of the destination are known.
         names: entities.
         ask: whether to ask the API.
 
     Raises:
         BadSetting: there is no such object.
     """
-    wanted = [name for name in session.with_objects(names) if name not in ENTITIES]
-    lacking = wanted if ask and _concealed(session) else [name for name in wanted if name not in session.objects]
+    wanted = [name for name in context.with_objects(names) if name not in ENTITIES]
+    lacking = wanted if ask and _concealed(context) else [name for name in wanted if name not in context.objects]
     refused: list[str] = []
     for name in lacking:
-        with session.reading(name):
-            refused = discover(session) if ask else []
+        with context.reading(name):
+            refused = discover(context) if ask else []
     for name in lacking:
-        if name not in session.objects and session.outcome(name).open:
-            told = "; ".join([f"no such custom object; {_known(session)}", *refused])
+        if name not in context.objects and context.outcome(name).open:
+            told = "; ".join([f"no such custom object; {_known(context)}", *refused])
             raise BadSetting("sources.insightly.entities", name, told)
 
 
-def take_stock(session: Session) -> None:
+def take_stock(context: SyncContext) -> None:
     """Makes the custom objects that are defined known, as `discover` does; how that went is noted in the outcomes."""
-    with session.reading(RECORDS) as outcome:
-        tell(outcome, discover(session))
+    with context.reading(RECORDS) as outcome:
+        tell(outcome, discover(context))
 
 
 def tell(outcome: Outcome, refused: Sequence[str]) -> None:
@@ -74,11 +74,11 @@ def tell(outcome: Outcome, refused: Sequence[str]) -> None:
         logger.error(sentence)
 
 
-def _concealed(session: Session) -> list[str]:
+def _concealed(context: SyncContext) -> list[str]:
     """Unknown tables of `hash` and `drop` in the form of custom objects': what is to be hidden would be loaded."""
-    return [table for table in session.settings.privacy.rules if names_object(table) and table not in session.objects]
+    return [table for table in context.settings.privacy.rules if names_object(table) and table not in context.objects]
 
 
-def _known(session: Session) -> str:
-    names = sorted(entity.object_name for entity in session.objects.values())
+def _known(context: SyncContext) -> str:
+    names = sorted(entity.object_name for entity in context.objects.values())
     return f"known are {', '.join(names)}" if names else "none is known"

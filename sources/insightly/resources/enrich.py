@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from ..context import Record, Session
+from ..context import Record, SyncContext
 from ..entities import ENTITIES, Entity
 from ..errors import Forbidden
 from ..paging.digests import digest
@@ -15,25 +15,25 @@ from .hints import marked, shaper_of
 from .reference import GROUPS, changed, definitions_kept
 
 
-def define(entity: Entity, session: Session, shaper: Shaper) -> None:
+def define(entity: Entity, context: SyncContext, shaper: Shaper) -> None:
     """Asks for the definitions once a run, when the first records came."""
     if entity.custom_fields and not shaper.defined:
-        told = read_definitions(session, entity)
+        told = read_definitions(context, entity)
         shaper.define(None if told is None else definitions_of(entity, told))
 
 
-def definition_tables(entity: Entity, session: Session) -> Iterator[Any]:
+def definition_tables(entity: Entity, context: SyncContext) -> Iterator[Any]:
     """The definitions themselves, for the table `custom_fields`, when they changed."""
-    told = session.definitions.get(entity.name)
+    told = context.definitions.get(entity.name)
     if told is None:
         return
     mine = definitions_of(entity, told)
-    shaper, name = shaper_of(ENTITIES["custom_fields"], session, GROUPS["custom_fields"]), object_of(entity, mine)
+    shaper, name = shaper_of(ENTITIES["custom_fields"], context, GROUPS["custom_fields"]), object_of(entity, mine)
     if changed(definitions_kept(), name, digest(shaper.concealed(mine))):
         yield from marked(shaper.shape_groups([(dict.fromkeys(shaper.group, name), mine)]))
 
 
-def fill_tags(entity: Entity, session: Session, records: list[Record], outcome: Outcome) -> list[Record]:
+def fill_tags(entity: Entity, context: SyncContext, records: list[Record], outcome: Outcome) -> list[Record]:
     """Asks for the tags of records whose payload does not tell them (`auto`), or of every record (`endpoint`).
 
     `embedded` leaves records as they are; `off` takes the tags from them.
@@ -41,7 +41,7 @@ def fill_tags(entity: Entity, session: Session, records: list[Record], outcome: 
     Returns:
         The records that are complete: all, or as many from the first on as the calls left are enough for.
     """
-    mode = session.settings.tags
+    mode = context.settings.tags
     if mode == "off":
         for record in records:
             record.pop("TAGS", None)
@@ -49,13 +49,13 @@ def fill_tags(entity: Entity, session: Session, records: list[Record], outcome: 
         return records
     asked = [record for record in records if mode == "endpoint" or record.get("TAGS") is None]
     if asked:
-        session.tags_cost_calls.add(entity.name)
-    left = session.budget.left()
+        context.tags_cost_calls.add(entity.name)
+    left = context.budget.left()
     if left is not None and left < len(asked):
         records = records[: next(index for index, record in enumerate(records) if record is asked[left])]
         asked = asked[:left]
     try:
-        answers = tags_of(session, entity, [record[entity.key[0]] for record in asked])
+        answers = tags_of(context, entity, [record[entity.key[0]] for record in asked])
     except Forbidden as error:
         outcome.notes.append(f"tags of {entity.name} may not be read: {error}")
         return records

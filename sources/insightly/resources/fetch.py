@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from ..api.messages import Answer
 from ..api.search import Match
-from ..context import ROOMY, Params, Record, Session
+from ..context import ROOMY, Params, Record, SyncContext
 from ..entities import ENTITIES, OBJECTS, Entity
 from ..errors import Gone, NotAvailable, Stop
 from ..paging.prefetch import Lookahead, Read
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def lookahead(
-    session: Session,
+    context: SyncContext,
     entity: Entity,
     since: str | None = None,
     variant: str = "",
@@ -30,7 +30,7 @@ def lookahead(
     """The reader of an entity's list, or of what changed after `since`; it outlives a chunk.
 
     Args:
-        session: the run; the same list is read by the same reader all through it.
+        context: the run; the same list is read by the same reader all through it.
         entity: whose list.
         since: the bound of `/Search`, None for the plain list.
         variant: the `record_type` of `/Tags`.
@@ -39,12 +39,12 @@ def lookahead(
     """
     found = () if match is None else (match.field, match.value)
     key = (entity.name, entity.path, since or "", variant, "brief" if brief else "", *found)
-    if key not in session.lookaheads:
+    if key not in context.lookaheads:
         path, params = _list_of(entity, since, brief, match)
         if variant:
             params["record_type"] = variant
-        session.lookaheads[key] = _reader(session, entity, path, params)
-    return session.lookaheads[key]
+        context.lookaheads[key] = _reader(context, entity, path, params)
+    return context.lookaheads[key]
 
 
 def parent_of(entity: Entity, parent: str) -> Entity:
@@ -52,53 +52,53 @@ def parent_of(entity: Entity, parent: str) -> Entity:
     return replace(ENTITIES[parent], name=entity.name)
 
 
-def tagged_with(session: Session, entity: Entity, tag: str) -> Lookahead:
+def tagged_with(context: SyncContext, entity: Entity, tag: str) -> Lookahead:
     """The reader of the records that carry a tag, without their arrays (API.md 6)."""
-    return _reader(session, entity, f"{entity.path}/SearchByTag", {"tagName": tag, "brief": "true"})
+    return _reader(context, entity, f"{entity.path}/SearchByTag", {"tagName": tag, "brief": "true"})
 
 
 def pages_at(
-    session: Session, entity: Entity, since: str | None, top: int, brief: bool = False
+    context: SyncContext, entity: Entity, since: str | None, top: int, brief: bool = False
 ) -> Callable[[Sequence[int]], list[Page]]:
     """What reads an entity's pages of `top` rows at some offsets at once."""
     path, params = _list_of(entity, since, brief)
-    read = _page_reader(session, entity, path, params)
-    return lambda skips: _at_once(session, lambda skip: read(skip, top), skips)
+    read = _page_reader(context, entity, path, params)
+    return lambda skips: _at_once(context, lambda skip: read(skip, top), skips)
 
 
-def top_of(session: Session) -> int:
+def top_of(context: SyncContext) -> int:
     """Rows a page; a page of one could not overlap the one before."""
-    return max(2, session.settings.page_size)
+    return max(2, context.settings.page_size)
 
 
-def total_of(session: Session, entity: Entity, since: str | None) -> int:
+def total_of(context: SyncContext, entity: Entity, since: str | None) -> int:
     """How many records a walk would read, for one call."""
-    return first_of(session, entity, since=since)[0]
+    return first_of(context, entity, since=since)[0]
 
 
 def first_of(
-    session: Session, entity: Entity, match: Match | None = None, since: str | None = None
+    context: SyncContext, entity: Entity, match: Match | None = None, since: str | None = None
 ) -> tuple[int, list[Record]]:
     """How many records a walk would read, and the first of them, if any, for one call."""
     path, params = _list_of(entity, since, False, match)
-    rows, answer = session.client.get_list(path, {**params, "top": 1, "count_total": "true"}, label=entity.name)
+    rows, answer = context.client.get_list(path, {**params, "top": 1, "count_total": "true"}, label=entity.name)
     return len(rows) if answer.total is None else answer.total, rows
 
 
-def records_of(session: Session, entity: Entity, ids: Iterable[Any]) -> list[Record | NotAvailable | Stop]:
+def records_of(context: SyncContext, entity: Entity, ids: Iterable[Any]) -> list[Record | NotAvailable | Stop]:
     """Records in full, one call each; for a record that cannot be read, why: 403, 404, or no calls left."""
 
     def ask(id_: Any) -> Record | NotAvailable | Stop:
         assert entity.get is not None
         try:
-            return session.client.get_object(entity.get.format(id=id_), {}, label=entity.name)[0]
+            return context.client.get_object(entity.get.format(id=id_), {}, label=entity.name)[0]
         except (NotAvailable, Stop) as error:
             return error
 
-    return _at_once(session, ask, ids)
+    return _at_once(context, ask, ids)
 
 
-def tags_of(session: Session, entity: Entity, ids: Sequence[Any]) -> list[list[Record] | None]:
+def tags_of(context: SyncContext, entity: Entity, ids: Sequence[Any]) -> list[list[Record] | None]:
     """The tags of records, one call each; None for a record that went away meanwhile.
 
     Raises:
@@ -107,63 +107,63 @@ def tags_of(session: Session, entity: Entity, ids: Sequence[Any]) -> list[list[R
 
     def ask(id_: Any) -> list[Record] | None:
         try:
-            return session.client.get_list(f"{entity.path}/{id_}/Tags", {}, label=entity.name)[0]
+            return context.client.get_list(f"{entity.path}/{id_}/Tags", {}, label=entity.name)[0]
         except Gone:
             return None
 
-    answers = _at_once(session, ask, ids)
-    session.count_calls(len(ids))
+    answers = _at_once(context, ask, ids)
+    context.count_calls(len(ids))
     return answers
 
 
-def tags_cost_calls(session: Session, entity: Entity) -> bool:
+def tags_cost_calls(context: SyncContext, entity: Entity) -> bool:
     """Whether each record costs a call, as far as is known."""
-    return entity.name in session.tags_cost_calls or (entity.tagged and session.settings.tags == "endpoint")
+    return entity.name in context.tags_cost_calls or (entity.tagged and context.settings.tags == "endpoint")
 
 
-def read_definitions(session: Session, entity: Entity) -> list[Record] | None:
+def read_definitions(context: SyncContext, entity: Entity) -> list[Record] | None:
     """What `/CustomFields` tells of the entity's object, asked once a run; None where it may not be read."""
-    if entity.name not in session.definitions:
+    if entity.name not in context.definitions:
         try:
-            session.definitions[entity.name] = _ask_definitions(session, entity, entity.name)
+            context.definitions[entity.name] = _ask_definitions(context, entity, entity.name)
         except NotAvailable as error:
             logger.warning("custom fields of %s keep the types their values show: %s", entity.name, error)
-            session.definitions[entity.name] = None
-    return session.definitions[entity.name]
+            context.definitions[entity.name] = None
+    return context.definitions[entity.name]
 
 
-def ask_definitions(session: Session, entity: Entity) -> list[Record]:
+def ask_definitions(context: SyncContext, entity: Entity) -> list[Record]:
     """The same for the table of definitions, which asks for what no entity of this run asked for.
 
     Raises:
         NotAvailable: it may not be read.
     """
-    known = session.definitions.get(entity.name)
+    known = context.definitions.get(entity.name)
     if known is None:
-        session.count_calls(1)
-        known = session.definitions[entity.name] = _ask_definitions(session, entity, "custom_fields")
+        context.count_calls(1)
+        known = context.definitions[entity.name] = _ask_definitions(context, entity, "custom_fields")
     return known
 
 
-def _ask_definitions(session: Session, entity: Entity, label: str) -> list[Record]:
+def _ask_definitions(context: SyncContext, entity: Entity, label: str) -> list[Record]:
     path = ENTITIES["custom_fields"].path.format(objectName=entity.path)
-    return session.client.get_list(path, {}, label=label)[0]
+    return context.client.get_list(path, {}, label=label)[0]
 
 
-def read_objects(session: Session) -> list[Record]:
+def read_objects(context: SyncContext) -> list[Record]:
     """The definitions of custom objects, asked once a run. Raises NotAvailable where they may not be read."""
-    if session.told is None:
+    if context.told is None:
         try:
-            session.told = lookahead(session, ENTITIES[OBJECTS])(0).rows
+            context.told = lookahead(context, ENTITIES[OBJECTS])(0).rows
         except NotAvailable as error:
-            session.told = error
-    if isinstance(session.told, NotAvailable):
-        raise session.told
-    return session.told
+            context.told = error
+    if isinstance(context.told, NotAvailable):
+        raise context.told
+    return context.told
 
 
-def _at_once(session: Session, ask: Callable[[Any], T], asked: Iterable[Any]) -> list[T]:
-    return list(session.pool.map(ask, asked))
+def _at_once(context: SyncContext, ask: Callable[[Any], T], asked: Iterable[Any]) -> list[T]:
+    return list(context.pool.map(ask, asked))
 
 
 def _list_of(
@@ -182,39 +182,39 @@ def _list_of(
     return path, params
 
 
-def _reader(session: Session, entity: Entity, path: str, params: Params) -> Lookahead:
-    read = _page_reader(session, entity, path, params)
+def _reader(context: SyncContext, entity: Entity, path: str, params: Params) -> Lookahead:
+    read = _page_reader(context, entity, path, params)
     return Lookahead(
         read,
-        session.ahead,
-        top_of(session),
-        eager=lambda: _eager(session, entity),
-        on_page=lambda page: session.count_calls(1, page.size),
+        context.ahead,
+        top_of(context),
+        eager=lambda: _eager(context, entity),
+        on_page=lambda page: context.count_calls(1, page.size),
     )
 
 
-def _page_reader(session: Session, entity: Entity, path: str, params: Params) -> Read:
+def _page_reader(context: SyncContext, entity: Entity, path: str, params: Params) -> Read:
     begun_at: list[int] = []
 
     def read(skip: int, top: int) -> Page:
         begun_at.append(skip)
         paging: Params = {"top": top, "skip": skip, "count_total": "true"} if entity.paged else {}
-        rows, answer = session.client.get_list(path, {**params, **paging}, label=entity.name)
-        session.skew = answer.skew or 0.0
+        rows, answer = context.client.get_list(path, {**params, **paging}, label=entity.name)
+        context.skew = answer.skew or 0.0
         if skip == 0:
-            session.started_at.setdefault(entity, _moment(answer, entity.name))
+            context.started_at.setdefault(entity, _moment(answer, entity.name))
         total = answer.total if entity.paged else len(rows)
         if total is not None and not _is_parent(entity):
-            session.outcome(entity.name).total = total - begun_at[0]
+            context.outcome(entity.name).total = total - begun_at[0]
         return Page(rows, total, top if entity.paged else len(rows) + 1, len(answer.body))
 
     return read
 
 
-def _eager(session: Session, entity: Entity) -> bool:
+def _eager(context: SyncContext, entity: Entity) -> bool:
     """Whether to read ahead: not where each record costs a call, nor where there is no call to waste."""
-    left = session.budget.left()
-    return (left is None or left >= ROOMY) and not tags_cost_calls(session, entity) and not _is_parent(entity)
+    left = context.budget.left()
+    return (left is None or left >= ROOMY) and not tags_cost_calls(context, entity) and not _is_parent(entity)
 
 
 def _is_parent(entity: Entity) -> bool:

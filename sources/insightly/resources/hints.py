@@ -6,7 +6,7 @@ from typing import Any, cast
 import dlt
 from dlt.common.schema import Schema
 
-from ..context import Session
+from ..context import SyncContext
 from ..entities import Entity, FieldType
 from ..rows.naming import DELETED_AT, IS_EMPTY
 from ..rows.shaper import Shaped, Shaper
@@ -23,17 +23,17 @@ TYPES: dict[str, FieldType] = {
 }
 
 
-def shaper_of(entity: Entity, session: Session, group: Sequence[str] = ()) -> Shaper:
+def shaper_of(entity: Entity, context: SyncContext, group: Sequence[str] = ()) -> Shaper:
     """The run's shaper of an entity; the first call tells it what the destination holds."""
-    if entity.name not in session.shapers:
-        session.shapers[entity.name] = make_shaper(entity, session, dlt.current.source_schema(), group)
-    return session.shapers[entity.name]
+    if entity.name not in context.shapers:
+        context.shapers[entity.name] = make_shaper(entity, context, dlt.current.source_schema(), group)
+    return context.shapers[entity.name]
 
 
-def make_shaper(entity: Entity, session: Session, schema: Schema, group: Sequence[str] = ()) -> Shaper:
+def make_shaper(entity: Entity, context: SyncContext, schema: Schema, group: Sequence[str] = ()) -> Shaper:
     """A shaper as the settings have it: with a child table of tags or without, with columns hashed or left out."""
-    entity = entity.untagged if session.settings.tags == "off" else entity
-    return Shaper(entity, schema.naming.normalize_path, held(schema), tuple(group), session.mask(entity))
+    entity = entity.untagged if context.settings.tags == "off" else entity
+    return Shaper(entity, schema.naming.normalize_path, held(schema), tuple(group), context.mask(entity))
 
 
 def held(schema: Schema) -> dict[str, dict[str, FieldType]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import dlt
 
-from ..context import Record, Session
+from ..context import Record, SyncContext
 from ..entities import DATE_UPDATED, Entity
 from ..paging.digests import Blocks, forget, whole_blocks
 from ..paging.prefetch import read_list
@@ -30,7 +30,9 @@ logger = logging.getLogger(__name__)
 BATCH_BYTES = 8_000_000
 
 
-def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: Watermark | None = None) -> Iterator[Any]:
+def read_changes(
+    entity: Entity, context: SyncContext, outcome: Outcome, updated: Watermark | None = None
+) -> Iterator[Any]:
     """Yields the tables of what changed since the watermark, from where the last run stopped.
 
     Place and rows are one load package: the place is written to state before the rows are yielded, and a chunk or
@@ -40,95 +42,95 @@ def read_changes(entity: Entity, session: Session, outcome: Outcome, updated: Wa
         updated: what holds the watermark; None for a list that is walked whole.
     """
     state = dlt.current.resource_state(entity.name)
-    request = wish_in(state, entity, session)
+    request = wish_in(state, entity, context)
     held = updated.last_value if updated is not None and trusted(entity, state) else None
     outcome.watermark = outcome.watermark_before = held
-    place = _begin(entity, session, outcome, state, request, held)
-    if session.chunk_spent():
+    place = _begin(entity, context, outcome, state, request, held)
+    if context.chunk_spent():
         return
-    shaper = shaper_of(entity, session)
+    shaper = shaper_of(entity, context)
     yield from missing(shaper)
     # One decision for the whole walk, however many rounds it takes: digests are those of what the destination holds.
     whole = entity.walked or (place.since is None and not entity.dated)
     blocks = _blocks(entity, state, place, outcome) if whole else None
-    steps = read_list(lookahead(session, entity, place.since), entity.key[0], place.skip, place.last_id)
+    steps = read_list(lookahead(context, entity, place.since), entity.key[0], place.skip, place.last_id)
     if blocks is not None:
-        steps = whole_blocks(steps, entity.key[0], session.chunk_spent)
-    for step in gather(steps, lambda held: _enough(held, entity, session, outcome)):
+        steps = whole_blocks(steps, entity.key[0], context.chunk_spent)
+    for step in gather(steps, lambda held: _enough(held, entity, context, outcome)):
         note_dates(entity, state, step.rows)
         if outcome.absent is not None:
             outcome.absent.meet((row[entity.key[0]] for row in step.rows), step.last_id)
         changed = step.rows if blocks is None else blocks.changed(step.rows, shaper.concealed)
         if "full" in state:
             changed = step.rows
-        records, tables = _shaped(entity, session, outcome, shaper, changed)
+        records, tables = _shaped(entity, context, outcome, shaper, changed)
         cut = len(records) < len(changed)
         if cut and records and step.at is not None:
-            place = Place(place.since, _started(place, entity, session), step.at, records[-1][entity.key[0]])
+            place = Place(place.since, _started(place, entity, context), step.at, records[-1][entity.key[0]])
             _store(place, state, outcome)
         elif step.skip is not None and not cut:
-            place = Place(place.since, _started(place, entity, session), step.skip, step.last_id)
+            place = Place(place.since, _started(place, entity, context), step.skip, step.last_id)
             _store(place, state, outcome)
         if blocks is not None and not cut:
             blocks.note()
         yield from tables
         outcome.rows += len(records) if cut else len(step.rows)
         outcome.merged += len(records)
-        session.on_progress()
+        context.on_progress()
         if cut:
-            session.budget.check()
+            context.budget.check()
             return
-        if step.skip is not None and session.chunk_spent():
+        if step.skip is not None and context.chunk_spent():
             return
-    started = _started(place, entity, session)
+    started = _started(place, entity, context)
     if updated is not None and trusted(entity, state):
-        outcome.watermark = watermark(started, session.settings.lookback_seconds, held)
+        outcome.watermark = watermark(started, context.settings.lookback_seconds, held)
         updated.advance(outcome.watermark)
         forget(state)
     elif blocks is not None:
         blocks.end()
     absent = () if outcome.absent is None else outcome.absent.up_to(None)
     end(state, Place(place.since, started, 0, None), loaded_from(state, request.start_date), absent)
-    session.end(outcome, state)
+    context.end(outcome, state)
 
 
-def wish_in(state: State, entity: Entity, session: Session) -> ReadRequest:
+def wish_in(state: State, entity: Entity, context: SyncContext) -> ReadRequest:
     """What a run asks of an entity: everything, where its state tells that the filter by date cannot be gone by."""
-    request = session.request_of(entity.name)
+    request = context.request_of(entity.name)
     return request if trusted(entity, state) else replace(request, whole=True, since=None)
 
 
 def _begin(
-    entity: Entity, session: Session, outcome: Outcome, state: State, request: ReadRequest, held: str | None
+    entity: Entity, context: SyncContext, outcome: Outcome, state: State, request: ReadRequest, held: str | None
 ) -> Place:
     """Where the walk goes on; in a run's first round, what is asked of it is taken into account."""
     start_date = loaded_from(state, request.start_date)
-    if entity.name in session.begun:
+    if entity.name in context.begun:
         return place_of(state, held, start_date)
-    session.begun.add(entity.name)
+    context.begun.add(entity.name)
     waiting = state.get("again")
     _tell_of_a_later_start(state, request, outcome)
     place = begin(state, held, request)
     if waiting is not None and state["again"] is waiting:
         _tell_of_a_walk_under_way(waiting, request, outcome)
-    if rereads(state, start_date) and session.live_ids is not None:
-        outcome.absent = Absent(session.live_ids(entity), place.last_id, state.get("absent", ()))
+    if rereads(state, start_date) and context.live_ids is not None:
+        outcome.absent = Absent(context.live_ids(entity), place.last_id, state.get("absent", ()))
     if place.since is None and place.last_id is None:
         state.pop("dated", None)
     return place
 
 
 def _shaped(
-    entity: Entity, session: Session, outcome: Outcome, shaper: Shaper, records: list[Record]
+    entity: Entity, context: SyncContext, outcome: Outcome, shaper: Shaper, records: list[Record]
 ) -> tuple[list[Record], list[Any]]:
     """Records that are complete, as many from the first on as there are calls for, and their tables."""
     if not records:
         return [], []
-    define(entity, session, shaper)
-    complete = fill_tags(entity, session, records, outcome)
-    session.note_fresh(entity, complete)
-    tables = [*marked(shaper.shape(complete)), *definition_tables(entity, session)]
-    _warn_of_the_future(entity, session, complete)
+    define(entity, context, shaper)
+    complete = fill_tags(entity, context, records, outcome)
+    context.note_fresh(entity, complete)
+    tables = [*marked(shaper.shape(complete)), *definition_tables(entity, context)]
+    _warn_of_the_future(entity, context, complete)
     return complete, tables
 
 
@@ -138,13 +140,13 @@ def _blocks(entity: Entity, state: State, place: Place, outcome: Outcome) -> Blo
     return Blocks(state, entity.key[0], place.last_id is not None, is_live)
 
 
-def _enough(step: Step, entity: Entity, session: Session, outcome: Outcome) -> bool:
+def _enough(step: Step, entity: Entity, context: SyncContext, outcome: Outcome) -> bool:
     """Pages are written together, for each table written costs a while.
 
     Not so the first, which tells whether definitions and tags must be asked for while there are calls, nor pages whose
     tags cost calls.
     """
-    return not outcome.rows or step.size >= BATCH_BYTES or session.chunk_spent() or tags_cost_calls(session, entity)
+    return not outcome.rows or step.size >= BATCH_BYTES or context.chunk_spent() or tags_cost_calls(context, entity)
 
 
 def _store(place: Place, state: State, outcome: Outcome) -> None:
@@ -169,17 +171,17 @@ def _tell_of_a_walk_under_way(waiting: Mapping[str, Any], request: ReadRequest, 
         outcome.notes.append(f"{begun}, which an earlier run began: {told}")
 
 
-def _started(place: Place, entity: Entity, session: Session) -> str:
-    return place.started or iso(session.started_at[entity])
+def _started(place: Place, entity: Entity, context: SyncContext) -> str:
+    return place.started or iso(context.started_at[entity])
 
 
-def _warn_of_the_future(entity: Entity, session: Session, records: list[Record]) -> None:
+def _warn_of_the_future(entity: Entity, context: SyncContext, records: list[Record]) -> None:
     """A stamp later than the service's own clock means a skew that the lookback has to cover."""
     latest = max((stamp for record in records if isinstance(stamp := record.get(DATE_UPDATED), str)), default=None)
     if latest is None:
         return
     try:
-        ahead = parse(latest) - datetime.now(UTC) - timedelta(seconds=session.skew)
+        ahead = parse(latest) - datetime.now(UTC) - timedelta(seconds=context.skew)
     except ValueError:
         return
     if ahead > timedelta(seconds=1):

@@ -10,7 +10,7 @@ from typing import Any
 
 import dlt
 
-from ..context import Record, Session
+from ..context import Record, SyncContext
 from ..entities import ENTITIES, Entity
 from ..errors import Forbidden, Gone, InsightlyError, NotAvailable
 from ..result import Outcome
@@ -52,26 +52,26 @@ class _UnderWay:
     refused: dict[str, NotAvailable] = field(default_factory=dict)
 
 
-def read_under(entity: Entity, session: Session, outcome: Outcome) -> Iterator[Any]:
+def read_under(entity: Entity, context: SyncContext, outcome: Outcome) -> Iterator[Any]:
     """Yields the rows under the parent records that changed, all rows of a record together.
 
     Raises:
         NotAvailable: no record answered, and of those that were refused some once did, or none ever.
     """
     state = dlt.current.resource_state()
-    if entity.name not in session.under_way:
-        session.under_way[entity.name] = _UnderWay()
-        _begin(entity, session.request_of(entity.name), state)
+    if entity.name not in context.under_way:
+        context.under_way[entity.name] = _UnderWay()
+        _begin(entity, context.request_of(entity.name), state)
         outcome.watermark = outcome.watermark_before = reached(entity, state)
-    run: _UnderWay = session.under_way[entity.name]
-    if session.chunk_spent():
+    run: _UnderWay = context.under_way[entity.name]
+    if context.chunk_spent():
         return
-    yield from missing(shaper_of(entity, session, tuple(entity.parent_key)))
+    yield from missing(shaper_of(entity, context, tuple(entity.parent_key)))
     left = [parent for parent in entity.read_under if parent not in run.done]
     # Unfinished ones first: asked for again within a budget, all come to their end.
     for parent in sorted(left, key=lambda name: "place" not in state["under"][name]):
         try:
-            ended = yield from _Reading(entity, parent, session, outcome, state["under"][parent], run).read()
+            ended = yield from _Reading(entity, parent, context, outcome, state["under"][parent], run).read()
         except NotAvailable as error:
             run.refused[parent] = error
             outcome.notes.append(f"{entity.name} of {parent} are not available: {error}")
@@ -82,7 +82,7 @@ def read_under(entity: Entity, session: Session, outcome: Outcome) -> Iterator[A
     _assert_available(run, state)
     settle(state)
     outcome.watermark = reached(entity, state)
-    session.end(outcome, state)
+    context.end(outcome, state)
 
 
 def reached(entity: Entity, state: Mapping[str, Any]) -> str | None:
@@ -127,26 +127,26 @@ class _Reading:
     """One turn of reading under the records of one entity."""
 
     def __init__(
-        self, entity: Entity, parent: str, session: Session, outcome: Outcome, state: State, run: _UnderWay
+        self, entity: Entity, parent: str, context: SyncContext, outcome: Outcome, state: State, run: _UnderWay
     ) -> None:
-        self.entity, self.parent, self.session = entity, ENTITIES[parent], session
+        self.entity, self.parent, self.context = entity, ENTITIES[parent], context
         self.outcome, self.state = outcome, state
-        self.start_date = loaded_from(state, _request_of(parent, state, session.request_of(entity.name)).start_date)
+        self.start_date = loaded_from(state, _request_of(parent, state, context.request_of(entity.name)).start_date)
         if parent not in run.parts:
             place = place_of(state, state.get("watermark"), self.start_date)
-            run.parts[parent] = _Part(sublists(session, entity, parent, place), place)
+            run.parts[parent] = _Part(sublists(context, entity, parent, place), place)
         self.part = run.parts[parent]
 
     def read(self) -> Generator[Any, None, bool]:
         """Yields tables; returns True at the end, False where the chunk is spent."""
         while (taken := (yield from self._next())) is not None:
-            self.session.count_calls(taken.sublist.calls, taken.sublist.size)
+            self.context.count_calls(taken.sublist.calls, taken.sublist.size)
             self.part.held.append(taken)
             self._weigh(taken.sublist)
             size = sum(each.sublist.size for each in self.part.held)
-            if len(self.part.held) >= BATCH or size >= BATCH_BYTES or self.session.chunk_spent():
+            if len(self.part.held) >= BATCH or size >= BATCH_BYTES or self.context.chunk_spent():
                 yield from self._write()
-            if self.session.chunk_spent():
+            if self.context.chunk_spent():
                 return False
         self._assert_readable()
         yield from self._write()
@@ -174,7 +174,7 @@ class _Reading:
         if part.answered or part.known or not refusals:
             return
         if "readable" in self.state:
-            witness = read_sublist(self.session, self.entity, self.parent.name, self.state["readable"])
+            witness = read_sublist(self.context, self.entity, self.parent.name, self.state["readable"])
             part.known = witness.refused is None
         else:
             part.known = all(isinstance(refused, Gone) for refused in refusals) and len(refusals) < REFUSALS
@@ -189,7 +189,7 @@ class _Reading:
         told = [taken.sublist for taken in held]
         read = [sublist for sublist in told if sublist.refused is None]
         groups = [(self.entity.parent(self.parent, sublist.id), sublist.rows) for sublist in read]
-        tables = list(marked(self.session.shapers[self.entity.name].shape_groups(groups))) if groups else []
+        tables = list(marked(self.context.shapers[self.entity.name].shape_groups(groups))) if groups else []
         if held[-1].skip is not None:
             part.place = Place(part.place.since, self._started(), held[-1].skip, told[-1].id)
             part.place.store(self.state)
@@ -201,7 +201,7 @@ class _Reading:
         self.outcome.rows += rows
         self.outcome.merged += rows
         self._count(told)
-        self.session.on_progress()
+        self.context.on_progress()
 
     def _count(self, told: Sequence[Sublist]) -> None:
         parent, name, counted = self.parent.name, self.entity.name, self.outcome.counted
@@ -218,7 +218,7 @@ class _Reading:
     def _end(self) -> None:
         place, started = self.part.place, self._started()
         if self.parent.incremental:
-            lookback = self.session.settings.lookback_seconds
+            lookback = self.context.settings.lookback_seconds
             self.state["watermark"] = watermark(started, lookback, self.state.get("watermark"))
         end(self.state, Place(place.since, started, 0, None), self.start_date)
         if not self.parent.incremental and place.last_id is not None:
@@ -226,7 +226,7 @@ class _Reading:
             place.store(self.state)
 
     def _started(self) -> str:
-        return self.part.place.started or iso(self.session.started_at[parent_of(self.entity, self.parent.name)])
+        return self.part.place.started or iso(self.context.started_at[parent_of(self.entity, self.parent.name)])
 
 
 def _alike(entity: Entity, rows: Sequence[Record]) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import dlt
 
-from ..context import Record, Session
+from ..context import Record, SyncContext
 from ..entities import ENTITIES, OBJECTS, RECORD_TYPES, RECORDS, Entity
 from ..errors import MalformedAnswer, NotAvailable
 from ..paging.digests import digest
@@ -21,21 +21,21 @@ from .fetch import ask_definitions, lookahead, read_objects
 from .hints import MERGE, REPLACE, marked, missing, shaper_of
 
 
-def read_reference(entity: Entity, session: Session, outcome: Outcome) -> Iterator[Any]:
+def read_reference(entity: Entity, context: SyncContext, outcome: Outcome) -> Iterator[Any]:
     """Yields the whole list, or each group of it, if it changed.
 
     The page itself says `replace`: a run that reads nothing empties nothing. A group is replaced by its merge key, and
     one that may not be read keeps its rows.
     """
     state = dlt.current.resource_state()
-    note_full(state, session.request_of(entity.name))
-    if session.chunk_spent():
+    note_full(state, context.request_of(entity.name))
+    if context.chunk_spent():
         return
     group = GROUPS.get(entity.name, ())
-    shaper = shaper_of(entity, session, group)
+    shaper = shaper_of(entity, context, group)
     yield from missing(shaper) if group else ()
     kept = definitions_kept() if entity.name == "custom_fields" else state.setdefault("contents", {})
-    for name, records in read_groups(entity, session, outcome):
+    for name, records in read_groups(entity, context, outcome):
         outcome.rows += len(records)
         if changed(kept, name, digest(shaper.concealed(records))) or "full" in state:
             groups = [(dict.fromkeys(group, name), records)]
@@ -43,7 +43,7 @@ def read_reference(entity: Entity, session: Session, outcome: Outcome) -> Iterat
             yield from marked(tables, MERGE if group else REPLACE)
             outcome.merged += len(records)
     settle(state)
-    session.end(outcome, state)
+    context.end(outcome, state)
 
 
 def definitions_kept() -> State:
@@ -66,7 +66,7 @@ GROUPS = {"tags": ("RECORD_TYPE",), "custom_fields": ("FIELD_FOR",)}
 Read = Callable[[], list[Record]]
 
 
-def read_groups(entity: Entity, session: Session, outcome: Outcome) -> Iterator[tuple[str, list[Record]]]:
+def read_groups(entity: Entity, context: SyncContext, outcome: Outcome) -> Iterator[tuple[str, list[Record]]]:
     """Reads an entity, group by group; what is no group of others is called "".
 
     A group that may not be read is left out, and `outcome` tells so.
@@ -74,7 +74,7 @@ def read_groups(entity: Entity, session: Session, outcome: Outcome) -> Iterator[
     Raises:
         NotAvailable: none of them may be read.
     """
-    readers = _readers(entity, session)
+    readers = _readers(entity, context)
     refused: list[NotAvailable] = []
     for name, read in readers.items():
         try:
@@ -83,64 +83,64 @@ def read_groups(entity: Entity, session: Session, outcome: Outcome) -> Iterator[
             refused.append(error)
             continue
         if entity.name == "custom_fields":
-            name = object_of(session.entity(name), records)
+            name = object_of(context.entity(name), records)
         yield name, records
     if len(refused) == len(readers):
         raise refused[0]
     outcome.notes += [f"a part of {entity.name} is not available: {error}" for error in refused]
 
 
-def calls_of(entity: Entity, session: Session) -> int:
+def calls_of(entity: Entity, context: SyncContext) -> int:
     """How many calls it takes to read an entity of one page."""
     if entity.name == "custom_fields":
-        return len(_defined(session))
+        return len(_defined(context))
     return len(RECORD_TYPES) if entity.name == "tags" else 1
 
 
-def _readers(entity: Entity, session: Session) -> dict[str, Read]:
+def _readers(entity: Entity, context: SyncContext) -> dict[str, Read]:
     if entity.shape == "object":
-        return {"": partial(_rows_of_object, entity, session)}
+        return {"": partial(_rows_of_object, entity, context)}
     if entity.name == "custom_fields":
-        return {each.name: partial(_definitions, each, session) for each in _defined(session)}
+        return {each.name: partial(_definitions, each, context) for each in _defined(context)}
     if entity.name == OBJECTS:
-        return {"": partial(_objects, session)}
+        return {"": partial(_objects, context)}
     if entity.name != "tags":
-        return {"": partial(_whole, lookahead(session, entity), entity.identity)}
-    fetches = {kind: lookahead(session, entity, variant=kind) for kind in RECORD_TYPES}
+        return {"": partial(_whole, lookahead(context, entity), entity.identity)}
+    fetches = {kind: lookahead(context, entity, variant=kind) for kind in RECORD_TYPES}
     for fetch in fetches.values():
         fetch.prime(0)
     return {kind: partial(_whole, fetch, "TAG_NAME") for kind, fetch in fetches.items()}
 
 
-def _defined(session: Session) -> list[Entity]:
+def _defined(context: SyncContext) -> list[Entity]:
     with suppress(NotAvailable):
-        discover(session)
+        discover(context)
     own = [each for each in ENTITIES.values() if each.custom_fields and each.loadable and each.name != RECORDS]
-    return own + list(session.objects.values())
+    return own + list(context.objects.values())
 
 
-def _definitions(entity: Entity, session: Session) -> list[Record]:
-    return definitions_of(entity, ask_definitions(session, entity))
+def _definitions(entity: Entity, context: SyncContext) -> list[Record]:
+    return definitions_of(entity, ask_definitions(context, entity))
 
 
-def _objects(session: Session) -> list[Record]:
+def _objects(context: SyncContext) -> list[Record]:
     key = ENTITIES[OBJECTS].identity
-    return list({identify(row, key): row for row in read_objects(session)}.values())
+    return list({identify(row, key): row for row in read_objects(context)}.values())
 
 
 def _whole(fetch: Lookahead, key: Key) -> list[Record]:
     return list({identify(row, key): row for step in read_list(fetch, key) for row in step.rows}.values())
 
 
-def _rows_of_object(entity: Entity, session: Session) -> list[Record]:
+def _rows_of_object(entity: Entity, context: SyncContext) -> list[Record]:
     """The object itself, or the items of the array that holds its rows; a bare list of them is taken as well."""
-    session.count_calls(1)
+    context.count_calls(1)
     try:
-        told: Record = session.client.get_object(entity.path, {}, label=entity.name)[0]
+        told: Record = context.client.get_object(entity.path, {}, label=entity.name)[0]
     except MalformedAnswer:
         if not entity.rows:
             raise
-        told = {entity.rows: session.client.get_list(entity.path, {}, label=entity.name)[0]}
+        told = {entity.rows: context.client.get_list(entity.path, {}, label=entity.name)[0]}
     if not entity.rows:
         return [told]
     items: Any = told.pop(entity.rows, None) or []

@@ -6,7 +6,7 @@ from typing import Any
 
 import dlt
 
-from ..context import Record, Session
+from ..context import Record, SyncContext
 from ..entities import DATE_UPDATED, Entity
 from ..errors import Forbidden, Gone, MalformedAnswer, Stop
 from ..paging.digests import forget
@@ -22,8 +22,8 @@ from .hints import marked, missing, shaper_of
 BATCH = 100
 
 
-def refresh(entity: Entity, session: Session, outcome: Outcome, updated: Watermark | None = None) -> Iterator[Any]:
-    """Yields the tables of the records in `session.wanted`, or of those that `session.searches` finds.
+def refresh(entity: Entity, context: SyncContext, outcome: Outcome, updated: Watermark | None = None) -> Iterator[Any]:
+    """Yields the tables of the records in `context.wanted`, or of those that `context.searches` finds.
 
     A record that is gone or hidden leaves its row as it is, and its id in the outcome.
 
@@ -36,51 +36,51 @@ def refresh(entity: Entity, session: Session, outcome: Outcome, updated: Waterma
     # What is written when it changed must be written by the next sync, even if it then is as it was.
     state.pop("contents", None)
     forget(state)
-    yield from missing(shaper_of(entity, session))
-    read = _found if entity.name in session.searches else _wanted
-    yield from read(entity, session, outcome, state)
+    yield from missing(shaper_of(entity, context))
+    read = _found if entity.name in context.searches else _wanted
+    yield from read(entity, context, outcome, state)
 
 
-def _wanted(entity: Entity, session: Session, outcome: Outcome, state: State) -> Iterator[Any]:
-    wanted, key = session.wanted[entity.name], entity.key[0]
+def _wanted(entity: Entity, context: SyncContext, outcome: Outcome, state: State) -> Iterator[Any]:
+    wanted, key = context.wanted[entity.name], entity.key[0]
     while wanted:
-        if session.chunk_spent():
+        if context.chunk_spent():
             return
-        some = wanted[: _affordable(entity, session)]
-        answers = dict(zip(some, records_of(session, entity, some), strict=True))
-        session.count_calls(len(answers))
+        some = wanted[: _affordable(entity, context)]
+        answers = dict(zip(some, records_of(context, entity, some), strict=True))
+        context.count_calls(len(answers))
         for id_, answer in answers.items():
             if isinstance(answer, dict) and answer.get(key) != id_:
                 raise MalformedAnswer(f"GET of {key} {id_} came back with {key} {answer.get(key)}; nothing is loaded")
         found = [answer for answer in answers.values() if isinstance(answer, dict)]
-        written = yield from _tables(entity, session, outcome, state, found)
+        written = yield from _tables(entity, context, outcome, state, found)
         left = {record[key] for record in found[written:]}
         outcome.gone += [id_ for id_, answer in answers.items() if isinstance(answer, Gone)]
         outcome.hidden += [id_ for id_, answer in answers.items() if isinstance(answer, Forbidden)]
         wanted[: len(some)] = [id_ for id_, answer in answers.items() if isinstance(answer, Stop) or id_ in left]
         if left:
-            session.budget.check()
+            context.budget.check()
         for answer in answers.values():
             if isinstance(answer, Stop):
                 raise answer
     outcome.state = "ok"
 
 
-def _affordable(entity: Entity, session: Session) -> int:
+def _affordable(entity: Entity, context: SyncContext) -> int:
     """How many records to read at once: with few calls left, what definitions and tags cost is set aside for them."""
-    left = session.budget.left()
+    left = context.budget.left()
     if left is None:
         return BATCH
-    left -= entity.custom_fields and entity.name not in session.definitions
-    tags = entity.tagged and session.settings.tags in ("auto", "endpoint")
+    left -= entity.custom_fields and entity.name not in context.definitions
+    tags = entity.tagged and context.settings.tags in ("auto", "endpoint")
     return min(BATCH, max(left // (1 + tags), 1))
 
 
-def _found(entity: Entity, session: Session, outcome: Outcome, state: State) -> Iterator[Any]:
-    search = session.searches[entity.name]
-    if session.chunk_spent():
+def _found(entity: Entity, context: SyncContext, outcome: Outcome, state: State) -> Iterator[Any]:
+    search = context.searches[entity.name]
+    if context.chunk_spent():
         return
-    fetch = lookahead(session, entity, match=search.match)
+    fetch = lookahead(context, entity, match=search.match)
     try:
         for step in read_list(fetch, entity.key[0], search.skip, search.last_id):
             if not all(map(search.match.holds, step.rows)):
@@ -88,24 +88,24 @@ def _found(entity: Entity, session: Session, outcome: Outcome, state: State) -> 
                     f"GET /{entity.search_path}: the answer holds records whose {search.match.field} is another, so "
                     "the API did not filter by that field; none of them is loaded"
                 )
-            written = yield from _tables(entity, session, outcome, state, step.rows)
+            written = yield from _tables(entity, context, outcome, state, step.rows)
             if written < len(step.rows):
-                session.budget.check()
+                context.budget.check()
             if step.skip is not None:
                 search.skip, search.last_id = step.skip, step.last_id
-                if session.chunk_spent():
+                if context.chunk_spent():
                     return
     except Gone:
         # Some say that a search that finds nothing is a 404: then the list itself can be read.
-        total_of(session, entity, None)
+        total_of(context, entity, None)
     outcome.state = "ok"
 
 
 def _tables(
-    entity: Entity, session: Session, outcome: Outcome, state: State, records: Sequence[Record]
+    entity: Entity, context: SyncContext, outcome: Outcome, state: State, records: Sequence[Record]
 ) -> Generator[Any, None, int]:
     """Yields the tables of records; returns how many, from the first on, the calls left were enough for."""
-    start_date = loaded_from(state, session.request_of(entity.name).start_date)
+    start_date = loaded_from(state, context.request_of(entity.name).start_date)
     inside = [record for record in records if _is_inside(record, start_date)]
     if len(inside) < len(records):
         left_out = len(records) - len(inside)
@@ -114,16 +114,16 @@ def _tables(
         return len(records)
     if trusted(entity, state):
         note_dates(entity, state, inside)
-    shaper = shaper_of(entity, session)
-    define(entity, session, shaper)
-    complete = fill_tags(entity, session, inside, outcome)
+    shaper = shaper_of(entity, context)
+    define(entity, context, shaper)
+    complete = fill_tags(entity, context, inside, outcome)
     if complete:
-        session.note_fresh(entity, complete)
+        context.note_fresh(entity, complete)
         yield from marked(shaper.shape(complete))
-        yield from definition_tables(entity, session)
+        yield from definition_tables(entity, context)
     outcome.rows += len(complete)
     outcome.merged += len(complete)
-    session.on_progress()
+    context.on_progress()
     return len(records) if len(complete) == len(inside) else records.index(inside[len(complete)])
 
 

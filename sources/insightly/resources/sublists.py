@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from ..context import Params, Record, Session
+from ..context import Params, Record, SyncContext
 from ..entities import Entity
 from ..errors import InsightlyError, MalformedAnswer, NotAvailable, Unsorted, shown
 from ..paging.prefetch import read_list
@@ -39,7 +39,7 @@ class Taken:
 Waiting = deque[tuple[Future[Sublist], int | None]]
 
 
-def read_sublist(session: Session, entity: Entity, parent: str, id_: Id) -> Sublist:
+def read_sublist(context: SyncContext, entity: Entity, parent: str, id_: Id) -> Sublist:
     """The rows of an entity under the record `id_` of `parent`, to their end.
 
     Raises:
@@ -48,11 +48,11 @@ def read_sublist(session: Session, entity: Entity, parent: str, id_: Id) -> Subl
     asked = parent_of(entity, parent)
     if type(id_) is not int:
         raise MalformedAnswer(f"{asked.key[0]} of a record is no whole number: {shown(id_)}", path=f"/{asked.path}")
-    path, sizes, top = f"{asked.path}/{id_}/{entity.part}", list[int](), top_of(session)
+    path, sizes, top = f"{asked.path}/{id_}/{entity.part}", list[int](), top_of(context)
 
     def fetch(skip: int) -> Page:
         paging: Params = {"top": top, "skip": skip, "count_total": "true"} if entity.paged else {}
-        rows, answer = session.client.get_list(path, paging, label=entity.name)
+        rows, answer = context.client.get_list(path, paging, label=entity.name)
         sizes.append(len(answer.body))
         return Page(rows, answer.total, top, len(answer.body))
 
@@ -68,16 +68,16 @@ def read_sublist(session: Session, entity: Entity, parent: str, id_: Id) -> Subl
     return Sublist(id_, rows, len(sizes), sum(sizes))
 
 
-def sublists(session: Session, entity: Entity, parent: str, place: Place) -> Iterator[Taken]:
+def sublists(context: SyncContext, entity: Entity, parent: str, place: Place) -> Iterator[Taken]:
     """Asks every record of a list from `place` on, as many at once as there are connections; it outlives a chunk."""
     waiting, asked = Waiting(), parent_of(entity, parent)
-    fetch, key = lookahead(session, asked, place.since, brief=True), asked.key[0]
+    fetch, key = lookahead(context, asked, place.since, brief=True), asked.key[0]
     steps = read_list(fetch, key, place.skip, place.last_id)
     while (step := (yield from _next(steps, waiting))) is not None:
         for index, row in enumerate(step.rows):
-            while waiting and _enough(waiting, session):
+            while waiting and _enough(waiting, context):
                 yield _taken(waiting)
-            answer = session.pool.submit(read_sublist, session, entity, parent, row[key])
+            answer = context.pool.submit(read_sublist, context, entity, parent, row[key])
             waiting.append((answer, None if step.at is None else step.at + index))
     while waiting:
         yield _taken(waiting)
@@ -93,10 +93,10 @@ def _next(steps: Iterator[Step], waiting: Waiting) -> Generator[Taken, None, Ste
         raise
 
 
-def _enough(waiting: Waiting, session: Session) -> bool:
+def _enough(waiting: Waiting, context: SyncContext) -> bool:
     """Whether to take an answer before asking more: where calls run short, a later record must not take the last."""
-    left, unsent = session.budget.left(), sum(not answer.done() for answer, _ in waiting)
-    return len(waiting) > session.settings.max_connections or (left is not None and unsent >= left)
+    left, unsent = context.budget.left(), sum(not answer.done() for answer, _ in waiting)
+    return len(waiting) > context.settings.max_connections or (left is not None and unsent >= left)
 
 
 def _taken(waiting: Waiting) -> Taken:
