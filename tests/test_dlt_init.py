@@ -38,7 +38,7 @@ def test_the_copied_source_loads_alone(crm: Crm, tmp_path: Path) -> None:
     assert {"insightly_pipeline.py", "insightly/source.py", "insightly/fields.toml", "requirements.txt"} <= copied
     assert "duckdb" in (project / "requirements.txt").read_text()
     config = (project / ".dlt/config.toml").read_text()
-    assert not {"session", "order"} & {line.partition("=")[0].strip() for line in config.splitlines()}
+    assert not {"context", "order"} & {line.partition("=")[0].strip() for line in config.splitlines()}
 
     settings = {**reach(crm.sandbox), "SOURCES__INSIGHTLY__ENTITIES": "contacts,lead_sources"}
     # Out of the project's own environment nothing but dlt and its company may be found.

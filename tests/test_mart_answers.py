@@ -283,8 +283,8 @@ def test_stage_stays(by_hand: Crm) -> None:
     today = held[0][-1]
     assert len({(row[0], row[-2]) for row in held}) == len(held)
     expected = [
-        (deal, stage, at(begins), None if ends is None else at(ends), seen, days, outcome, after)
-        for deal, stage, begins, ends, seen, days, outcome, after in STAYS
+        (deal, stage, at(begins), None if ends is None else at(ends), seen, days, result, after)
+        for deal, stage, begins, ends, seen, days, result, after in STAYS
     ]
     assert [row[:-2] for row in held] == [
         (*row[:5], (today - row[2].date()).days if row[5] is None else row[5], *row[6:]) for row in expected

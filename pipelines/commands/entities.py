@@ -11,7 +11,7 @@ from sources.insightly.context import SyncContext
 from sources.insightly.entities import ENTITIES, PRESETS, RECORD_TYPES, RECORDS, Entity, way_to
 from sources.insightly.errors import BadCredentials, Gone, InsightlyError, MissingKey, NotAvailable, Stop
 from sources.insightly.resources.reference import read_groups
-from sources.insightly.result import Outcome
+from sources.insightly.result import EntityResult
 
 ABILITIES = {"S": "search", "G": "get", "C": "create", "U": "update", "D": "delete"}
 STATES = {True: "ok", False: "skipped", None: "ok"}
@@ -84,7 +84,7 @@ def _ask_all(context: SyncContext) -> dict[str, Verdict]:
 def _ask_permissions(context: SyncContext) -> tuple[Verdict, Rows]:
     try:
         return Verdict(True), [
-            row for _, rows in read_groups(ENTITIES["permissions"], context, Outcome()) for row in rows
+            row for _, rows in read_groups(ENTITIES["permissions"], context, EntityResult()) for row in rows
         ]
     except BadCredentials:
         raise

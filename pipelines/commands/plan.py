@@ -59,23 +59,21 @@ def _plan(
                 take_stock(context)
         context.requests = go_on(context.request, known, context.with_objects(chosen))
         for name in context.with_objects(chosen):
-            outcome = context.outcome(name)
+            result = context.result(name)
             try:
-                if outcome.open:
+                if result.open:
                     with context.reading(name):
                         report.entities[name] = cost(context.entity(name), context, known.get(name, {}))
-                        outcome.state = "ok"
+                        result.state = "ok"
             except BadCredentials as error:
                 refused = error
-            if outcome.error is not None or name not in report.entities:
-                calls = int(name == RECORDS and OBJECTS not in chosen and outcome.error is None)
+            if result.error is not None or name not in report.entities:
+                calls = int(name == RECORDS and OBJECTS not in chosen and result.error is None)
                 facts = {"pages": 0, "total": None}
-                report.entities[name] = EntityReport(
-                    outcome.state or "failed", outcome.reason, calls=calls, facts=facts
-                )
+                report.entities[name] = EntityReport(result.state or "failed", result.reason, calls=calls, facts=facts)
             if refused is not None:
                 break
-        stops = [outcome.error for outcome in context.outcomes.values() if isinstance(outcome.error, Stop)]
+        stops = [result.error for result in context.results.values() if isinstance(result.error, Stop)]
         report.conclude(refused, stops, {fold(name) for name in names if name not in PRESETS})
         needed = sum(entity.calls for entity in report.entities.values())
         report.calls, report.calls_left_today = context.budget.calls, context.budget.remaining

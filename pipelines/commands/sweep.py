@@ -18,7 +18,7 @@ from sources.insightly.paging.probe import Differences, grid
 from sources.insightly.paging.walk import Row
 from sources.insightly.resources.discovery import find
 from sources.insightly.resources.fetch import lookahead, tagged_with, top_of
-from sources.insightly.result import Outcome
+from sources.insightly.result import EntityResult
 from sources.insightly.rows.naming import child_table
 from sources.insightly.state.request import ReadRequest
 from sources.insightly.state.times import earlier, parse
@@ -49,7 +49,7 @@ def sweep(
         thorough: read every id, not only the pages that tell of a change.
         tags: also compare the records of each tag, and read again those that differ.
         force: mark however many are gone.
-        watch: called with the session whenever there is progress.
+        watch: called with the context whenever there is progress.
 
     Raises:
         ConfigurationError, NothingSynced, Busy: nothing was read or written.
@@ -95,59 +95,59 @@ class _Sweep:
         self.thorough, self.tags, self.force = thorough, tags, force
 
     def run(self) -> None:
-        with self.context.reading(self.entity.name) as outcome:
+        with self.context.reading(self.entity.name) as result:
             if self.entity.name == RECORDS:
-                outcome.state, outcome.reason = "ok", "each custom object has a sweep of its own"
+                result.state, result.reason = "ok", "each custom object has a sweep of its own"
                 return
             if not self.entity.swept:
-                outcome.state, outcome.reason = "ok", "each sync writes the whole list: nothing is left to sweep"
+                result.state, result.reason = "ok", "each sync writes the whole list: nothing is left to sweep"
                 return
-            outcome.watermark = outcome.watermark_before = self.runner.watermark(self.entity)
+            result.watermark = result.watermark_before = self.runner.watermark(self.entity)
             if (reason := unready(self.runner, self.entity)) is not None:
-                outcome.state, outcome.reason = "skipped", reason
+                result.state, result.reason = "skipped", reason
                 return
             if self.entity.per_record:
-                sweep_under(self.runner, self.entity, outcome, self.force)
+                sweep_under(self.runner, self.entity, result, self.force)
             else:
-                self._compare(outcome)
-            outcome.state = "ok"
+                self._compare(result)
+            result.state = "ok"
 
-    def _compare(self, outcome: Outcome) -> None:
+    def _compare(self, result: EntityResult) -> None:
         since = self.runner.states()[self.entity.name]["start_date"]
         found = deletions.differences(self.runner, self.entity, since, self.thorough)
         settled = deletions.settle(self.runner, self.entity, found, self.force)
-        outcome.rows, outcome.deleted = found.listed, settled.deleted
-        outcome.notes += settled.notes
+        result.rows, result.deleted = found.listed, settled.deleted
+        result.notes += settled.notes
         if orphans := self.runner.dataset.remove_orphans(self.entity):
-            outcome.notes.append(f"{orphans:,} child rows of records that are not held are removed")
+            result.notes.append(f"{orphans:,} child rows of records that are not held are removed")
         if settled.stop is not None:
             raise settled.stop
         again = {row[self.entity.key[0]] for row in found.unknown}
         if self.tags and self.entity.tagged:
-            again |= self._differently_tagged(outcome)
-        self._ask_for(again, found, outcome)
+            again |= self._differently_tagged(result)
+        self._ask_for(again, found, result)
 
-    def _ask_for(self, again: set[int], found: Differences, outcome: Outcome) -> None:
+    def _ask_for(self, again: set[int], found: Differences, result: EntityResult) -> None:
         """Has records read again by the fewest calls: one a record, or what changed, or the whole list."""
         if not again:
             return
-        outcome.notes.append(f"{len(again):,} records are read again")
+        result.notes.append(f"{len(again):,} records are read again")
         name, pages = self.entity.name, len(grid(found.known + len(again), top_of(self.context)))
         if len(again) <= max(FEW, pages):
             self.context.wanted[name] = sorted(again)
-        elif len(again) == len(found.unknown) and all(_is_newer(row, outcome.watermark) for row in found.unknown):
+        elif len(again) == len(found.unknown) and all(_is_newer(row, result.watermark) for row in found.unknown):
             self.context.requests[name] = with_settings(ReadRequest(), self.context.settings)
         else:
             self.context.requests[name] = with_settings(ReadRequest(full=True), self.context.settings)
 
-    def _differently_tagged(self, outcome: Outcome) -> set[int]:
+    def _differently_tagged(self, result: EntityResult) -> set[int]:
         """The ids of live records that carry other tags at the API than here."""
         if self.context.settings.tags == "off":
-            outcome.notes.append("its tags are not compared: sources.insightly.tags is 'off'")
+            result.notes.append("its tags are not compared: sources.insightly.tags is 'off'")
             return set()
         mask, table = self.context.mask(self.entity), child_table(self.entity, "TAGS")
         if mask.drops(table, "TAG_NAME"):
-            outcome.notes.append(f"its tags are not compared: {table}.tag_name is in sources.insightly.drop")
+            result.notes.append(f"its tags are not compared: {table}.tag_name is in sources.insightly.drop")
             return set()
         here, key = self._tagged_here(), self.entity.key[0]
         live = set(self.runner.dataset.live_ids(self.entity))
@@ -155,7 +155,7 @@ class _Sweep:
             told = read_list(lookahead(self.context, ENTITIES["tags"], variant=self.entity.name), "TAG_NAME")
             names = {str(row["TAG_NAME"]) for step in told for row in step.rows}
         except NotAvailable as error:
-            outcome.notes.append(f"its tags may not be listed: {error}")
+            result.notes.append(f"its tags may not be listed: {error}")
             return set()
         stored = {tag: mask.stored(table, "TAG_NAME", tag) for tag in names}
         different = {id_ for tag in here.keys() - stored.values() for id_ in here[tag]}
@@ -181,13 +181,13 @@ def _read_again(runner: Runner) -> None:
     names = [*context.wanted, *context.requests]
     if not names:
         return
-    swept = {name: context.outcomes.pop(name) for name in names}
+    swept = {name: context.results.pop(name) for name in names}
     try:
         runner.read(names)
         runner.dataset.restore()
     finally:
         for name, before in swept.items():
-            after = context.outcome(name)
+            after = context.result(name)
             after.deleted, after.notes = before.deleted, [*before.notes, *after.notes]
             after.seconds += before.seconds
             after.rows = before.rows

@@ -8,10 +8,10 @@ from sources.insightly.errors import NotAvailable
 from sources.insightly.paging.prefetch import read_list
 from sources.insightly.paging.probe import Differences
 from sources.insightly.resources.fetch import lookahead, parent_of
-from sources.insightly.result import Outcome
+from sources.insightly.result import EntityResult
 
 
-def sweep_under(runner: Runner, entity: Entity, outcome: Outcome, force: bool) -> None:
+def sweep_under(runner: Runner, entity: Entity, result: EntityResult, force: bool) -> None:
     """Marks, or removes, the rows of records that are gone, by a look at every id that their lists have.
 
     Raises:
@@ -30,17 +30,17 @@ def sweep_under(runner: Runner, entity: Entity, outcome: Outcome, force: bool) -
             listed = {row[asked.key[0]] for step in steps for row in step.rows}
         except NotAvailable as error:
             refused.append(error)
-            outcome.notes.append(f"what lies under {name} is not swept: {error}")
+            result.notes.append(f"what lies under {name} is not swept: {error}")
             continue
-        outcome.rows += len(listed)
+        result.rows += len(listed)
         live = [id_ for id_, alive in known.items() if alive]
         found, settled = Differences(len(live), absent=sorted(set(live) - listed)), deletions.Settled()
         gone = deletions.confirm(runner, asked, found, force, settled)
-        outcome.deleted += held.take_away(list(gone), runner.context.settings.deletions == "remove")
-        outcome.notes += settled.notes
+        result.deleted += held.take_away(list(gone), runner.context.settings.deletions == "remove")
+        result.notes += settled.notes
         if back := [id_ for id_, alive in known.items() if not alive and id_ in listed]:
             held.give_back(back)
-            outcome.notes.append(f"the rows of {len(back):,} {name} that are listed again live again")
+            result.notes.append(f"the rows of {len(back):,} {name} that are listed again live again")
         if settled.stop is not None:
             raise settled.stop
     if refused and len(refused) == len(parts):

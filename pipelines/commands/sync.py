@@ -29,7 +29,7 @@ def sync(
         target: where to write.
         names: entities or presets; none for the setting `entities`. One named is a failure when it is not available.
         request: everything again, or from a moment on.
-        watch: called with the session whenever there is progress.
+        watch: called with the context whenever there is progress.
 
     Returns:
         What was done, whatever went wrong on the way to an entity.
@@ -60,13 +60,13 @@ def _go_on(runner: Runner, chosen: Sequence[str]) -> None:
     context = runner.context
     context.requests = go_on(context.request, runner.states(), chosen)
     for name in chosen:
-        outcome = context.outcome(name)
+        result = context.result(name)
         _mark_what_a_full_walk_missed(runner, name)
-        if not outcome.open:
-            outcome.watermark = outcome.watermark_before = runner.watermark(context.entity(name))
+        if not result.open:
+            result.watermark = result.watermark_before = runner.watermark(context.entity(name))
             runner.committed.add(name)
         if context.request_of(name).rest:
-            outcome.notes.append("everything was read again by earlier runs of this --full: one more begins a new one")
+            result.notes.append("everything was read again by earlier runs of this --full: one more begins a new one")
 
 
 def _conceal(runner: Runner, chosen: Sequence[str]) -> None:
@@ -81,10 +81,10 @@ def _conceal(runner: Runner, chosen: Sequence[str]) -> None:
 
 def _mark_what_a_full_walk_missed(runner: Runner, name: str) -> None:
     """What is held and was not listed by a walk over everything is a candidate, as it is for a thorough sweep."""
-    entity, outcome, state = runner.context.entity(name), runner.context.outcome(name), runner.states().get(name, {})
-    if outcome.state not in (None, "ok") or not unsettled(state):
+    entity, result, state = runner.context.entity(name), runner.context.result(name), runner.states().get(name, {})
+    if result.state not in (None, "ok") or not unsettled(state):
         return
-    before, outcome.state = outcome.state, None
+    before, result.state = result.state, None
     with runner.context.reading(name):
         known, absent = runner.dataset.live_ids(entity), set(state["absent"])
         found = Differences(len(known), absent=[id_ for id_ in known if id_ in absent])
@@ -93,10 +93,10 @@ def _mark_what_a_full_walk_missed(runner: Runner, name: str) -> None:
         except deletions.Refused:
             runner.settle(name)
             raise
-        outcome.deleted += settled.deleted
-        outcome.notes += settled.notes
+        result.deleted += settled.deleted
+        result.notes += settled.notes
         if settled.stop is not None:
             runner.settle(name, absent - settled.there)
             raise settled.stop
         runner.settle(name)
-        outcome.state = before
+        result.state = before

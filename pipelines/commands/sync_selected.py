@@ -82,7 +82,7 @@ def refresh(settings: InsightlySettings, target: Target, asked: Request, watch: 
         settings: validated settings; `deletions` says whether rows are marked or removed.
         target: where to write.
         asked: which records.
-        watch: called with the session whenever there is progress.
+        watch: called with the context whenever there is progress.
 
     Returns:
         The report of a sync. Its entity also has `gone` (404: marked now), `not_held` (404: no live row here),
@@ -101,7 +101,7 @@ def refresh(settings: InsightlySettings, target: Target, asked: Request, watch: 
             entity = runner.context.entity(name)
             if asked.where is None:
                 runner.context.wanted[name] = list(asked.ids)
-            elif runner.context.outcome(name).open:
+            elif runner.context.result(name).open:
                 runner.context.searches[name] = Search(_match(entity, asked.where, runner.context))
             with history.kept(runner):
                 runner.read([name])
@@ -113,7 +113,7 @@ def refresh(settings: InsightlySettings, target: Target, asked: Request, watch: 
         if error is not None:
             told["not_read"] = list(asked.ids)
         if told["not_read"]:
-            runner.context.outcome(name).notes.append(f"not read yet: {_some(told['not_read'])}")
+            runner.context.result(name).notes.append(f"not read yet: {_some(told['not_read'])}")
         report = runner.report([name], [name], error, lambda report: report.entities[name].facts.update(told))
     report.command = "sync"
     return report
@@ -128,15 +128,15 @@ def plan(settings: InsightlySettings, asked: Request) -> Report:
     context, name, report = SyncContext(settings, tolerant=True), asked.name, Report("sync")
     try:
         find(context, [name])
-        outcome = context.outcome(name)
-        if outcome.open:
+        result = context.result(name)
+        if result.open:
             with context.reading(name):
                 report.entities[name] = _price(asked, context.entity(name), context)
-                outcome.state = "ok"
-        if outcome.error is not None:
+                result.state = "ok"
+        if result.error is not None:
             facts = {"pages": 0, "total": None}
-            report.entities[name] = EntityReport(outcome.state or "failed", outcome.reason, facts=facts)
-        report.conclude(None, [outcome.error] if isinstance(outcome.error, Stop) else [], {name})
+            report.entities[name] = EntityReport(result.state or "failed", result.reason, facts=facts)
+        report.conclude(None, [result.error] if isinstance(result.error, Stop) else [], {name})
         needed = report.entities[name].calls
         report.calls, report.calls_left_today = context.budget.calls, context.budget.remaining
         report.seconds = time.monotonic() - context.began
@@ -162,27 +162,27 @@ def _match(entity: Entity, where: str, context: SyncContext) -> Match:
 
 def _settle(runner: Runner, entity: Entity, told: dict[str, list[int]]) -> None:
     """Marks what answered with 404, and tells what answered with 403."""
-    context, outcome, name = runner.context, runner.context.outcome(entity.name), entity.name
-    told["hidden"], told["not_read"] = outcome.hidden, context.wanted.get(name, [])
-    live = _live(runner, entity, outcome.gone)
-    before, outcome.state = outcome.state, None
+    context, result, name = runner.context, runner.context.result(entity.name), entity.name
+    told["hidden"], told["not_read"] = result.hidden, context.wanted.get(name, [])
+    live = _live(runner, entity, result.gone)
+    before, result.state = result.state, None
     with context.reading(name):
         if live:
             try:
                 total_of(context, entity, None)  # a plan without these records answers with 404 to each of them
             except (Stop, NotAvailable):
-                told["not_read"] = sorted([*told["not_read"], *outcome.gone])
+                told["not_read"] = sorted([*told["not_read"], *result.gone])
                 raise
             deletions.mark(runner, entity, dict.fromkeys(live, "deleted"))
-        outcome.deleted, told["gone"] = len(live), live
-        told["not_held"] = [id_ for id_ in outcome.gone if id_ not in live]
-        outcome.state = before
+        result.deleted, told["gone"] = len(live), live
+        told["not_held"] = [id_ for id_ in result.gone if id_ not in live]
+        result.state = before
     if told["not_held"]:
-        outcome.notes.append(f"not at the API (404), and no live row here: {_some(told['not_held'])}")
-    if outcome.hidden and outcome.state == "ok":
-        outcome.state = "failed"
-        ids = f"{entity.key[0]} {_some(outcome.hidden)}"
-        outcome.reason = f"this key may not read (403) {ids}: their rows stay as they are"
+        result.notes.append(f"not at the API (404), and no live row here: {_some(told['not_held'])}")
+    if result.hidden and result.state == "ok":
+        result.state = "failed"
+        ids = f"{entity.key[0]} {_some(result.hidden)}"
+        result.reason = f"this key may not read (403) {ids}: their rows stay as they are"
 
 
 def _live(runner: Runner, entity: Entity, ids: Sequence[int]) -> list[int]:

@@ -21,7 +21,7 @@ from sources.insightly.resources.enrich import define, fill_tags
 from sources.insightly.resources.fetch import lookahead, pages_at, top_of
 from sources.insightly.resources.hints import make_shaper
 from sources.insightly.resources.reference import GROUPS, read_groups
-from sources.insightly.result import Outcome
+from sources.insightly.result import EntityResult
 from sources.insightly.rows.shaper import Shaper
 from sources.insightly.state.times import parse
 
@@ -73,7 +73,7 @@ def verify(
         names: entities or presets; none for the setting `entities`.
         full: compare every record field by field, not a random sample.
         quick: look for differing ids with few pages, and compare the records of one, which proves less.
-        watch: called with the session whenever there is progress.
+        watch: called with the context whenever there is progress.
 
     Returns:
         A report with exit code 4 where something differs.
@@ -93,7 +93,7 @@ def verify(
             if RECORDS in chosen:
                 take_stock(context)
             for name in context.with_objects(chosen):
-                if context.outcome(name).open:
+                if context.result(name).open:
                     _Verification(runner, context.entity(name), found[name], full, quick).run(runs.get((name, "sync")))
 
         error = runner.attempt(work)
@@ -128,35 +128,35 @@ class _Verification:
 
     def run(self, synced: Mapping[str, Any] | None) -> None:
         """Compares; `synced` is the row of the entity's last sync in `_sync_runs`, None where there was none."""
-        with self.context.reading(self.entity.name) as outcome:
-            outcome.watermark = outcome.watermark_before = self.watermark
+        with self.context.reading(self.entity.name) as result:
+            result.watermark = result.watermark_before = self.watermark
             since = self.runner.states().get(self.entity.name, {}).get("start_date")
             if (lacking := unready(self.runner, self.entity)) is not None:
-                outcome.state, outcome.reason = "failed", lacking
+                result.state, result.reason = "failed", lacking
                 if synced is None and not self.dataset.holds(self.entity.name):
-                    outcome.reason = "never synced: run insightly sync"
+                    result.reason = "never synced: run insightly sync"
                 elif synced is not None and synced["state"] == "skipped":
-                    outcome.state, outcome.reason = "skipped", f"the last sync skipped it: {synced['reason']}"
+                    result.state, result.reason = "skipped", f"the last sync skipped it: {synced['reason']}"
                 return
             if self.entity.per_record:
-                self._under(outcome)
-                outcome.rows, outcome.state = self.found.ids, "ok"
+                self._under(result)
+                result.rows, result.state = self.found.ids, "ok"
                 return
             if not self.entity.swept:
-                self._whole(outcome)
-                outcome.rows, outcome.state = self.found.ids, "ok"
+                self._whole(result)
+                result.rows, result.state = self.found.ids, "ok"
                 return
             for id_, next_ in pairwise(self.dataset.live_ids(self.entity)):
                 if id_ == next_:
                     self.found.add(f"{self.entity.key[0]} {id_} is held twice")
             if self.full:
-                self._every_record(since, outcome)
+                self._every_record(since, result)
             else:
-                self._ids_and_sample(since, outcome)
-            outcome.rows = self.found.ids
-            outcome.state = "ok"
+                self._ids_and_sample(since, result)
+            result.rows = self.found.ids
+            result.state = "ok"
 
-    def _ids_and_sample(self, since: str | None, outcome: Outcome) -> None:
+    def _ids_and_sample(self, since: str | None, result: EntityResult) -> None:
         found = deletions.differences(self.runner, self.entity, since, thorough=not self.quick)
         self.found.ids = found.listed
         self._tell(found.absent, found.unknown)
@@ -167,15 +167,15 @@ class _Verification:
         offsets = range(0, max(total - rows, 1), rows)
         some = random.sample(offsets, min(QUICK_PAGES if self.quick else PAGES, len(offsets)))
         for page in pages_at(self.context, self.entity, since, rows)(some):
-            self._compare([row for row in page.rows if row[self.entity.key[0]] in live], outcome)
+            self._compare([row for row in page.rows if row[self.entity.key[0]] in live], result)
 
-    def _every_record(self, since: str | None, outcome: Outcome) -> None:
+    def _every_record(self, since: str | None, result: EntityResult) -> None:
         known, key = self.dataset.live_ids(self.entity), self.entity.key[0]
         live, listed, unknown = set(known), set[Any](), list[Record]()
         for step in read_list(lookahead(self.context, self.entity, since), key):
             listed.update(row[key] for row in step.rows)
             self.found.ids += len(step.rows)
-            self._compare([row for row in step.rows if row[key] in live], outcome)
+            self._compare([row for row in step.rows if row[key] in live], result)
             unknown += [row for row in step.rows if row[key] not in live]
             self.context.on_progress()
         self._tell([id_ for id_ in known if id_ not in listed], unknown)
@@ -187,12 +187,12 @@ class _Verification:
         for row in unknown:
             self._judge(row, f"{key} {row[key]} is listed at the API and not live here: insightly sweep reads it")
 
-    def _compare(self, records: list[Record], outcome: Outcome) -> None:
+    def _compare(self, records: list[Record], result: EntityResult) -> None:
         if not records:
             return
         shaper = self._shaper()
         define(self.entity, self.context, shaper)
-        records = fill_tags(self.entity, self.context, records, outcome)
+        records = fill_tags(self.entity, self.context, records, result)
         key = self.entity.key[0]
         by_id = {(record[key],): record for record in records}
         for table in shaper.shape(records):
@@ -203,11 +203,11 @@ class _Verification:
                 self._judge(by_id[id_], text)
         self.found.compared += len(records)
 
-    def _whole(self, outcome: Outcome) -> None:
+    def _whole(self, result: EntityResult) -> None:
         """What each sync reads whole, compared whole."""
         group, fold = GROUPS.get(self.entity.name, ()), self.dataset.fold
         shaper, held = self._shaper(group), dict[str, list[dict[str, Any]]]()
-        for name, rows in read_groups(self.entity, self.context, outcome):
+        for name, rows in read_groups(self.entity, self.context, result):
             self.found.ids += len(rows)
             self.found.compared += len(rows)
             for table in shaper.shape_groups([(dict.fromkeys(group, name), rows)]) if group else shaper.shape(rows):
@@ -216,12 +216,12 @@ class _Verification:
                 for text in differences(table, mine, fold).values():
                     self.found.add(f"{text}: insightly sync repairs it")
 
-    def _under(self, outcome: Outcome) -> None:
+    def _under(self, result: EntityResult) -> None:
         """Rows that lie under other records: those of a sample of records, or of all."""
         shaper, self.found.sampled = self._shaper(tuple(self.entity.parent_key)), not self.full
         for name, part in self.runner.states()[self.entity.name]["under"].items():
             if "start_date" not in part:
-                outcome.notes.append(f"what lies under {name} is not compared: it was never read")
+                result.notes.append(f"what lies under {name} is not compared: it was never read")
                 continue
             comparison = Comparison(self.runner, self.entity, name, part, shaper)
             comparison.run(None if self.full else QUICK_ASKED if self.quick else ASKED)
@@ -231,7 +231,7 @@ class _Verification:
             for text in comparison.differences:
                 self.found.add(text)
             told = f"{comparison.compared:,} of {comparison.listed:,} {name} were asked"
-            outcome.notes.append(told if self.full else f"{told}: --full asks all")
+            result.notes.append(told if self.full else f"{told}: --full asks all")
 
     def _judge(self, record: Record, text: str) -> None:
         """A difference, unless the record changed after the last sync."""

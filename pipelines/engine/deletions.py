@@ -50,7 +50,7 @@ def differences(runner: Runner, entity: Entity, since: str | None, thorough: boo
             top = top_of(context)
             return probe(pages_at(context, entity, since, top, brief=True), entity.key[0], known, top)
         except Unsorted as error:
-            context.outcome(entity.name).notes.append(f"the list was read whole: {error}")
+            context.result(entity.name).notes.append(f"the list was read whole: {error}")
     fetch = lookahead(context, entity, since, brief=True)
     return compare(read_list(fetch, entity.key[0]), entity.key[0], known)
 

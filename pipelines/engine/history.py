@@ -55,7 +55,7 @@ def _follow(runner: Runner, entity: Entity) -> None:
         return
     history, concealed = _History(runner.pipeline, runner.dataset, entity), tuple(mask.rules.get(entity.name, ()))
     if history.prepare():
-        runner.context.outcome(entity.name).notes.append(f"{history.table} begins: versions of {entity.name}")
+        runner.context.result(entity.name).notes.append(f"{history.table} begins: versions of {entity.name}")
     then = history.note()
     restated = set[str]() if then.mask == mask.fingerprint else {*then.concealed, *concealed}
     if fresh:

@@ -43,11 +43,11 @@ def watching(mode: str) -> Iterator[Watch | None]:
 
 def facts(context: SyncContext) -> dict[str, Any]:
     """Account, entity under way, rows, calls, calls left today, seconds to go; None where it cannot be told."""
-    begun = [name for name, outcome in context.outcomes.items() if outcome.open and outcome.rows]
+    begun = [name for name, result in context.results.items() if result.open and result.rows]
     return {
         "instance": context.settings.instance,
         "entity": begun[-1] if begun else None,
-        "rows": sum(outcome.rows for outcome in context.outcomes.values()),
+        "rows": sum(result.rows for result in context.results.values()),
         "calls": context.budget.calls,
         "calls_left_today": context.budget.remaining,
         "seconds_to_go": time_left(context),
@@ -68,9 +68,9 @@ def line(context: SyncContext) -> str:
 
 def time_left(context: SyncContext) -> float | None:
     """Seconds that the rows still to come take at the rate of those that came; None before there is a rate."""
-    outcomes = context.outcomes.values()
-    rows = sum(outcome.rows for outcome in outcomes)
-    to_come = sum(max((outcome.total or 0) - outcome.rows, 0) for outcome in outcomes if outcome.open)
+    results = context.results.values()
+    rows = sum(result.rows for result in results)
+    to_come = sum(max((result.total or 0) - result.rows, 0) for result in results if result.open)
     elapsed = time.monotonic() - context.began
     if not rows or not to_come:
         return None

@@ -27,7 +27,7 @@ from sources.insightly.errors import Stop
 from sources.insightly.resources.build import prime
 from sources.insightly.resources.discovery import discover
 from sources.insightly.resources.per_parent import reached
-from sources.insightly.result import Outcome
+from sources.insightly.result import EntityResult
 from sources.insightly.state.checkpoint import settle
 from sources.insightly.state.request import ReadRequest
 from sources.insightly.state.watermark import watermark_in
@@ -92,20 +92,20 @@ class Runner:
         """
         self.dataset.leave_histories(chosen)
         all_ = self.context.with_objects
-        self.committed.update(name for name in all_(chosen) if not self.context.outcome(name).open)
+        self.committed.update(name for name in all_(chosen) if not self.context.result(name).open)
         left = self.context.budget.left()
         if left is None or left >= ROOMY:
-            if RECORDS in chosen and self.context.outcome(RECORDS).open:
+            if RECORDS in chosen and self.context.result(RECORDS).open:
                 with self.context.reading(RECORDS):
                     discover(self.context)
             known = self.states()
             for name in self._in_turn(all_(chosen)):
-                if not self.context.narrowed(name) and self.context.outcome(name).open:
+                if not self.context.narrowed(name) and self.context.result(name).open:
                     prime(self.context.entity(name), self.context, known.get(name, {}))
-        while unfinished := [name for name in all_(chosen) if self.context.outcome(name).open]:
+        while unfinished := [name for name in all_(chosen) if self.context.result(name).open]:
             self.context.begin_chunk()
             self.target.load(self.pipeline, insightly(context=self.context, order=self._in_turn(unfinished)))
-            self.committed.update(name for name in all_(chosen) if not self.context.outcome(name).open)
+            self.committed.update(name for name in all_(chosen) if not self.context.result(name).open)
             self.context.on_progress()
 
     def settle(self, name: str, left: Collection[int] = ()) -> None:
@@ -123,9 +123,9 @@ class Runner:
     def take_back(self, chosen: Sequence[str]) -> None:
         """What was read but never committed is not told as done."""
         for name in set(self.context.with_objects(chosen)) - self.committed:
-            outcome: Outcome = self.context.outcome(name)
-            if outcome.state in ("ok", "partial"):
-                outcome.state, outcome.merged, outcome.watermark = None, 0, outcome.watermark_before
+            result: EntityResult = self.context.result(name)
+            if result.state in ("ok", "partial"):
+                result.state, result.merged, result.watermark = None, 0, result.watermark_before
 
     def report(
         self,
@@ -147,12 +147,12 @@ class Runner:
             calls[RECORDS] += calls[OBJECTS]
         report = Report(self.command, calls=budget.calls, calls_left_today=budget.remaining)
         for name in self.context.with_objects(chosen):
-            outcome = self.context.outcome(name)
-            if outcome.open:
-                outcome.state = "partial" if isinstance(error, Stop) else "failed"
-                outcome.reason = str(error)
-            report.entities[name] = self._entity(name, outcome, calls[name])
-        errors = [outcome.error for outcome in self.context.outcomes.values()]
+            result = self.context.result(name)
+            if result.open:
+                result.state = "partial" if isinstance(error, Stop) else "failed"
+                result.reason = str(error)
+            report.entities[name] = self._entity(name, result, calls[name])
+        errors = [result.error for result in self.context.results.values()]
         stops = [each for each in errors if isinstance(each, Stop)]
         report.conclude(error, stops, {fold(name) for name in asked if name not in PRESETS})
         if conclude is not None:
@@ -163,23 +163,23 @@ class Runner:
         record(self.pipeline, report, self.started, datetime.now(UTC))
         return report
 
-    def _entity(self, name: str, outcome: Outcome, calls: int) -> EntityReport:
+    def _entity(self, name: str, result: EntityResult, calls: int) -> EntityReport:
         shaper = self.context.shapers.get(name)
         misfits = {} if shaper is None else shaper.misfits
         changes = [] if shaper is None else shaper.changes
         notes = [f"{count} values of {column} kept as text in {column}__v_text" for column, count in misfits.items()]
-        counted = [f"{count:,} {text}" for text, count in outcome.counted.items()]
+        counted = [f"{count:,} {text}" for text, count in result.counted.items()]
         return EntityReport(
-            state=outcome.state or "partial",
-            reason=outcome.reason,
-            rows=outcome.rows,
-            merged=outcome.merged,
-            deleted=outcome.deleted,
+            state=result.state or "partial",
+            reason=result.reason,
+            rows=result.rows,
+            merged=result.merged,
+            deleted=result.deleted,
             calls=calls,
-            seconds=outcome.seconds,
-            watermark=outcome.watermark,
-            watermark_before=outcome.watermark_before,
-            schema_changes=[*changes, *outcome.notes, *counted, *notes],
+            seconds=result.seconds,
+            watermark=result.watermark,
+            watermark_before=result.watermark_before,
+            schema_changes=[*changes, *result.notes, *counted, *notes],
         )
 
     def _in_turn(self, names: Sequence[str]) -> list[str]:
@@ -213,7 +213,7 @@ def opened(
         settings: validated settings with a key.
         target: where to write.
         request: what to ask of every entity.
-        watch: called with the session whenever there is progress.
+        watch: called with the context whenever there is progress.
 
     Raises:
         ConfigurationError, Busy: nothing was read or written.

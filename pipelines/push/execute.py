@@ -1,4 +1,4 @@
-"""Carries rows out, one after the other, each with its intent in the ledger before and its outcome after the call."""
+"""Carries rows out, one after the other, each with its intent in the ledger before and its result after the call."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -78,7 +78,7 @@ class Hand:
                     raise InsightlyError(
                         f"{refused} rows in a row were refused, the last one: {entry.error}; the rest was not tried"
                     )
-            self.context.outcome(self.ledger.entity).rows += 1
+            self.context.result(self.ledger.entity).rows += 1
             self.context.on_progress()
 
     def _settle(self, row: Row, in_doubt: bool) -> None:

@@ -67,9 +67,9 @@ def _tagged(runner: Runner, ledger: Ledger, rows: Sequence[Row]) -> list[str]:
 
 def _read(runner: Runner, name: str) -> None:
     context = runner.context
-    before = context.outcomes.pop(name, None)
+    before = context.results.pop(name, None)
     runner.read([name])
-    after = context.outcome(name)
+    after = context.result(name)
     after.merged += before.merged if before is not None else 0
     if after.error is not None:
         raise after.error
@@ -78,11 +78,11 @@ def _read(runner: Runner, name: str) -> None:
 
 def _mark(runner: Runner, entity: Entity, ids: set[int]) -> None:
     """Marks deleted records as a sweep does, each confirmed at the API; the user asked for them, however many."""
-    outcome = runner.context.outcome(entity.name)
+    result = runner.context.result(entity.name)
     known = runner.dataset.live_ids(entity)
     found = Differences(len(known), absent=[id_ for id_ in known if id_ in ids])
     settled = deletions.settle(runner, entity, found, force=True)
-    outcome.deleted += settled.deleted
-    outcome.notes += settled.notes
+    result.deleted += settled.deleted
+    result.notes += settled.notes
     if settled.stop is not None:
         raise settled.stop

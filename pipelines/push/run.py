@@ -84,7 +84,7 @@ def push(
         target: the destination, which holds the ledger and the tables.
         request: what is asked for.
         confirm: told the plan before anything is written; False ends the push.
-        watch: called with the session whenever there is progress.
+        watch: called with the context whenever there is progress.
 
     Raises:
         ConfigurationError, Busy: nothing was written; among them a push that is finished already.
@@ -113,7 +113,7 @@ class _Push:
         try:
             self._run()
         finally:
-            self.runner.context.outcome(self.request.entity).seconds = time.monotonic() - begun
+            self.runner.context.result(self.request.entity).seconds = time.monotonic() - begun
 
     def _run(self) -> None:
         request, runner = self.request, self.runner
@@ -159,13 +159,13 @@ class _Push:
         )
 
     def _judge(self) -> None:
-        outcome, problems = self.runner.context.outcome(self.request.entity), self._told_of_rows()
-        outcome.rows = len(self.rows)
-        if outcome.state in (None, "ok"):
-            outcome.state = "failed" if problems else "ok"
-        if problems and outcome.reason is None:
+        result, problems = self.runner.context.result(self.request.entity), self._told_of_rows()
+        result.rows = len(self.rows)
+        if result.state in (None, "ok"):
+            result.state = "failed" if problems else "ok"
+        if problems and result.reason is None:
             first = problems[0]
-            outcome.reason = f"{len(problems)} of {len(self.rows)} rows, as row {first['row']}: {first['problem']}"
+            result.reason = f"{len(problems)} of {len(self.rows)} rows, as row {first['row']}: {first['problem']}"
 
     def _told_of_rows(self) -> list[dict[str, object]]:
         entries = self.ledger.entries.values() if self.ledger is not None else ()

@@ -22,7 +22,7 @@ from .config.settings import InsightlySettings
 from .entities import ENTITIES, OBJECTS, RECORDS, Entity, of_object, select
 from .errors import BadCredentials, ConfigurationError, InsightlyError, NotAvailable, Stop
 from .paging.prefetch import Ahead, Lookahead
-from .result import Outcome
+from .result import EntityResult
 from .rows.masking import Mask
 from .rows.shaper import Shaper
 from .state.checkpoint import State
@@ -87,7 +87,7 @@ class SyncContext:
         self.searches: dict[str, Search] = {}
         self.fresh: dict[str, set[Any]] = {}
         self.live_ids: Callable[[Entity], list[int]] | None = None
-        self.outcomes: dict[str, Outcome] = {}
+        self.results: dict[str, EntityResult] = {}
         self.shapers: dict[str, Shaper] = {}
         self.definitions: dict[str, list[Record] | None] = {}
         self.started_at: dict[Entity, datetime] = {}
@@ -124,8 +124,8 @@ class SyncContext:
         if "client" in self.__dict__:
             self.client.close()
 
-    def outcome(self, entity: str) -> Outcome:
-        return self.outcomes.setdefault(entity, Outcome())
+    def result(self, entity: str) -> EntityResult:
+        return self.results.setdefault(entity, EntityResult())
 
     def know(self, objects: Mapping[str, str]) -> None:
         """Makes the custom objects of the destination known: table -> OBJECT_NAME."""
@@ -179,24 +179,24 @@ class SyncContext:
         return full or time.monotonic() > self._chunk_until
 
     @contextmanager
-    def reading(self, entity: str) -> Iterator[Outcome]:
+    def reading(self, entity: str) -> Iterator[EntityResult]:
         """Times an entity's turn, and notes what ended it early instead of letting it end the others."""
-        outcome, begun = self.outcome(entity), time.monotonic()
+        result, begun = self.result(entity), time.monotonic()
         try:
-            yield outcome
+            yield result
         except NotAvailable as error:
-            outcome.state, outcome.reason, outcome.error = "skipped", str(error), error
+            result.state, result.reason, result.error = "skipped", str(error), error
             logger.info("%s skipped: %s", entity, error)
         except Stop as stop:
-            outcome.state, outcome.reason, outcome.error = "partial", str(stop), stop
+            result.state, result.reason, result.error = "partial", str(stop), stop
         except InsightlyError as error:
-            outcome.state, outcome.reason, outcome.error = "failed", str(error), error
+            result.state, result.reason, result.error = "failed", str(error), error
             if isinstance(error, BadCredentials | ConfigurationError) or not self.tolerant:
                 raise
             logger.error("%s failed: %s", entity, error)
         finally:
-            outcome.seconds += time.monotonic() - begun
-            if not outcome.open:
+            result.seconds += time.monotonic() - begun
+            if not result.open:
                 self._stop_reading_ahead(entity)
             self.on_progress()
 
@@ -205,10 +205,10 @@ class SyncContext:
             if name == entity:
                 lookahead.close()
 
-    def end(self, outcome: Outcome, state: State) -> None:
+    def end(self, result: EntityResult, state: State) -> None:
         """Notes that an entity was read to its end; the oldest such note decides whose turn is next."""
         state["ended"] = iso(datetime.now(UTC))
-        outcome.state = "ok"
+        result.state = "ok"
 
     def remember(self) -> None:
         """Puts account and custom objects into the source's state: the destination tells whose records it holds."""

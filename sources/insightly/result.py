@@ -9,7 +9,7 @@ from .state.missing import Absent
 
 
 @dataclass
-class Outcome:
+class EntityResult:
     """How one entity fares in a run; `state` is None while it is under way.
 
     `absent` is set where everything is read again, and tells what was held and did not come; `gone` and `hidden` are

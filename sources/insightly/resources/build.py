@@ -9,7 +9,7 @@ from dlt.extract import DltResource
 from ..context import SyncContext
 from ..entities import DATE_UPDATED, OBJECTS, RECORDS, Entity
 from ..errors import Stop
-from ..result import Outcome
+from ..result import EntityResult
 from ..state.checkpoint import Place, begin
 from ..state.watermark import Held, Watermark, watermark_in
 from .discovery import discover, find, tell
@@ -32,11 +32,11 @@ def resource_of(entity: Entity, context: SyncContext) -> DltResource:
         yield from _changes(entity, context, updated)
 
     def others() -> Iterator[Any]:
-        with context.reading(entity.name) as outcome:
+        with context.reading(entity.name) as result:
             context.remember()
             read = read_under if entity.per_record else read_changes if entity.walked else read_reference
-            yield from (refresh if context.narrowed(entity.name) else read)(entity, context, outcome)
-        _give_up_on_full(entity, context, outcome)
+            yield from (refresh if context.narrowed(entity.name) else read)(entity, context, result)
+        _give_up_on_full(entity, context, result)
 
     hints: Any = {"name": entity.name, "primary_key": list(entity.key), "write_disposition": MERGE}
     return dlt.resource(changes if entity.incremental else others, **hints)
@@ -55,13 +55,13 @@ def resource_of_objects(context: SyncContext, name: str = RECORDS) -> DltResourc
     def objects() -> Iterator[Any]:
         context.know(dlt.current.source_state().get(OBJECTS, {}))
         if name == RECORDS:
-            with context.reading(name) as outcome:
+            with context.reading(name) as result:
                 context.remember()
                 if context.chunk_spent():
                     return
                 refused = discover(context)
-                context.end(outcome, dlt.current.resource_state())
-                tell(outcome, refused)
+                context.end(result, dlt.current.resource_state())
+                tell(result, refused)
         else:
             find(context, [name])
         for each in [] if context.chunked else context.with_objects([name]):
@@ -72,18 +72,18 @@ def resource_of_objects(context: SyncContext, name: str = RECORDS) -> DltResourc
 
 
 def _changes(entity: Entity, context: SyncContext, updated: Watermark) -> Iterator[Any]:
-    if not context.outcome(entity.name).open:
+    if not context.result(entity.name).open:
         return
-    with context.reading(entity.name) as outcome:
+    with context.reading(entity.name) as result:
         context.remember()
         read = refresh if context.narrowed(entity.name) else read_changes
-        yield from read(entity, context, outcome, updated)
-    _give_up_on_full(entity, context, outcome)
+        yield from read(entity, context, result, updated)
+    _give_up_on_full(entity, context, result)
 
 
-def _give_up_on_full(entity: Entity, context: SyncContext, outcome: Outcome) -> None:
+def _give_up_on_full(entity: Entity, context: SyncContext, result: EntityResult) -> None:
     """The next full run begins anew, though this entity may fail in every one; only a stop is to be gone on from."""
-    failed = outcome.error is not None and not isinstance(outcome.error, Stop)
+    failed = result.error is not None and not isinstance(result.error, Stop)
     if failed and not context.narrowed(entity.name):
         dlt.current.resource_state(entity.name).pop("full", None)
 

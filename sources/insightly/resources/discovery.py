@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ..context import SyncContext, fold
 from ..entities import ENTITIES, RECORDS, names_object
 from ..errors import BadSetting, NotAvailable
-from ..result import Outcome
+from ..result import EntityResult
 from ..rows.custom_objects import objects_of
 from .fetch import read_objects
 
@@ -28,9 +28,9 @@ def discover(context: SyncContext) -> list[str]:
     held = {name: entity.object_name for name, entity in context.objects.items()}
     found, refused = objects_of(read_objects(context), held, fold)
     for name in held.keys() - found.keys():
-        outcome = context.outcome(name)
-        if outcome.open or isinstance(outcome.error, NotAvailable):
-            outcome.state, outcome.reason = "skipped", GONE
+        result = context.result(name)
+        if result.open or isinstance(result.error, NotAvailable):
+            result.state, result.reason = "skipped", GONE
     context.objects.update(found)
     if unknown := _concealed(context):
         table, ways = unknown[0], set(context.settings.privacy.rules[unknown[0]].values())
@@ -56,20 +56,20 @@ def find(context: SyncContext, names: Sequence[str], ask: bool = True) -> None:
         with context.reading(name):
             refused = discover(context) if ask else []
     for name in lacking:
-        if name not in context.objects and context.outcome(name).open:
+        if name not in context.objects and context.result(name).open:
             told = "; ".join([f"no such custom object; {_known(context)}", *refused])
             raise BadSetting("sources.insightly.entities", name, told)
 
 
 def take_stock(context: SyncContext) -> None:
     """Makes the custom objects that are defined known, as `discover` does; how that went is noted in the outcomes."""
-    with context.reading(RECORDS) as outcome:
-        tell(outcome, discover(context))
+    with context.reading(RECORDS) as result:
+        tell(result, discover(context))
 
 
-def tell(outcome: Outcome, refused: Sequence[str]) -> None:
+def tell(result: EntityResult, refused: Sequence[str]) -> None:
     """Notes how the entity that stands for all custom objects fared; those that can be loaded are."""
-    outcome.state, outcome.reason = ("failed", "; ".join(refused)) if refused else ("ok", None)
+    result.state, result.reason = ("failed", "; ".join(refused)) if refused else ("ok", None)
     for sentence in refused:
         logger.error(sentence)
 

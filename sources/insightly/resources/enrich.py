@@ -7,7 +7,7 @@ from ..context import Record, SyncContext
 from ..entities import ENTITIES, Entity
 from ..errors import Forbidden
 from ..paging.digests import digest
-from ..result import Outcome
+from ..result import EntityResult
 from ..rows.custom_fields import definitions_of, object_of
 from ..rows.shaper import Shaper
 from .fetch import read_definitions, tags_of
@@ -33,7 +33,7 @@ def definition_tables(entity: Entity, context: SyncContext) -> Iterator[Any]:
         yield from marked(shaper.shape_groups([(dict.fromkeys(shaper.group, name), mine)]))
 
 
-def fill_tags(entity: Entity, context: SyncContext, records: list[Record], outcome: Outcome) -> list[Record]:
+def fill_tags(entity: Entity, context: SyncContext, records: list[Record], result: EntityResult) -> list[Record]:
     """Asks for the tags of records whose payload does not tell them (`auto`), or of every record (`endpoint`).
 
     `embedded` leaves records as they are; `off` takes the tags from them.
@@ -57,7 +57,7 @@ def fill_tags(entity: Entity, context: SyncContext, records: list[Record], outco
     try:
         answers = tags_of(context, entity, [record[entity.key[0]] for record in asked])
     except Forbidden as error:
-        outcome.notes.append(f"tags of {entity.name} may not be read: {error}")
+        result.notes.append(f"tags of {entity.name} may not be read: {error}")
         return records
     gone = 0
     for record, tags in zip(asked, answers, strict=True):
@@ -67,5 +67,5 @@ def fill_tags(entity: Entity, context: SyncContext, records: list[Record], outco
         else:
             record["TAGS"] = tags
     if gone:
-        outcome.notes.append(f"{gone} records of {entity.name} went away before their tags were read")
+        result.notes.append(f"{gone} records of {entity.name} went away before their tags were read")
     return records

@@ -205,7 +205,7 @@ def _page_reader(context: SyncContext, entity: Entity, path: str, params: Params
             context.started_at.setdefault(entity, _moment(answer, entity.name))
         total = answer.total if entity.paged else len(rows)
         if total is not None and not _is_parent(entity):
-            context.outcome(entity.name).total = total - begun_at[0]
+            context.result(entity.name).total = total - begun_at[0]
         return Page(rows, total, top if entity.paged else len(rows) + 1, len(answer.body))
 
     return read

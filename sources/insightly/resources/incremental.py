@@ -14,7 +14,7 @@ from ..entities import DATE_UPDATED, Entity
 from ..paging.digests import Blocks, forget, whole_blocks
 from ..paging.prefetch import read_list
 from ..paging.walk import Step, gather
-from ..result import Outcome
+from ..result import EntityResult
 from ..rows.shaper import Shaper
 from ..state.checkpoint import Place, State, begin, end, loaded_from, place_of, rereads
 from ..state.missing import Absent
@@ -31,7 +31,7 @@ BATCH_BYTES = 8_000_000
 
 
 def read_changes(
-    entity: Entity, context: SyncContext, outcome: Outcome, updated: Watermark | None = None
+    entity: Entity, context: SyncContext, result: EntityResult, updated: Watermark | None = None
 ) -> Iterator[Any]:
     """Yields the tables of what changed since the watermark, from where the last run stopped.
 
@@ -44,38 +44,38 @@ def read_changes(
     state = dlt.current.resource_state(entity.name)
     request = wish_in(state, entity, context)
     held = updated.last_value if updated is not None and trusted(entity, state) else None
-    outcome.watermark = outcome.watermark_before = held
-    place = _begin(entity, context, outcome, state, request, held)
+    result.watermark = result.watermark_before = held
+    place = _begin(entity, context, result, state, request, held)
     if context.chunk_spent():
         return
     shaper = shaper_of(entity, context)
     yield from missing(shaper)
     # One decision for the whole walk, however many rounds it takes: digests are those of what the destination holds.
     whole = entity.walked or (place.since is None and not entity.dated)
-    blocks = _blocks(entity, state, place, outcome) if whole else None
+    blocks = _blocks(entity, state, place, result) if whole else None
     steps = read_list(lookahead(context, entity, place.since), entity.key[0], place.skip, place.last_id)
     if blocks is not None:
         steps = whole_blocks(steps, entity.key[0], context.chunk_spent)
-    for step in gather(steps, lambda held: _enough(held, entity, context, outcome)):
+    for step in gather(steps, lambda held: _enough(held, entity, context, result)):
         note_dates(entity, state, step.rows)
-        if outcome.absent is not None:
-            outcome.absent.meet((row[entity.key[0]] for row in step.rows), step.last_id)
+        if result.absent is not None:
+            result.absent.meet((row[entity.key[0]] for row in step.rows), step.last_id)
         changed = step.rows if blocks is None else blocks.changed(step.rows, shaper.concealed)
         if "full" in state:
             changed = step.rows
-        records, tables = _shaped(entity, context, outcome, shaper, changed)
+        records, tables = _shaped(entity, context, result, shaper, changed)
         cut = len(records) < len(changed)
         if cut and records and step.at is not None:
             place = Place(place.since, _started(place, entity, context), step.at, records[-1][entity.key[0]])
-            _store(place, state, outcome)
+            _store(place, state, result)
         elif step.skip is not None and not cut:
             place = Place(place.since, _started(place, entity, context), step.skip, step.last_id)
-            _store(place, state, outcome)
+            _store(place, state, result)
         if blocks is not None and not cut:
             blocks.note()
         yield from tables
-        outcome.rows += len(records) if cut else len(step.rows)
-        outcome.merged += len(records)
+        result.rows += len(records) if cut else len(step.rows)
+        result.merged += len(records)
         context.on_progress()
         if cut:
             context.budget.check()
@@ -84,14 +84,14 @@ def read_changes(
             return
     started = _started(place, entity, context)
     if updated is not None and trusted(entity, state):
-        outcome.watermark = watermark(started, context.settings.lookback_seconds, held)
-        updated.advance(outcome.watermark)
+        result.watermark = watermark(started, context.settings.lookback_seconds, held)
+        updated.advance(result.watermark)
         forget(state)
     elif blocks is not None:
         blocks.end()
-    absent = () if outcome.absent is None else outcome.absent.up_to(None)
+    absent = () if result.absent is None else result.absent.up_to(None)
     end(state, Place(place.since, started, 0, None), loaded_from(state, request.start_date), absent)
-    context.end(outcome, state)
+    context.end(result, state)
 
 
 def wish_in(state: State, entity: Entity, context: SyncContext) -> ReadRequest:
@@ -101,7 +101,7 @@ def wish_in(state: State, entity: Entity, context: SyncContext) -> ReadRequest:
 
 
 def _begin(
-    entity: Entity, context: SyncContext, outcome: Outcome, state: State, request: ReadRequest, held: str | None
+    entity: Entity, context: SyncContext, result: EntityResult, state: State, request: ReadRequest, held: str | None
 ) -> Place:
     """Where the walk goes on; in a run's first round, what is asked of it is taken into account."""
     start_date = loaded_from(state, request.start_date)
@@ -109,66 +109,66 @@ def _begin(
         return place_of(state, held, start_date)
     context.begun.add(entity.name)
     waiting = state.get("again")
-    _tell_of_a_later_start(state, request, outcome)
+    _tell_of_a_later_start(state, request, result)
     place = begin(state, held, request)
     if waiting is not None and state["again"] is waiting:
-        _tell_of_a_walk_under_way(waiting, request, outcome)
+        _tell_of_a_walk_under_way(waiting, request, result)
     if rereads(state, start_date) and context.live_ids is not None:
-        outcome.absent = Absent(context.live_ids(entity), place.last_id, state.get("absent", ()))
+        result.absent = Absent(context.live_ids(entity), place.last_id, state.get("absent", ()))
     if place.since is None and place.last_id is None:
         state.pop("dated", None)
     return place
 
 
 def _shaped(
-    entity: Entity, context: SyncContext, outcome: Outcome, shaper: Shaper, records: list[Record]
+    entity: Entity, context: SyncContext, result: EntityResult, shaper: Shaper, records: list[Record]
 ) -> tuple[list[Record], list[Any]]:
     """Records that are complete, as many from the first on as there are calls for, and their tables."""
     if not records:
         return [], []
     define(entity, context, shaper)
-    complete = fill_tags(entity, context, records, outcome)
+    complete = fill_tags(entity, context, records, result)
     context.note_fresh(entity, complete)
     tables = [*marked(shaper.shape(complete)), *definition_tables(entity, context)]
     _warn_of_the_future(entity, context, complete)
     return complete, tables
 
 
-def _blocks(entity: Entity, state: State, place: Place, outcome: Outcome) -> Blocks:
-    absent = outcome.absent
+def _blocks(entity: Entity, state: State, place: Place, result: EntityResult) -> Blocks:
+    absent = result.absent
     is_live = (lambda _: True) if absent is None else absent.holds
     return Blocks(state, entity.key[0], place.last_id is not None, is_live)
 
 
-def _enough(step: Step, entity: Entity, context: SyncContext, outcome: Outcome) -> bool:
+def _enough(step: Step, entity: Entity, context: SyncContext, result: EntityResult) -> bool:
     """Pages are written together, for each table written costs a while.
 
     Not so the first, which tells whether definitions and tags must be asked for while there are calls, nor pages whose
     tags cost calls.
     """
-    return not outcome.rows or step.size >= BATCH_BYTES or context.chunk_spent() or tags_cost_calls(context, entity)
+    return not result.rows or step.size >= BATCH_BYTES or context.chunk_spent() or tags_cost_calls(context, entity)
 
 
-def _store(place: Place, state: State, outcome: Outcome) -> None:
+def _store(place: Place, state: State, result: EntityResult) -> None:
     place.store(state)
-    if outcome.absent is not None:
-        state["absent"] = outcome.absent.up_to(place.last_id)
+    if result.absent is not None:
+        state["absent"] = result.absent.up_to(place.last_id)
 
 
-def _tell_of_a_later_start(state: State, request: ReadRequest, outcome: Outcome) -> None:
+def _tell_of_a_later_start(state: State, request: ReadRequest, result: EntityResult) -> None:
     loaded = loaded_from(state, request.start_date)
     if earlier(loaded, request.start_date):
         told = f"everything from {loaded or 'the first record'} on is loaded already"
-        outcome.notes.append(f"start_date {request.start_date} changes nothing: {told}")
+        result.notes.append(f"start_date {request.start_date} changes nothing: {told}")
 
 
-def _tell_of_a_walk_under_way(waiting: Mapping[str, Any], request: ReadRequest, outcome: Outcome) -> None:
+def _tell_of_a_walk_under_way(waiting: Mapping[str, Any], request: ReadRequest, result: EntityResult) -> None:
     begun = f"this goes on with reading again everything from {waiting['since'] or 'the first record'} on"
     if request.full:
-        outcome.notes.append(f"{begun}, which an earlier run began")
+        result.notes.append(f"{begun}, which an earlier run began")
     elif request.since is not None and request.since != waiting["since"]:
         told = f"for what it has read already, ask for --since {request.since} once more when it is done"
-        outcome.notes.append(f"{begun}, which an earlier run began: {told}")
+        result.notes.append(f"{begun}, which an earlier run began: {told}")
 
 
 def _started(place: Place, entity: Entity, context: SyncContext) -> str:

@@ -13,7 +13,7 @@ import dlt
 from ..context import Record, SyncContext
 from ..entities import ENTITIES, Entity
 from ..errors import Forbidden, Gone, InsightlyError, NotAvailable
-from ..result import Outcome
+from ..result import EntityResult
 from ..state.checkpoint import Place, State, begin, end, loaded_from, note_full, place_of, settle
 from ..state.request import ReadRequest
 from ..state.times import iso
@@ -52,7 +52,7 @@ class _UnderWay:
     refused: dict[str, NotAvailable] = field(default_factory=dict)
 
 
-def read_under(entity: Entity, context: SyncContext, outcome: Outcome) -> Iterator[Any]:
+def read_under(entity: Entity, context: SyncContext, result: EntityResult) -> Iterator[Any]:
     """Yields the rows under the parent records that changed, all rows of a record together.
 
     Raises:
@@ -62,7 +62,7 @@ def read_under(entity: Entity, context: SyncContext, outcome: Outcome) -> Iterat
     if entity.name not in context.under_way:
         context.under_way[entity.name] = _UnderWay()
         _begin(entity, context.request_of(entity.name), state)
-        outcome.watermark = outcome.watermark_before = reached(entity, state)
+        result.watermark = result.watermark_before = reached(entity, state)
     run: _UnderWay = context.under_way[entity.name]
     if context.chunk_spent():
         return
@@ -71,18 +71,18 @@ def read_under(entity: Entity, context: SyncContext, outcome: Outcome) -> Iterat
     # Unfinished ones first: asked for again within a budget, all come to their end.
     for parent in sorted(left, key=lambda name: "place" not in state["under"][name]):
         try:
-            ended = yield from _Reading(entity, parent, context, outcome, state["under"][parent], run).read()
+            ended = yield from _Reading(entity, parent, context, result, state["under"][parent], run).read()
         except NotAvailable as error:
             run.refused[parent] = error
-            outcome.notes.append(f"{entity.name} of {parent} are not available: {error}")
+            result.notes.append(f"{entity.name} of {parent} are not available: {error}")
             ended = True
         if not ended:
             return
         run.done.add(parent)
     _assert_available(run, state)
     settle(state)
-    outcome.watermark = reached(entity, state)
-    context.end(outcome, state)
+    result.watermark = reached(entity, state)
+    context.end(result, state)
 
 
 def reached(entity: Entity, state: Mapping[str, Any]) -> str | None:
@@ -127,10 +127,10 @@ class _Reading:
     """One turn of reading under the records of one entity."""
 
     def __init__(
-        self, entity: Entity, parent: str, context: SyncContext, outcome: Outcome, state: State, run: _UnderWay
+        self, entity: Entity, parent: str, context: SyncContext, result: EntityResult, state: State, run: _UnderWay
     ) -> None:
         self.entity, self.parent, self.context = entity, ENTITIES[parent], context
-        self.outcome, self.state = outcome, state
+        self.result, self.state = result, state
         self.start_date = loaded_from(state, _request_of(parent, state, context.request_of(entity.name)).start_date)
         if parent not in run.parts:
             place = place_of(state, state.get("watermark"), self.start_date)
@@ -198,13 +198,13 @@ class _Reading:
         held.clear()
         yield from tables
         rows = sum(len(sublist.rows) for sublist in read)
-        self.outcome.rows += rows
-        self.outcome.merged += rows
+        self.result.rows += rows
+        self.result.merged += rows
         self._count(told)
         self.context.on_progress()
 
     def _count(self, told: Sequence[Sublist]) -> None:
-        parent, name, counted = self.parent.name, self.entity.name, self.outcome.counted
+        parent, name, counted = self.parent.name, self.entity.name, self.result.counted
         for sublist in told:
             if isinstance(sublist.refused, Gone):
                 counted[f"records of {parent} went away before their {name} were read"] += 1

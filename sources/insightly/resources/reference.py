@@ -13,7 +13,7 @@ from ..errors import MalformedAnswer, NotAvailable
 from ..paging.digests import digest
 from ..paging.prefetch import Lookahead, read_list
 from ..paging.walk import Key, identify
-from ..result import Outcome
+from ..result import EntityResult
 from ..rows.custom_fields import definitions_of, object_of
 from ..state.checkpoint import State, note_full, settle
 from .discovery import discover
@@ -21,7 +21,7 @@ from .fetch import ask_definitions, lookahead, read_objects
 from .hints import MERGE, REPLACE, marked, missing, shaper_of
 
 
-def read_reference(entity: Entity, context: SyncContext, outcome: Outcome) -> Iterator[Any]:
+def read_reference(entity: Entity, context: SyncContext, result: EntityResult) -> Iterator[Any]:
     """Yields the whole list, or each group of it, if it changed.
 
     The page itself says `replace`: a run that reads nothing empties nothing. A group is replaced by its merge key, and
@@ -35,15 +35,15 @@ def read_reference(entity: Entity, context: SyncContext, outcome: Outcome) -> It
     shaper = shaper_of(entity, context, group)
     yield from missing(shaper) if group else ()
     kept = definitions_kept() if entity.name == "custom_fields" else state.setdefault("contents", {})
-    for name, records in read_groups(entity, context, outcome):
-        outcome.rows += len(records)
+    for name, records in read_groups(entity, context, result):
+        result.rows += len(records)
         if changed(kept, name, digest(shaper.concealed(records))) or "full" in state:
             groups = [(dict.fromkeys(group, name), records)]
             tables = shaper.shape_groups(groups) if group else shaper.shape(records)
             yield from marked(tables, MERGE if group else REPLACE)
-            outcome.merged += len(records)
+            result.merged += len(records)
     settle(state)
-    context.end(outcome, state)
+    context.end(result, state)
 
 
 def definitions_kept() -> State:
@@ -66,10 +66,10 @@ GROUPS = {"tags": ("RECORD_TYPE",), "custom_fields": ("FIELD_FOR",)}
 Read = Callable[[], list[Record]]
 
 
-def read_groups(entity: Entity, context: SyncContext, outcome: Outcome) -> Iterator[tuple[str, list[Record]]]:
+def read_groups(entity: Entity, context: SyncContext, result: EntityResult) -> Iterator[tuple[str, list[Record]]]:
     """Reads an entity, group by group; what is no group of others is called "".
 
-    A group that may not be read is left out, and `outcome` tells so.
+    A group that may not be read is left out, and `result` tells so.
 
     Raises:
         NotAvailable: none of them may be read.
@@ -87,7 +87,7 @@ def read_groups(entity: Entity, context: SyncContext, outcome: Outcome) -> Itera
         yield name, records
     if len(refused) == len(readers):
         raise refused[0]
-    outcome.notes += [f"a part of {entity.name} is not available: {error}" for error in refused]
+    result.notes += [f"a part of {entity.name} is not available: {error}" for error in refused]
 
 
 def calls_of(entity: Entity, context: SyncContext) -> int:

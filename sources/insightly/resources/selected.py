@@ -11,7 +11,7 @@ from ..entities import DATE_UPDATED, Entity
 from ..errors import Forbidden, Gone, MalformedAnswer, Stop
 from ..paging.digests import forget
 from ..paging.prefetch import read_list
-from ..result import Outcome
+from ..result import EntityResult
 from ..state.checkpoint import State, loaded_from
 from ..state.times import parse
 from ..state.watermark import Watermark, note_dates, trusted
@@ -22,7 +22,9 @@ from .hints import marked, missing, shaper_of
 BATCH = 100
 
 
-def refresh(entity: Entity, context: SyncContext, outcome: Outcome, updated: Watermark | None = None) -> Iterator[Any]:
+def refresh(
+    entity: Entity, context: SyncContext, result: EntityResult, updated: Watermark | None = None
+) -> Iterator[Any]:
     """Yields the tables of the records in `context.wanted`, or of those that `context.searches` finds.
 
     A record that is gone or hidden leaves its row as it is, and its id in the outcome.
@@ -32,16 +34,16 @@ def refresh(entity: Entity, context: SyncContext, outcome: Outcome, updated: Wat
     """
     state = dlt.current.resource_state(entity.name)
     if updated is not None:
-        outcome.watermark = outcome.watermark_before = updated.last_value if trusted(entity, state) else None
+        result.watermark = result.watermark_before = updated.last_value if trusted(entity, state) else None
     # What is written when it changed must be written by the next sync, even if it then is as it was.
     state.pop("contents", None)
     forget(state)
     yield from missing(shaper_of(entity, context))
     read = _found if entity.name in context.searches else _wanted
-    yield from read(entity, context, outcome, state)
+    yield from read(entity, context, result, state)
 
 
-def _wanted(entity: Entity, context: SyncContext, outcome: Outcome, state: State) -> Iterator[Any]:
+def _wanted(entity: Entity, context: SyncContext, result: EntityResult, state: State) -> Iterator[Any]:
     wanted, key = context.wanted[entity.name], entity.key[0]
     while wanted:
         if context.chunk_spent():
@@ -53,17 +55,17 @@ def _wanted(entity: Entity, context: SyncContext, outcome: Outcome, state: State
             if isinstance(answer, dict) and answer.get(key) != id_:
                 raise MalformedAnswer(f"GET of {key} {id_} came back with {key} {answer.get(key)}; nothing is loaded")
         found = [answer for answer in answers.values() if isinstance(answer, dict)]
-        written = yield from _tables(entity, context, outcome, state, found)
+        written = yield from _tables(entity, context, result, state, found)
         left = {record[key] for record in found[written:]}
-        outcome.gone += [id_ for id_, answer in answers.items() if isinstance(answer, Gone)]
-        outcome.hidden += [id_ for id_, answer in answers.items() if isinstance(answer, Forbidden)]
+        result.gone += [id_ for id_, answer in answers.items() if isinstance(answer, Gone)]
+        result.hidden += [id_ for id_, answer in answers.items() if isinstance(answer, Forbidden)]
         wanted[: len(some)] = [id_ for id_, answer in answers.items() if isinstance(answer, Stop) or id_ in left]
         if left:
             context.budget.check()
         for answer in answers.values():
             if isinstance(answer, Stop):
                 raise answer
-    outcome.state = "ok"
+    result.state = "ok"
 
 
 def _affordable(entity: Entity, context: SyncContext) -> int:
@@ -76,7 +78,7 @@ def _affordable(entity: Entity, context: SyncContext) -> int:
     return min(BATCH, max(left // (1 + tags), 1))
 
 
-def _found(entity: Entity, context: SyncContext, outcome: Outcome, state: State) -> Iterator[Any]:
+def _found(entity: Entity, context: SyncContext, result: EntityResult, state: State) -> Iterator[Any]:
     search = context.searches[entity.name]
     if context.chunk_spent():
         return
@@ -88,7 +90,7 @@ def _found(entity: Entity, context: SyncContext, outcome: Outcome, state: State)
                     f"GET /{entity.search_path}: the answer holds records whose {search.match.field} is another, so "
                     "the API did not filter by that field; none of them is loaded"
                 )
-            written = yield from _tables(entity, context, outcome, state, step.rows)
+            written = yield from _tables(entity, context, result, state, step.rows)
             if written < len(step.rows):
                 context.budget.check()
             if step.skip is not None:
@@ -98,31 +100,31 @@ def _found(entity: Entity, context: SyncContext, outcome: Outcome, state: State)
     except Gone:
         # Some say that a search that finds nothing is a 404: then the list itself can be read.
         total_of(context, entity, None)
-    outcome.state = "ok"
+    result.state = "ok"
 
 
 def _tables(
-    entity: Entity, context: SyncContext, outcome: Outcome, state: State, records: Sequence[Record]
+    entity: Entity, context: SyncContext, result: EntityResult, state: State, records: Sequence[Record]
 ) -> Generator[Any, None, int]:
     """Yields the tables of records; returns how many, from the first on, the calls left were enough for."""
     start_date = loaded_from(state, context.request_of(entity.name).start_date)
     inside = [record for record in records if _is_inside(record, start_date)]
     if len(inside) < len(records):
         left_out = len(records) - len(inside)
-        outcome.notes.append(f"{left_out} records last changed before start_date are left out, as a sync does")
+        result.notes.append(f"{left_out} records last changed before start_date are left out, as a sync does")
     if not inside:
         return len(records)
     if trusted(entity, state):
         note_dates(entity, state, inside)
     shaper = shaper_of(entity, context)
     define(entity, context, shaper)
-    complete = fill_tags(entity, context, inside, outcome)
+    complete = fill_tags(entity, context, inside, result)
     if complete:
         context.note_fresh(entity, complete)
         yield from marked(shaper.shape(complete))
         yield from definition_tables(entity, context)
-    outcome.rows += len(complete)
-    outcome.merged += len(complete)
+    result.rows += len(complete)
+    result.merged += len(complete)
     context.on_progress()
     return len(records) if len(complete) == len(inside) else records.index(inside[len(complete)])
 
