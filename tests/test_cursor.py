@@ -1,4 +1,4 @@
-"""The place of a walk and the watermark it leaves: nothing is asked for too late, and nothing moves back."""
+"""The checkpoint of a walk and the watermark it leaves: nothing is asked for too late, and nothing moves back."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sources.insightly.state.checkpoint import (
-    Place,
+    Checkpoint,
     begin,
+    checkpoint_of,
     end,
     loaded_from,
-    place_of,
     request_again,
     settle,
     unsettled,
@@ -62,17 +62,17 @@ def test_a_place_goes_on_only_in_the_list_it_was_noted_for(
     since: str | None, held: str | None, skip: int, last_id: int
 ) -> None:
     state: dict[str, Any] = {}
-    place = Place(since, "2025-01-01T00:00:00Z", skip, last_id)
-    place.store(state)
-    assert place_of(state, since, None) == place
-    assert place_of(state, held, None) == (place if held == since else Place(held, None, 0, None))
+    checkpoint = Checkpoint(since, "2025-01-01T00:00:00Z", skip, last_id)
+    checkpoint.store(state)
+    assert checkpoint_of(state, since, None) == checkpoint
+    assert checkpoint_of(state, held, None) == (checkpoint if held == since else Checkpoint(held, None, 0, None))
 
 
 @given(BOUNDS, BOUNDS)
 def test_a_first_walk_begins_at_the_start_date_and_a_later_one_at_the_watermark(
     held: str | None, start_date: str | None
 ) -> None:
-    assert begin({}, held, ReadRequest(start_date)) == Place(held or start_date, None, 0, None)
+    assert begin({}, held, ReadRequest(start_date)) == Checkpoint(held or start_date, None, 0, None)
 
 
 @pytest.mark.parametrize("again", [ReadRequest(full=True), ReadRequest(), ReadRequest(since="2026-02-02T00:00:00Z")])
@@ -80,7 +80,7 @@ def test_a_full_walk_goes_on_whatever_the_next_run_asks_and_then_begins_anew(aga
     held = "2026-01-01T00:00:00Z"
     state: dict[str, Any] = {"start_date": None}
     begin(state, held, ReadRequest(full=True, run="one"))
-    walking = Place(None, held, 7, 8)
+    walking = Checkpoint(None, held, 7, 8)
     walking.store(state)
     assert begin(state, held, replace(again, run="two")) == walking
     two = ReadRequest(full=True, run="two")
@@ -97,24 +97,24 @@ def test_a_full_walk_goes_on_whatever_the_next_run_asks_and_then_begins_anew(aga
     settle(state)
     assert not unsettled(state)
     assert go_on(two, {"a": state, "b": {"full_done": "one"}}, "ab") == {}
-    assert begin(state, held, ReadRequest(full=True, run="three")) == Place(None, None, 0, None)
+    assert begin(state, held, ReadRequest(full=True, run="three")) == Checkpoint(None, None, 0, None)
 
 
 def test_an_earlier_moment_than_the_one_read_from_is_read_from() -> None:
     state: dict[str, Any] = {"start_date": None}
     held, late, early = "2026-01-01T00:00:00Z", "2025-06-01T00:00:00Z", "2025-05-01T00:00:00Z"
     begin(state, held, ReadRequest(since=late))
-    Place(late, held, 7, 8).store(state)
+    Checkpoint(late, held, 7, 8).store(state)
     assert begin(state, held, ReadRequest(since=late)).skip == 7
-    assert begin(state, held, ReadRequest(since=early)) == Place(early, None, 0, None)
-    assert begin(state, held, ReadRequest(full=True)) == Place(None, None, 0, None)
+    assert begin(state, held, ReadRequest(since=early)) == Checkpoint(early, None, 0, None)
+    assert begin(state, held, ReadRequest(full=True)) == Checkpoint(None, None, 0, None)
 
 
 def test_a_later_start_date_leaves_what_is_loaded_and_what_is_read_in_full() -> None:
     state: dict[str, Any] = {"start_date": None}
     later = "2025-06-01T00:00:00Z"
     assert loaded_from(state, later) is None
-    assert begin(state, "2026-01-01T00:00:00Z", ReadRequest(later, full=True)) == Place(None, None, 0, None)
+    assert begin(state, "2026-01-01T00:00:00Z", ReadRequest(later, full=True)) == Checkpoint(None, None, 0, None)
 
 
 @given(st.sets(st.integers(1, 60)), st.sets(st.integers(1, 60)), st.sets(st.integers(1, 60)))
@@ -139,11 +139,11 @@ def test_a_list_read_whole_tells_what_is_absent_by_itself() -> None:
 def test_a_request_stays_until_its_walk_has_ended(held: str, start_date: str | None, since: str | None) -> None:
     state: dict[str, Any] = {}
     request_again(state, since)
-    walking = Place(since, held, 7, 8)
+    walking = Checkpoint(since, held, 7, 8)
     walking.store(state)
     assert begin(state, held, ReadRequest(start_date)) == walking
     end(state, walking, start_date)
-    assert begin(state, held, ReadRequest(start_date)) == Place(held, None, 0, None)
+    assert begin(state, held, ReadRequest(start_date)) == Checkpoint(held, None, 0, None)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_request_stays_until_its_walk_has_ended(held: str, start_date: str | N
 )
 def test_what_a_run_wishes_decides_where_it_begins(request: ReadRequest, since: str | None) -> None:
     state: dict[str, Any] = {"start_date": None}
-    assert begin(state, "2026-01-01T00:00:00Z", request) == Place(since, None, 0, None)
+    assert begin(state, "2026-01-01T00:00:00Z", request) == Checkpoint(since, None, 0, None)
 
 
 @pytest.mark.parametrize(
@@ -172,5 +172,5 @@ def test_an_earlier_start_date_is_walked_from(loaded: str, asked: str | None, si
 
 def test_full_drops_the_place_of_an_unfinished_walk() -> None:
     state: dict[str, Any] = {"start_date": None}
-    Place(None, "2026-01-01T00:00:00Z", 500, 12).store(state)
-    assert begin(state, None, ReadRequest(full=True)) == Place(None, None, 0, None)
+    Checkpoint(None, "2026-01-01T00:00:00Z", 500, 12).store(state)
+    assert begin(state, None, ReadRequest(full=True)) == Checkpoint(None, None, 0, None)

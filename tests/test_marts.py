@@ -10,7 +10,7 @@ from conftest import ROOT, fold
 from sqlglot import exp
 
 from pipelines.views.build import bundled
-from pipelines.views.dialect import TRIED, Place
+from pipelines.views.dialect import TRIED, ViewWriter
 from pipelines.views.marts import Mart, Planned, Tables, Unusable, load, plan
 from pipelines.views.relations import known
 from sources.insightly import ENTITIES
@@ -29,11 +29,11 @@ def planned(marts: Sequence[Mart], *tables: str, held: Tables = KNOWN) -> dict[s
 EVERYTHING = planned(list(MARTS.values()))
 
 
-def place(dialect: str) -> Place:
+def writer(dialect: str) -> ViewWriter:
     def write(name: str) -> str:
         return FOLDED.get(dialect, str)(name)
 
-    return Place(dialect, write, lambda n: (write("crm"), write(n)), lambda n: (write("crm_marts"), write(n)))
+    return ViewWriter(dialect, write, lambda n: (write("crm"), write(n)), lambda n: (write("crm_marts"), write(n)))
 
 
 def mart(text: str, name: str = "mine") -> Mart:
@@ -167,17 +167,17 @@ def test_a_mart_reads_other_marts_and_may_be_called_like_its_table() -> None:
         "foreign": (),
     }
     assert all(each.query is not None for each in made.values())
-    sql = place("postgres").create(made["both"])
+    sql = writer("postgres").create(made["both"])
     assert '"crm"."contacts"' in sql
     assert '"crm_marts"."contacts"' not in sql
-    assert "email" in place("postgres").create(made["nameless"])
-    assert '"elsewhere"."numbers"' in place("postgres").create(made["foreign"])
+    assert "email" in writer("postgres").create(made["nameless"])
+    assert '"elsewhere"."numbers"' in writer("postgres").create(made["foreign"])
 
 
 @pytest.mark.parametrize("dialect", TRIED)
 def test_every_mart_is_sql_of_every_dialect(dialect: str) -> None:
     """What is written is read again in that dialect, and means the same tables and columns."""
-    there = place(dialect)
+    there = writer(dialect)
     for name, each in EVERYTHING.items():
         assert each.query is not None
         (statement,) = sqlglot.parse(there.create(each), read=dialect)
@@ -197,10 +197,10 @@ def test_every_mart_is_sql_of_every_dialect(dialect: str) -> None:
 @pytest.mark.parametrize("dialect", TRIED)
 def test_missing_tables_are_empty_in_every_dialect(dialect: str) -> None:
     each = planned([MARTS["overdue_tasks"]], "tasks")["overdue_tasks"]
-    (statement,) = sqlglot.parse(place(dialect).create(each), read=dialect)
+    (statement,) = sqlglot.parse(writer(dialect).create(each), read=dialect)
     assert isinstance(statement, exp.Create)
     assert [table.name for table in statement.expression.find_all(exp.Table) if table.db] == [
-        place(dialect).fold("tasks")
+        writer(dialect).fold("tasks")
     ]
     assert {limit.expression.name for limit in statement.expression.find_all(exp.Limit)} == {"0"}
 
@@ -230,22 +230,22 @@ def test_missing_tables_are_empty_in_every_dialect(dialect: str) -> None:
 def test_what_is_said_means_the_same_elsewhere(dialect: str, sql: str, written: str) -> None:
     held = {"t": {"a": "TIMESTAMPTZ", "b": "BIGINT"}}
     each = planned([mart(f"select {sql} as x from t")], held=held)["mine"]
-    assert f"{written} AS" in " ".join(place(dialect).create(each).split())
+    assert f"{written} AS" in " ".join(writer(dialect).create(each).split())
 
 
 def test_what_a_dialect_has_no_words_for_is_told() -> None:
     text = "select sum(a) over (order by a rows between unbounded preceding and current row) as x from t"
     each = planned([mart(text)], held={"t": {"a": "BIGINT"}})["mine"]
-    assert "UNBOUNDED PRECEDING" in place("snowflake").create(each).upper()
+    assert "UNBOUNDED PRECEDING" in writer("snowflake").create(each).upper()
     with pytest.raises(Unusable, match=r"cannot be said in the SQL of bigquery: .*NULLS LAST"):
-        place("bigquery").create(each)
+        writer("bigquery").create(each)
 
 
 def test_texts_of_the_register_cannot_break_out(tmp_path: Path) -> None:
     for dialect in TRIED:
         text = 'it\'s "quoted"; drop table contacts --'
         (statement,) = sqlglot.parse(
-            place(dialect).register(("mart", "own"), [(text, True), ("b", False)]), read=dialect
+            writer(dialect).register(("mart", "own"), [(text, True), ("b", False)]), read=dialect
         )
         assert statement is not None
         assert {literal.this for literal in statement.find_all(exp.Literal)} == {text, "b"}

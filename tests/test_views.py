@@ -16,7 +16,7 @@ from pipelines.cli.__main__ import main
 from pipelines.destinations.target import NothingSynced, Target
 from pipelines.engine.report import Report
 from pipelines.views.build import make, make_after, write
-from pipelines.views.dialect import Place
+from pipelines.views.dialect import ViewWriter
 from pipelines.views.registry import Views
 from sources.insightly.errors import BadSetting
 
@@ -315,8 +315,8 @@ class Narrow:
 def test_a_view_of_other_columns_is_dropped_and_made_in_one_transaction(
     monkeypatch: pytest.MonkeyPatch, dialect: str
 ) -> None:
-    place = Place(dialect, str, lambda name: ("crm", name), lambda name: ("crm_marts", name))
-    monkeypatch.setattr(Views, "_place", place)
+    writer = ViewWriter(dialect, str, lambda name: ("crm", name), lambda name: ("crm_marts", name))
+    monkeypatch.setattr(Views, "_writer", writer)
     client = Narrow()
     if dialect == "postgres":
         Views(client, "crm_marts")._replace("one", "create ...")

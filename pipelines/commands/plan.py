@@ -15,12 +15,12 @@ from sources.insightly.entities import ENTITIES, OBJECTS, PRESETS, RECORDS, Enti
 from sources.insightly.errors import BadCredentials, NotAvailable, Stop
 from sources.insightly.paging.prefetch import read_list
 from sources.insightly.paging.probe import grid
-from sources.insightly.resources.build import place_in
+from sources.insightly.resources.build import checkpoint_in
 from sources.insightly.resources.discovery import find, take_stock
 from sources.insightly.resources.fetch import lookahead, pages_at, parent_of, top_of, total_of
-from sources.insightly.resources.per_parent import place_under
+from sources.insightly.resources.per_parent import checkpoint_under
 from sources.insightly.resources.reference import GROUPS, calls_of
-from sources.insightly.state.checkpoint import Place
+from sources.insightly.state.checkpoint import Checkpoint
 from sources.insightly.state.request import ReadRequest, go_on
 
 State = dict[str, Any]
@@ -112,8 +112,8 @@ def _sync_of(entity: Entity, context: SyncContext, state: State) -> EntityReport
         return EntityReport("ok", calls=pages, facts={"pages": pages, "total": None})
     since, done = None, 0
     if entity.swept:
-        place = place_in(entity, state, context)
-        since, done = place.since, place.skip
+        checkpoint = checkpoint_in(entity, state, context)
+        since, done = checkpoint.since, checkpoint.skip
     total = total_of(context, entity, since)
     left = max(total - done, 0)
     pages = pages_of(left, top)
@@ -128,9 +128,9 @@ def _sync_under(entity: Entity, context: SyncContext, state: State) -> EntityRep
     told: dict[str, int] = {}
     refused: list[NotAvailable] = []
     for parent in entity.read_under:
-        place = place_under(parent, parts.get(parent, {}), request)
+        checkpoint = checkpoint_under(parent, parts.get(parent, {}), request)
         try:
-            told[parent] = _left_of(parent_of(entity, parent), context, place)
+            told[parent] = _left_of(parent_of(entity, parent), context, checkpoint)
         except NotAvailable as error:
             refused.append(error)
     if not told:
@@ -142,13 +142,13 @@ def _sync_under(entity: Entity, context: SyncContext, state: State) -> EntityRep
     return EntityReport("ok", calls=pages + total, schema_changes=notes, facts=facts)
 
 
-def _left_of(parent: Entity, context: SyncContext, place: Place) -> int:
-    """How many records a walk from a place on will come to, for one call."""
-    if place.last_id is None:
-        return total_of(context, parent, place.since)
-    (page,) = pages_at(context, parent, place.since, top_of(context), brief=True)([place.skip])
-    behind = len([row for row in page.rows if row[parent.key[0]] > place.last_id])
-    return behind + max((page.total or 0) - place.skip - len(page.rows), 0)
+def _left_of(parent: Entity, context: SyncContext, checkpoint: Checkpoint) -> int:
+    """How many records a walk from a checkpoint on will come to, for one call."""
+    if checkpoint.last_id is None:
+        return total_of(context, parent, checkpoint.since)
+    (page,) = pages_at(context, parent, checkpoint.since, top_of(context), brief=True)([checkpoint.skip])
+    behind = len([row for row in page.rows if row[parent.key[0]] > checkpoint.last_id])
+    return behind + max((page.total or 0) - checkpoint.skip - len(page.rows), 0)
 
 
 def _sweep_of(entity: Entity, context: SyncContext, state: State) -> EntityReport:

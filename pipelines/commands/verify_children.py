@@ -13,7 +13,7 @@ from sources.insightly.paging.prefetch import read_list
 from sources.insightly.resources.fetch import lookahead, pages_at, parent_of, total_of
 from sources.insightly.resources.sublists import Sublist, read_sublist, sublists
 from sources.insightly.rows.shaper import Shaper
-from sources.insightly.state.checkpoint import Place
+from sources.insightly.state.checkpoint import Checkpoint
 
 from .verify_rows import group_difference
 
@@ -60,7 +60,7 @@ class Comparison:
     def _every(self) -> None:
         met, live = set[int](), [id_ for id_, alive in self.held.parents().items() if alive]
         batch: list[Sublist] = []
-        for taken in sublists(self.context, self.entity, self.parent.name, Place(self._since, None, 0, None)):
+        for taken in sublists(self.context, self.entity, self.parent.name, Checkpoint(self._since, None, 0, None)):
             met.add(taken.sublist.id)
             batch.append(taken.sublist)
             if len(batch) == BATCH:
@@ -105,7 +105,7 @@ class Comparison:
             fetch = lookahead(self.context, self.asked, self.part.get("watermark"), brief=True)
             changed = {row[self.key] for step in read_list(fetch, self.key) for row in step.rows}
             return changed.__contains__
-        last = self.part.get("place", {}).get("last_id")
+        last = self.part.get("checkpoint", {}).get("last_id")
         return lambda id_: last is None or id_ > last
 
     @property

@@ -27,7 +27,7 @@ APART = ("catalog", "database", "project_id")
 """What keeps two places apart that share what dlt calls a location: that can be a whole account's."""
 
 
-class Place:
+class DestinationAdapter:
     """A destination with nothing special about it; its settings and credentials are those of dlt.
 
     Args:
@@ -83,7 +83,7 @@ class Place:
         except MissingDependencyException as error:
             told = f"it needs packages that are missing: pip install {' '.join(map(repr, error.dependencies))}"
         except ImportError as error:
-            told = f"{error}: pip install 'dlt[{kind_of(self.name)}]'"
+            told = f"{error}: pip install 'dlt[{destination_type(self.name)}]'"
         else:
             return
         raise BadSetting("--destination", self.name, told) from None
@@ -96,7 +96,7 @@ class Place:
         """What follows each package that was loaded."""
 
 
-def remembering(destination: "Destination[Any, Any]") -> "Destination[Any, Any]":
+def with_cached_capabilities(destination: "Destination[Any, Any]") -> "Destination[Any, Any]":
     """The destination, which now works out once what it is capable of.
 
     dlt has it do so from its whole configuration some fifty times a run, a quarter of the time that a small run takes.
@@ -115,7 +115,7 @@ def remembering(destination: "Destination[Any, Any]") -> "Destination[Any, Any]"
     return destination
 
 
-def kind_of(name: str) -> str:
+def destination_type(name: str) -> str:
     """The sort of destination that a name stands for, by dlt's name for the sort.
 
     Raises:

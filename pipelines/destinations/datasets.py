@@ -8,7 +8,7 @@ from .target import Target
 
 def dataset_of(target: Target, pipeline: dlt.Pipeline) -> Dataset:
     """What the destination holds."""
-    if target.place.sql:
+    if target.adapter.sql:
         return Dataset(pipeline)
     from .delta_dataset import LakeDataset
 

@@ -17,7 +17,7 @@ from dlt.destinations import filesystem
 from dlt.destinations.impl.filesystem.filesystem import DeltaLoadFilesystemJob, FilesystemClient, ReferenceFollowupJob
 from dlt.destinations.impl.filesystem.sql_client import FilesystemSqlClient
 
-from .base import Place
+from .base import DestinationAdapter
 
 OLD = "_old_"
 """Begins the names of the columns that tell a merge which rows go."""
@@ -26,7 +26,7 @@ UNFILTERED = "limit 9223372036854775807"
 """Keeps DuckDB from handing its filters to Arrow, which cannot compare the `string_view` columns that merges write."""
 
 
-class LakePlace(Place):
+class DeltaAdapter(DestinationAdapter):
     """Files of Delta tables in a folder or bucket; dlt's configuration has its `bucket_url`."""
 
     sql = False

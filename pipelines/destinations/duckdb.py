@@ -13,13 +13,13 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
 from sources.insightly.errors import BadSetting
 
-from .base import Place
+from .base import DestinationAdapter
 
 MEMORY, KEPT = "400MB", "50MB"
 """Unasked, DuckDB keeps of its file what it touched, up to four fifths of the machine's memory."""
 
 
-class DuckDbFile(Place):
+class DuckDbAdapter(DestinationAdapter):
     """A file of DuckDB's.
 
     Args:

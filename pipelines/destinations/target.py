@@ -19,8 +19,8 @@ from filelock import FileLock, Timeout
 from sources.insightly.config.accounts import DEFAULT
 from sources.insightly.errors import BadSetting, InsightlyError
 
-from .base import Place, kind_of, remembering
-from .duckdb import DuckDbFile
+from .base import DestinationAdapter, destination_type, with_cached_capabilities
+from .duckdb import DuckDbAdapter
 from .pipeline_state import PIPELINE, _holds_state, _restore_schema
 
 logger = logging.getLogger(__name__)
@@ -66,24 +66,24 @@ class Target:
         return Path(self.database or DEFAULT_FILE).resolve()
 
     @cached_property
-    def place(self) -> Place:
+    def adapter(self) -> DestinationAdapter:
         """What is special about the destination.
 
         Raises:
             BadSetting: a file was named for a destination that takes none.
         """
         if self.destination == "duckdb":
-            return DuckDbFile(self.path, self.dataset)
+            return DuckDbAdapter(self.path, self.dataset)
         if self.database is not None:
             raise BadSetting("--database", self.database, f"only DuckDB takes a file, not {self.destination}")
-        if kind_of(self.destination) != "filesystem":
-            return Place(self.destination)
-        from .delta import LakePlace
+        if destination_type(self.destination) != "filesystem":
+            return DestinationAdapter(self.destination)
+        from .delta import DeltaAdapter
 
-        return LakePlace(self.destination)
+        return DeltaAdapter(self.destination)
 
     def __str__(self) -> str:
-        return f"{self.place}, dataset {self.dataset}"
+        return f"{self.adapter}, dataset {self.dataset}"
 
     def of(self, instance: str | None) -> "Target":
         """Where an account's tables are: in a dataset of its own, as `insightly_emea`."""
@@ -91,7 +91,7 @@ class Target:
 
     def exists(self) -> bool:
         """False where a file would have to be made first."""
-        return self.place.exists()
+        return self.adapter.exists()
 
     def require(self) -> None:
         """Raises NothingSynced where there is no file to look into."""
@@ -101,7 +101,7 @@ class Target:
     @cached_property
     def digest(self) -> str:
         """Names the working folder and the lock: one a destination and dataset, for state belongs to one of each."""
-        told = f"{self.destination}\n{self.place.location}\n{self.dataset}"
+        told = f"{self.destination}\n{self.adapter.location}\n{self.dataset}"
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     def pipeline(self) -> dlt.Pipeline:
@@ -115,18 +115,18 @@ class Target:
             Unreachable: it does not answer, or not as it should.
         """
         try:
-            with self.place.configured():
+            with self.adapter.configured():
                 return self._pipeline()
         except PipelineStepFailed as failed:
             cause = failed.__cause__ or failed
-            with self.place.configured():
+            with self.adapter.configured():
                 if isinstance(cause, ConfigurationException | MissingDependencyException):
                     raise cause from None
             raise Unreachable(f"{self} cannot be read: {str(cause).strip()}") from None
 
     def _pipeline(self) -> dlt.Pipeline:
         folder = Path(get_dlt_pipelines_dir()) / f"insightly-{self.digest}"
-        destination = remembering(self.place.factory())
+        destination = with_cached_capabilities(self.adapter.factory())
         pipeline = dlt.pipeline(PIPELINE, pipelines_dir=str(folder), destination=destination, dataset_name=self.dataset)
         if pipeline.has_pending_data and not pipeline.first_run and not _holds_state(pipeline):
             logger.warning("%s is new; what an interrupted run left for its predecessor is dropped", self)
@@ -141,13 +141,13 @@ class Target:
 
     def require_sql(self, why: str) -> None:
         """Raises BadSetting, with the reason `why`, where rows are kept in files."""
-        if not self.place.sql:
+        if not self.adapter.sql:
             raise BadSetting("--destination", self.destination, f"{why}; name one")
 
     def load(self, pipeline: dlt.Pipeline, source: DltSource) -> None:
         """Runs the pipeline."""
         pipeline.run(source)
-        self.place.loaded(pipeline)
+        self.adapter.loaded(pipeline)
 
     @contextmanager
     def lock(self, wait: float = WAIT_SECONDS) -> Iterator[None]:

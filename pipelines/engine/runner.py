@@ -193,7 +193,7 @@ class Runner:
         def turn(name: str) -> tuple[bool, bool, str, int]:
             state = known.get(name, {})
             order = position.get(name, len(position))
-            return self.context.entity(name).per_record, "place" not in state, state.get("ended", ""), order
+            return self.context.entity(name).per_record, "checkpoint" not in state, state.get("ended", ""), order
 
         return sorted(names, key=turn)
 
@@ -226,7 +226,7 @@ def opened(
     try:
         with target.lock(), _fewer_collections():
             pipeline = without_pending(target)
-            with target.place.kept_open(pipeline), dataset_of(target, pipeline) as dataset:
+            with target.adapter.kept_open(pipeline), dataset_of(target, pipeline) as dataset:
                 context.live_ids = dataset.live_ids
                 context.know(custom_objects(pipeline))
                 yield Runner(command, context, pipeline, dataset, target)

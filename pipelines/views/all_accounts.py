@@ -117,7 +117,7 @@ def refresh(base: Target) -> Views:
 @contextmanager
 def _client(target: Target) -> Iterator[Any]:
     """dlt's client of a dataset that no pipeline loads into."""
-    dataset = dlt.dataset(target.place.factory(), target.dataset, schema=Schema(SCHEMA))
+    dataset = dlt.dataset(target.adapter.factory(), target.dataset, schema=Schema(SCHEMA))
     with dataset.destination_client as client:
         yield client
 

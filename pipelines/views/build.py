@@ -15,9 +15,9 @@ from pipelines.engine.report import FAILED, Report
 from sources.insightly.config.accounts import VIEWS
 from sources.insightly.errors import BadSetting, InsightlyError
 
-from .dialect import TRIED, Place
+from .dialect import TRIED, ViewWriter
 from .marts import Mart, Unusable, load, plan
-from .registry import FAULTY, SKIPPED, Row, Views, place_of, words
+from .registry import FAULTY, SKIPPED, Row, Views, words, writer_of
 from .relations import held, known
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def make(target: Target, folder: str | None = None) -> Report:
             raise NothingSynced(target)
         schema = pipeline.default_schema
         plans = plan(marts, held(schema), known(schema.naming.normalize_path))
-        with target.place.kept_open(pipeline), pipeline.sql_client() as client:
+        with target.adapter.kept_open(pipeline), pipeline.sql_client() as client:
             views = Views(client, client.dataset_name + VIEWS)
             try:
                 _conclude(report, views.make(plans, with_own=folder is not None))
@@ -91,16 +91,16 @@ def write(target: Target, folder: str | None = None) -> Report:
         BadSetting: the folder is none, or the destination speaks no SQL.
     """
     naming, marts = NamingConvention(), _marts(folder)
-    dialect, caps = _dialect(target), target.place.factory().capabilities()
+    dialect, caps = _dialect(target), target.adapter.factory().capabilities()
     dataset = caps.casefold_identifier(naming.normalize_table_identifier(target.dataset))
     # ClickHouse has no schemas: dlt writes the dataset's name before the table's.
-    joined = getattr(target.place.factory().spec, "dataset_table_separator", None)
+    joined = getattr(target.adapter.factory().spec, "dataset_table_separator", None)
 
     def path(dataset: str, name: str) -> list[str]:
         name = caps.casefold_identifier(name)
         return [f"{dataset}{joined}{name}"] if joined else [dataset, name]
 
-    place = Place(
+    writer = ViewWriter(
         dialect,
         caps.casefold_identifier,
         lambda name: path(dataset, name),
@@ -111,7 +111,7 @@ def write(target: Target, folder: str | None = None) -> Report:
         state, reason, sql = (FAULTY if each.faulty else SKIPPED), each.reason, None
         if each.query:
             try:
-                state, sql = WRITTEN, place.create(each)
+                state, sql = WRITTEN, writer.create(each)
             except Unusable as error:
                 state, reason = FAULTY, str(error)
         rows[each.mart.name] = {"state": state, "reason": reason, "answers": each.mart.answers, "sql": sql}
@@ -133,16 +133,16 @@ def answers(pipeline: dlt.Pipeline, dataset: Dataset, names: Collection[str]) ->
     """
     schema = pipeline.default_schema
     with pipeline.sql_client() as client:
-        place = place_of(client, client.dataset_name)
+        writer = writer_of(client, client.dataset_name)
     planned = plan(load(bundled()), held(schema), known(schema.naming.normalize_path))
     asked = {each.mart.name: each for each in planned if each.mart.name in names}
-    return {name: each.reason or dataset.query(place.ask(each)) for name, each in asked.items()}
+    return {name: each.reason or dataset.query(writer.ask(each)) for name, each in asked.items()}
 
 
 def assert_possible(target: Target) -> None:
     """Raises BadSetting where the destination keeps no views."""
     _dialect(target)
-    if not target.place.sql:
+    if not target.adapter.sql:
         fix = "keeps no views; write them with insightly marts --print, and run them where the files are read"
         raise BadSetting("--destination", target.destination, fix)
     # As for the dataset itself: DuckDB cannot tell a file from a schema of its name.
@@ -169,7 +169,7 @@ def _marts(folder: str | None) -> list[Mart]:
 
 
 def _dialect(target: Target) -> str:
-    dialect = target.place.factory().capabilities().sqlglot_dialect
+    dialect = target.adapter.factory().capabilities().sqlglot_dialect
     if dialect is None:
         raise BadSetting("--destination", target.destination, "speaks no SQL that marts can be written in")
     if dialect not in TRIED:

@@ -19,7 +19,7 @@ KEEPS_COLUMNS = ("postgres", "redshift")
 
 
 @dataclass(frozen=True)
-class Place:
+class ViewWriter:
     """Where views are made: the dialect, how it writes names, and the full paths of tables and of views."""
 
     dialect: str

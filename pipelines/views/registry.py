@@ -7,7 +7,7 @@ from typing import Any
 
 from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
 
-from .dialect import KEEPS_COLUMNS, Place
+from .dialect import KEEPS_COLUMNS, ViewWriter
 from .marts import Planned, Unusable
 
 MADE, SKIPPED, FAULTY = "made", "skipped", "failed"
@@ -64,7 +64,7 @@ class Views:
         rows = {name: self._make(each, digests) for name, each in marts.items()}
         for name in sorted(gone):
             try:
-                self.client.execute_sql(self._place.drop(name))
+                self.client.execute_sql(self._writer.drop(name))
             except DatabaseException as error:
                 rows[name] = _row(FAULTY, words(error), before[name].answers)
                 gone.remove(name)
@@ -74,15 +74,15 @@ class Views:
         return rows
 
     @property
-    def _place(self) -> Place:
-        return place_of(self.client, self.dataset)
+    def _writer(self) -> ViewWriter:
+        return writer_of(self.client, self.dataset)
 
     def _make(self, planned: Planned, digests: dict[str, str]) -> Row:
         """Makes one view, and notes the digest of its statement."""
         name, state, reason, rows = planned.mart.name, (FAULTY if planned.faulty else SKIPPED), planned.reason, None
         if planned.query is not None:
             try:
-                create = self._place.create(planned)
+                create = self._writer.create(planned)
                 digest = hashlib.sha256(create.encode()).hexdigest()[:16]
                 if digests.get(name) != digest or (rows := self._count(name)) is None:
                     self._replace(name, create)
@@ -91,29 +91,29 @@ class Views:
                 state = MADE
             except (DatabaseException, Unusable) as error:
                 state, reason = FAULTY, words(error)
-        view = ".".join(self._place.view(name)) if state == MADE else None
+        view = ".".join(self._writer.view(name)) if state == MADE else None
         return _row(state, reason, planned.mart.answers, view, rows, planned.needs, planned.without)
 
     def _replace(self, name: str, create: str) -> None:
         try:
             self.client.execute_sql(create)
         except DatabaseException:
-            if self._place.dialect not in KEEPS_COLUMNS:
+            if self._writer.dialect not in KEEPS_COLUMNS:
                 raise
             with self.client.begin_transaction():
-                self.client.execute_sql(self._place.drop(name))
+                self.client.execute_sql(self._writer.drop(name))
                 self.client.execute_sql(create)
 
     def _count(self, name: str) -> int | None:
         """How many rows a view has, None where there is none of that name."""
         try:
-            return int(self.client.execute_sql(self._place.count(name))[0][0])
+            return int(self.client.execute_sql(self._writer.count(name))[0][0])
         except DatabaseUndefinedRelation:
             return None
 
     def _registered(self) -> dict[str, Entry]:
         try:
-            rows = self.client.execute_sql(self._place.registered(*COLUMNS))
+            rows = self.client.execute_sql(self._writer.registered(*COLUMNS))
         except DatabaseUndefinedRelation:
             return {}
         return {name: Entry(bool(own), *told) for name, own, *told in rows}
@@ -121,7 +121,7 @@ class Views:
     def _register(self, entries: dict[str, Entry]) -> None:
         if entries:
             rows = [(name, *astuple(entry)) for name, entry in entries.items()]
-            self.client.execute_sql(self._place.register(COLUMNS, rows))
+            self.client.execute_sql(self._writer.register(COLUMNS, rows))
 
 
 def _row(
@@ -137,10 +137,10 @@ def _row(
     return {**told, "needs": list(needs), "without": list(without)}
 
 
-def place_of(client: Any, dataset: str) -> Place:
+def writer_of(client: Any, dataset: str) -> ViewWriter:
     """Where views are made over the tables of a connected client of dlt's: in a dataset of their own."""
     caps, path = client.capabilities, client.make_qualified_table_name_path
-    return Place(
+    return ViewWriter(
         caps.sqlglot_dialect,
         caps.casefold_identifier,
         lambda name: path(name, quote=False),

@@ -153,7 +153,7 @@ class SyncContext:
         return self.settings.privacy.mask(entity)
 
     def narrowed(self, entity: str) -> bool:
-        """True where single records are to be read, in place of what changed."""
+        """True where single records are to be read, in checkpoint of what changed."""
         return entity in self.wanted or entity in self.searches
 
     def note_fresh(self, entity: Entity, records: Iterable[Record]) -> None:

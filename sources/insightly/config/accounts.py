@@ -26,7 +26,7 @@ def section_of(instance: str | None) -> str:
     return ".".join(SECTION[:2] if instance is None else (*SECTION, instance))
 
 
-def place_of(setting: str, instance: str | None = None, file: str = "secrets.toml") -> str:
+def where_to_set(setting: str, instance: str | None = None, file: str = "secrets.toml") -> str:
     """Where a setting can be put, as a clause."""
     section = section_of(instance)
     variable = "__".join((*section.split("."), setting)).upper()
@@ -84,7 +84,7 @@ def given(instance: str, known: Mapping[str, Any]) -> dict[str, Any]:
             if value is None:
                 continue
             if is_secret_hint(hint) and not provider.supports_secrets:
-                fix = f"move it: {place_of(setting, instance)}"
+                fix = f"move it: {where_to_set(setting, instance)}"
                 raise BadSetting(f"{section}.{setting}", "in a file that holds no secrets", fix)
             values[setting] = value
             break

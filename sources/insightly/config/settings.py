@@ -18,14 +18,14 @@ from dlt.common.typing import TSecretStrValue
 
 from ..entities import select_history
 from ..errors import BadSetting, ConfigurationError, MissingKey, shown
-from ..rows.masking import KEY_PLACE as HASH_KEY_PLACE
+from ..rows.masking import KEY_PLACE as HASH_KEY_FIX
 from ..rows.masking import Privacy
-from .accounts import DEFAULT, given, place_of, section_of
+from .accounts import DEFAULT, given, section_of, where_to_set
 from .hosts import base_url, is_loopback
 from .validators import bad, moment, names, number, whole
 
 KEY_SHOWN = "Insightly shows the key in User Settings > API"
-SECRETS = {"api_key": f"{place_of('api_key')}; {KEY_SHOWN}", "hash_key": HASH_KEY_PLACE}
+SECRETS = {"api_key": f"{where_to_set('api_key')}; {KEY_SHOWN}", "hash_key": HASH_KEY_FIX}
 
 
 @configspec
@@ -122,7 +122,7 @@ class InsightlySettings(BaseConfiguration):
             MissingKey: there is none; says where to put it and where Insightly shows it.
         """
         if not self.api_key:
-            raise MissingKey(f"{self.section}.api_key", "", f"{place_of('api_key', self.instance)}; {KEY_SHOWN}")
+            raise MissingKey(f"{self.section}.api_key", "", f"{where_to_set('api_key', self.instance)}; {KEY_SHOWN}")
         return self.api_key
 
     def __repr__(self) -> str:
@@ -190,7 +190,7 @@ def _of_instance(instance: str, shared: InsightlySettings, own: Mapping[str, Any
     address: dict[str, Any] = {"pod": InsightlySettings.pod, "base_url": None}
     if not own.get("pod") and not own.get("base_url"):
         if shared.api_key and shared.url != base_url(InsightlySettings.pod):
-            fix = f"{shared.url} is the address of another account; {place_of('pod', instance, 'config.toml')}"
+            fix = f"{shared.url} is the address of another account; {where_to_set('pod', instance, 'config.toml')}"
             raise BadSetting(f"{section_of(instance)}.pod", "", fix)
         address = {"pod": shared.pod, "base_url": shared.base_url}
     return {**shared, "api_key": None, **address, **own, "instance": instance}

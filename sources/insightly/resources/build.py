@@ -10,7 +10,7 @@ from ..context import SyncContext
 from ..entities import DATE_UPDATED, OBJECTS, RECORDS, Entity
 from ..errors import Stop
 from ..result import EntityResult
-from ..state.checkpoint import Place, begin
+from ..state.checkpoint import Checkpoint, begin
 from ..state.watermark import Held, Watermark, watermark_in
 from .discovery import discover, find, tell
 from .fetch import lookahead
@@ -88,7 +88,7 @@ def _give_up_on_full(entity: Entity, context: SyncContext, result: EntityResult)
         dlt.current.resource_state(entity.name).pop("full", None)
 
 
-def place_in(entity: Entity, state: Mapping[str, Any], context: SyncContext) -> Place:
+def checkpoint_in(entity: Entity, state: Mapping[str, Any], context: SyncContext) -> Checkpoint:
     """Where the session's walk of an entity begins, by its resource's state, which is left as it is."""
     told = dict(state)
     return begin(told, watermark_in(entity, told), wish_in(told, entity, context))
@@ -102,5 +102,5 @@ def prime(entity: Entity, context: SyncContext, state: Mapping[str, Any]) -> Non
     known = entity.name == OBJECTS and context.told is not None
     if entity.name in (*GROUPS, RECORDS) or entity.shape == "object" or entity.per_record or known:
         return
-    place = place_in(entity, state, context) if entity.swept else Place(None, None, 0, None)
-    lookahead(context, entity, place.since).prime(place.skip, patiently=not context.budget.calls)
+    checkpoint = checkpoint_in(entity, state, context) if entity.swept else Checkpoint(None, None, 0, None)
+    lookahead(context, entity, checkpoint.since).prime(checkpoint.skip, patiently=not context.budget.calls)

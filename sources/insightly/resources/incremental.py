@@ -16,7 +16,7 @@ from ..paging.prefetch import read_list
 from ..paging.walk import Step, gather
 from ..result import EntityResult
 from ..rows.shaper import Shaper
-from ..state.checkpoint import Place, State, begin, end, loaded_from, place_of, rereads
+from ..state.checkpoint import Checkpoint, State, begin, checkpoint_of, end, loaded_from, rereads
 from ..state.missing import Absent
 from ..state.request import ReadRequest
 from ..state.times import earlier, iso, parse
@@ -45,15 +45,15 @@ def read_changes(
     request = wish_in(state, entity, context)
     held = updated.last_value if updated is not None and trusted(entity, state) else None
     result.watermark = result.watermark_before = held
-    place = _begin(entity, context, result, state, request, held)
+    checkpoint = _begin(entity, context, result, state, request, held)
     if context.chunk_spent():
         return
     shaper = shaper_of(entity, context)
     yield from missing(shaper)
     # One decision for the whole walk, however many rounds it takes: digests are those of what the destination holds.
-    whole = entity.walked or (place.since is None and not entity.dated)
-    blocks = _blocks(entity, state, place, result) if whole else None
-    steps = read_list(lookahead(context, entity, place.since), entity.key[0], place.skip, place.last_id)
+    whole = entity.walked or (checkpoint.since is None and not entity.dated)
+    blocks = _blocks(entity, state, checkpoint, result) if whole else None
+    steps = read_list(lookahead(context, entity, checkpoint.since), entity.key[0], checkpoint.skip, checkpoint.last_id)
     if blocks is not None:
         steps = whole_blocks(steps, entity.key[0], context.chunk_spent)
     for step in gather(steps, lambda held: _enough(held, entity, context, result)):
@@ -66,11 +66,13 @@ def read_changes(
         records, tables = _shaped(entity, context, result, shaper, changed)
         cut = len(records) < len(changed)
         if cut and records and step.at is not None:
-            place = Place(place.since, _started(place, entity, context), step.at, records[-1][entity.key[0]])
-            _store(place, state, result)
+            checkpoint = Checkpoint(
+                checkpoint.since, _started(checkpoint, entity, context), step.at, records[-1][entity.key[0]]
+            )
+            _store(checkpoint, state, result)
         elif step.skip is not None and not cut:
-            place = Place(place.since, _started(place, entity, context), step.skip, step.last_id)
-            _store(place, state, result)
+            checkpoint = Checkpoint(checkpoint.since, _started(checkpoint, entity, context), step.skip, step.last_id)
+            _store(checkpoint, state, result)
         if blocks is not None and not cut:
             blocks.note()
         yield from tables
@@ -82,7 +84,7 @@ def read_changes(
             return
         if step.skip is not None and context.chunk_spent():
             return
-    started = _started(place, entity, context)
+    started = _started(checkpoint, entity, context)
     if updated is not None and trusted(entity, state):
         result.watermark = watermark(started, context.settings.lookback_seconds, held)
         updated.advance(result.watermark)
@@ -90,7 +92,7 @@ def read_changes(
     elif blocks is not None:
         blocks.end()
     absent = () if result.absent is None else result.absent.up_to(None)
-    end(state, Place(place.since, started, 0, None), loaded_from(state, request.start_date), absent)
+    end(state, Checkpoint(checkpoint.since, started, 0, None), loaded_from(state, request.start_date), absent)
     context.end(result, state)
 
 
@@ -102,22 +104,22 @@ def wish_in(state: State, entity: Entity, context: SyncContext) -> ReadRequest:
 
 def _begin(
     entity: Entity, context: SyncContext, result: EntityResult, state: State, request: ReadRequest, held: str | None
-) -> Place:
+) -> Checkpoint:
     """Where the walk goes on; in a run's first round, what is asked of it is taken into account."""
     start_date = loaded_from(state, request.start_date)
     if entity.name in context.begun:
-        return place_of(state, held, start_date)
+        return checkpoint_of(state, held, start_date)
     context.begun.add(entity.name)
     waiting = state.get("again")
     _tell_of_a_later_start(state, request, result)
-    place = begin(state, held, request)
+    checkpoint = begin(state, held, request)
     if waiting is not None and state["again"] is waiting:
         _tell_of_a_walk_under_way(waiting, request, result)
     if rereads(state, start_date) and context.live_ids is not None:
-        result.absent = Absent(context.live_ids(entity), place.last_id, state.get("absent", ()))
-    if place.since is None and place.last_id is None:
+        result.absent = Absent(context.live_ids(entity), checkpoint.last_id, state.get("absent", ()))
+    if checkpoint.since is None and checkpoint.last_id is None:
         state.pop("dated", None)
-    return place
+    return checkpoint
 
 
 def _shaped(
@@ -134,10 +136,10 @@ def _shaped(
     return complete, tables
 
 
-def _blocks(entity: Entity, state: State, place: Place, result: EntityResult) -> Blocks:
+def _blocks(entity: Entity, state: State, checkpoint: Checkpoint, result: EntityResult) -> Blocks:
     absent = result.absent
     is_live = (lambda _: True) if absent is None else absent.holds
-    return Blocks(state, entity.key[0], place.last_id is not None, is_live)
+    return Blocks(state, entity.key[0], checkpoint.last_id is not None, is_live)
 
 
 def _enough(step: Step, entity: Entity, context: SyncContext, result: EntityResult) -> bool:
@@ -149,10 +151,10 @@ def _enough(step: Step, entity: Entity, context: SyncContext, result: EntityResu
     return not result.rows or step.size >= BATCH_BYTES or context.chunk_spent() or tags_cost_calls(context, entity)
 
 
-def _store(place: Place, state: State, result: EntityResult) -> None:
-    place.store(state)
+def _store(checkpoint: Checkpoint, state: State, result: EntityResult) -> None:
+    checkpoint.store(state)
     if result.absent is not None:
-        state["absent"] = result.absent.up_to(place.last_id)
+        state["absent"] = result.absent.up_to(checkpoint.last_id)
 
 
 def _tell_of_a_later_start(state: State, request: ReadRequest, result: EntityResult) -> None:
@@ -171,8 +173,8 @@ def _tell_of_a_walk_under_way(waiting: Mapping[str, Any], request: ReadRequest, 
         result.notes.append(f"{begun}, which an earlier run began: {told}")
 
 
-def _started(place: Place, entity: Entity, context: SyncContext) -> str:
-    return place.started or iso(context.started_at[entity])
+def _started(checkpoint: Checkpoint, entity: Entity, context: SyncContext) -> str:
+    return checkpoint.started or iso(context.started_at[entity])
 
 
 def _warn_of_the_future(entity: Entity, context: SyncContext, records: list[Record]) -> None:

@@ -14,7 +14,7 @@ from ..context import Record, SyncContext
 from ..entities import ENTITIES, Entity
 from ..errors import Forbidden, Gone, InsightlyError, NotAvailable
 from ..result import EntityResult
-from ..state.checkpoint import Place, State, begin, end, loaded_from, note_full, place_of, settle
+from ..state.checkpoint import Checkpoint, State, begin, checkpoint_of, end, loaded_from, note_full, settle
 from ..state.request import ReadRequest
 from ..state.times import iso
 from ..state.watermark import watermark
@@ -37,7 +37,7 @@ class _Part:
     """
 
     answers: Iterator[Taken]
-    place: Place
+    checkpoint: Checkpoint
     held: list[Taken] = field(default_factory=list)
     answered: bool = False
     known: bool = False
@@ -69,7 +69,7 @@ def read_under(entity: Entity, context: SyncContext, result: EntityResult) -> It
     yield from missing(shaper_of(entity, context, tuple(entity.parent_key)))
     left = [parent for parent in entity.read_under if parent not in run.done]
     # Unfinished ones first: asked for again within a budget, all come to their end.
-    for parent in sorted(left, key=lambda name: "place" not in state["under"][name]):
+    for parent in sorted(left, key=lambda name: "checkpoint" not in state["under"][name]):
         try:
             ended = yield from _Reading(entity, parent, context, result, state["under"][parent], run).read()
         except NotAvailable as error:
@@ -92,7 +92,7 @@ def reached(entity: Entity, state: Mapping[str, Any]) -> str | None:
     return None if None in marks else min(marks, default=None)
 
 
-def place_under(parent: str, part: Mapping[str, Any], request: ReadRequest) -> Place:
+def checkpoint_under(parent: str, part: Mapping[str, Any], request: ReadRequest) -> Checkpoint:
     """Where the walk over the records of `parent` begins, by its part of the state, which is left as it is."""
     return begin(dict(part), part.get("watermark"), _request_of(parent, part, request))
 
@@ -133,8 +133,8 @@ class _Reading:
         self.result, self.state = result, state
         self.start_date = loaded_from(state, _request_of(parent, state, context.request_of(entity.name)).start_date)
         if parent not in run.parts:
-            place = place_of(state, state.get("watermark"), self.start_date)
-            run.parts[parent] = _Part(sublists(context, entity, parent, place), place)
+            checkpoint = checkpoint_of(state, state.get("watermark"), self.start_date)
+            run.parts[parent] = _Part(sublists(context, entity, parent, checkpoint), checkpoint)
         self.part = run.parts[parent]
 
     def read(self) -> Generator[Any, None, bool]:
@@ -191,8 +191,8 @@ class _Reading:
         groups = [(self.entity.parent(self.parent, sublist.id), sublist.rows) for sublist in read]
         tables = list(marked(self.context.shapers[self.entity.name].shape_groups(groups))) if groups else []
         if held[-1].skip is not None:
-            part.place = Place(part.place.since, self._started(), held[-1].skip, told[-1].id)
-            part.place.store(self.state)
+            part.checkpoint = Checkpoint(part.checkpoint.since, self._started(), held[-1].skip, told[-1].id)
+            part.checkpoint.store(self.state)
         if read:
             self.state["readable"] = read[-1].id
         held.clear()
@@ -216,17 +216,17 @@ class _Reading:
                 counted["rows have the key of another row of their record: all are kept"] += alike
 
     def _end(self) -> None:
-        place, started = self.part.place, self._started()
+        checkpoint, started = self.part.checkpoint, self._started()
         if self.parent.incremental:
             lookback = self.context.settings.lookback_seconds
             self.state["watermark"] = watermark(started, lookback, self.state.get("watermark"))
-        end(self.state, Place(place.since, started, 0, None), self.start_date)
-        if not self.parent.incremental and place.last_id is not None:
+        end(self.state, Checkpoint(checkpoint.since, started, 0, None), self.start_date)
+        if not self.parent.incremental and checkpoint.last_id is not None:
             # The next run goes on behind the last record: only new ones can be told.
-            place.store(self.state)
+            checkpoint.store(self.state)
 
     def _started(self) -> str:
-        return self.part.place.started or iso(self.context.started_at[parent_of(self.entity, self.parent.name)])
+        return self.part.checkpoint.started or iso(self.context.started_at[parent_of(self.entity, self.parent.name)])
 
 
 def _alike(entity: Entity, rows: Sequence[Record]) -> int:

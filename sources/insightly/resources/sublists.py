@@ -10,7 +10,7 @@ from ..entities import Entity
 from ..errors import InsightlyError, MalformedAnswer, NotAvailable, Unsorted, shown
 from ..paging.prefetch import read_list
 from ..paging.walk import Fetch, Id, Page, Step, distinct, read_whole, walk
-from ..state.checkpoint import Place
+from ..state.checkpoint import Checkpoint
 from .fetch import lookahead, parent_of, top_of
 
 OWN_PAGE = 100
@@ -68,11 +68,11 @@ def read_sublist(context: SyncContext, entity: Entity, parent: str, id_: Id) -> 
     return Sublist(id_, rows, len(sizes), sum(sizes))
 
 
-def sublists(context: SyncContext, entity: Entity, parent: str, place: Place) -> Iterator[Taken]:
-    """Asks every record of a list from `place` on, as many at once as there are connections; it outlives a chunk."""
+def sublists(context: SyncContext, entity: Entity, parent: str, checkpoint: Checkpoint) -> Iterator[Taken]:
+    """Requests the rows of every record of a list from `checkpoint` on, on all connections; it outlives a chunk."""
     waiting, asked = Waiting(), parent_of(entity, parent)
-    fetch, key = lookahead(context, asked, place.since, brief=True), asked.key[0]
-    steps = read_list(fetch, key, place.skip, place.last_id)
+    fetch, key = lookahead(context, asked, checkpoint.since, brief=True), asked.key[0]
+    steps = read_list(fetch, key, checkpoint.skip, checkpoint.last_id)
     while (step := (yield from _next(steps, waiting))) is not None:
         for index, row in enumerate(step.rows):
             while waiting and _enough(waiting, context):

@@ -1,4 +1,4 @@
-"""Where a walk begins and what it leaves behind: the place, the watermark, and their form in state. Pure logic."""
+"""Where a walk begins and what it leaves behind: the checkpoint, the watermark, and their form in state. Pure logic."""
 
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ State = MutableMapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Checkpoint:
     """How far an unfinished walk came.
 
     `since` is the bound it asks for (None: everything), `started` the service's clock when its first request left.
@@ -23,10 +23,10 @@ class Place:
     last_id: Any
 
     def store(self, state: State) -> None:
-        state["place"] = {"since": self.since, "started": self.started, "skip": self.skip, "last_id": self.last_id}
+        state["checkpoint"] = {"since": self.since, "started": self.started, "skip": self.skip, "last_id": self.last_id}
 
 
-def begin(state: State, held: str | None, request: ReadRequest) -> Place:
+def begin(state: State, held: str | None, request: ReadRequest) -> Checkpoint:
     """Where a run's walk of an entity begins; what it is to read again is noted in state until that walk has ended.
 
     Args:
@@ -42,24 +42,24 @@ def begin(state: State, held: str | None, request: ReadRequest) -> Place:
         request_again(state, None)
     note_full(state, request)
     if state.get("mask", "") != request.mask:
-        if held is not None or "place" in state:
+        if held is not None or "checkpoint" in state:
             request_again(state, start_date)
         state["mask"] = request.mask
     if request.full or request.whole or due or wider:
         _ask_again(state, start_date)
     elif request.since is not None and held is not None:
         _ask_again(state, request.since)
-    return place_of(state, held, start_date)
+    return checkpoint_of(state, held, start_date)
 
 
-def end(state: State, place: Place, start_date: str | None, absent: Sequence[int] = ()) -> None:
+def end(state: State, checkpoint: Checkpoint, start_date: str | None, absent: Sequence[int] = ()) -> None:
     """Notes in state that a walk came to its end; `absent` is what one over everything did not meet."""
     whole = rereads(state, start_date)
-    state.pop("place", None)
+    state.pop("checkpoint", None)
     state.pop("again", None)
     state["start_date"] = start_date
-    if whole or place.since == start_date:
-        state["full_at"] = place.started
+    if whole or checkpoint.since == start_date:
+        state["full_at"] = checkpoint.started
     if absent:
         state["absent"] = list(absent)
     elif whole or "absent" not in state:
@@ -91,7 +91,7 @@ def settle(state: State) -> None:
 
 def request_again(state: State, since: str | None) -> None:
     """Notes that everything from `since` on is to be read again; the note stays until that walk has ended."""
-    state.pop("place", None)
+    state.pop("checkpoint", None)
     state.pop("absent", None)
     state["again"] = {"since": since}
 
@@ -108,16 +108,16 @@ def loaded_from(state: Mapping[str, Any], start_date: str | None) -> str | None:
     return held if earlier(held, start_date) else start_date
 
 
-def place_of(state: Mapping[str, Any], held: str | None, start_date: str | None) -> Place:
+def checkpoint_of(state: Mapping[str, Any], held: str | None, start_date: str | None) -> Checkpoint:
     """Where the next walk of an entity goes on, or begins.
 
     Args:
-        state: the resource's state, with the stored `place` and a requested re-read (`again`), if any.
+        state: the resource's state, with the stored `checkpoint` and a requested re-read (`again`), if any.
         held: the watermark held, None before the first complete walk.
         start_date: the first run's lower bound, None for everything.
     """
     since = state["again"]["since"] if "again" in state else held or start_date
-    place = state.get("place")
-    if place is not None and place["since"] == since:
-        return Place(since, place["started"], place["skip"], place["last_id"])
-    return Place(since, None, 0, None)
+    checkpoint = state.get("checkpoint")
+    if checkpoint is not None and checkpoint["since"] == since:
+        return Checkpoint(since, checkpoint["started"], checkpoint["skip"], checkpoint["last_id"])
+    return Checkpoint(since, None, 0, None)
