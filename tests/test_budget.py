@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.insightly.api.quota import Budget
+from sources.insightly.api.quota import CallBudget
 from sources.insightly.errors import BudgetSpent, QuotaSpent, Stop
 
 
 @given(limit=st.integers(0, 50), asked=st.integers(0, 80))
 def test_max_calls_is_never_passed(limit, asked):
-    budget, sent = Budget(limit), 0
+    budget, sent = CallBudget(limit), 0
     for _ in range(asked):
         assert budget.left() == limit - sent
         try:
@@ -33,7 +33,7 @@ def test_max_calls_is_never_passed(limit, asked):
 )
 def test_answers_in_any_order_never_hide_calls_or_touch_the_reserve(quota, reserve, moves):
     """Calls go out and answers come back in random order; the service counts a call when it is sent."""
-    budget, left, flying = Budget(None, reserve), quota, []
+    budget, left, flying = CallBudget(None, reserve), quota, []
     blind = 0
     for move in moves:
         if move < 4 and len(flying) < 8:
@@ -57,7 +57,7 @@ def test_answers_in_any_order_never_hide_calls_or_touch_the_reserve(quota, reser
 
 
 def test_one_after_the_other_the_reserve_is_exact():
-    budget, left = Budget(reserve=95), 100
+    budget, left = CallBudget(reserve=95), 100
     for _ in range(5):
         ticket = budget.take()
         left -= 1
@@ -68,7 +68,7 @@ def test_one_after_the_other_the_reserve_is_exact():
 
 
 def test_an_overtaken_answer_does_not_raise_the_count():
-    budget = Budget()
+    budget = CallBudget()
     first, second = budget.take(), budget.take()
     budget.note(98, second)
     budget.note(99, first)
@@ -76,7 +76,7 @@ def test_an_overtaken_answer_does_not_raise_the_count():
 
 
 def test_a_call_sent_after_the_lowest_count_shows_the_new_day():
-    budget = Budget()
+    budget = CallBudget()
     old = budget.take()
     budget.note(3, budget.take())
     budget.note(900, old)
@@ -86,7 +86,7 @@ def test_a_call_sent_after_the_lowest_count_shows_the_new_day():
 
 
 def test_none_left_stops_before_the_next_call():
-    budget = Budget()
+    budget = CallBudget()
     budget.note(0, budget.take())
     for refused in (budget.take, budget.check):
         with pytest.raises(QuotaSpent, match="Run again"):
@@ -95,7 +95,7 @@ def test_none_left_stops_before_the_next_call():
 
 
 def test_a_day_that_was_declared_over_stays_over():
-    budget = Budget()
+    budget = CallBudget()
     late, later = budget.take(), budget.take()
     budget.spend_day()
     budget.note(50, late)
@@ -106,7 +106,7 @@ def test_a_day_that_was_declared_over_stays_over():
 
 
 def test_left_knows_nothing_until_told():
-    budget = Budget()
+    budget = CallBudget()
     assert budget.left() is None
     ticket = budget.take()
     assert budget.left() is None
@@ -117,14 +117,14 @@ def test_left_knows_nothing_until_told():
 
 
 def test_left_takes_off_what_is_in_flight():
-    budget = Budget(max_calls=100, reserve=2)
+    budget = CallBudget(max_calls=100, reserve=2)
     budget.note(10, budget.take())
     budget.take()
     assert budget.left() == 7
 
 
 def test_calls_are_counted_a_label_each():
-    budget = Budget(3)
+    budget = CallBudget(3)
     for label in ("contacts", "contacts", "leads"):
         budget.take(label)
     with pytest.raises(BudgetSpent, match="max_calls is 3 and 3 calls"):
@@ -136,7 +136,7 @@ def test_calls_are_counted_a_label_each():
 
 
 def test_threads_share_one_count():
-    budget, sent = Budget(500), []
+    budget, sent = CallBudget(500), []
 
     def worker():
         try:

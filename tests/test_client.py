@@ -22,8 +22,8 @@ from urllib3.exceptions import NewConnectionError
 from sources.insightly.api.client import Client
 from sources.insightly.api.json_body import parse, said
 from sources.insightly.api.messages import Call
-from sources.insightly.api.quota import Budget
-from sources.insightly.api.rate_limit import Pacer
+from sources.insightly.api.quota import CallBudget
+from sources.insightly.api.rate_limit import RateLimiter
 from sources.insightly.config.settings import resolve_settings
 from sources.insightly.errors import (
     BadCredentials,
@@ -149,8 +149,8 @@ def make(server):
         timeout = options.pop("timeout", (5.0, 5.0))
         url = f"http://127.0.0.1:{server.server_address[1]}/v3.1"
         settings = resolve_settings(**{"api_key": KEY, "base_url": url, **options})
-        budget = Budget(settings.max_calls, settings.quota_reserve)
-        client = Client(settings, budget, Pacer(100, fast.clock, fast.sleep), sleep=fast.sleep, timeout=timeout)
+        budget = CallBudget(settings.max_calls, settings.quota_reserve)
+        client = Client(settings, budget, RateLimiter(100, fast.clock, fast.sleep), sleep=fast.sleep, timeout=timeout)
         client.fast = fast
         clients.append(client)
         return client
@@ -329,8 +329,8 @@ def test_a_burst_waits_as_told_and_goes_on(make):
 def test_a_burst_holds_every_thread(make):
     client = make(limited(50, 3), b"[]")
     held = []
-    hold = client.pacer.hold
-    client.pacer.hold = lambda seconds: (held.append(seconds), hold(seconds))
+    hold = client.rate_limiter.hold
+    client.rate_limiter.hold = lambda seconds: (held.append(seconds), hold(seconds))
     client.get_list("/Contacts")
     assert held == [3]
 

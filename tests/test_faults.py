@@ -18,7 +18,7 @@ from pipelines.sandbox.api.messages import Request, Response
 from pipelines.sandbox.http import service
 from pipelines.sandbox.switches import Switches
 from sources.insightly.api.client import TRIES, Client
-from sources.insightly.api.rate_limit import Pacer
+from sources.insightly.api.rate_limit import RateLimiter
 from sources.insightly.state.times import parse
 
 MakeCrm = Callable[..., Crm]
@@ -99,7 +99,7 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that the client would have made; none is slept."""
     pauses: list[float] = []
     monkeypatch.setitem(Client.__init__.__kwdefaults__, "sleep", pauses.append)
-    monkeypatch.setattr(Pacer, "hold", lambda pacer, seconds: pauses.append(seconds))
+    monkeypatch.setattr(RateLimiter, "hold", lambda rate_limiter, seconds: pauses.append(seconds))
     return pauses
 
 

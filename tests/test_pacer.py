@@ -1,4 +1,4 @@
-"""The pacer with a clock that only moves when somebody sleeps, and with real threads."""
+"""The rate_limiter with a clock that only moves when somebody sleeps, and with real threads."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sources.insightly.api.headers import moment, retry_after
-from sources.insightly.api.rate_limit import MARGIN, Pacer
+from sources.insightly.api.rate_limit import MARGIN, RateLimiter
 
 
 class Clock:
@@ -29,21 +29,21 @@ class Clock:
 
 def paced(rate, late=()):
     clock = Clock(late)
-    return Pacer(rate, clock, clock.sleep), clock
+    return RateLimiter(rate, clock, clock.sleep), clock
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan")])
 def test_the_rate_is_above_zero(rate):
     with pytest.raises(ValueError, match="rate"):
-        Pacer(rate)
+        RateLimiter(rate)
 
 
 def test_slots_are_even_and_the_first_is_free():
-    pacer, clock = paced(10)
-    pacer.wait()
+    rate_limiter, clock = paced(10)
+    rate_limiter.wait()
     assert clock.slept == []
     for _ in range(200):
-        pacer.wait()
+        rate_limiter.wait()
     assert clock.now - 1000 == pytest.approx(200 * MARGIN / 10)
     assert {round(pause, 6) for pause in clock.slept} == {0.1015}
 
@@ -54,11 +54,11 @@ def test_slots_are_even_and_the_first_is_free():
     idle=st.lists(st.floats(0, 3) | st.just(0.0), min_size=40, max_size=80),
 )
 def test_no_window_of_a_second_holds_more_than_the_rate_allows(rate, late, idle):
-    pacer, clock = paced(rate, late)
+    rate_limiter, clock = paced(rate, late)
     sent = []
     for pause in idle:
         clock.now += pause
-        pacer.wait()
+        rate_limiter.wait()
         sent.append(clock.now)
     for n in range(1, len(sent)):
         for first, last in zip(sent, sent[n:], strict=False):
@@ -66,20 +66,20 @@ def test_no_window_of_a_second_holds_more_than_the_rate_allows(rate, late, idle)
 
 
 def test_short_delays_are_caught_up_with():
-    pacer, clock = paced(10, [0.004] * 100)
+    rate_limiter, clock = paced(10, [0.004] * 100)
     for _ in range(101):
-        pacer.wait()
+        rate_limiter.wait()
     assert clock.now - 1000 == pytest.approx(100 * 0.1015 + 0.004)
 
 
 def test_a_hold_stops_everybody_and_the_longer_hold_wins():
-    pacer, clock = paced(10)
-    pacer.wait()
-    pacer.hold(5)
-    pacer.hold(1)
-    pacer.wait()
+    rate_limiter, clock = paced(10)
+    rate_limiter.wait()
+    rate_limiter.hold(5)
+    rate_limiter.hold(1)
+    rate_limiter.wait()
     assert clock.now == pytest.approx(1005)
-    pacer.wait()
+    rate_limiter.wait()
     assert clock.now == pytest.approx(1005.1015)
 
 
@@ -90,11 +90,11 @@ def test_a_hold_reaches_a_thread_that_sleeps_already():
     def sleep(seconds):
         clock.sleep(seconds)
         if holds:
-            pacer.hold(holds.pop())
+            rate_limiter.hold(holds.pop())
 
-    pacer = Pacer(10, clock, sleep)
-    pacer.wait()
-    pacer.wait()
+    rate_limiter = RateLimiter(10, clock, sleep)
+    rate_limiter.wait()
+    rate_limiter.wait()
     assert clock.now == pytest.approx(1000 + 0.1015 + 3)
 
 
@@ -105,18 +105,18 @@ def test_threads_are_served_in_the_order_they_came():
         gate.wait(5)
         clock.sleep(seconds)
 
-    pacer = Pacer(10, clock, sleep)
-    pacer.wait()
+    rate_limiter = RateLimiter(10, clock, sleep)
+    rate_limiter.wait()
 
     def worker(number):
-        pacer.wait()
+        rate_limiter.wait()
         order.append(number)
 
     threads = []
     for number in range(8):
         threads.append(threading.Thread(target=worker, args=(number,)))
         threads[-1].start()
-        while len(pacer._queue) <= number:
+        while len(rate_limiter._queue) <= number:
             time.sleep(0.001)
     gate.set()
     for thread in threads:
@@ -132,20 +132,20 @@ def test_a_thread_that_breaks_off_lets_the_next_one_through():
         raise KeyboardInterrupt
 
     clock = Clock()
-    pacer = Pacer(10, clock, sleep)
-    pacer.wait()
+    rate_limiter = RateLimiter(10, clock, sleep)
+    rate_limiter.wait()
     with pytest.raises(KeyboardInterrupt):
-        pacer.wait()
+        rate_limiter.wait()
     clock.now += 1
-    pacer.wait()
+    rate_limiter.wait()
 
 
 def test_eight_real_threads_keep_the_rate():
-    pacer, sent, lock = Pacer(400), [], threading.Lock()
+    rate_limiter, sent, lock = RateLimiter(400), [], threading.Lock()
 
     def worker():
         for _ in range(10):
-            pacer.wait()
+            rate_limiter.wait()
             with lock:
                 sent.append(time.monotonic())
 

@@ -15,8 +15,8 @@ import dlt
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from .api.client import Client
-from .api.quota import Budget
-from .api.rate_limit import Pacer
+from .api.quota import CallBudget
+from .api.rate_limit import RateLimiter
 from .api.search import Search
 from .config.settings import InsightlySettings
 from .entities import ENTITIES, OBJECTS, RECORDS, Entity, of_object, select
@@ -78,7 +78,7 @@ class SyncContext:
         self.request = with_settings(request or ReadRequest(), settings)
         self.chunked = chunked
         self.tolerant = tolerant
-        self.budget = Budget(settings.max_calls, settings.quota_reserve)
+        self.budget = CallBudget(settings.max_calls, settings.quota_reserve)
         self.account: dict[str, str] | None = None
         self.objects: dict[str, Entity] = {}
         self.told: list[Record] | NotAvailable | None = None
@@ -106,7 +106,7 @@ class SyncContext:
     def client(self) -> Client:
         """Made at the first request, so that building a source needs no key."""
         self.settings.require_key()
-        return Client(self.settings, self.budget, Pacer(self.settings.requests_per_second))
+        return Client(self.settings, self.budget, RateLimiter(self.settings.requests_per_second))
 
     @cached_property
     def pool(self) -> ThreadPoolExecutor:

@@ -28,8 +28,8 @@ from ..errors import Again, BadCredentials, MalformedAnswer, QuotaSpent, ServerT
 from .headers import count, moment, retry_after
 from .json_body import parse, said
 from .messages import Answer, Call, Params, version
-from .quota import Budget
-from .rate_limit import Doubt, Pacer
+from .quota import CallBudget
+from .rate_limit import Doubt, RateLimiter
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -64,16 +64,16 @@ class Client:
     def __init__(
         self,
         settings: InsightlySettings,
-        budget: Budget | None = None,
-        pacer: Pacer | None = None,
+        budget: CallBudget | None = None,
+        rate_limiter: RateLimiter | None = None,
         *,
         sleep: Callable[[float], None] = time.sleep,
         timeout: tuple[float, float] = (10.0, 120.0),
     ) -> None:
         key = settings.require_key()
         self.base, self._section = settings.url, settings.section
-        self.budget = budget if budget is not None else Budget(settings.max_calls, settings.quota_reserve)
-        self.pacer = pacer if pacer is not None else Pacer(settings.requests_per_second)
+        self.budget = budget if budget is not None else CallBudget(settings.max_calls, settings.quota_reserve)
+        self.rate_limiter = rate_limiter if rate_limiter is not None else RateLimiter(settings.requests_per_second)
         self.skew: float | None = None
         self._sleep, self._refused, self._doubt = sleep, "", Doubt()
         encoded = [b64encode(text.encode()).decode().rstrip("=") for text in (f"{key}:", key)]
@@ -159,15 +159,15 @@ class Client:
                     raise verdict
                 pause = after or min(2.0 ** (failed - 1), LONGEST_WAIT) * random.uniform(1.0, 1.25)
                 logger.warning("%s; attempt %d in %.1f s", verdict, tries.total() + 1, pause)
-                (self.pacer.hold if kind in ("burst", "unexplained") else self._sleep)(pause)
+                (self.rate_limiter.hold if kind in ("burst", "unexplained") else self._sleep)(pause)
 
     def _attempt(self, turn: contextlib.ExitStack, url: str, call: Call) -> Answer:
         self._check()
-        self.pacer.wait()
+        self.rate_limiter.wait()
         if self._doubt.in_a_row:
             # One call at a time finds out whether the day is over, each after the hold that the one before brought.
             turn.enter_context(self._doubt.alone)
-            self.pacer.wait()
+            self.rate_limiter.wait()
         self._check()
         ticket = self.budget.take(call.label)
         remaining: int | None = None

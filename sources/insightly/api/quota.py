@@ -6,7 +6,7 @@ from collections import Counter
 from ..errors import BudgetSpent, QuotaSpent
 
 
-class Budget:
+class CallBudget:
     """Counts every attempt, retries included, as the service does. Thread-safe.
 
     `take` before a request and `note` after it belong together. Answers overtake each other, so of the values of

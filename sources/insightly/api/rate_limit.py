@@ -13,7 +13,7 @@ SLACK = 0.005
 for good, with it n + 1 departures in a row still span at least n intervals less these 5 ms."""
 
 
-class Pacer:
+class RateLimiter:
     """Gives out send slots, first come first served.
 
     Args:
