@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sources.insightly.errors import InsightlyError, MalformedAnswer, ServerTrouble, Unsorted
-from sources.insightly.paging.prefetch import AHEAD_BYTES, PAGE_BYTES, Ahead, Lookahead
+from sources.insightly.paging.prefetch import AHEAD_BYTES, PAGE_BYTES, PageReader, PrefetchWindow
 from sources.insightly.paging.walk import Page, Step, gather, read_whole, walk
 
 
@@ -101,7 +101,7 @@ def test_only_the_last_step_has_no_place_to_resume_from(source: EditedList) -> N
 @settings(max_examples=600, deadline=None)
 @given(lists, st.integers(1, 8), st.integers(0, 2**32))
 def test_concurrent_walk_misses_nothing_either(source: EditedList, depth: int, seed: int) -> None:
-    fetch = Lookahead(source.read, Ahead(OutOfOrder(seed), depth), source.top)
+    fetch = PageReader(source.read, PrefetchWindow(OutOfOrder(seed), depth), source.top)
     kept = [row["ID"] for step in walk(fetch, "ID") for row in step.rows]
     assert source.always <= set(kept)
     assert len(kept) == len(set(kept))
@@ -132,7 +132,7 @@ def test_calls_of_an_unedited_list(rows: int, calls: int) -> None:
 
 def test_calls_do_not_grow_with_lookahead() -> None:
     source = EditedList(list(range(10_000)), 500, 0, 0, 0)
-    fetch = Lookahead(source.read, Ahead(OutOfOrder(1), 8), 500)
+    fetch = PageReader(source.read, PrefetchWindow(OutOfOrder(1), 8), 500)
     assert sum(len(step.rows) for step in walk(fetch, "ID")) == 10_000
     assert source.answers == 21
 
@@ -162,24 +162,28 @@ def heavy(rows: int, weight: int) -> Callable[[int, int], Page]:
 
 def test_a_walk_that_rests_is_read_ahead_of_by_so_many_pages_and_bytes() -> None:
     light, thick = Answering(), Answering()
-    Lookahead(heavy(1_000_000, 100), Ahead(light, 8), 500)(0)
+    PageReader(heavy(1_000_000, 100), PrefetchWindow(light, 8), 500)(0)
     assert len(light.asked) == 1 + 16
-    Lookahead(heavy(1_000_000, 4_000), Ahead(thick, 8), 500)(0)
+    PageReader(heavy(1_000_000, 4_000), PrefetchWindow(thick, 8), 500)(0)
     assert len(thick.asked) == 1 + AHEAD_BYTES // (500 * 4_000)
 
 
 @given(st.integers(1, 400), st.integers(1, 1_000_000))
 def test_pages_shrink_where_records_are_heavy_and_nothing_is_missed(rows: int, weight: int) -> None:
     pool = Answering()
-    kept = [row["ID"] for step in walk(Lookahead(heavy(rows, weight), Ahead(pool, 2), 50), "ID") for row in step.rows]
+    kept = [
+        row["ID"]
+        for step in walk(PageReader(heavy(rows, weight), PrefetchWindow(pool, 2), 50), "ID")
+        for row in step.rows
+    ]
     assert kept == list(range(rows))
     assert all(top == 2 or top * weight <= PAGE_BYTES for _, top in pool.asked[1:])
 
 
 def test_the_next_walk_is_read_ahead_of_when_the_first_is_read_to_its_end() -> None:
     pool = Answering()
-    ahead = Ahead(pool, 8)
-    first, second = (Lookahead(heavy(1_000, 1), ahead, 500) for _ in "ab")
+    prefetch_window = PrefetchWindow(pool, 8)
+    first, second = (PageReader(heavy(1_000, 1), prefetch_window, 500) for _ in "ab")
     first.prime(0)
     second.prime(0)
     assert pool.asked == [(0, 500), (499, 500), (998, 500), (0, 500), (499, 500), (998, 500)]
@@ -188,19 +192,19 @@ def test_the_next_walk_is_read_ahead_of_when_the_first_is_read_to_its_end() -> N
 
 def test_what_waits_in_other_walks_takes_half_of_the_room_at_most() -> None:
     pool = Answering()
-    ahead = Ahead(pool, 8)
-    many = [Lookahead(heavy(499, 10_000), ahead, 500) for _ in range(20)]
+    prefetch_window = PrefetchWindow(pool, 8)
+    many = [PageReader(heavy(499, 10_000), prefetch_window, 500) for _ in range(20)]
     for each in many:
         each.prime(0)
     asked = len(pool.asked)
-    Lookahead(heavy(1_000_000, 100), ahead, 500)(0)
+    PageReader(heavy(1_000_000, 100), prefetch_window, 500)(0)
     assert len(pool.asked) == asked + 1 + 8
 
 
 @pytest.mark.parametrize(("last_id", "lost"), [(997, 0), (990, 1)], ids=["joins", "rows went away"])
 def test_nothing_is_asked_for_ahead_of_a_resumed_walk_before_it_goes_on(last_id: int, lost: int) -> None:
     pool = Answering()
-    fetch = Lookahead(heavy(5_000, 1), Ahead(pool, 8), 500)
+    fetch = PageReader(heavy(5_000, 1), PrefetchWindow(pool, 8), 500)
     assert sum(len(step.rows) for step in walk(fetch, "ID", 997, last_id)) == 4_999 - last_id
     assert len(pool.asked) == 9 + 2 * lost
 
@@ -216,7 +220,7 @@ def test_nothing_is_asked_for_behind_a_failure_until_the_walk_goes_on() -> None:
             return future
 
     pool = Failing()
-    fetch = Lookahead(heavy(5_000, 1), Ahead(pool, 8), 500)
+    fetch = PageReader(heavy(5_000, 1), PrefetchWindow(pool, 8), 500)
     steps = walk(fetch, "ID")
     assert [len(next(steps).rows), len(next(steps).rows)] == [500, 499]
     assert pool.asked == [(0, 500), (499, 500), (998, 500)]

@@ -17,7 +17,7 @@ from sources.insightly.paging.prefetch import read_list
 from sources.insightly.paging.probe import grid
 from sources.insightly.resources.build import checkpoint_in
 from sources.insightly.resources.discovery import find, take_stock
-from sources.insightly.resources.fetch import lookahead, pages_at, parent_of, top_of, total_of
+from sources.insightly.resources.fetch import page_reader, pages_at, parent_of, top_of, total_of
 from sources.insightly.resources.per_parent import checkpoint_under
 from sources.insightly.resources.reference import GROUPS, calls_of
 from sources.insightly.state.checkpoint import Checkpoint
@@ -167,6 +167,6 @@ def _sweep_of(entity: Entity, context: SyncContext, state: State) -> EntityRepor
 def _sweep_with_tags(entity: Entity, context: SyncContext, state: State) -> EntityReport:
     report = _sweep_of(entity, context, state)
     if entity.tagged and report.calls and context.settings.tags != "off":
-        fetch = lookahead(context, ENTITIES["tags"], variant=entity.name)
+        fetch = page_reader(context, ENTITIES["tags"], variant=entity.name)
         report.calls += 1 + sum(len(step.rows) for step in read_list(fetch, "TAG_NAME"))
     return report

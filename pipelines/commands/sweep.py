@@ -17,7 +17,7 @@ from sources.insightly.paging.prefetch import read_list
 from sources.insightly.paging.probe import Differences, grid
 from sources.insightly.paging.walk import Row
 from sources.insightly.resources.discovery import find
-from sources.insightly.resources.fetch import lookahead, tagged_with, top_of
+from sources.insightly.resources.fetch import page_reader, tagged_with, top_of
 from sources.insightly.result import EntityResult
 from sources.insightly.rows.naming import child_table
 from sources.insightly.state.request import ReadRequest
@@ -152,7 +152,7 @@ class _Sweep:
         here, key = self._tagged_here(), self.entity.key[0]
         live = set(self.runner.dataset.live_ids(self.entity))
         try:
-            told = read_list(lookahead(self.context, ENTITIES["tags"], variant=self.entity.name), "TAG_NAME")
+            told = read_list(page_reader(self.context, ENTITIES["tags"], variant=self.entity.name), "TAG_NAME")
             names = {str(row["TAG_NAME"]) for step in told for row in step.rows}
         except NotAvailable as error:
             result.notes.append(f"its tags may not be listed: {error}")

@@ -7,7 +7,7 @@ from sources.insightly.entities import Entity
 from sources.insightly.errors import NotAvailable
 from sources.insightly.paging.prefetch import read_list
 from sources.insightly.paging.probe import Differences
-from sources.insightly.resources.fetch import lookahead, parent_of
+from sources.insightly.resources.fetch import page_reader, parent_of
 from sources.insightly.result import EntityResult
 
 
@@ -26,7 +26,7 @@ def sweep_under(runner: Runner, entity: Entity, result: EntityResult, force: boo
             continue
         asked = parent_of(entity, name)
         try:
-            steps = read_list(lookahead(runner.context, asked, part["start_date"], brief=True), asked.key[0])
+            steps = read_list(page_reader(runner.context, asked, part["start_date"], brief=True), asked.key[0])
             listed = {row[asked.key[0]] for step in steps for row in step.rows}
         except NotAvailable as error:
             refused.append(error)

@@ -18,7 +18,7 @@ from sources.insightly.entities import DATE_UPDATED, RECORDS, Entity
 from sources.insightly.paging.prefetch import read_list
 from sources.insightly.resources.discovery import find, take_stock
 from sources.insightly.resources.enrich import define, fill_tags
-from sources.insightly.resources.fetch import lookahead, pages_at, top_of
+from sources.insightly.resources.fetch import page_reader, pages_at, top_of
 from sources.insightly.resources.hints import make_shaper
 from sources.insightly.resources.reference import GROUPS, read_groups
 from sources.insightly.result import EntityResult
@@ -172,7 +172,7 @@ class _Verification:
     def _every_record(self, since: str | None, result: EntityResult) -> None:
         known, key = self.dataset.live_ids(self.entity), self.entity.key[0]
         live, listed, unknown = set(known), set[Any](), list[Record]()
-        for step in read_list(lookahead(self.context, self.entity, since), key):
+        for step in read_list(page_reader(self.context, self.entity, since), key):
             listed.update(row[key] for row in step.rows)
             self.found.ids += len(step.rows)
             self._compare([row for row in step.rows if row[key] in live], result)

@@ -10,7 +10,7 @@ from pipelines.engine.runner import Runner
 from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.errors import Gone
 from sources.insightly.paging.prefetch import read_list
-from sources.insightly.resources.fetch import lookahead, pages_at, parent_of, total_of
+from sources.insightly.resources.fetch import page_reader, pages_at, parent_of, total_of
 from sources.insightly.resources.sublists import Sublist, read_sublist, sublists
 from sources.insightly.rows.shaper import Shaper
 from sources.insightly.state.checkpoint import Checkpoint
@@ -102,7 +102,7 @@ class Comparison:
     def _newer(self) -> Callable[[int], bool]:
         """Whether the next sync would read a record anyway."""
         if self.parent.incremental:
-            fetch = lookahead(self.context, self.asked, self.part.get("watermark"), brief=True)
+            fetch = page_reader(self.context, self.asked, self.part.get("watermark"), brief=True)
             changed = {row[self.key] for step in read_list(fetch, self.key) for row in step.rows}
             return changed.__contains__
         last = self.part.get("checkpoint", {}).get("last_id")

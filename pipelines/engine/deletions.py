@@ -9,7 +9,7 @@ from sources.insightly.entities import Entity
 from sources.insightly.errors import Gone, InsightlyError, NotAvailable, Stop, Unsorted
 from sources.insightly.paging.prefetch import read_list
 from sources.insightly.paging.probe import Differences, compare, probe
-from sources.insightly.resources.fetch import lookahead, pages_at, records_of, top_of
+from sources.insightly.resources.fetch import page_reader, pages_at, records_of, top_of
 
 from .runner import Runner
 
@@ -51,7 +51,7 @@ def differences(runner: Runner, entity: Entity, since: str | None, thorough: boo
             return probe(pages_at(context, entity, since, top, brief=True), entity.key[0], known, top)
         except Unsorted as error:
             context.result(entity.name).notes.append(f"the list was read whole: {error}")
-    fetch = lookahead(context, entity, since, brief=True)
+    fetch = page_reader(context, entity, since, brief=True)
     return compare(read_list(fetch, entity.key[0]), entity.key[0], known)
 
 

@@ -21,7 +21,7 @@ from pipelines.destinations.recovery import cause, without_pending
 from pipelines.destinations.target import LoadingFailed, NothingSynced, Target
 from sources.insightly import ENTITIES, InsightlyError, insightly
 from sources.insightly.config.settings import InsightlySettings
-from sources.insightly.context import ROOMY, SyncContext, fold
+from sources.insightly.context import PREFETCH_MIN_CALLS, SyncContext, fold
 from sources.insightly.entities import OBJECTS, PRESETS, RECORDS, Entity
 from sources.insightly.errors import Stop
 from sources.insightly.resources.build import prime
@@ -94,7 +94,7 @@ class Runner:
         all_ = self.context.with_objects
         self.committed.update(name for name in all_(chosen) if not self.context.result(name).open)
         left = self.context.budget.left()
-        if left is None or left >= ROOMY:
+        if left is None or left >= PREFETCH_MIN_CALLS:
             if RECORDS in chosen and self.context.result(RECORDS).open:
                 with self.context.reading(RECORDS):
                     discover(self.context)

@@ -16,7 +16,7 @@ from sources.insightly.context import Record, SyncContext
 from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.errors import NotAvailable, Unanswered
 from sources.insightly.paging.prefetch import read_list
-from sources.insightly.resources.fetch import lookahead
+from sources.insightly.resources.fetch import page_reader
 from sources.insightly.state.times import iso
 
 MOST_MATCHES = 100
@@ -88,12 +88,12 @@ def search(context: SyncContext, entity: Entity, field: str, value: str) -> list
 
 def changed_since(context: SyncContext, entity: Entity, moment: datetime) -> list[Record]:
     """The records created or changed at `moment` or later, in full."""
-    fetch = lookahead(context, entity, iso(moment - timedelta(seconds=1)))
+    fetch = page_reader(context, entity, iso(moment - timedelta(seconds=1)))
     try:
         return [row for step in read_list(fetch, entity.key[0]) for row in step.rows]
     finally:
         fetch.close()
-        context.lookaheads.clear()
+        context.page_readers.clear()
 
 
 def service_clock(context: SyncContext, label: str, ask: bool = False) -> datetime:

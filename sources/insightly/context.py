@@ -21,7 +21,7 @@ from .api.search import Search
 from .config.settings import InsightlySettings
 from .entities import ENTITIES, OBJECTS, RECORDS, Entity, of_object, select
 from .errors import BadCredentials, ConfigurationError, InsightlyError, NotAvailable, Stop
-from .paging.prefetch import Ahead, Lookahead
+from .paging.prefetch import PageReader, PrefetchWindow
 from .result import EntityResult
 from .rows.masking import Mask
 from .rows.shaper import Shaper
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 CHUNK_SECONDS = 30.0
 CHUNK_BYTES = 64_000_000
 """Of the answers behind one load package: the memory that loading takes grows with them, however wide the records."""
-ROOMY = 1000
+PREFETCH_MIN_CALLS = 1000
 """Calls left from which on pages are asked for ahead; fewer are not to be wasted on pages that no one may read."""
 FEW = 5000
 """Records loaded up to which each is remembered, so that only their versions are compared."""
@@ -96,7 +96,7 @@ class SyncContext:
         self.tags_cost_calls: set[str] = set()
         self.skew = 0.0
         self.on_progress: Callable[[], None] = lambda: None
-        self.lookaheads: dict[tuple[str, ...], Lookahead] = {}
+        self.page_readers: dict[tuple[str, ...], PageReader] = {}
         self._chunk_calls = self._chunk_bytes = 0
         self._chunk_until = 0.0
         self.began = time.monotonic()
@@ -113,12 +113,12 @@ class SyncContext:
         return ThreadPoolExecutor(self.settings.max_connections, thread_name_prefix="insightly")
 
     @cached_property
-    def ahead(self) -> Ahead:
-        return Ahead(self.pool, self.settings.max_connections)
+    def prefetch_window(self) -> PrefetchWindow:
+        return PrefetchWindow(self.pool, self.settings.max_connections)
 
     def close(self) -> None:
-        for lookahead in self.lookaheads.values():
-            lookahead.close()
+        for page_reader in self.page_readers.values():
+            page_reader.close()
         if "pool" in self.__dict__:
             self.pool.shutdown(wait=True, cancel_futures=True)
         if "client" in self.__dict__:
@@ -201,9 +201,9 @@ class SyncContext:
             self.on_progress()
 
     def _stop_reading_ahead(self, entity: str) -> None:
-        for (name, *_), lookahead in self.lookaheads.items():
+        for (name, *_), page_reader in self.page_readers.items():
             if name == entity:
-                lookahead.close()
+                page_reader.close()
 
     def end(self, result: EntityResult, state: State) -> None:
         """Notes that an entity was read to its end; the oldest such note decides whose turn is next."""

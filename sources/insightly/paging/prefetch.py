@@ -23,7 +23,7 @@ class Read(Protocol):
     def __call__(self, skip: int, top: int) -> Page: ...
 
 
-class Ahead:
+class PrefetchWindow:
     """What all walks of a run may ask for before it is wanted, the first walk first.
 
     Args:
@@ -35,11 +35,11 @@ class Ahead:
     def __init__(self, pool: Executor, connections: int, most: int = AHEAD_BYTES) -> None:
         self.pool, self.lock = pool, RLock()
         self._connections, self._most = connections, most
-        self._walks: list[Lookahead] = []
+        self._walks: list[PageReader] = []
         self._filling = False
 
-    def add(self, lookahead: "Lookahead") -> None:
-        self._walks.append(lookahead)
+    def add(self, page_reader: "PageReader") -> None:
+        self._walks.append(page_reader)
 
     def fill(self) -> None:
         """Asks for what there is room for. Called when a page came, and when one was taken."""
@@ -48,21 +48,21 @@ class Ahead:
                 return
             self._filling = True
             try:
-                for lookahead in self._walks:
-                    while lookahead.has_more() and self._has_room(lookahead):
-                        lookahead.ask()
+                for page_reader in self._walks:
+                    while page_reader.has_more() and self._has_room(page_reader):
+                        page_reader.ask()
             finally:
                 self._filling = False
 
-    def _has_room(self, lookahead: "Lookahead") -> bool:
+    def _has_room(self, page_reader: "PageReader") -> bool:
         if sum(each.in_flight() for each in self._walks) >= self._connections:
             return False
         # The next pages of other walks take half of the room at most: those of many would hold up the one at hand.
-        held = [each.held(spared=each is not lookahead) for each in self._walks]
+        held = [each.held(spared=each is not page_reader) for each in self._walks]
         pages = sum(pages for pages, _ in held)
         if pages >= self._connections and sum(each.pages() for each in self._walks) >= 2 * self._connections:
             return False
-        return sum(size for _, size in held) + lookahead.page_weight() <= self._most
+        return sum(size for _, size in held) + page_reader.page_weight() <= self._most
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +72,12 @@ class _Asked:
     answer: "Future[Page]"
 
 
-class Lookahead:
+class PageReader:
     """A walk's `fetch`: answers from pages asked for ahead, each overlapping the one before by one row.
 
     Args:
         read: sends one request; called on the threads of the pool.
-        ahead: what this walk shares with the others.
+        prefetch_window: what this walk shares with the others.
         most_rows: rows to ask for with a page (`top`), at least 2.
         eager: whether pages may be asked for that no walk asked for yet.
         on_page: called when a page is handed to the walk.
@@ -86,18 +86,24 @@ class Lookahead:
     def __init__(
         self,
         read: Read,
-        ahead: Ahead,
+        prefetch_window: PrefetchWindow,
         most_rows: int,
         eager: Callable[[], bool] = lambda: True,
         on_page: Callable[[Page], None] = lambda _: None,
     ) -> None:
-        self._read, self._ahead, self._most_rows, self._eager, self._on_page = read, ahead, most_rows, eager, on_page
+        self._read, self._window, self._most_rows, self._eager, self._on_page = (
+            read,
+            prefetch_window,
+            most_rows,
+            eager,
+            on_page,
+        )
         self._queue: deque[_Asked] = deque()
         self._next: int | None = None
         self._sure = False
         self._total = 0
         self._row_weight = 0.0
-        ahead.add(self)
+        prefetch_window.add(self)
 
     def __call__(self, skip: int) -> Page:
         """The page at `skip`. Whatever was asked for ahead of another offset is thrown away.
@@ -105,25 +111,25 @@ class Lookahead:
         Behind a page that a walk resumes or steps back to nothing is asked for before the walk goes on from it: where
         rows went away meanwhile it begins elsewhere, and the pages would be lost.
         """
-        with self._ahead.lock:
+        with self._window.lock:
             if not self._queue or self._queue[0].skip != skip:
                 self._restart(skip)
             asked = self._queue[0]
-        self._ahead.fill()
+        self._window.fill()
         try:
             page = asked.answer.result()
         except BaseException:
             self.close()
             raise
-        with self._ahead.lock:
+        with self._window.lock:
             self._queue.popleft()
         self._on_page(page)
-        self._ahead.fill()
+        self._window.fill()
         return page
 
     def prime(self, skip: int, patiently: bool = False) -> None:
         """Asks for the page at `skip` before the walk does; `patiently` waits for the answer, or its failure."""
-        with self._ahead.lock:
+        with self._window.lock:
             if not self._queue:
                 self._restart(skip)
             first = self._queue[0].answer
@@ -132,7 +138,7 @@ class Lookahead:
 
     def close(self) -> None:
         """Throws away what was asked for ahead, and asks for no more until the walk goes on."""
-        with self._ahead.lock:
+        with self._window.lock:
             self._next = None
             for asked in self._queue:
                 asked.answer.cancel()
@@ -143,7 +149,7 @@ class Lookahead:
         assert self._next is not None
         skip, top = self._next, self._top()
         self._next = skip + top - 1
-        answer = self._ahead.pool.submit(self._read, skip, top)
+        answer = self._window.pool.submit(self._read, skip, top)
         self._queue.append(_Asked(skip, top, answer))
         # Were it told of more than itself, page and future would keep each other alive until the collector comes by.
         answer.add_done_callback(self._came)
@@ -177,7 +183,7 @@ class Lookahead:
         return max(2, min(self._most_rows, int(PAGE_BYTES / max(self._row_weight, 1.0))))
 
     def _came(self, answer: "Future[Page]") -> None:
-        with self._ahead.lock:
+        with self._window.lock:
             if answer.cancelled() or all(asked.answer is not answer for asked in self._queue):
                 return
             if answer.exception() is not None:
@@ -186,13 +192,13 @@ class Lookahead:
             page = answer.result()
             self._total = page.total or 0
             self._row_weight = page.size / max(len(page.rows), 1)
-        self._ahead.fill()
+        self._window.fill()
 
 
 logger = logging.getLogger(__name__)
 
 
-def read_list(fetch: Lookahead, key: Key, skip: int = 0, last_id: Id = None) -> Iterator[Step]:
+def read_list(fetch: PageReader, key: Key, skip: int = 0, last_id: Id = None) -> Iterator[Step]:
     """Walks a list from `skip` on; one that is not in the order of its ids is read whole instead."""
     kept: set[Id] = set()
     try:

@@ -13,7 +13,7 @@ from ..result import EntityResult
 from ..state.checkpoint import Checkpoint, begin
 from ..state.watermark import Held, Watermark, watermark_in
 from .discovery import discover, find, tell
-from .fetch import lookahead
+from .fetch import page_reader
 from .hints import MERGE
 from .incremental import read_changes, wish_in
 from .per_parent import read_under
@@ -103,4 +103,4 @@ def prime(entity: Entity, context: SyncContext, state: Mapping[str, Any]) -> Non
     if entity.name in (*GROUPS, RECORDS) or entity.shape == "object" or entity.per_record or known:
         return
     checkpoint = checkpoint_in(entity, state, context) if entity.swept else Checkpoint(None, None, 0, None)
-    lookahead(context, entity, checkpoint.since).prime(checkpoint.skip, patiently=not context.budget.calls)
+    page_reader(context, entity, checkpoint.since).prime(checkpoint.skip, patiently=not context.budget.calls)

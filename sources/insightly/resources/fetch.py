@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from ..api.messages import Answer
 from ..api.search import Match
-from ..context import ROOMY, Params, Record, SyncContext
+from ..context import PREFETCH_MIN_CALLS, Params, Record, SyncContext
 from ..entities import ENTITIES, OBJECTS, Entity
 from ..errors import Gone, NotAvailable, Stop
-from ..paging.prefetch import Lookahead, Read
+from ..paging.prefetch import PageReader, Read
 from ..paging.walk import Page
 from ..state.times import iso
 
@@ -19,14 +19,14 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def lookahead(
+def page_reader(
     context: SyncContext,
     entity: Entity,
     since: str | None = None,
     variant: str = "",
     brief: bool = False,
     match: Match | None = None,
-) -> Lookahead:
+) -> PageReader:
     """The reader of an entity's list, or of what changed after `since`; it outlives a chunk.
 
     Args:
@@ -39,12 +39,12 @@ def lookahead(
     """
     found = () if match is None else (match.field, match.value)
     key = (entity.name, entity.path, since or "", variant, "brief" if brief else "", *found)
-    if key not in context.lookaheads:
+    if key not in context.page_readers:
         path, params = _list_of(entity, since, brief, match)
         if variant:
             params["record_type"] = variant
-        context.lookaheads[key] = _reader(context, entity, path, params)
-    return context.lookaheads[key]
+        context.page_readers[key] = _reader(context, entity, path, params)
+    return context.page_readers[key]
 
 
 def parent_of(entity: Entity, parent: str) -> Entity:
@@ -52,7 +52,7 @@ def parent_of(entity: Entity, parent: str) -> Entity:
     return replace(ENTITIES[parent], name=entity.name)
 
 
-def tagged_with(context: SyncContext, entity: Entity, tag: str) -> Lookahead:
+def tagged_with(context: SyncContext, entity: Entity, tag: str) -> PageReader:
     """The reader of the records that carry a tag, without their arrays (API.md 6)."""
     return _reader(context, entity, f"{entity.path}/SearchByTag", {"tagName": tag, "brief": "true"})
 
@@ -62,7 +62,7 @@ def pages_at(
 ) -> Callable[[Sequence[int]], list[Page]]:
     """What reads an entity's pages of `top` rows at some offsets at once."""
     path, params = _list_of(entity, since, brief)
-    read = _page_reader(context, entity, path, params)
+    read = _fetcher(context, entity, path, params)
     return lambda skips: _at_once(context, lambda skip: read(skip, top), skips)
 
 
@@ -154,7 +154,7 @@ def read_objects(context: SyncContext) -> list[Record]:
     """The definitions of custom objects, asked once a run. Raises NotAvailable where they may not be read."""
     if context.told is None:
         try:
-            context.told = lookahead(context, ENTITIES[OBJECTS])(0).rows
+            context.told = page_reader(context, ENTITIES[OBJECTS])(0).rows
         except NotAvailable as error:
             context.told = error
     if isinstance(context.told, NotAvailable):
@@ -182,18 +182,18 @@ def _list_of(
     return path, params
 
 
-def _reader(context: SyncContext, entity: Entity, path: str, params: Params) -> Lookahead:
-    read = _page_reader(context, entity, path, params)
-    return Lookahead(
+def _reader(context: SyncContext, entity: Entity, path: str, params: Params) -> PageReader:
+    read = _fetcher(context, entity, path, params)
+    return PageReader(
         read,
-        context.ahead,
+        context.prefetch_window,
         top_of(context),
         eager=lambda: _eager(context, entity),
         on_page=lambda page: context.count_calls(1, page.size),
     )
 
 
-def _page_reader(context: SyncContext, entity: Entity, path: str, params: Params) -> Read:
+def _fetcher(context: SyncContext, entity: Entity, path: str, params: Params) -> Read:
     begun_at: list[int] = []
 
     def read(skip: int, top: int) -> Page:
@@ -214,7 +214,9 @@ def _page_reader(context: SyncContext, entity: Entity, path: str, params: Params
 def _eager(context: SyncContext, entity: Entity) -> bool:
     """Whether to read ahead: not where each record costs a call, nor where there is no call to waste."""
     left = context.budget.left()
-    return (left is None or left >= ROOMY) and not tags_cost_calls(context, entity) and not _is_parent(entity)
+    return (
+        (left is None or left >= PREFETCH_MIN_CALLS) and not tags_cost_calls(context, entity) and not _is_parent(entity)
+    )
 
 
 def _is_parent(entity: Entity) -> bool:

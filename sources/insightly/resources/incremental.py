@@ -22,7 +22,7 @@ from ..state.request import ReadRequest
 from ..state.times import earlier, iso, parse
 from ..state.watermark import Watermark, note_dates, trusted, watermark
 from .enrich import define, definition_tables, fill_tags
-from .fetch import lookahead, tags_cost_calls
+from .fetch import page_reader, tags_cost_calls
 from .hints import marked, missing, shaper_of
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,9 @@ def read_changes(
     # One decision for the whole walk, however many rounds it takes: digests are those of what the destination holds.
     whole = entity.walked or (checkpoint.since is None and not entity.dated)
     blocks = _blocks(entity, state, checkpoint, result) if whole else None
-    steps = read_list(lookahead(context, entity, checkpoint.since), entity.key[0], checkpoint.skip, checkpoint.last_id)
+    steps = read_list(
+        page_reader(context, entity, checkpoint.since), entity.key[0], checkpoint.skip, checkpoint.last_id
+    )
     if blocks is not None:
         steps = whole_blocks(steps, entity.key[0], context.chunk_spent)
     for step in gather(steps, lambda held: _enough(held, entity, context, result)):

@@ -11,13 +11,13 @@ from ..context import Record, SyncContext
 from ..entities import ENTITIES, OBJECTS, RECORD_TYPES, RECORDS, Entity
 from ..errors import MalformedAnswer, NotAvailable
 from ..paging.digests import digest
-from ..paging.prefetch import Lookahead, read_list
+from ..paging.prefetch import PageReader, read_list
 from ..paging.walk import Key, identify
 from ..result import EntityResult
 from ..rows.custom_fields import definitions_of, object_of
 from ..state.checkpoint import State, note_full, settle
 from .discovery import discover
-from .fetch import ask_definitions, lookahead, read_objects
+from .fetch import ask_definitions, page_reader, read_objects
 from .hints import MERGE, REPLACE, marked, missing, shaper_of
 
 
@@ -105,8 +105,8 @@ def _readers(entity: Entity, context: SyncContext) -> dict[str, Read]:
     if entity.name == OBJECTS:
         return {"": partial(_objects, context)}
     if entity.name != "tags":
-        return {"": partial(_whole, lookahead(context, entity), entity.identity)}
-    fetches = {kind: lookahead(context, entity, variant=kind) for kind in RECORD_TYPES}
+        return {"": partial(_whole, page_reader(context, entity), entity.identity)}
+    fetches = {kind: page_reader(context, entity, variant=kind) for kind in RECORD_TYPES}
     for fetch in fetches.values():
         fetch.prime(0)
     return {kind: partial(_whole, fetch, "TAG_NAME") for kind, fetch in fetches.items()}
@@ -128,7 +128,7 @@ def _objects(context: SyncContext) -> list[Record]:
     return list({identify(row, key): row for row in read_objects(context)}.values())
 
 
-def _whole(fetch: Lookahead, key: Key) -> list[Record]:
+def _whole(fetch: PageReader, key: Key) -> list[Record]:
     return list({identify(row, key): row for step in read_list(fetch, key) for row in step.rows}.values())
 
 

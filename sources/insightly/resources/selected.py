@@ -16,7 +16,7 @@ from ..state.checkpoint import State, loaded_from
 from ..state.times import parse
 from ..state.watermark import Watermark, note_dates, trusted
 from .enrich import define, definition_tables, fill_tags
-from .fetch import lookahead, records_of, total_of
+from .fetch import page_reader, records_of, total_of
 from .hints import marked, missing, shaper_of
 
 BATCH = 100
@@ -82,7 +82,7 @@ def _found(entity: Entity, context: SyncContext, result: EntityResult, state: St
     search = context.searches[entity.name]
     if context.chunk_spent():
         return
-    fetch = lookahead(context, entity, match=search.match)
+    fetch = page_reader(context, entity, match=search.match)
     try:
         for step in read_list(fetch, entity.key[0], search.skip, search.last_id):
             if not all(map(search.match.holds, step.rows)):

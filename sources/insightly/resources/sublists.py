@@ -11,7 +11,7 @@ from ..errors import InsightlyError, MalformedAnswer, NotAvailable, Unsorted, sh
 from ..paging.prefetch import read_list
 from ..paging.walk import Fetch, Id, Page, Step, distinct, read_whole, walk
 from ..state.checkpoint import Checkpoint
-from .fetch import lookahead, parent_of, top_of
+from .fetch import page_reader, parent_of, top_of
 
 OWN_PAGE = 100
 """Rows of a page whose size nobody asked for (API.md 2.1): fewer, and no total told, are all there are."""
@@ -71,7 +71,7 @@ def read_sublist(context: SyncContext, entity: Entity, parent: str, id_: Id) -> 
 def sublists(context: SyncContext, entity: Entity, parent: str, checkpoint: Checkpoint) -> Iterator[Taken]:
     """Requests the rows of every record of a list from `checkpoint` on, on all connections; it outlives a chunk."""
     waiting, asked = Waiting(), parent_of(entity, parent)
-    fetch, key = lookahead(context, asked, checkpoint.since, brief=True), asked.key[0]
+    fetch, key = page_reader(context, asked, checkpoint.since, brief=True), asked.key[0]
     steps = read_list(fetch, key, checkpoint.skip, checkpoint.last_id)
     while (step := (yield from _next(steps, waiting))) is not None:
         for index, row in enumerate(step.rows):
