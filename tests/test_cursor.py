@@ -18,7 +18,7 @@ from sources.insightly.state.checkpoint import (
     settle,
     unsettled,
 )
-from sources.insightly.state.missing import Absent
+from sources.insightly.state.missing import MissingIds
 from sources.insightly.state.request import ReadRequest, go_on
 from sources.insightly.state.times import earlier, iso, parse
 from sources.insightly.state.watermark import watermark
@@ -121,7 +121,7 @@ def test_a_later_start_date_leaves_what_is_loaded_and_what_is_read_in_full() -> 
 def test_what_a_walk_in_parts_does_not_meet_is_absent(held: set[int], listed: set[int], stops: set[int]) -> None:
     known, ids, last = sorted(held), list[int](), None
     for stop in [*sorted(stops), None]:
-        part = Absent(known, last, ids)
+        part = MissingIds(known, last, ids)
         came = [id_ for id_ in sorted(listed) if id_ > (last or 0) and (stop is None or id_ <= stop)]
         part.meet(came, stop or 60)
         ids, last = part.up_to(stop), stop
@@ -129,7 +129,7 @@ def test_what_a_walk_in_parts_does_not_meet_is_absent(held: set[int], listed: se
 
 
 def test_a_list_read_whole_tells_what_is_absent_by_itself() -> None:
-    part = Absent([1, 2, 3, 4], 2, [1])
+    part = MissingIds([1, 2, 3, 4], 2, [1])
     part.meet([4], None)
     part.meet([1], None)
     assert part.up_to(None) == [2, 3]

@@ -21,7 +21,7 @@ from pipelines.sandbox import Contents, Sandbox, Switches
 from sources.insightly import ENTITIES
 from sources.insightly.api.json_body import parse
 from sources.insightly.errors import InsightlyError
-from sources.insightly.rows.shaper import Shaper
+from sources.insightly.rows.shaper import RowShaper
 
 MakeCrm = Callable[..., Crm]
 EPOCH = "2026-11-02 11:00:00"
@@ -532,7 +532,7 @@ def test_what_cannot_be_told_fails_its_entity_and_leaves_its_table(bare: Crm) ->
     ],
 )
 def test_records_of_another_shape_are_an_error_that_says_so(fields: Row, words: str) -> None:
-    shaper = Shaper(ENTITIES["projects"], fold, {})
+    shaper = RowShaper(ENTITIES["projects"], fold, {})
     with pytest.raises(InsightlyError) as told:
         shaper.shape([{"PROJECT_ID": 1, **fields}])
     assert words in str(told.value)
@@ -670,7 +670,7 @@ def assert_true_rows(records: list[Row], rows: list[Row]) -> None:
 @given(RECORDS)
 def test_shaped_records_are_true(records: list[Row]) -> None:
     assume(not any(map(alike, records)))
-    shaper = Shaper(ENTITIES["opportunities"], fold, {})
+    shaper = RowShaper(ENTITIES["opportunities"], fold, {})
     shaper.define([{"FIELD_NAME": name, "FIELD_TYPE": kind} for name, kind in DEFINED.items()])
     body = "[" + ",".join(record_text(key, record) for key, record in enumerate(records, start=1)) + "]"
     own = shaper.shape(parse(body.encode()))[0]
@@ -681,7 +681,7 @@ def test_shaped_records_are_true(records: list[Row]) -> None:
 @given(st.dictionaries(st.text(max_size=8) | st.sampled_from(["TAGS", "LINKS", "CUSTOMFIELDS", "_is_empty"]), JSON))
 def test_any_object_is_shaped_or_refused(fields: Row) -> None:
     """Names and structures of any kind: tables, or an error of ours."""
-    shaper = Shaper(ENTITIES["opportunities"], fold, {})
+    shaper = RowShaper(ENTITIES["opportunities"], fold, {})
     try:
         (record,) = parse(f"[{write(fields)}]".encode())
         tables = shaper.shape([{**record, "OPPORTUNITY_ID": 1}])

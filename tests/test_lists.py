@@ -117,7 +117,7 @@ def test_a_first_reading_in_small_chunks_is_whole(crm: Crm) -> None:
     assert (report.rows, report.merged) == (60, 60)
     crm.assert_equal("emails")
     assert crm.sync_done("emails", chunk_calls=2, page_size=16).entities["emails"].merged == 0
-    assert {"checkpoint", "again", "absent"}.isdisjoint(state_of(crm))
+    assert {"checkpoint", "again", "missing_ids"}.isdisjoint(state_of(crm))
 
 
 def test_an_answer_that_is_short_marks_nothing(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:

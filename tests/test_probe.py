@@ -45,7 +45,7 @@ def test_deletions_alone_are_all_found(known: list[int], top: int, chance: rando
     share = chance.random()
     left = [id_ for id_ in known if chance.random() > share]
     found = Listing(left, top).compared_with(known)
-    assert sorted(found.absent) == sorted(set(known) - set(left))
+    assert sorted(found.missing_ids) == sorted(set(known) - set(left))
     assert found.unknown == []
 
 
@@ -54,7 +54,7 @@ def test_deletions_alone_are_all_found(known: list[int], top: int, chance: rando
 def test_unknown_ids_alone_are_all_found(known: list[int], more: list[int], top: int) -> None:
     found = Listing({*known, *more}, top).compared_with(known)
     assert unknown(found) == sorted(set(more) - set(known))
-    assert found.absent == []
+    assert found.missing_ids == []
 
 
 @settings(max_examples=500)
@@ -62,13 +62,13 @@ def test_unknown_ids_alone_are_all_found(known: list[int], more: list[int], top:
 def test_what_is_told_is_true_and_no_page_is_read_twice(known: list[int], listed: list[int], top: int) -> None:
     listing = Listing(listed, top)
     found = listing.compared_with(known)
-    assert set(found.absent) <= set(known) - set(listed)
+    assert set(found.missing_ids) <= set(known) - set(listed)
     assert set(unknown(found)) <= set(listed) - set(known)
-    assert len(found.absent) == len(set(found.absent))
+    assert len(found.missing_ids) == len(set(found.missing_ids))
     assert len(listing.asked) == len(set(listing.asked)) == found.pages
     assert found.pages <= max(len(grid(len(known), top)), len(grid(len(listed), top)) + 1)
     # A difference in number is never overlooked.
-    assert bool(found.absent or found.unknown) or len(known) == len(listed)
+    assert bool(found.missing_ids or found.unknown) or len(known) == len(listed)
 
 
 @settings(max_examples=500)
@@ -85,28 +85,28 @@ def test_edits_while_it_reads_make_no_live_id_absent(known: list[int], top: int,
 
     listing = Listing(known, top, edit)
     found = listing.compared_with(known)
-    assert not always & set(found.absent)
+    assert not always & set(found.missing_ids)
     assert len(listing.asked) == len(set(listing.asked))
 
 
 @given(ids, tops)
 def test_an_unchanged_list_costs_one_page(known: list[int], top: int) -> None:
     found = Listing(known, top).compared_with(known)
-    assert (found.pages, found.absent, found.unknown) == (1, [], [])
+    assert (found.pages, found.missing_ids, found.unknown) == (1, [], [])
 
 
 def test_few_deletions_among_many_cost_some_tens() -> None:
     known, chance = range(1, 40_001), random.Random(1)
     gone = set(chance.sample(known, 5))
     listing = Listing([id_ for id_ in known if id_ not in gone], 500)
-    assert sorted(listing.compared_with(known).absent) == sorted(gone)
+    assert sorted(listing.compared_with(known).missing_ids) == sorted(gone)
     assert len(listing.asked) < 35
 
 
 @pytest.mark.parametrize("left", [[], [1], [10_000], list(range(5_000))])
 def test_a_list_that_lost_nearly_everything(left: list[int]) -> None:
     listing = Listing(left, 500)
-    assert len(listing.compared_with(range(10_001)).absent) == 10_001 - len(left)
+    assert len(listing.compared_with(range(10_001)).missing_ids) == 10_001 - len(left)
     assert len(listing.asked) <= len(grid(len(left), 500)) + 1
 
 

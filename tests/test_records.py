@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 
 from sources.insightly import ENTITIES
 from sources.insightly.errors import ColumnCollision, DataError, MalformedAnswer
-from sources.insightly.rows.shaper import Shaped, Shaper
+from sources.insightly.rows.shaper import RowShaper, ShapedTable
 
 IDS = st.integers(1, 2**62)
 TAGS = st.lists(st.sampled_from(["a", "b", "é", "x" * 255]), unique=True)
 
 
-def shaper(entity: str = "projects", held: dict[str, Any] | None = None, group: tuple[str, ...] = ()) -> Shaper:
-    return Shaper(ENTITIES[entity], fold, held or {}, group)
+def shaper(entity: str = "projects", held: dict[str, Any] | None = None, group: tuple[str, ...] = ()) -> RowShaper:
+    return RowShaper(ENTITIES[entity], fold, held or {}, group)
 
 
-def tables(shaped: list[Shaped]) -> dict[str, list[dict[str, Any]]]:
+def tables(shaped: list[ShapedTable]) -> dict[str, list[dict[str, Any]]]:
     return {table.table: table.rows.to_pylist() for table in shaped}
 
 

@@ -34,7 +34,7 @@ def sweep_under(runner: Runner, entity: Entity, result: EntityResult, force: boo
             continue
         result.rows += len(listed)
         live = [id_ for id_, alive in known.items() if alive]
-        found, settled = Differences(len(live), absent=sorted(set(live) - listed)), deletions.Settled()
+        found, settled = Differences(len(live), missing_ids=sorted(set(live) - listed)), deletions.Settled()
         gone = deletions.confirm(runner, asked, found, force, settled)
         result.deleted += held.take_away(list(gone), runner.context.settings.deletions == "remove")
         result.notes += settled.notes

@@ -86,8 +86,8 @@ def _mark_what_a_full_walk_missed(runner: Runner, name: str) -> None:
         return
     before, result.state = result.state, None
     with runner.context.reading(name):
-        known, absent = runner.dataset.live_ids(entity), set(state["absent"])
-        found = Differences(len(known), absent=[id_ for id_ in known if id_ in absent])
+        known, missing_ids = runner.dataset.live_ids(entity), set(state["missing_ids"])
+        found = Differences(len(known), missing_ids=[id_ for id_ in known if id_ in missing_ids])
         try:
             settled = deletions.settle(runner, entity, found, force=False)
         except deletions.Refused:
@@ -96,7 +96,7 @@ def _mark_what_a_full_walk_missed(runner: Runner, name: str) -> None:
         result.deleted += settled.deleted
         result.notes += settled.notes
         if settled.stop is not None:
-            runner.settle(name, absent - settled.there)
+            runner.settle(name, missing_ids - settled.there)
             raise settled.stop
         runner.settle(name)
         result.state = before

@@ -22,7 +22,7 @@ from sources.insightly.resources.fetch import page_reader, pages_at, top_of
 from sources.insightly.resources.hints import make_shaper
 from sources.insightly.resources.reference import GROUPS, read_groups
 from sources.insightly.result import EntityResult
-from sources.insightly.rows.shaper import Shaper
+from sources.insightly.rows.shaper import RowShaper
 from sources.insightly.state.times import parse
 
 from .sweep import unready
@@ -159,7 +159,7 @@ class _Verification:
     def _ids_and_sample(self, since: str | None, result: EntityResult) -> None:
         found = deletions.differences(self.runner, self.entity, since, thorough=not self.quick)
         self.found.ids = found.listed
-        self._tell(found.absent, found.unknown)
+        self._tell(found.missing_ids, found.unknown)
         live = set(self.dataset.live_ids(self.entity))
         # Some short pages from anywhere cost fewer calls than as many single records, and one page may hold them all.
         total, top = len(live), top_of(self.context)
@@ -180,9 +180,9 @@ class _Verification:
             self.context.on_progress()
         self._tell([id_ for id_ in known if id_ not in listed], unknown)
 
-    def _tell(self, absent: Sequence[int], unknown: Sequence[Record]) -> None:
+    def _tell(self, missing_ids: Sequence[int], unknown: Sequence[Record]) -> None:
         key = self.entity.key[0]
-        for id_ in absent:
+        for id_ in missing_ids:
             self.found.add(f"{key} {id_} is live here and not listed at the API: insightly sweep marks it")
         for row in unknown:
             self._judge(row, f"{key} {row[key]} is listed at the API and not live here: insightly sweep reads it")
@@ -241,7 +241,7 @@ class _Verification:
         else:
             self.found.add(text)
 
-    def _shaper(self, group: Sequence[str] = ()) -> Shaper:
+    def _shaper(self, group: Sequence[str] = ()) -> RowShaper:
         shapers, name = self.context.shapers, self.entity.name
         if name not in shapers:
             shapers[name] = make_shaper(self.entity, self.context, self.runner.pipeline.default_schema, group)

@@ -12,7 +12,7 @@ from sources.insightly.errors import Gone
 from sources.insightly.paging.prefetch import read_list
 from sources.insightly.resources.fetch import page_reader, pages_at, parent_of, total_of
 from sources.insightly.resources.sublists import Sublist, read_sublist, sublists
-from sources.insightly.rows.shaper import Shaper
+from sources.insightly.rows.shaper import RowShaper
 from sources.insightly.state.checkpoint import Checkpoint
 
 from .verify_rows import group_difference
@@ -31,7 +31,7 @@ class Comparison:
         differences: what differs, in words.
     """
 
-    def __init__(self, runner: Runner, entity: Entity, parent: str, part: Mapping[str, Any], shaper: Shaper) -> None:
+    def __init__(self, runner: Runner, entity: Entity, parent: str, part: Mapping[str, Any], shaper: RowShaper) -> None:
         self.runner, self.context, self.entity, self.parent = runner, runner.context, entity, ENTITIES[parent]
         self.part, self.shaper = part, shaper
         self.held, self.asked = Held(runner.dataset, entity, parent), parent_of(entity, parent)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sources.insightly.rows.naming import DELETED_AT, IS_EMPTY, LIST_IDX
-from sources.insightly.rows.shaper import Shaped
+from sources.insightly.rows.shaper import ShapedTable
 
 Row = Mapping[str, Any]
 Fold = Callable[[str], str]
@@ -13,7 +13,7 @@ IGNORED = frozenset({DELETED_AT, IS_EMPTY, "_dlt_id", "_dlt_load_id", "e_tag", "
 """Columns of ours and of dlt's, and the ETag, which says nothing of the record (API.md 1.3)."""
 
 
-def differences(told: Shaped, held: Iterable[Row], fold: Fold) -> dict[tuple[Any, ...], str]:
+def differences(told: ShapedTable, held: Iterable[Row], fold: Fold) -> dict[tuple[Any, ...], str]:
     """What differs between the rows of one table.
 
     Args:
@@ -36,7 +36,7 @@ def differences(told: Shaped, held: Iterable[Row], fold: Fold) -> dict[tuple[Any
     return found
 
 
-def group_difference(told: Shaped, held: Sequence[Row], fold: Fold) -> str | None:
+def group_difference(told: ShapedTable, held: Sequence[Row], fold: Fold) -> str | None:
     """What differs between the rows under one record, in words; None where nothing does. Two may have one key."""
     theirs = list(_rows(told, fold))
     if Counter(map(_values, theirs)) == Counter(map(_values, held)):
@@ -62,7 +62,7 @@ def _difference(theirs: Row | None, ours: Row | None) -> str:
     )
 
 
-def _rows(told: Shaped, fold: Fold) -> Iterable[Row]:
+def _rows(told: ShapedTable, fold: Fold) -> Iterable[Row]:
     names = [fold(name) for name in told.rows.column_names]
     for values in zip(*(column.to_pylist() for column in told.rows.columns), strict=True):
         row = dict(zip(names, values, strict=True))

@@ -74,17 +74,17 @@ def confirm(runner: Runner, entity: Entity, found: Differences, force: bool, set
     Raises:
         Refused: they are too many, or one of a sample can be read.
     """
-    if not found.absent:
+    if not found.missing_ids:
         return {}
-    share, most = len(found.absent) / found.known, runner.context.settings.max_deleted_share
+    share, most = len(found.missing_ids) / found.known, runner.context.settings.max_deleted_share
     if share > most and found.known > SMALL and not force:
         raise Refused(
-            f"{len(found.absent):,} of {found.known:,} records are no longer listed, more than "
+            f"{len(found.missing_ids):,} of {found.known:,} records are no longer listed, more than "
             f"sources.insightly.max_deleted_share ({most:g}) lets a run mark; if they are really gone, run "
             f"insightly sweep {entity.name} --force"
         )
-    ask = _by_sample if len(found.absent) > SINGLY else _one_by_one
-    return ask(runner, entity, found.absent, settled)
+    ask = _by_sample if len(found.missing_ids) > SINGLY else _one_by_one
+    return ask(runner, entity, found.missing_ids, settled)
 
 
 def mark(runner: Runner, entity: Entity, gone: Mapping[int, str]) -> None:

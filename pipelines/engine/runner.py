@@ -116,7 +116,7 @@ class Runner:
         with self.pipeline.managed_state() as state:
             resource = state["sources"]["insightly"]["resources"][name]
             if left:
-                resource["absent"] = sorted(left)
+                resource["missing_ids"] = sorted(left)
             else:
                 settle(resource)
 

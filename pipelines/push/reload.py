@@ -80,7 +80,7 @@ def _mark(runner: Runner, entity: Entity, ids: set[int]) -> None:
     """Marks deleted records as a sweep does, each confirmed at the API; the user asked for them, however many."""
     result = runner.context.result(entity.name)
     known = runner.dataset.live_ids(entity)
-    found = Differences(len(known), absent=[id_ for id_ in known if id_ in ids])
+    found = Differences(len(known), missing_ids=[id_ for id_ in known if id_ in ids])
     settled = deletions.settle(runner, entity, found, force=True)
     result.deleted += settled.deleted
     result.notes += settled.notes

@@ -24,7 +24,7 @@ from .errors import BadCredentials, ConfigurationError, InsightlyError, NotAvail
 from .paging.prefetch import PageReader, PrefetchWindow
 from .result import EntityResult
 from .rows.masking import Mask
-from .rows.shaper import Shaper
+from .rows.shaper import RowShaper
 from .state.checkpoint import State
 from .state.request import ReadRequest
 from .state.times import iso
@@ -88,7 +88,7 @@ class SyncContext:
         self.fresh: dict[str, set[Any]] = {}
         self.live_ids: Callable[[Entity], list[int]] | None = None
         self.results: dict[str, EntityResult] = {}
-        self.shapers: dict[str, Shaper] = {}
+        self.shapers: dict[str, RowShaper] = {}
         self.definitions: dict[str, list[Record] | None] = {}
         self.started_at: dict[Entity, datetime] = {}
         self.begun: set[str] = set()

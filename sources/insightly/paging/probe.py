@@ -19,7 +19,7 @@ ReadPages = Callable[[Sequence[int]], Sequence[Page]]
 
 @dataclass
 class Differences:
-    """`absent`: of the `known` ids, those that a page which was read would show; `unknown`: rows of other ids.
+    """`missing_ids`: of the `known` ids, those that a page which was read would show; `unknown`: rows of other ids.
 
     `listed` counts the rows that came, `pages` the answers.
     """
@@ -27,7 +27,7 @@ class Differences:
     known: int = 0
     listed: int = 0
 
-    absent: list[int] = field(default_factory=list)
+    missing_ids: list[int] = field(default_factory=list)
     unknown: list[Row] = field(default_factory=list)
     pages: int = 0
 
@@ -61,7 +61,7 @@ def probe(read: ReadPages, key: str, known: Sequence[int], top: int) -> Differen
         top: rows a page, at least 2.
 
     Returns:
-        The differences. No id is `absent` that was listed all the time, whatever is edited meanwhile.
+        The differences. No id is `missing_ids` that was listed all the time, whatever is edited meanwhile.
 
     Raises:
         Unsorted: the list is not in id order, tells no total, or its pages are not as long as asked for.
@@ -94,7 +94,7 @@ def compare(steps: Iterable[Step], key: str, known: Sequence[int]) -> Difference
         found.listed += len(step.rows)
         found.unknown += [row for row in step.rows if row[key] not in expected]
         left.difference_update(row[key] for row in step.rows)
-    found.absent = [id_ for id_ in known if id_ in left]
+    found.missing_ids = [id_ for id_ in known if id_ in left]
     return found
 
 
@@ -111,8 +111,8 @@ def _compare(page: Page, skip: int, key: str, known: Sequence[int], found: Diffe
     low = -NOWHERE if skip == 0 else ids[0]
     high = NOWHERE if last else ids[-1]
     listed, held = set(ids), known[bisect_left(known, low) : bisect_right(known, high)]
-    expected, seen = set(held), set(found.absent) | {row[key] for row in found.unknown}
-    found.absent += [id_ for id_ in held if id_ not in listed and id_ not in seen]
+    expected, seen = set(held), set(found.missing_ids) | {row[key] for row in found.unknown}
+    found.missing_ids += [id_ for id_ in held if id_ not in listed and id_ not in seen]
     found.unknown += [row for row in page.rows if row[key] not in expected and row[key] not in seen]
     return _Span(skip, end, low, high)
 

@@ -9,13 +9,13 @@ from ..errors import Forbidden
 from ..paging.digests import digest
 from ..result import EntityResult
 from ..rows.custom_fields import definitions_of, object_of
-from ..rows.shaper import Shaper
+from ..rows.shaper import RowShaper
 from .fetch import read_definitions, tags_of
 from .hints import marked, shaper_of
 from .reference import GROUPS, changed, definitions_kept
 
 
-def define(entity: Entity, context: SyncContext, shaper: Shaper) -> None:
+def define(entity: Entity, context: SyncContext, shaper: RowShaper) -> None:
     """Asks for the definitions once a run, when the first records came."""
     if entity.custom_fields and not shaper.defined:
         told = read_definitions(context, entity)

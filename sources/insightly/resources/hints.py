@@ -9,7 +9,7 @@ from dlt.common.schema import Schema
 from ..context import SyncContext
 from ..entities import Entity, FieldType
 from ..rows.naming import DELETED_AT, IS_EMPTY
-from ..rows.shaper import Shaped, Shaper
+from ..rows.shaper import RowShaper, ShapedTable
 
 MERGE: Any = {"disposition": "merge", "strategy": "delete-insert"}
 REPLACE: Any = {"disposition": "replace"}
@@ -23,17 +23,17 @@ TYPES: dict[str, FieldType] = {
 }
 
 
-def shaper_of(entity: Entity, context: SyncContext, group: Sequence[str] = ()) -> Shaper:
+def shaper_of(entity: Entity, context: SyncContext, group: Sequence[str] = ()) -> RowShaper:
     """The run's shaper of an entity; the first call tells it what the destination holds."""
     if entity.name not in context.shapers:
         context.shapers[entity.name] = make_shaper(entity, context, dlt.current.source_schema(), group)
     return context.shapers[entity.name]
 
 
-def make_shaper(entity: Entity, context: SyncContext, schema: Schema, group: Sequence[str] = ()) -> Shaper:
+def make_shaper(entity: Entity, context: SyncContext, schema: Schema, group: Sequence[str] = ()) -> RowShaper:
     """A shaper as the settings have it: with a child table of tags or without, with columns hashed or left out."""
     entity = entity.untagged if context.settings.tags == "off" else entity
-    return Shaper(entity, schema.naming.normalize_path, held(schema), tuple(group), context.mask(entity))
+    return RowShaper(entity, schema.naming.normalize_path, held(schema), tuple(group), context.mask(entity))
 
 
 def held(schema: Schema) -> dict[str, dict[str, FieldType]]:
@@ -48,12 +48,12 @@ def held(schema: Schema) -> dict[str, dict[str, FieldType]]:
     }
 
 
-def missing(shaper: Shaper) -> Iterator[Any]:
+def missing(shaper: RowShaper) -> Iterator[Any]:
     """The tables that the destination does not hold yet, without rows: analysts join them before the first record."""
     return marked(table for table in shaper.shape([]) if table.table not in shaper.held)
 
 
-def marked(tables: Iterable[Shaped], disposition: Any = MERGE) -> Iterator[Any]:
+def marked(tables: Iterable[ShapedTable], disposition: Any = MERGE) -> Iterator[Any]:
     """Tables as dlt takes them from a resource.
 
     Each is a variant with its own primary key: it would inherit the resource's, which keeps one child per parent.
@@ -70,7 +70,7 @@ def marked(tables: Iterable[Shaped], disposition: Any = MERGE) -> Iterator[Any]:
         yield dlt.mark.with_hints(table.rows, hints, create_table_variant=True)
 
 
-def _bookkeeping(table: Shaped) -> dict[str, Any]:
+def _bookkeeping(table: ShapedTable) -> dict[str, Any]:
     """Columns that no record has: a sweep's mark, which loading the record again clears, and a child's tombstone."""
     columns: dict[str, Any] = {IS_EMPTY: {"hard_delete": True}} if IS_EMPTY in table.rows.column_names else {}
     if table.swept:

@@ -15,9 +15,9 @@ from ..paging.digests import Blocks, forget, whole_blocks
 from ..paging.prefetch import read_list
 from ..paging.walk import Step, gather
 from ..result import EntityResult
-from ..rows.shaper import Shaper
+from ..rows.shaper import RowShaper
 from ..state.checkpoint import Checkpoint, State, begin, checkpoint_of, end, loaded_from, rereads
-from ..state.missing import Absent
+from ..state.missing import MissingIds
 from ..state.request import ReadRequest
 from ..state.times import earlier, iso, parse
 from ..state.watermark import Watermark, note_dates, trusted, watermark
@@ -60,8 +60,8 @@ def read_changes(
         steps = whole_blocks(steps, entity.key[0], context.chunk_spent)
     for step in gather(steps, lambda held: _enough(held, entity, context, result)):
         note_dates(entity, state, step.rows)
-        if result.absent is not None:
-            result.absent.meet((row[entity.key[0]] for row in step.rows), step.last_id)
+        if result.missing_ids is not None:
+            result.missing_ids.meet((row[entity.key[0]] for row in step.rows), step.last_id)
         changed = step.rows if blocks is None else blocks.changed(step.rows, shaper.concealed)
         if "full" in state:
             changed = step.rows
@@ -93,8 +93,8 @@ def read_changes(
         forget(state)
     elif blocks is not None:
         blocks.end()
-    absent = () if result.absent is None else result.absent.up_to(None)
-    end(state, Checkpoint(checkpoint.since, started, 0, None), loaded_from(state, request.start_date), absent)
+    missing_ids = () if result.missing_ids is None else result.missing_ids.up_to(None)
+    end(state, Checkpoint(checkpoint.since, started, 0, None), loaded_from(state, request.start_date), missing_ids)
     context.end(result, state)
 
 
@@ -118,14 +118,14 @@ def _begin(
     if waiting is not None and state["again"] is waiting:
         _tell_of_a_walk_under_way(waiting, request, result)
     if rereads(state, start_date) and context.live_ids is not None:
-        result.absent = Absent(context.live_ids(entity), checkpoint.last_id, state.get("absent", ()))
+        result.missing_ids = MissingIds(context.live_ids(entity), checkpoint.last_id, state.get("missing_ids", ()))
     if checkpoint.since is None and checkpoint.last_id is None:
         state.pop("dated", None)
     return checkpoint
 
 
 def _shaped(
-    entity: Entity, context: SyncContext, result: EntityResult, shaper: Shaper, records: list[Record]
+    entity: Entity, context: SyncContext, result: EntityResult, shaper: RowShaper, records: list[Record]
 ) -> tuple[list[Record], list[Any]]:
     """Records that are complete, as many from the first on as there are calls for, and their tables."""
     if not records:
@@ -139,8 +139,8 @@ def _shaped(
 
 
 def _blocks(entity: Entity, state: State, checkpoint: Checkpoint, result: EntityResult) -> Blocks:
-    absent = result.absent
-    is_live = (lambda _: True) if absent is None else absent.holds
+    missing_ids = result.missing_ids
+    is_live = (lambda _: True) if missing_ids is None else missing_ids.holds
     return Blocks(state, entity.key[0], checkpoint.last_id is not None, is_live)
 
 
@@ -155,8 +155,8 @@ def _enough(step: Step, entity: Entity, context: SyncContext, result: EntityResu
 
 def _store(checkpoint: Checkpoint, state: State, result: EntityResult) -> None:
     checkpoint.store(state)
-    if result.absent is not None:
-        state["absent"] = result.absent.up_to(checkpoint.last_id)
+    if result.missing_ids is not None:
+        state["missing_ids"] = result.missing_ids.up_to(checkpoint.last_id)
 
 
 def _tell_of_a_later_start(state: State, request: ReadRequest, result: EntityResult) -> None:

@@ -20,7 +20,7 @@ Types = dict[str, FieldType]
 
 
 @dataclass(frozen=True, slots=True)
-class Shaped:
+class ShapedTable:
     """Rows of one table: `key` names a row, `merge_key` (None: the row itself) what is replaced together.
 
     `swept` tells that a sweep marks its rows.
@@ -34,7 +34,7 @@ class Shaped:
 
 
 @dataclass
-class Shaper:
+class RowShaper:
     """Shapes pages of one entity, remembering the types of columns that only the data declare.
 
     Args:
@@ -77,7 +77,7 @@ class Shaper:
         if self.mask is not None and definitions is not None:
             self.mask.assert_known(declared, self.held.get(self.entity.name, ()))
 
-    def shape(self, records: Sequence[Record]) -> list[Shaped]:
+    def shape(self, records: Sequence[Record]) -> list[ShapedTable]:
         """The tables of some records; an array whose key a record lacks leaves its old child rows alone.
 
         Raises:
@@ -94,7 +94,7 @@ class Shaper:
         """Records as they may be written down."""
         return records if self.mask is None else self.mask.conceal(records)
 
-    def shape_groups(self, groups: Iterable[tuple[Mapping[str, Any], Sequence[Record]]]) -> list[Shaped]:
+    def shape_groups(self, groups: Iterable[tuple[Mapping[str, Any], Sequence[Record]]]) -> list[ShapedTable]:
         """The tables of all records of some groups; of an empty group, what removes its old rows.
 
         Args:
@@ -113,7 +113,7 @@ class Shaper:
         """What is never null: where a row is told by its parent, the API need not fill its own key."""
         return tuple(self.entity.parent_key) or self.entity.key
 
-    def _own(self, records: Sequence[Record]) -> Shaped:
+    def _own(self, records: Sequence[Record]) -> ShapedTable:
         name, facts = self.entity.name, self.entity.fields
         types = self._typed(name, {key: kind.type for key, kind in facts.items()} | self.entity.parent_key)
         if self.group:
@@ -130,7 +130,7 @@ class Shaper:
         for key, values in custom.items():
             table = self._append_custom(table, key, values)
         self._assert_keys_held(table, records)
-        return Shaped(name, named(table, self.fold), self.entity.key, self.group or None, self.entity.swept)
+        return ShapedTable(name, named(table, self.fold), self.entity.key, self.group or None, self.entity.swept)
 
     def _append_custom(self, table: pa.Table, key: str, values: list[Any]) -> pa.Table:
         held = self.held.get(self.entity.name, {}).get(self.fold(key))
@@ -147,7 +147,7 @@ class Shaper:
             table = table.append_column(pa.field(key + VARIANT, rest.type), rest)
         return table
 
-    def _children(self, array: str, records: Sequence[Record], parents: pa.Table) -> Shaped:
+    def _children(self, array: str, records: Sequence[Record], parents: pa.Table) -> ShapedTable:
         name, key = child_table(self.entity, array), self.entity.key
         held = [(index, _items(self.entity, array, record)) for index, record in enumerate(records) if array in record]
         owners = [index for index, items in held for _ in items]
@@ -175,7 +175,7 @@ class Shaper:
         for at, part in enumerate(key):
             table = table.add_column(at, owned.schema.field(part), owned[part])
         table = table.add_column(len(key), pa.field(LIST_IDX, pa.int64(), nullable=False), pa.array(places, pa.int64()))
-        return Shaped(name, named(table, self.fold), (*key, LIST_IDX), self.group or key)
+        return ShapedTable(name, named(table, self.fold), (*key, LIST_IDX), self.group or key)
 
     def _typed(self, table: str, types: Mapping[str, Any]) -> dict[str, Any]:
         return dict(types) if self.mask is None else self.mask.types(table, types)

@@ -52,17 +52,17 @@ def begin(state: State, held: str | None, request: ReadRequest) -> Checkpoint:
     return checkpoint_of(state, held, start_date)
 
 
-def end(state: State, checkpoint: Checkpoint, start_date: str | None, absent: Sequence[int] = ()) -> None:
-    """Notes in state that a walk came to its end; `absent` is what one over everything did not meet."""
+def end(state: State, checkpoint: Checkpoint, start_date: str | None, missing_ids: Sequence[int] = ()) -> None:
+    """Notes in state that a walk came to its end; `missing_ids` is what one over everything did not meet."""
     whole = rereads(state, start_date)
     state.pop("checkpoint", None)
     state.pop("again", None)
     state["start_date"] = start_date
     if whole or checkpoint.since == start_date:
         state["full_at"] = checkpoint.started
-    if absent:
-        state["absent"] = list(absent)
-    elif whole or "absent" not in state:
+    if missing_ids:
+        state["missing_ids"] = list(missing_ids)
+    elif whole or "missing_ids" not in state:
         settle(state)
 
 
@@ -73,7 +73,7 @@ def rereads(state: Mapping[str, Any], start_date: str | None) -> bool:
 
 def unsettled(state: Mapping[str, Any]) -> bool:
     """True where a walk over everything has ended, and what it did not meet is still to be confirmed and marked."""
-    return "absent" in state and "again" not in state
+    return "missing_ids" in state and "again" not in state
 
 
 def note_full(state: State, request: ReadRequest) -> None:
@@ -84,7 +84,7 @@ def note_full(state: State, request: ReadRequest) -> None:
 
 def settle(state: State) -> None:
     """Notes that an entity's part in a full read is done with."""
-    state.pop("absent", None)
+    state.pop("missing_ids", None)
     if "full" in state:
         state["full_done"] = state.pop("full")
 
@@ -92,7 +92,7 @@ def settle(state: State) -> None:
 def request_again(state: State, since: str | None) -> None:
     """Notes that everything from `since` on is to be read again; the note stays until that walk has ended."""
     state.pop("checkpoint", None)
-    state.pop("absent", None)
+    state.pop("missing_ids", None)
     state["again"] = {"since": since}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 
-class Absent:
+class MissingIds:
     """The ids held that a walk over everything comes past without meeting them.
 
     Args:
