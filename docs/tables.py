@@ -37,7 +37,7 @@ inserted_or_updated, deleted, calls, calls_left_today, seconds, watermark_before
 | `fruit__c` | a record of a custom object | [custom objects](custom-objects.md) |
 """
 SQL = {"integer": "BIGINT", "number": "DECIMAL", "boolean": "BOOLEAN", "datetime": "TIMESTAMPTZ", "date": "DATE"}
-fold = NamingConvention().normalize_path
+normalize = NamingConvention().normalize_path
 
 
 def page() -> str:
@@ -53,11 +53,11 @@ def _entity(entity: Entity) -> Iterator[str]:
     yield " ".join(filter(None, [where, _reading(entity), entity.plan])) + "\n"
     own = [_column(name, field, entity.key) for name, field in entity.fields.items()]
     above = {name: kind for name, kind in entity.parent_key.items() if name not in entity.fields}
-    under = [f"**`{fold(name)}`** {SQL.get(kind, 'TEXT')}" for name, kind in above.items()]
+    under = [f"**`{normalize(name)}`** {SQL.get(kind, 'TEXT')}" for name, kind in above.items()]
     custom = ["a column for each custom field"] if entity.custom_fields else []
     yield " · ".join([*under, *own, *custom]) + "\n"
     for array in entity.arrays:
-        key = [f"**`{fold(part)}`**" for part in entity.key]
+        key = [f"**`{normalize(part)}`**" for part in entity.key]
         items = [_column(name, field, ()) for name, field in child_fields(array).items() if name not in entity.key]
         yield f"`{child_table(entity, array)}`: {' · '.join([*key, '**`list_idx`**', *items])}\n"
 
@@ -71,7 +71,7 @@ def _reading(entity: Entity) -> str:
 
 
 def _column(name: str, field: Field, key: tuple[str, ...]) -> str:
-    column = f"`{fold(name)}`"
+    column = f"`{normalize(name)}`"
     marks = "!" if "set" in field.flags else ""
     new = " *new*" if "undocumented" in field.flags else ""
     return f"{f'**{column}**' if name in key else column} {SQL.get(field.type, 'TEXT')}{marks}{new}"

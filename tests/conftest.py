@@ -64,7 +64,7 @@ CUSTOM_TYPES = {
     "DROPDOWN": "string",
     "MULTISELECT": "string",
 }
-fold = NamingConvention().normalize_path
+normalize = NamingConvention().normalize_path
 
 Row = dict[str, Any]
 Reader = Callable[[str], list[Row]]
@@ -146,7 +146,7 @@ class Crm:
 
     def column(self, name: str) -> str:
         """The column that a field becomes."""
-        return fold(name)
+        return normalize(name)
 
     def arguments(self) -> list[str]:
         """What leads the command to the destination."""
@@ -407,9 +407,9 @@ def assert_equal(reader: Reader, sandbox: Sandbox, entity: str, deleted: bool = 
         deleted: whether rows may be left over whose records have gone.
     """
     own, children = expected(sandbox, entity)
-    key = [fold(part) for part in facts_of(entity).key]
+    key = [normalize(part) for part in facts_of(entity).key]
     live = {tuple(row[part] for part in key) for row in own}
-    for table, wanted in {fold(entity): own, **children}.items():
+    for table, wanted in {normalize(entity): own, **children}.items():
         held = [known(row) for row in reader(f'select * from insightly."{table}"')]
         if deleted:
             held = [row for row in held if tuple(row[part] for part in key) in live]
@@ -432,18 +432,18 @@ def expected(sandbox: Sandbox, entity: str) -> tuple[list[Row], dict[str, list[R
     own: list[Row] = []
     children: dict[str, list[Row]] = {f"{entity}__{array.lower()}": [] for array in facts.arrays}
     for record in records_of(sandbox, entity):
-        key = {fold(part): record[part] for part in facts.key}
+        key = {normalize(part): record[part] for part in facts.key}
         row = {
-            fold(name): stored(value, facts.fields[name].type if name in facts.fields else "any")
+            normalize(name): stored(value, facts.fields[name].type if name in facts.fields else "any")
             for name, value in record.items()
             if name not in facts.arrays and name != "CUSTOMFIELDS"
         }
         for item in record.get("CUSTOMFIELDS") or ():
-            row[fold(item["FIELD_NAME"])] = stored(item["FIELD_VALUE"], custom.get(item["FIELD_NAME"], "any"))
+            row[normalize(item["FIELD_NAME"])] = stored(item["FIELD_VALUE"], custom.get(item["FIELD_NAME"], "any"))
         own.append(row)
         for array in facts.arrays:
             for index, item in enumerate(record.get(array) or ()):
-                values = {fold(name): stored(value, child_type(name)) for name, value in item.items()}
+                values = {normalize(name): stored(value, child_type(name)) for name, value in item.items()}
                 children[f"{entity}__{array.lower()}"].append({**values, **key, "list_idx": index})
     return own, children
 
@@ -461,7 +461,7 @@ def records_of(sandbox: Sandbox, entity: str) -> list[Row]:
 
 def facts_of(name: str) -> Entity:
     """The entity of a name; a custom object's name is the API's."""
-    return ENTITIES.get(name) or of_object(name, fold(name))
+    return ENTITIES.get(name) or of_object(name, normalize(name))
 
 
 def stored(value: Any, kind: str) -> Any:

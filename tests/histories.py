@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from conftest import Row, fold
+from conftest import Row, normalize
 
 from sources.insightly import ENTITIES
 
@@ -18,7 +18,7 @@ UNCOUNTED = {
 
 def versions(read: Read, entity: str, key: int | None = None) -> list[Row]:
     """The versions of an entity's records, or of one, by record and in time."""
-    column = fold(ENTITIES[entity].key[0])
+    column = normalize(ENTITIES[entity].key[0])
     where = "" if key is None else f"where {column} = {key}"
     return read(f'select * from insightly."{entity}_history" {where} order by {column}, {FROM}, {TO}')
 
@@ -34,7 +34,7 @@ def business(row: Row) -> Row:
 
 def assert_a_history(read: Read, entity: str) -> None:
     """Asserts that each record has one version at any time at most, and that each of its versions tells of a change."""
-    column = fold(ENTITIES[entity].key[0])
+    column = normalize(ENTITIES[entity].key[0])
     ended: dict[int, Row] = {}
     for row in versions(read, entity):
         assert row[FROM] <= (row[TO] or datetime.max.replace(tzinfo=UTC)), row
@@ -49,7 +49,7 @@ def assert_a_history(read: Read, entity: str) -> None:
 def assert_level(read: Read, entity: str) -> None:
     """Asserts that the open versions are the live records."""
     assert_a_history(read, entity)
-    column = fold(ENTITIES[entity].key[0])
+    column = normalize(ENTITIES[entity].key[0])
     live = read(f'select * from insightly."{entity}" where _deleted_at is null')
     open_ = [row for row in versions(read, entity) if row[TO] is None]
     assert {row[column]: business(row) for row in open_} == {row[column]: business(row) for row in live}

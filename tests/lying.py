@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from conftest import Crm, Row, fold, known, stored
+from conftest import Crm, Row, known, normalize, stored
 
 from pipelines.sandbox import Sandbox
 from sources.insightly import ENTITIES
@@ -72,10 +72,10 @@ def wanted(sandbox: Sandbox, entity: str) -> list[Row]:
     """The rows that a destination is to hold, made from the account's."""
     fields, rows = ENTITIES[entity].fields, []
     for parent, key, told in lying(sandbox, entity):
-        row = {fold(name): stored(value, fields[name].type) for name, value in told.items()}
+        row = {normalize(name): stored(value, fields[name].type) for name, value in told.items()}
         if entity in OWNED:
             (name,) = OWNED[entity]
-            row[fold(name)] = str(key) if name == "QUOTE_ID" else key
+            row[normalize(name)] = str(key) if name == "QUOTE_ID" else key
         else:
             row |= {"parent_type": parent, "parent_id": key}
         rows.append(known(row))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import duckdb
 import pytest
-from conftest import OPEN, SQL_TYPES, Clock, Crm, columns, contents_of, fold, isolate, read
+from conftest import OPEN, SQL_TYPES, Clock, Crm, columns, contents_of, isolate, normalize, read
 
 from pipelines.engine.report import Report
 from pipelines.sandbox import Call, Contents, Sandbox
@@ -57,21 +57,21 @@ def any_runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 @pytest.mark.parametrize("entity", LOADED)
 def test_each_field_has_a_column_of_its_type(any_runs: Runs, entity: str) -> None:
     held = columns(any_runs.crm.database, entity)
-    wanted = {fold(name): SQL_TYPES[field.type] for name, field in ENTITIES[entity].fields.items()}
+    wanted = {normalize(name): SQL_TYPES[field.type] for name, field in ENTITIES[entity].fields.items()}
     assert {name: held.get(name) for name in wanted} == wanted
 
 
 @pytest.mark.parametrize(("entity", "array"), CHILDREN)
 def test_each_array_has_a_child_table(any_runs: Runs, entity: str, array: str) -> None:
     held = columns(any_runs.crm.database, f"{entity}__{array.lower()}")
-    key = {fold(part): SQL_TYPES[ENTITIES[entity].fields[part].type] for part in ENTITIES[entity].key}
-    items = {fold(name): SQL_TYPES[field.type] for name, field in child_fields(array).items()}
+    key = {normalize(part): SQL_TYPES[ENTITIES[entity].fields[part].type] for part in ENTITIES[entity].key}
+    items = {normalize(name): SQL_TYPES[field.type] for name, field in child_fields(array).items()}
     assert held == {**items, **key, "list_idx": "BIGINT", "_is_empty": "BOOLEAN"}
 
 
 @pytest.mark.parametrize("entity", LOADED)
 def test_the_key_is_never_null_and_unique(any_runs: Runs, entity: str) -> None:
-    key = ", ".join(fold(part) for part in ENTITIES[entity].key)
+    key = ", ".join(normalize(part) for part in ENTITIES[entity].key)
     sql = f"select {key}, count(*) as n from insightly.{entity} group by all having n > 1 or ({key}) is null"
     assert read(any_runs.crm.database, sql) == []
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import dlt
 import pytest
-from conftest import OPEN, ROOT, Clock, Crm, command, contents_of, fold, isolate, reach
+from conftest import OPEN, ROOT, Clock, Crm, command, contents_of, isolate, normalize, reach
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -89,12 +89,12 @@ def first_key(crm: Crm, name: str) -> int:
 
 
 def objects(*names: Any, held: dict[str, str] | None = None) -> tuple[dict[str, str], list[str]]:
-    found, refused = objects_of([{"OBJECT_NAME": name} for name in names], held or {}, fold)
+    found, refused = objects_of([{"OBJECT_NAME": name} for name in names], held or {}, normalize)
     return {table: entity.object_name for table, entity in found.items()}, refused
 
 
 def test_an_object_is_an_entity_at_its_own_paths() -> None:
-    found, refused = objects_of([{"OBJECT_NAME": VISITS}, {"OBJECT_NAME": VISITS}], {}, fold)
+    found, refused = objects_of([{"OBJECT_NAME": VISITS}, {"OBJECT_NAME": VISITS}], {}, normalize)
     assert refused == []
     (entity,) = found.values()
     assert (entity.name, entity.path, entity.search_path) == ("site_visit__c", VISITS, f"{VISITS}/Search")
@@ -128,7 +128,7 @@ def test_whatever_is_defined_leads_to_a_table_and_a_path_of_its_own(names: list[
     found, refused = objects(*names)
     assert len(found) + len(refused) >= len({name for name in names if isinstance(name, str)})
     for table, name in found.items():
-        assert fold(table) == table == fold(name)
+        assert normalize(table) == table == normalize(name)
         assert table not in ENTITIES
         assert name.isascii()
         assert name.replace("_", "").isalnum()

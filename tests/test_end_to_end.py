@@ -12,7 +12,7 @@ from typing import Any
 
 import dlt
 import pytest
-from conftest import CORE, EVERY_WAY_TO_TAGS, OPEN, Clock, Crm, fold
+from conftest import CORE, EVERY_WAY_TO_TAGS, OPEN, Clock, Crm, normalize
 
 from pipelines.engine.report import Report
 from pipelines.sandbox import Contents, Fault, Sandbox, Store, evolve
@@ -254,7 +254,7 @@ def test_a_value_that_does_not_fit_is_kept_as_text(crm: Crm) -> None:
 def test_two_fields_of_one_column_fail_their_entity_alone(crm: Crm) -> None:
     for name in ("Shoe_Size__c", "ShoeSize__c"):
         crm.sandbox.store.define("CONTACT", name, "TEXT")
-    assert fold("Shoe_Size__c") == fold("ShoeSize__c")
+    assert normalize("Shoe_Size__c") == normalize("ShoeSize__c")
     report = crm.sync("contacts", "notes")
     assert (report.status, report.exit_code) == ("failed", 1)
     assert report.entities["contacts"].state == "failed"

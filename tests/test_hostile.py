@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from conftest import Clock, Crm, Row, contents_of, fold, isolate
+from conftest import Clock, Crm, Row, contents_of, isolate, normalize
 from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -532,7 +532,7 @@ def test_what_cannot_be_told_fails_its_entity_and_leaves_its_table(bare: Crm) ->
     ],
 )
 def test_records_of_another_shape_are_an_error_that_says_so(fields: Row, words: str) -> None:
-    shaper = RowShaper(ENTITIES["projects"], fold, {})
+    shaper = RowShaper(ENTITIES["projects"], normalize, {})
     with pytest.raises(InsightlyError) as told:
         shaper.shape([{"PROJECT_ID": 1, **fields}])
     assert words in str(told.value)
@@ -662,7 +662,7 @@ def assert_true_rows(records: list[Row], rows: list[Row]) -> None:
     assert [row["opportunity_id"] for row in rows] == list(range(1, len(records) + 1))
     for record, row in zip(records, rows, strict=True):
         for name in FIELDS:
-            column = fold(name)
+            column = normalize(name)
             assert_recoverable(record.get(name), row.get(column), row.get(f"{column}__v_text"))
 
 
@@ -670,18 +670,18 @@ def assert_true_rows(records: list[Row], rows: list[Row]) -> None:
 @given(RECORDS)
 def test_shaped_records_are_true(records: list[Row]) -> None:
     assume(not any(map(alike, records)))
-    shaper = RowShaper(ENTITIES["opportunities"], fold, {})
+    shaper = RowShaper(ENTITIES["opportunities"], normalize, {})
     shaper.define([{"FIELD_NAME": name, "FIELD_TYPE": kind} for name, kind in DEFINED.items()])
     body = "[" + ",".join(record_text(key, record) for key, record in enumerate(records, start=1)) + "]"
     own = shaper.shape(parse(body.encode()))[0]
-    assert_true_rows(records, [{fold(name): value for name, value in row.items()} for row in own.rows.to_pylist()])
+    assert_true_rows(records, [{normalize(name): value for name, value in row.items()} for row in own.rows.to_pylist()])
 
 
 @hypothesis_settings(max_examples=300, deadline=None)
 @given(st.dictionaries(st.text(max_size=8) | st.sampled_from(["TAGS", "LINKS", "CUSTOMFIELDS", "_is_empty"]), JSON))
 def test_any_object_is_shaped_or_refused(fields: Row) -> None:
     """Names and structures of any kind: tables, or an error of ours."""
-    shaper = RowShaper(ENTITIES["opportunities"], fold, {})
+    shaper = RowShaper(ENTITIES["opportunities"], normalize, {})
     try:
         (record,) = parse(f"[{write(fields)}]".encode())
         tables = shaper.shape([{**record, "OPPORTUNITY_ID": 1}])

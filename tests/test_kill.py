@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import OPEN, ROOT, Clock, Crm, contents_of, expected, fold, isolate, known, reach
+from conftest import OPEN, ROOT, Clock, Crm, contents_of, expected, isolate, known, normalize, reach
 
 from pipelines.sandbox import Fault, Sandbox, Store
 from sources.insightly import ENTITIES
@@ -203,7 +203,7 @@ def versions(own: list[dict[str, Any]], children: dict[str, list[dict[str, Any]]
 
     Tables are merged one by one, so a record that was deleted while the run was dead may have left child rows alone.
     """
-    (key,) = map(fold, ENTITIES[entity].key)
+    (key,) = map(normalize, ENTITIES[entity].key)
     found: Versions = {row[key]: {entity: known(row)} for row in own}
     assert len(found) == len(own)
     for table, rows in children.items():

@@ -15,7 +15,7 @@ import duckdb
 import psycopg2
 import pyarrow as pa
 import pytest
-from conftest import OPEN, ROOT, Clock, Crm, PostgresCrm, Row, contents_of, fold, isolate, read
+from conftest import OPEN, ROOT, Clock, Crm, PostgresCrm, Row, contents_of, isolate, normalize, read
 
 from pipelines.commands.sweep import sweep
 from pipelines.destinations.target import Target
@@ -530,7 +530,7 @@ def test_the_page_tells_each_mart_its_grain_and_its_needs() -> None:
     rows = [cells(line) for line in page.splitlines() if line.startswith("| `") and line.count("|") == 5]
     told = {name.strip("`"): (grain, needs) for name, _, grain, needs in rows}
     marts = {mart.name: mart for mart in load(bundled())}
-    tables = known(fold)
+    tables = known(normalize)
     assert set(told) == set(SECTIONS) == {"current_<table>", *marts}
     for each in plan(marts.values(), tables, tables):
         if each.mart.name in marts:

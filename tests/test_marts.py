@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import sqlglot
-from conftest import ROOT, fold
+from conftest import ROOT, normalize
 from sqlglot import exp
 
 from pipelines.views.build import bundled
@@ -15,7 +15,7 @@ from pipelines.views.marts import Mart, Planned, Tables, Unusable, load, plan
 from pipelines.views.relations import known
 from sources.insightly import ENTITIES
 
-KNOWN = known(fold)
+KNOWN = known(normalize)
 MARTS = {mart.name: mart for mart in load(bundled())}
 FOLDED = {"snowflake": str.upper}
 
@@ -184,11 +184,11 @@ def test_every_mart_is_sql_of_every_dialect(dialect: str) -> None:
         assert isinstance(statement, exp.Create)
         assert statement.args["replace"]
         view, query = statement.this, statement.expression
-        assert (view.db, view.name) == (there.fold("crm_marts"), there.fold(name))
+        assert (view.db, view.name) == (there.normalize("crm_marts"), there.normalize(name))
         ctes = {cte.alias for cte in query.find_all(exp.CTE)}
         read = {(table.db, table.name) for table in query.find_all(exp.Table) if table.db or table.name not in ctes}
-        assert read == {(there.fold("crm"), there.fold(table)) for table in each.needs}
-        assert query.named_selects == [there.fold(column) for column in each.query.named_selects]
+        assert read == {(there.normalize("crm"), there.normalize(table)) for table in each.needs}
+        assert query.named_selects == [there.normalize(column) for column in each.query.named_selects]
         assert all(identifier.quoted for identifier in query.find_all(exp.Identifier))
     for statement in (there.drop("a"), there.count("a"), there.register(("mart",), [("a",)]), there.registered("mart")):
         assert not isinstance(sqlglot.parse_one(statement, read=dialect), exp.Command)
@@ -200,7 +200,7 @@ def test_missing_tables_are_empty_in_every_dialect(dialect: str) -> None:
     (statement,) = sqlglot.parse(writer(dialect).create(each), read=dialect)
     assert isinstance(statement, exp.Create)
     assert [table.name for table in statement.expression.find_all(exp.Table) if table.db] == [
-        writer(dialect).fold("tasks")
+        writer(dialect).normalize("tasks")
     ]
     assert {limit.expression.name for limit in statement.expression.find_all(exp.Limit)} == {"0"}
 

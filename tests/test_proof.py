@@ -19,7 +19,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from conftest import OPEN, Clock, assert_equal, contents_of, fold, isolate, read
+from conftest import OPEN, Clock, assert_equal, contents_of, isolate, normalize, read
 from dlt.common.versioned_state import decompress_state
 from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
@@ -464,7 +464,7 @@ class Proof(RuleBasedStateMachine):
             return None
         sql = (
             f"select strftime(date_updated_utc at time zone 'UTC', '%Y-%m-%d %H:%M:%S') from insightly.{entity} "
-            f"where {fold(facts.key[0])} = {key} and _deleted_at is null"
+            f"where {normalize(facts.key[0])} = {key} and _deleted_at is null"
         )
         with duckdb.connect(str(self.target.path)) as connection:
             try:
@@ -484,7 +484,7 @@ class Proof(RuleBasedStateMachine):
         }
         for name in self.names:
             facts = ENTITIES[name]
-            keys = [fold(part) for part in facts.key]
+            keys = [normalize(part) for part in facts.key]
             for table, own in {
                 name: keys,
                 **{f"{name}__{a.lower()}": [*keys, "list_idx"] for a in facts.arrays},
@@ -499,7 +499,7 @@ class Proof(RuleBasedStateMachine):
             self.assert_watermarks(connection)
 
     def assert_marks(self, connection: duckdb.DuckDBPyConnection, name: str, ledger: bool) -> None:
-        key = fold(ENTITIES[name].key[0])
+        key = normalize(ENTITIES[name].key[0])
         rows = connection.execute(f"select {key}, _deleted_at is not null from insightly.{name}").fetchall()
         marked = {id_ for id_, deleted in rows if deleted}
         opened: list[int] = []
@@ -538,7 +538,7 @@ class Proof(RuleBasedStateMachine):
     def assert_ended(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Rows that are not the account's are marked, each with one open row in the ledger, and nothing else is."""
         for name in (name for name in self.names if ENTITIES[name].swept):
-            key = fold(ENTITIES[name].key[0])
+            key = normalize(ENTITIES[name].key[0])
             rows = dict(connection.execute(f"select {key}, _deleted_at is not null from insightly.{name}").fetchall())
             live = set(self.store.tables[name].keys)
             assert {id_ for id_, deleted in rows.items() if not deleted} == live, name

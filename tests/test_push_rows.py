@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from conftest import fold
+from conftest import normalize
 from hypothesis import given
 from hypothesis import strategies as st
 from pushing import sample
@@ -35,7 +35,7 @@ def field(kind: str, *flags: str, length: int | None = None) -> Field:
 
 
 def check(entity: str, row: dict[str, Any], op: str = "create", **options: Any) -> Row:
-    checker = Checker(ENTITIES[entity], op, options.get("match"), options.get("definitions", ()), fold)
+    checker = Checker(ENTITIES[entity], op, options.get("match"), options.get("definitions", ()), normalize)
     return checker.rows([row])[0]
 
 
@@ -180,7 +180,7 @@ def test_a_note_needs_its_parent(parent: dict[str, Any], problem: str) -> None:
 
 
 def test_two_rows_for_one_record_are_refused() -> None:
-    checker = Checker(ENTITIES["contacts"], "upsert", "email_address", (), fold)
+    checker = Checker(ENTITIES["contacts"], "upsert", "email_address", (), normalize)
     rows = checker.rows([{"EMAIL_ADDRESS": mail} for mail in ("a@x", "b@x", " A@x")])
     assert [row.problems for row in rows] == [(), (), ("row 1 is for the same record",)]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import OPEN, Crm, command, fold, reach
+from conftest import OPEN, Crm, command, normalize, reach
 
 from pipelines.cli.console import show
 from pipelines.commands.entities import entities
@@ -77,7 +77,7 @@ def test_the_plan_without_modules_is_synced_swept_and_verified(crm: Crm, capsys:
     settings, target = crm.settings(entities="all"), Target(database=str(crm.database))
     first = crm.sync_done(entities="all")
     second = crm.sync_done(entities="all")
-    known = {*PRESETS["all"], *(fold(row["OBJECT_NAME"]) for row in crm.sandbox.store.rows("custom_objects"))}
+    known = {*PRESETS["all"], *(normalize(row["OBJECT_NAME"]) for row in crm.sandbox.store.rows("custom_objects"))}
     for report in (first, second, sweep(settings, target), verify(settings, target, quick=True)):
         states = [entity.state for entity in report.entities.values()]
         assert set(report.entities) == known

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from conftest import fold
+from conftest import normalize
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +16,7 @@ TAGS = st.lists(st.sampled_from(["a", "b", "é", "x" * 255]), unique=True)
 
 
 def shaper(entity: str = "projects", held: dict[str, Any] | None = None, group: tuple[str, ...] = ()) -> RowShaper:
-    return RowShaper(ENTITIES[entity], fold, held or {}, group)
+    return RowShaper(ENTITIES[entity], normalize, held or {}, group)
 
 
 def tables(shaped: list[ShapedTable]) -> dict[str, list[dict[str, Any]]]:

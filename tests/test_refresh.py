@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import OPEN, Crm, Row, command, fold, reach
+from conftest import OPEN, Crm, Row, command, normalize, reach
 
 from pipelines.commands.sweep import sweep
 from pipelines.commands.sync_selected import plan, refresh, selection
@@ -65,7 +65,7 @@ def change(crm: Crm, entity: str, key: int, **fields: Any) -> None:
 
 
 def held(crm: Crm, entity: str, key: int) -> Row:
-    (row,) = crm.read(f'select * from insightly."{entity}" where {fold(ENTITIES[entity].key[0])} = {key}')
+    (row,) = crm.read(f'select * from insightly."{entity}" where {normalize(ENTITIES[entity].key[0])} = {key}')
     return row
 
 
@@ -102,11 +102,11 @@ def test_a_search_refreshes_the_rows_it_finds_and_moves_nothing(crm: Crm, custom
             if value in (row.get(name), *(e["FIELD_VALUE"] for e in row["CUSTOMFIELDS"] if e["FIELD_NAME"] == name))
         ]
         with nothing_moved(crm, entity):
-            report = refreshed(crm, entity, where=f"{fold(name)}={str(value).lower() if value is True else value}")
+            report = refreshed(crm, entity, where=f"{normalize(name)}={str(value).lower() if value is True else value}")
         told = report.entities[entity]
         assert (told.rows, told.merged, told.deleted) == (len(matching), len(matching), 0)
         assert told.watermark == told.watermark_before is not None
-        assert held(crm, entity, found[facts.key[0]])[fold(name)] == value
+        assert held(crm, entity, found[facts.key[0]])[normalize(name)] == value
         assert len(crm.sandbox.log) == 2  # the search, and the definitions
         if other[facts.key[0]] not in [row[facts.key[0]] for row in matching]:
             assert held(crm, entity, other[facts.key[0]]).get("owner_user_id") != 424242
@@ -213,7 +213,7 @@ def test_each_entity_with_a_get_is_read_by_id(make_crm: MakeCrm) -> None:
             report = refreshed(crm, entity, ids=[*keys, keys[0]])
         told = report.entities[entity]
         assert (told.rows, told.merged, told.calls) == (2, 2, 2 + ENTITIES[entity].custom_fields)
-        assert [held(crm, entity, key)[fold(field)] for key in keys] == [f"new {key}" for key in keys]
+        assert [held(crm, entity, key)[normalize(field)] for key in keys] == [f"new {key}" for key in keys]
     crm.sync_done("pipelines", "pipeline_stages")
     crm.assert_equal()
 

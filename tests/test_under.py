@@ -6,7 +6,7 @@ from typing import Any
 
 import dlt
 import pytest
-from conftest import OPEN, SQL_TYPES, Clock, Crm, command, contents_of, fold, isolate, reach
+from conftest import OPEN, SQL_TYPES, Clock, Crm, command, contents_of, isolate, normalize, reach
 from lying import OWNED, PARENTS, add, asked, assert_equal, counted, fill, keys, live, lying, wanted
 
 from pipelines.commands.plan import plan
@@ -95,10 +95,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
 
 @pytest.mark.parametrize("entity", PARENTS)
 def test_every_field_has_a_column_of_its_type_and_whose_row_it_is(runs: Runs, entity: str) -> None:
-    told = {fold(name): SQL_TYPES[field.type] for name, field in ENTITIES[entity].fields.items()}
+    told = {normalize(name): SQL_TYPES[field.type] for name, field in ENTITIES[entity].fields.items()}
     owner = {"parent_type": "VARCHAR", "parent_id": "BIGINT"}
     if entity in OWNED:
-        owner = {fold(name): told.get(fold(name), "BIGINT") for name in OWNED[entity]}
+        owner = {normalize(name): told.get(normalize(name), "BIGINT") for name in OWNED[entity]}
     held = runs.crm.columns(entity)
     assert {name: held.get(name) for name in told | owner} == told | owner
 

@@ -11,7 +11,7 @@ from typing import Any
 import dlt
 import pytest
 import sqlglot
-from conftest import CORE, OPEN, Clock, contents_of, fold, isolate
+from conftest import CORE, OPEN, Clock, contents_of, isolate, normalize
 from drivers import pretended
 from sqlglot import exp
 
@@ -67,7 +67,7 @@ class Warehouse:
         return [each for each in sqlglot.parse(sql.replace("%s", "?"), dialect=self.name) if each is not None]
 
     def column(self, name: str) -> str:
-        return FOLDED[self.name](fold(name))
+        return FOLDED[self.name](normalize(name))
 
     def created(self, table: str) -> exp.Create:
         """The statement that makes a table."""

@@ -10,7 +10,7 @@ from pipelines.destinations.target import Target
 from pipelines.engine.report import EntityReport, Report
 from sources.insightly.api.rate_limit import MARGIN
 from sources.insightly.config.settings import InsightlySettings
-from sources.insightly.context import SyncContext, choose, fold
+from sources.insightly.context import SyncContext, choose, normalize
 from sources.insightly.entities import ENTITIES, OBJECTS, PRESETS, RECORDS, Entity
 from sources.insightly.errors import BadCredentials, NotAvailable, Stop
 from sources.insightly.paging.prefetch import read_list
@@ -74,7 +74,7 @@ def _plan(
             if refused is not None:
                 break
         stops = [result.error for result in context.results.values() if isinstance(result.error, Stop)]
-        report.conclude(refused, stops, {fold(name) for name in names if name not in PRESETS})
+        report.conclude(refused, stops, {normalize(name) for name in names if name not in PRESETS})
         needed = sum(entity.calls for entity in report.entities.values())
         report.calls, report.calls_left_today = context.budget.calls, context.budget.remaining
         report.seconds = time.monotonic() - context.began

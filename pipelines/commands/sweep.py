@@ -169,7 +169,7 @@ class _Sweep:
         return different & live
 
     def _tagged_here(self) -> dict[str, set[int]]:
-        key, here = self.runner.dataset.fold(self.entity.key[0]), dict[str, set[int]]()
+        key, here = self.runner.dataset.normalize(self.entity.key[0]), dict[str, set[int]]()
         for row in self.runner.dataset.all(child_table(self.entity, "TAGS")):
             here.setdefault(row["tag_name"], set()).add(row[key])
         return here

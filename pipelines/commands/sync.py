@@ -42,7 +42,7 @@ def sync(
 
         def work() -> None:
             find(runner.context, chosen)
-            _conceal(runner, runner.context.with_objects(chosen))
+            _mask(runner, runner.context.with_objects(chosen))
             with history.kept(runner):
                 _go_on(runner, runner.context.with_objects(chosen))
                 runner.read(chosen)
@@ -69,7 +69,7 @@ def _go_on(runner: Runner, chosen: Sequence[str]) -> None:
             result.notes.append("everything was read again by earlier runs of this --full: one more begins a new one")
 
 
-def _conceal(runner: Runner, chosen: Sequence[str]) -> None:
+def _mask(runner: Runner, chosen: Sequence[str]) -> None:
     """Empties what was loaded before the settings `hash` and `drop` were as they are: no walk reads deleted records."""
     for entity in (each for each in map(runner.context.entity, chosen) if each.swept):
         mask = runner.context.mask(entity)

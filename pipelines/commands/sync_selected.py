@@ -188,7 +188,7 @@ def _settle(runner: Runner, entity: Entity, told: dict[str, list[int]]) -> None:
 def _live(runner: Runner, entity: Entity, ids: Sequence[int]) -> list[int]:
     if not ids or not runner.dataset.holds(entity.name):
         return []
-    key = runner.dataset.fold(entity.key[0])
+    key = runner.dataset.normalize(entity.key[0])
     held = {row[key] for row in runner.dataset.rows_of(entity, entity.name, ids) if row.get(DELETED_AT) is None}
     return [id_ for id_ in ids if id_ in held]
 

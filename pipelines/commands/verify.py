@@ -199,21 +199,21 @@ class _Verification:
             array = table.table.removeprefix(f"{self.entity.name}__").upper()
             told = [id_[0] for id_, record in by_id.items() if table.table == self.entity.name or array in record]
             held = self.dataset.rows_of(self.entity, table.table, told)
-            for id_, text in differences(table, held, self.dataset.fold).items():
+            for id_, text in differences(table, held, self.dataset.normalize).items():
                 self._judge(by_id[id_], text)
         self.found.compared += len(records)
 
     def _whole(self, result: EntityResult) -> None:
         """What each sync reads whole, compared whole."""
-        group, fold = GROUPS.get(self.entity.name, ()), self.dataset.fold
+        group, normalize = GROUPS.get(self.entity.name, ()), self.dataset.normalize
         shaper, held = self._shaper(group), dict[str, list[dict[str, Any]]]()
         for name, rows in read_groups(self.entity, self.context, result):
             self.found.ids += len(rows)
             self.found.compared += len(rows)
             for table in shaper.shape_groups([(dict.fromkeys(group, name), rows)]) if group else shaper.shape(rows):
                 ours = held.setdefault(table.table, self.dataset.all(table.table))
-                mine = [row for row in ours if all(row[fold(part)] == name for part in group)]
-                for text in differences(table, mine, fold).values():
+                mine = [row for row in ours if all(row[normalize(part)] == name for part in group)]
+                for text in differences(table, mine, normalize).values():
                     self.found.add(f"{text}: insightly sync repairs it")
 
     def _under(self, result: EntityResult) -> None:

@@ -94,7 +94,7 @@ class Comparison:
             self.compared += 1
             told = [(self.entity.parent(self.parent, answer.id), answer.rows)]
             (table,) = self.shaper.shape_groups(told)
-            text = group_difference(table, held[answer.id], self.runner.dataset.fold)
+            text = group_difference(table, held[answer.id], self.runner.dataset.normalize)
             if text is not None:
                 self._different[answer.id] = f"{text}: insightly sync {self.entity.name} --full repairs it"
         self.context.on_progress()

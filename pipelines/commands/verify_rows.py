@@ -8,24 +8,24 @@ from sources.insightly.rows.naming import DELETED_AT, IS_EMPTY, LIST_IDX
 from sources.insightly.rows.shaper import ShapedTable
 
 Row = Mapping[str, Any]
-Fold = Callable[[str], str]
+Normalize = Callable[[str], str]
 IGNORED = frozenset({DELETED_AT, IS_EMPTY, "_dlt_id", "_dlt_load_id", "e_tag", "etag"})
 """Columns of ours and of dlt's, and the ETag, which says nothing of the record (API.md 1.3)."""
 
 
-def differences(told: ShapedTable, held: Iterable[Row], fold: Fold) -> dict[tuple[Any, ...], str]:
+def differences(told: ShapedTable, held: Iterable[Row], normalize: Normalize) -> dict[tuple[Any, ...], str]:
     """What differs between the rows of one table.
 
     Args:
         told: the rows that the API's answer becomes.
         held: the destination's rows of the same records.
-        fold: an API field name -> the column's name.
+        normalize: an API field name -> the column's name.
 
     Returns:
         For each record (by the values of its key, without a child row's position): what differs, in words.
     """
-    key = [fold(part) for part in told.key]
-    theirs = {_key(row, key): row for row in _rows(told, fold)}
+    key = [normalize(part) for part in told.key]
+    theirs = {_key(row, key): row for row in _rows(told, normalize)}
     ours = {_key(row, key): row for row in held}
     parts = len(key) - (LIST_IDX in told.key)
     found: dict[tuple[Any, ...], str] = {}
@@ -36,12 +36,12 @@ def differences(told: ShapedTable, held: Iterable[Row], fold: Fold) -> dict[tupl
     return found
 
 
-def group_difference(told: ShapedTable, held: Sequence[Row], fold: Fold) -> str | None:
+def group_difference(told: ShapedTable, held: Sequence[Row], normalize: Normalize) -> str | None:
     """What differs between the rows under one record, in words; None where nothing does. Two may have one key."""
-    theirs = list(_rows(told, fold))
+    theirs = list(_rows(told, normalize))
     if Counter(map(_values, theirs)) == Counter(map(_values, held)):
         return None
-    words = next(iter(differences(told, held, fold).values()), None)
+    words = next(iter(differences(told, held, normalize).values()), None)
     return words or f"{told.table}: {len(theirs)} rows at the API, {len(held)} here"
 
 
@@ -62,8 +62,8 @@ def _difference(theirs: Row | None, ours: Row | None) -> str:
     )
 
 
-def _rows(told: ShapedTable, fold: Fold) -> Iterable[Row]:
-    names = [fold(name) for name in told.rows.column_names]
+def _rows(told: ShapedTable, normalize: Normalize) -> Iterable[Row]:
+    names = [normalize(name) for name in told.rows.column_names]
     for values in zip(*(column.to_pylist() for column in told.rows.columns), strict=True):
         row = dict(zip(names, values, strict=True))
         if not row.get(IS_EMPTY):

@@ -31,7 +31,7 @@ class Held:
         found = defaultdict[int, list[Row]](list)
         for clause in self._clauses(ids):
             for row in self._dataset.rows_where(self._entity.name, f"where {clause} and {self._mark} is null"):
-                found[int(row[self._dataset.fold(self._key)])].append(row)
+                found[int(row[self._dataset.normalize(self._key)])].append(row)
         return found
 
     def take_away(self, ids: Collection[int], remove: bool) -> int:

@@ -54,7 +54,7 @@ class Dataset:
         """True where the destination tells whose records it holds."""
         return "account" in source_state(self._pipeline)
 
-    def fold(self, name: str) -> str:
+    def normalize(self, name: str) -> str:
         """The column that a field of the API becomes."""
         return str(self._naming.normalize_path(name))
 
@@ -86,7 +86,7 @@ class Dataset:
 
     def column(self, name: str) -> str:
         """The column that a field becomes, as SQL names it."""
-        return str(self._client.escape_column_name(self.fold(name)))
+        return str(self._client.escape_column_name(self.normalize(name)))
 
     def has_column(self, table: str, name: str) -> bool:
         """True where the table is held and has the column."""
@@ -172,7 +172,7 @@ class Dataset:
                 ours = [
                     each
                     for name in names
-                    for each in (name, self.fold(name + VARIANT))
+                    for each in (name, self.normalize(name + VARIANT))
                     if "data_type" in held.get(each, {})
                 ]
                 if ours:

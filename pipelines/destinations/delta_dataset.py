@@ -21,7 +21,7 @@ class LakeDataset(Dataset):
     def mark(self, entity: Entity, gone: Mapping[int, str], remove: bool, versions: bool = False) -> None:
         """Marks records deleted, or removes them and their child rows; the ledger is written first."""
         assert not versions, "histories are kept by SQL alone"
-        moment, key, ids = datetime.now(UTC), self.fold(entity.key[0]), list(gone)
+        moment, key, ids = datetime.now(UTC), self.normalize(entity.key[0]), list(gone)
         known = {row["record_id"] for row in self.all(DELETIONS) if _is_open(row, entity)}
         rows = [
             {"entity": entity.name, "record_id": id_, "found_at": moment, "reason": reason}
@@ -41,7 +41,7 @@ class LakeDataset(Dataset):
         """Empties columns of tables, with what did not fit them."""
         for table, names in columns.items():
             held = self._lake.delta(table) if self.holds(table) else None
-            told = {each for name in names for each in (name, self.fold(name + VARIANT))}
+            told = {each for name in names for each in (name, self.normalize(name + VARIANT))}
             if held is not None and (ours := told & set(held.schema().to_arrow().names)):
                 held.update(updates=dict.fromkeys(map(quoted, ours), "null"))
 
@@ -52,7 +52,7 @@ class LakeDataset(Dataset):
             parents = f"select {key} from {self.name(entity.name)}"
             found = self.query(f"select {key} as id from {self.name(table)} where {key} not in ({parents})")
             removed += len(found)
-            self._delete(table, self.fold(entity.key[0]), sorted({row["id"] for row in found}))
+            self._delete(table, self.normalize(entity.key[0]), sorted({row["id"] for row in found}))
         return removed
 
     def restore(self) -> None:

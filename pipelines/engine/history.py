@@ -53,11 +53,11 @@ def _follow(runner: Runner, entity: Entity) -> None:
     # What is still to be concealed is not copied to where it never was.
     if not runner.dataset.holds(entity.name) or state.get("mask", "") != mask.fingerprint:
         return
-    history, concealed = _History(runner.pipeline, runner.dataset, entity), tuple(mask.rules.get(entity.name, ()))
+    history, masked = _History(runner.pipeline, runner.dataset, entity), tuple(mask.rules.get(entity.name, ()))
     if history.prepare():
         runner.context.result(entity.name).notes.append(f"{history.table} begins: versions of {entity.name}")
     then = history.note()
-    restated = set[str]() if then.mask == mask.fingerprint else {*then.concealed, *concealed}
+    restated = set[str]() if then.mask == mask.fingerprint else {*then.masked, *masked}
     if fresh:
         history.follow(fresh if len(fresh) <= FEW else None, restated)
     known = fresh is not None or then.followed_at is not None
@@ -65,7 +65,7 @@ def _follow(runner: Runner, entity: Entity) -> None:
         history.follow(None, restated)
     runner.context.fresh[entity.name] = set()
     # Until everything is read again, some values are told as they were before the settings changed.
-    now = then if "again" in state else replace(then, mask=mask.fingerprint, concealed=concealed)
+    now = then if "again" in state else replace(then, mask=mask.fingerprint, masked=masked)
     if then.followed_at is None or now != then:
         history.write(now)
 
@@ -82,7 +82,7 @@ class _Note:
     """
 
     mask: str = ""
-    concealed: tuple[str, ...] = ()
+    masked: tuple[str, ...] = ()
     followed_at: datetime | None = None
 
 
@@ -117,13 +117,13 @@ class _History:
     def note(self) -> _Note:
         """What is noted of the history."""
         sql = "select mask, concealed, followed_at from {} where entity = %s"
-        for mask, concealed, followed_at in self.dataset.execute(HISTORIES, sql, self.entity.name):
-            return _Note(mask or "", tuple(filter(None, (concealed or "").split())), followed_at)
+        for mask, masked, followed_at in self.dataset.execute(HISTORIES, sql, self.entity.name):
+            return _Note(mask or "", tuple(filter(None, (masked or "").split())), followed_at)
         return _Note()
 
     def write(self, note: _Note) -> None:
         """Notes that the history is level with its table."""
-        table, told = self.dataset.name(HISTORIES), (self.entity.name, note.mask, " ".join(note.concealed))
+        table, told = self.dataset.name(HISTORIES), (self.entity.name, note.mask, " ".join(note.masked))
         with self.dataset.transaction() as run:
             run(f"delete from {table} where entity = %s", self.entity.name)
             insert = f"insert into {table} (entity, mask, concealed, followed_at) values (%s, %s, %s, %s)"
@@ -171,7 +171,7 @@ class _History:
 
     def _counted(self, restated: Collection[str]) -> Sequence[str]:
         """The columns of which a change makes a version."""
-        key, uncounted = self.dataset.fold(self.entity.key[0]), set(map(self.dataset.fold, UNVERSIONED))
+        key, uncounted = self.dataset.normalize(self.entity.key[0]), set(map(self.dataset.normalize, UNVERSIONED))
         return [
             name
             for name in self.columns

@@ -21,7 +21,7 @@ from pipelines.destinations.recovery import cause, without_pending
 from pipelines.destinations.target import LoadingFailed, NothingSynced, Target
 from sources.insightly import ENTITIES, InsightlyError, insightly
 from sources.insightly.config.settings import InsightlySettings
-from sources.insightly.context import PREFETCH_MIN_CALLS, SyncContext, fold
+from sources.insightly.context import PREFETCH_MIN_CALLS, SyncContext, normalize
 from sources.insightly.entities import OBJECTS, PRESETS, RECORDS, Entity
 from sources.insightly.errors import Stop
 from sources.insightly.resources.build import prime
@@ -154,7 +154,7 @@ class Runner:
             report.entities[name] = self._entity(name, result, calls[name])
         errors = [result.error for result in self.context.results.values()]
         stops = [each for each in errors if isinstance(each, Stop)]
-        report.conclude(error, stops, {fold(name) for name in asked if name not in PRESETS})
+        report.conclude(error, stops, {normalize(name) for name in asked if name not in PRESETS})
         if conclude is not None:
             conclude(report)
         passing = any(each.transient for each in (error, *errors) if isinstance(each, InsightlyError))

@@ -63,17 +63,17 @@ def checked(
 
 def _fold(dataset: Dataset | None) -> Callable[[str], str]:
     if dataset is not None and dataset.has_schema:
-        return dataset.fold
+        return dataset.normalize
     return NamingConvention().normalize_path
 
 
 def definitions_asked(context: SyncContext, entity: Entity, given: Given) -> Definitions | None:
     """The custom fields by the API itself, asked only where a column may be one."""
-    fold = NamingConvention().normalize_path
-    known = {fold(name) for name in (*entity.fields, *entity.arrays, "parent_type", "parent_id")}
+    normalize = NamingConvention().normalize_path
+    known = {normalize(name) for name in (*entity.fields, *entity.arrays, "parent_type", "parent_id")}
 
     def plain(column: str) -> bool:
-        return fold(column) in known or column.startswith(OURS)
+        return normalize(column) in known or column.startswith(OURS)
 
     if not entity.custom_fields or all(map(plain, (column for row in given.rows for column in row))):
         return ()

@@ -45,19 +45,24 @@ class Checker:
         op: `create`, `update`, `upsert` or `delete`.
         match: the column that finds records, None for the key.
         definitions: the entity's custom fields, None where they are not known: then any `Name__c` is taken as it is.
-        fold: an API name -> its snake_case.
+        normalize: an API name -> its snake_case.
     """
 
     def __init__(
-        self, entity: Entity, op: str, match: str | None, definitions: Definitions | None, fold: Callable[[str], str]
+        self,
+        entity: Entity,
+        op: str,
+        match: str | None,
+        definitions: Definitions | None,
+        normalize: Callable[[str], str],
     ) -> None:
-        self.entity, self.op, self.fold = entity, op, fold
+        self.entity, self.op, self.normalize = entity, op, normalize
         self.defined = definitions is not None
         types = declared_types(definitions or ())
         self.custom = {name: Field(name, kind or "any", None, frozenset()) for name, kind in types.items()}
         self.locked = {str(row["FIELD_NAME"]) for row in definitions or () if row.get("EDITABLE") is False}
         names = [*entity.fields, *self.custom, *entity.arrays]
-        self.names = {fold(name): name for name in names} | {name: name for name in names}
+        self.names = {normalize(name): name for name in names} | {name: name for name in names}
         self.match = None if match is None else self._match(match)
 
     def rows(self, given: Iterable[Mapping[str, Any]]) -> list[Row]:
@@ -129,13 +134,13 @@ class Checker:
                 yield column, value
 
     def _name_of(self, column: str) -> str | None:
-        name = self.names.get(column) or self.names.get(self.fold(column))
+        name = self.names.get(column) or self.names.get(self.normalize(column))
         if name is None and self.entity.custom_fields and not self.defined and column.lower().endswith("__c"):
             return column
         return name
 
     def _unknown(self, column: str) -> str:
-        close = difflib.get_close_matches(self.fold(column), [self.fold(name) for name in self.names], 1, 0.8)
+        close = difflib.get_close_matches(self.normalize(column), [self.normalize(name) for name in self.names], 1, 0.8)
         hint = f"; is it {self.names[close[0]]}?" if close else ""
         return f"{column} is no field of {self.entity.name}{hint}"
 

@@ -23,7 +23,7 @@ class ViewWriter:
     """Where views are made: the dialect, how it writes names, and the full paths of tables and of views."""
 
     dialect: str
-    fold: Callable[[str], str]
+    normalize: Callable[[str], str]
     table: Callable[[str], Sequence[str]]
     view: Callable[[str], Sequence[str]]
 
@@ -74,14 +74,14 @@ class ViewWriter:
         query = _meant(self._named(query.copy()), self.dialect)
         for table in tables_of(query):
             path = _path(self.table(table.name))
-            path.set("alias", table.args.get("alias") or exp.TableAlias(this=_quoted(self.fold(table.name))))
+            path.set("alias", table.args.get("alias") or exp.TableAlias(this=_quoted(self.normalize(table.name))))
             table.replace(path)
         return query
 
     def _named(self, query: exp.Query) -> exp.Query:
         """Every name as the destination keeps it, and quoted: some are words of SQL."""
         for name in query.find_all(exp.Identifier):
-            name.replace(_quoted(self.fold(name.this)))
+            name.replace(_quoted(self.normalize(name.this)))
         return query
 
     def _written(self, statement: exp.Expression | exp.Query) -> str:

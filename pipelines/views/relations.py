@@ -28,23 +28,23 @@ def held(schema: Schema) -> Tables:
     return {table: {name: TYPES.get(kind, TEXT) for name, kind in columns.items()} for table, columns in tables}
 
 
-def known(fold: Callable[[str], str]) -> Tables:
+def known(normalize: Callable[[str], str]) -> Tables:
     """The tables of all entities, of their arrays and histories, and our own; without custom fields.
 
     Args:
-        fold: an API field name -> the column's name at the destination.
+        normalize: an API field name -> the column's name at the destination.
     """
     own = {table: {name: _of_arrow(kind) for name, kind in columns.items()} for table, columns in COLUMNS.items()}
     tables = dict[str, dict[str, str]]()
     for name, entity in ENTITIES.items():
-        columns = {fold(field): TYPES.get(facts.type, TEXT) for field, facts in entity.fields.items()}
+        columns = {normalize(field): TYPES.get(facts.type, TEXT) for field, facts in entity.fields.items()}
         tables[name] = columns | dict.fromkeys([DELETED_AT] if entity.swept else [], MOMENT)
         if entity.incremental:
             tables[history_table(entity)] = columns | dict.fromkeys((VALID_FROM, VALID_TO), MOMENT)
-        keys = {fold(key): columns[fold(key)] for key in entity.key if fold(key) in columns}
+        keys = {normalize(key): columns[normalize(key)] for key in entity.key if normalize(key) in columns}
         for array in entity.arrays:
-            items = {fold(field): TYPES.get(facts.type, TEXT) for field, facts in child_fields(array).items()}
-            tables[child_table(entity, array)] = {**keys, fold(LIST_IDX): TYPES["integer"], **items}
+            items = {normalize(field): TYPES.get(facts.type, TEXT) for field, facts in child_fields(array).items()}
+            tables[child_table(entity, array)] = {**keys, normalize(LIST_IDX): TYPES["integer"], **items}
     return tables | own
 
 

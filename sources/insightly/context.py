@@ -41,7 +41,7 @@ FEW = 5000
 Record = dict[str, Any]
 Params = Mapping[str, str | int]
 
-fold = NamingConvention().normalize_path
+normalize = NamingConvention().normalize_path
 
 
 class SyncContext:
@@ -227,7 +227,7 @@ def choose(settings: InsightlySettings, names: Sequence[str] = ()) -> tuple[str,
     Raises:
         BadSetting: a name is not known, or is declared but not loaded yet.
     """
-    return tuple(dict.fromkeys(map(fold, select(names or settings.entities, tags=settings.tags != "off"))))
+    return tuple(dict.fromkeys(map(normalize, select(names or settings.entities, tags=settings.tags != "off"))))
 
 
 def with_settings(request: ReadRequest, settings: InsightlySettings) -> ReadRequest:

@@ -15,7 +15,7 @@ from ..rows.custom_fields import declared_types, definitions_of
 from ..state.times import WIRE, parse
 
 OPTION = "--where"
-Fold = Callable[[str], str]
+Normalize = Callable[[str], str]
 Definitions = Callable[[], Iterable[Mapping[str, Any]] | None]
 
 
@@ -54,46 +54,46 @@ class Search:
     last_id: Any = None
 
 
-def match_of(entity: Entity, where: str, fold: Fold, definitions: Definitions) -> Match:
+def match_of(entity: Entity, where: str, normalize: Normalize, definitions: Definitions) -> Match:
     """What `FIELD=VALUE` means for an entity; FIELD is a field of the API or a column.
 
     Args:
         entity: one with a search.
         where: as it was given.
-        fold: the column that a field becomes.
+        normalize: the column that a field becomes.
         definitions: asks for the definitions of custom fields, where FIELD is no standard field; None: not to be had.
 
     Raises:
         BadSetting: there is no such field, or it cannot have that value.
     """
     name, equals, value = where.partition("=")
-    name, wanted = name.strip(), fold(name.strip()) if name.strip() else ""
+    name, wanted = name.strip(), normalize(name.strip()) if name.strip() else ""
     if not equals or not name:
         raise BadSetting(OPTION, where, "must be FIELD=VALUE, as EMAIL_ADDRESS=a@b.c")
     if not value.strip():
         raise BadSetting(OPTION, where, "Search finds values only: a field that is empty cannot be looked for")
     types: dict[str, FieldType | None] = {field: facts.type for field, facts in entity.fields.items()}
-    standard = _named(types, name, wanted, fold)
+    standard = _named(types, name, wanted, normalize)
     if standard is not None:
         return _checked(Match(standard, value, types[standard]), where)
     told = definitions() if entity.custom_fields else ()
     if told is None:
         return Match(name, value, None, custom=True)
     custom = declared_types(definitions_of(entity, told))
-    found = _named(custom, name, wanted, fold)
+    found = _named(custom, name, wanted, normalize)
     if found is not None:
         return _checked(Match(found, value, custom[found], custom=True), where)
-    columns = {fold(field): field for field in (*types, *custom)}
+    columns = {normalize(field): field for field in (*types, *custom)}
     close = [columns[column] for column in difflib.get_close_matches(wanted, columns, n=3)]
     hint = f"; close names are {', '.join(close)}" if close else f"; it has {', '.join(columns.values())}"
     raise BadSetting(OPTION, where, f"{entity.name} has no field {name} to search by{hint}")
 
 
-def _named(fields: Iterable[str], name: str, column: str, fold: Fold) -> str | None:
+def _named(fields: Iterable[str], name: str, column: str, normalize: Normalize) -> str | None:
     fields = tuple(fields)
     if name in fields:
         return name
-    return next((field for field in fields if column in (fold(field), field.lower())), None)
+    return next((field for field in fields if column in (normalize(field), field.lower())), None)
 
 
 def _checked(match: Match, where: str) -> Match:

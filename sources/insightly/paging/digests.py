@@ -34,16 +34,16 @@ class Blocks:
         self._met = list(kept.get("met", ())) if resumed else []
         self._last: list[str] = []
 
-    def changed(self, rows: Sequence[Row], conceal: Callable[[Sequence[Row]], Sequence[Row]]) -> list[Row]:
+    def changed(self, rows: Sequence[Row], mask: Callable[[Sequence[Row]], Sequence[Row]]) -> list[Row]:
         """The rows of blocks that are not as they were, or of which a record is not held as live.
 
         Args:
             rows: some rows of the list, in its order.
-            conceal: what is done to rows before anything is written down of them.
+            mask: what is done to rows before anything is written down of them.
         """
         found, self._last = list[Row](), []
         for block in _split(rows, self._key):
-            self._last.append(digest(conceal(block))[:LETTERS])
+            self._last.append(digest(mask(block))[:LETTERS])
             if self._last[-1] not in self._known or not self._all_live(block):
                 found += block
         return found

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from ..context import SyncContext, fold
+from ..context import SyncContext, normalize
 from ..entities import ENTITIES, RECORDS, names_object
 from ..errors import BadSetting, NotAvailable
 from ..result import EntityResult
@@ -26,13 +26,13 @@ def discover(context: SyncContext) -> list[str]:
         NotAvailable, Stop and the other errors of the client.
     """
     held = {name: entity.object_name for name, entity in context.objects.items()}
-    found, refused = objects_of(read_objects(context), held, fold)
+    found, refused = objects_of(read_objects(context), held, normalize)
     for name in held.keys() - found.keys():
         result = context.result(name)
         if result.open or isinstance(result.error, NotAvailable):
             result.state, result.reason = "skipped", GONE
     context.objects.update(found)
-    if unknown := _concealed(context):
+    if unknown := _masked(context):
         table, ways = unknown[0], set(context.settings.privacy.rules[unknown[0]].values())
         raise BadSetting(f"sources.insightly.{min(ways)}", table, f"no such custom object; {_known(context)}")
     return refused
@@ -50,7 +50,7 @@ def find(context: SyncContext, names: Sequence[str], ask: bool = True) -> None:
         BadSetting: there is no such object.
     """
     wanted = [name for name in context.with_objects(names) if name not in ENTITIES]
-    lacking = wanted if ask and _concealed(context) else [name for name in wanted if name not in context.objects]
+    lacking = wanted if ask and _masked(context) else [name for name in wanted if name not in context.objects]
     refused: list[str] = []
     for name in lacking:
         with context.reading(name):
@@ -74,7 +74,7 @@ def tell(result: EntityResult, refused: Sequence[str]) -> None:
         logger.error(sentence)
 
 
-def _concealed(context: SyncContext) -> list[str]:
+def _masked(context: SyncContext) -> list[str]:
     """Unknown tables of `hash` and `drop` in the form of custom objects': what is to be hidden would be loaded."""
     return [table for table in context.settings.privacy.rules if names_object(table) and table not in context.objects]
 

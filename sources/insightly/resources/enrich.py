@@ -29,7 +29,7 @@ def definition_tables(entity: Entity, context: SyncContext) -> Iterator[Any]:
         return
     mine = definitions_of(entity, told)
     shaper, name = shaper_of(ENTITIES["custom_fields"], context, GROUPS["custom_fields"]), object_of(entity, mine)
-    if changed(definitions_kept(), name, digest(shaper.concealed(mine))):
+    if changed(definitions_kept(), name, digest(shaper.masked(mine))):
         yield from marked(shaper.shape_groups([(dict.fromkeys(shaper.group, name), mine)]))
 
 

@@ -62,7 +62,7 @@ def read_changes(
         note_dates(entity, state, step.rows)
         if result.missing_ids is not None:
             result.missing_ids.meet((row[entity.key[0]] for row in step.rows), step.last_id)
-        changed = step.rows if blocks is None else blocks.changed(step.rows, shaper.concealed)
+        changed = step.rows if blocks is None else blocks.changed(step.rows, shaper.masked)
         if "full" in state:
             changed = step.rows
         records, tables = _shaped(entity, context, result, shaper, changed)

@@ -37,7 +37,7 @@ def read_reference(entity: Entity, context: SyncContext, result: EntityResult) -
     kept = definitions_kept() if entity.name == "custom_fields" else state.setdefault("contents", {})
     for name, records in read_groups(entity, context, result):
         result.rows += len(records)
-        if changed(kept, name, digest(shaper.concealed(records))) or "full" in state:
+        if changed(kept, name, digest(shaper.masked(records))) or "full" in state:
             groups = [(dict.fromkeys(group, name), records)]
             tables = shaper.shape_groups(groups) if group else shaper.shape(records)
             yield from marked(tables, MERGE if group else REPLACE)

@@ -8,7 +8,7 @@ from typing import Any
 from ..entities import ENTITIES, Entity, of_object
 from ..errors import shown
 
-Fold = Callable[[str], str]
+Normalize = Callable[[str], str]
 
 LONGEST = 63
 """Letters of a table's name that every destination takes."""
@@ -24,14 +24,14 @@ _PATHS = {entity.path.partition("/")[0].lower(): entity.name for entity in ENTIT
 
 
 def objects_of(
-    definitions: Iterable[Mapping[str, Any]], held: Mapping[str, str], fold: Fold
+    definitions: Iterable[Mapping[str, Any]], held: Mapping[str, str], normalize: Normalize
 ) -> tuple[dict[str, Entity], list[str]]:
     """The entities of the custom objects that are defined, by the names of their tables.
 
     Args:
         definitions: rows of `/CustomObjects`.
         held: table -> OBJECT_NAME of those that the destination knows: a table stays its object's own.
-        fold: the table that a name becomes.
+        normalize: the table that a name becomes.
 
     Returns:
         The entities, and a sentence for each object that cannot be one.
@@ -43,8 +43,8 @@ def objects_of(
         name = row.get("OBJECT_NAME")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             refused.append(_sentence(name, "its name is not made of letters, digits and underscores alone"))
-        elif name not in alike[fold(name)]:
-            alike[fold(name)].append(name)
+        elif name not in alike[normalize(name)]:
+            alike[normalize(name)].append(name)
     for table, names in alike.items():
         owner = _owner(names, held.get(table))
         for name in names:

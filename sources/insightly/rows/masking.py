@@ -34,17 +34,17 @@ class Privacy:
 
     Args:
         rules: by table and folded column.
-        fold: an API field name -> the column's name.
+        normalize: an API field name -> the column's name.
         key: the secret that hashes are made with.
     """
 
     rules: Rules
-    fold: Callable[[str], str]
+    normalize: Callable[[str], str]
     key: str | None = field(default=None, repr=False)
 
     @classmethod
     def parse(
-        cls, hashed: Iterable[str], dropped: Iterable[str], fold: Callable[[str], str], key: str | None = None
+        cls, hashed: Iterable[str], dropped: Iterable[str], normalize: Callable[[str], str], key: str | None = None
     ) -> "Privacy":
         """Reads columns as `contacts.email_address`, `contacts.hobby__c` or `contacts__tags.tag_name`.
 
@@ -56,11 +56,11 @@ class Privacy:
         for way, names in ways:
             for name in names:
                 table, column = name.split(".")
-                table, column = fold(table), fold(column)
-                _assert_spared(way, name, table, column, fold)
+                table, column = normalize(table), normalize(column)
+                _assert_spared(way, name, table, column, normalize)
                 if rules.setdefault(table, {}).setdefault(column, way) != way:
                     raise _bad(way, name, "the same column is in sources.insightly.hash; leave it in one of them")
-        return cls(rules, fold, key)
+        return cls(rules, normalize, key)
 
     def require_key(self) -> None:
         """Raises MissingKey where columns are to be hashed and there is no key."""
@@ -75,7 +75,7 @@ class Privacy:
         """
         self.require_key()
         tables = (entity.name, *(_child(entity, array) for array in entity.arrays))
-        return Mask(entity, {name: self.rules[name] for name in tables if name in self.rules}, self.fold, self.key)
+        return Mask(entity, {name: self.rules[name] for name in tables if name in self.rules}, self.normalize, self.key)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Mask:
 
     entity: Entity
     rules: Rules
-    fold: Callable[[str], str]
+    normalize: Callable[[str], str]
     key: str | None = field(default=None, repr=False)
     _columns: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
@@ -98,7 +98,7 @@ class Mask:
         ways = {name: self._way(table, name) for name in types}
         return {name: "string" if ways[name] else kind for name, kind in types.items() if ways[name] != "drop"}
 
-    def conceal(self, records: Sequence[Record]) -> list[Record]:
+    def mask(self, records: Sequence[Record]) -> list[Record]:
         """Records as they may be written down; those given are left as they are."""
         return [self._record(record) for record in records] if self.rules else list(records)
 
@@ -112,10 +112,10 @@ class Mask:
 
     def assert_known(self, names: Iterable[str], held: Collection[str]) -> None:
         """Raises BadSetting where a custom field is to be concealed that has no definition and no column."""
-        known = {self.fold(name) for name in (*self.entity.fields, *names)} | set(held)
+        known = {self.normalize(name) for name in (*self.entity.fields, *names)} | set(held)
         for column, way in self.rules.get(self.entity.name, {}).items():
             if column not in known:
-                fields = sorted(self.fold(name) for name in names)
+                fields = sorted(self.normalize(name) for name in names)
                 raise _unknown(way, f"{self.entity.name}.{column}", column, fields, "custom fields")
 
     def texts(self) -> Iterable[tuple[str, str]]:
@@ -154,7 +154,7 @@ class Mask:
         if table not in self.rules:
             return None
         if name not in self._columns:
-            self._columns[name] = self.fold(name)
+            self._columns[name] = self.normalize(name)
         return self.rules[table].get(self._columns[name])
 
     def _hashed(self, value: Any, kind: FieldType) -> str | None:
@@ -184,7 +184,7 @@ def _child(entity: Entity, array: str) -> str:
     return f"{entity.name}__{array.lower()}"
 
 
-def _assert_spared(way: Way, name: str, table: str, column: str, fold: Callable[[str], str]) -> None:
+def _assert_spared(way: Way, name: str, table: str, column: str, normalize: Callable[[str], str]) -> None:
     """Refuses a column that is not known, or that runs themselves need."""
     tables = {_child(entity, array): (entity, array) for entity in ENTITIES.values() for array in entity.arrays}
     if table == RECORDS:
@@ -198,15 +198,15 @@ def _assert_spared(way: Way, name: str, table: str, column: str, fold: Callable[
         fields, needed, deferred = set(child_fields(array)), {*entity.key, PLACE}, False
     else:
         raise _unknown(way, name, table, [*ENTITIES, *tables], "tables")
-    if column in map(fold, needed):
+    if column in map(normalize, needed):
         raise _bad(way, name, "it is part of the key that rows are told apart by, which stays as it is")
-    if own is not None and entity.incremental and column == fold(DATE_UPDATED):
+    if own is not None and entity.incremental and column == normalize(DATE_UPDATED):
         raise _bad(way, name, "it is the cursor that tells what changed, which stays as it is")
-    if column in {fold(array) for array in (*entity.arrays, "CUSTOMFIELDS")} and own is not None:
+    if column in {normalize(array) for array in (*entity.arrays, "CUSTOMFIELDS")} and own is not None:
         raise _bad(
             way, name, f"it is no column; name columns of its rows, as {table}__tags.tag_name or {table}.hobby__c"
         )
-    if not deferred and column not in (known := sorted(map(fold, fields))):
+    if not deferred and column not in (known := sorted(map(normalize, fields))):
         raise _unknown(way, name, column, known, f"columns of {table}")
 
 

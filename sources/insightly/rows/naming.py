@@ -12,29 +12,29 @@ from .arrow import VARIANT
 RESERVED = re.compile(r"_is_empty|_deleted_at|_dlt_.*")
 """Columns of the tool's own: a field of that name would delete its record, or pass for a deletion."""
 
-Fold = Callable[[str], str]
+Normalize = Callable[[str], str]
 
 
-def column_of(table: str, key: str, fold: Fold) -> str:
+def column_of(table: str, key: str, normalize: Normalize) -> str:
     """The column of a field. Raises DataError where nothing is left of its name."""
-    column = fold(key)
+    column = normalize(key)
     if not column:
         raise DataError(f"field {key!r} of {table} has no letter or digit to name a column by")
     return column
 
 
-def assert_apart(table: str, keys: Iterable[str], fold: Fold, ours: Collection[str] = ()) -> None:
+def assert_apart(table: str, keys: Iterable[str], normalize: Normalize, ours: Collection[str] = ()) -> None:
     """Raises ColumnCollision where two of a table's fields would become one column, or one the tool's own.
 
     Args:
         table: for the message.
         keys: names of fields.
-        fold: a field's name -> the column's.
+        normalize: a field's name -> the column's.
         ours: those among `keys` that are the tool's own.
     """
     columns: dict[str, list[str]] = {}
     for key in (key for key in keys if key not in ours):
-        columns.setdefault(column_of(table, key, fold), []).append(key)
+        columns.setdefault(column_of(table, key, normalize), []).append(key)
     for column, alike in columns.items():
         base = columns.get(column.removesuffix(VARIANT), alike)
         if len(alike) > 1:
@@ -54,13 +54,13 @@ def collision(table: str, column: str, fields: str, become: str) -> ColumnCollis
     )
 
 
-def named(table: pa.Table, fold: Fold) -> pa.Table:
+def named(table: pa.Table, normalize: Normalize) -> pa.Table:
     """`_` at the end of a name folds to `x`, in front of more it does not; a variant is named after its column."""
     names = table.column_names
     for index, name in enumerate(names):
         base = name.removesuffix(VARIANT)
-        if base != name and base in names and fold(name) != fold(base) + VARIANT:
-            names[index] = fold(base) + VARIANT
+        if base != name and base in names and normalize(name) != normalize(base) + VARIANT:
+            names[index] = normalize(base) + VARIANT
     return table.rename_columns(names)
 
 

@@ -39,14 +39,14 @@ class RowShaper:
 
     Args:
         entity: what is shaped.
-        fold: an API field name -> the column's name at the destination (dlt's own function).
+        normalize: an API field name -> the column's name at the destination (dlt's own function).
         held: what the destination holds already: table -> column -> type, by folded names.
         group: the fields whose rows come together, and so replace each other together; none: each row comes alone.
         mask: what is hashed or left out; None: nothing.
     """
 
     entity: Entity
-    fold: Callable[[str], str]
+    normalize: Callable[[str], str]
     held: Mapping[str, Mapping[str, FieldType]]
     group: tuple[str, ...] = ()
     mask: Mask | None = None
@@ -73,7 +73,7 @@ class RowShaper:
         """
         self.defined, declared = True, declared_types(definitions or ())
         self._custom = self._typed(self.entity.name, declared)
-        assert_apart(self.entity.name, [*self.entity.fields, *declared], self.fold)
+        assert_apart(self.entity.name, [*self.entity.fields, *declared], self.normalize)
         if self.mask is not None and definitions is not None:
             self.mask.assert_known(declared, self.held.get(self.entity.name, ()))
 
@@ -84,15 +84,15 @@ class RowShaper:
             ColumnCollision, MalformedAnswer, DataError: the records cannot be told truthfully.
         """
         try:
-            records = self.concealed(records)
+            records = self.masked(records)
             own = self._own(records)
             return [own, *(self._children(array, records, own.rows) for array in self.entity.arrays)]
         except RecursionError:
             raise DataError(f"a value in {self.entity.name} is nested too deeply to be written down") from None
 
-    def concealed(self, records: Sequence[Record]) -> Sequence[Record]:
+    def masked(self, records: Sequence[Record]) -> Sequence[Record]:
         """Records as they may be written down."""
-        return records if self.mask is None else self.mask.conceal(records)
+        return records if self.mask is None else self.mask.mask(records)
 
     def shape_groups(self, groups: Iterable[tuple[Mapping[str, Any], Sequence[Record]]]) -> list[ShapedTable]:
         """The tables of all records of some groups; of an empty group, what removes its old rows.
@@ -124,16 +124,16 @@ class RowShaper:
         custom = pivot(records, self._custom) if self.entity.custom_fields else {}
         if custom.keys() - self._custom.keys() or found or self.group:
             claims = [part + VARIANT for part in self.group]
-            assert_apart(name, [*types, *custom], self.fold, {IS_EMPTY, *claims} if self.group else ())
+            assert_apart(name, [*types, *custom], self.normalize, {IS_EMPTY, *claims} if self.group else ())
         table, misfits = to_table(records, types, self._required)
         self._tell(name, misfits)
         for key, values in custom.items():
             table = self._append_custom(table, key, values)
         self._assert_keys_held(table, records)
-        return ShapedTable(name, named(table, self.fold), self.entity.key, self.group or None, self.entity.swept)
+        return ShapedTable(name, named(table, self.normalize), self.entity.key, self.group or None, self.entity.swept)
 
     def _append_custom(self, table: pa.Table, key: str, values: list[Any]) -> pa.Table:
-        held = self.held.get(self.entity.name, {}).get(self.fold(key))
+        held = self.held.get(self.entity.name, {}).get(self.normalize(key))
         kind = held or self._custom.get(key) or infer(values)
         if kind is None:
             return table
@@ -167,7 +167,7 @@ class RowShaper:
         types[IS_EMPTY] = "boolean"
         types |= self._discover(name, {*key, LIST_IDX, *types}, rows)
         assert_apart(
-            name, [*key, LIST_IDX, *types], self.fold, {IS_EMPTY, *(part + VARIANT for part in (*key, LIST_IDX))}
+            name, [*key, LIST_IDX, *types], self.normalize, {IS_EMPTY, *(part + VARIANT for part in (*key, LIST_IDX))}
         )
         table, misfits = to_table(rows, types)
         self._tell(name, misfits)
@@ -175,7 +175,7 @@ class RowShaper:
         for at, part in enumerate(key):
             table = table.add_column(at, owned.schema.field(part), owned[part])
         table = table.add_column(len(key), pa.field(LIST_IDX, pa.int64(), nullable=False), pa.array(places, pa.int64()))
-        return ShapedTable(name, named(table, self.fold), (*key, LIST_IDX), self.group or key)
+        return ShapedTable(name, named(table, self.normalize), (*key, LIST_IDX), self.group or key)
 
     def _typed(self, table: str, types: Mapping[str, Any]) -> dict[str, Any]:
         return dict(types) if self.mask is None else self.mask.types(table, types)
@@ -186,7 +186,7 @@ class RowShaper:
         # Most rows have the same keys in the same order: comparing whole rows of keys is twice as fast.
         keys = set(chain.from_iterable(set(map(tuple, rows))))
         for key in sorted(keys - set(known) - found.keys()):
-            held = self.held.get(table, {}).get(column_of(table, key, self.fold))
+            held = self.held.get(table, {}).get(column_of(table, key, self.normalize))
             kind = held or infer([row.get(key) for row in rows])
             if kind is not None:
                 found[key] = kind
@@ -196,13 +196,13 @@ class RowShaper:
 
     def _announce(self, table: str, key: str, kind: FieldType, fresh: bool = False) -> None:
         if fresh or table in self.held:
-            note = f"new column {table}.{self.fold(key)} ({kind})"
+            note = f"new column {table}.{self.normalize(key)} ({kind})"
             if note not in self.changes:
                 self.changes.append(note)
 
     def _tell(self, table: str, misfits: Mapping[str, int]) -> None:
         for key, count in misfits.items():
-            column = f"{table}.{self.fold(key)}"
+            column = f"{table}.{self.normalize(key)}"
             self.misfits[column] = self.misfits.get(column, 0) + count
 
     def _assert_keys_held(self, table: pa.Table, records: Sequence[Record]) -> None:
