@@ -14,12 +14,12 @@ from sources.insightly.state.checkpoint import (
     checkpoint_of,
     end,
     loaded_from,
+    needs_confirmation,
     request_again,
     settle,
-    unsettled,
 )
 from sources.insightly.state.missing import MissingIds
-from sources.insightly.state.request import ReadRequest, go_on
+from sources.insightly.state.request import ReadRequest, resume_full
 from sources.insightly.state.times import earlier, iso, parse
 from sources.insightly.state.watermark import watermark
 
@@ -84,19 +84,19 @@ def test_a_full_walk_goes_on_whatever_the_next_run_asks_and_then_begins_anew(aga
     walking.store(state)
     assert begin(state, held, replace(again, run="two")) == walking
     two = ReadRequest(full=True, run="two")
-    requests = go_on(two, {"a": state, "b": {"full_done": "one"}, "c": {}}, "abc")
+    requests = resume_full(two, {"a": state, "b": {"full_done": "one"}, "c": {}}, "abc")
     assert [(name, request.full, request.rest, request.run) for name, request in requests.items()] == [
         ("a", True, False, "one"),
         ("b", False, True, "one"),
         ("c", True, False, "one"),
     ]
     end(state, walking, None, [5])
-    assert unsettled(state)
-    assert go_on(two, {"a": state}, "a")["a"].rest
-    assert go_on(ReadRequest(), {"a": state}, "a") == {}
+    assert needs_confirmation(state)
+    assert resume_full(two, {"a": state}, "a")["a"].rest
+    assert resume_full(ReadRequest(), {"a": state}, "a") == {}
     settle(state)
-    assert not unsettled(state)
-    assert go_on(two, {"a": state, "b": {"full_done": "one"}}, "ab") == {}
+    assert not needs_confirmation(state)
+    assert resume_full(two, {"a": state, "b": {"full_done": "one"}}, "ab") == {}
     assert begin(state, held, ReadRequest(full=True, run="three")) == Checkpoint(None, None, 0, None)
 
 

@@ -16,12 +16,12 @@ from sources.insightly.errors import BadCredentials, NotAvailable, Stop
 from sources.insightly.paging.prefetch import read_list
 from sources.insightly.paging.probe import grid
 from sources.insightly.resources.build import checkpoint_in
-from sources.insightly.resources.discovery import find, take_stock
+from sources.insightly.resources.discovery import find, refresh_catalog
 from sources.insightly.resources.fetch import page_reader, pages_at, parent_of, top_of, total_of
 from sources.insightly.resources.per_parent import checkpoint_under
 from sources.insightly.resources.reference import GROUPS, calls_of
 from sources.insightly.state.checkpoint import Checkpoint
-from sources.insightly.state.request import ReadRequest, go_on
+from sources.insightly.state.request import ReadRequest, resume_full
 
 State = dict[str, Any]
 Cost = Callable[[Entity, SyncContext, State], EntityReport]
@@ -56,8 +56,8 @@ def _plan(
         with suppress(BadCredentials):  # the first entity tells of it
             find(context, chosen, ask=reading)
             if reading and RECORDS in chosen:
-                take_stock(context)
-        context.requests = go_on(context.request, known, context.with_objects(chosen))
+                refresh_catalog(context)
+        context.requests = resume_full(context.request, known, context.with_objects(chosen))
         for name in context.with_objects(chosen):
             result = context.result(name)
             try:

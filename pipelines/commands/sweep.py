@@ -70,7 +70,7 @@ def sweep(
         return runner.report(chosen, names, runner.attempt(work))
 
 
-def unready(runner: Runner, entity: Entity) -> str | None:
+def not_verifiable(runner: Runner, entity: Entity) -> str | None:
     """Why an entity's table is not to be compared with the API; None where it is."""
     state, until_done = runner.states().get(entity.name, {}), "run insightly sync until it is done"
     if entity.per_record:
@@ -103,7 +103,7 @@ class _Sweep:
                 result.state, result.reason = "ok", "each sync writes the whole list: nothing is left to sweep"
                 return
             result.watermark = result.watermark_before = self.runner.watermark(self.entity)
-            if (reason := unready(self.runner, self.entity)) is not None:
+            if (reason := not_verifiable(self.runner, self.entity)) is not None:
                 result.state, result.reason = "skipped", reason
                 return
             if self.entity.per_record:

@@ -39,7 +39,7 @@ def sweep_under(runner: Runner, entity: Entity, result: EntityResult, force: boo
         result.deleted += held.take_away(list(gone), runner.context.settings.deletions == "remove")
         result.notes += settled.notes
         if back := [id_ for id_, alive in known.items() if not alive and id_ in listed]:
-            held.give_back(back)
+            held.undelete(back)
             result.notes.append(f"the rows of {len(back):,} {name} that are listed again live again")
         if settled.stop is not None:
             raise settled.stop

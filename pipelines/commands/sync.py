@@ -11,8 +11,8 @@ from sources.insightly.context import choose
 from sources.insightly.paging.probe import Differences
 from sources.insightly.resources.discovery import find
 from sources.insightly.rows.naming import history_table
-from sources.insightly.state.checkpoint import unsettled
-from sources.insightly.state.request import ReadRequest, go_on
+from sources.insightly.state.checkpoint import needs_confirmation
+from sources.insightly.state.request import ReadRequest, resume_full
 
 
 def sync(
@@ -44,21 +44,21 @@ def sync(
             find(runner.context, chosen)
             _mask(runner, runner.context.with_objects(chosen))
             with history.kept(runner):
-                _go_on(runner, runner.context.with_objects(chosen))
+                _resume_full(runner, runner.context.with_objects(chosen))
                 runner.read(chosen)
                 runner.dataset.restore()
                 for name in runner.context.with_objects(chosen):
                     _mark_what_a_full_walk_missed(runner, name)
 
         error = runner.attempt(work)
-        runner.take_back(chosen)
+        runner.discard_uncommitted(chosen)
         return runner.report(chosen, names, error)
 
 
-def _go_on(runner: Runner, chosen: Sequence[str]) -> None:
+def _resume_full(runner: Runner, chosen: Sequence[str]) -> None:
     """Ends first what a full read of an earlier run left, and takes that read for the one asked for."""
     context = runner.context
-    context.requests = go_on(context.request, runner.states(), chosen)
+    context.requests = resume_full(context.request, runner.states(), chosen)
     for name in chosen:
         result = context.result(name)
         _mark_what_a_full_walk_missed(runner, name)
@@ -82,7 +82,7 @@ def _mask(runner: Runner, chosen: Sequence[str]) -> None:
 def _mark_what_a_full_walk_missed(runner: Runner, name: str) -> None:
     """What is held and was not listed by a walk over everything is a candidate, as it is for a thorough sweep."""
     entity, result, state = runner.context.entity(name), runner.context.result(name), runner.states().get(name, {})
-    if result.state not in (None, "ok") or not unsettled(state):
+    if result.state not in (None, "ok") or not needs_confirmation(state):
         return
     before, result.state = result.state, None
     with runner.context.reading(name):

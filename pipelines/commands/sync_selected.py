@@ -109,7 +109,7 @@ def refresh(settings: InsightlySettings, target: Target, asked: Request, watch: 
                 _settle(runner, entity, told)
 
         error = runner.attempt(work)
-        runner.take_back([name])
+        runner.discard_uncommitted([name])
         if error is not None:
             told["not_read"] = list(asked.ids)
         if told["not_read"]:

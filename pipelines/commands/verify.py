@@ -16,7 +16,7 @@ from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import Record, choose
 from sources.insightly.entities import DATE_UPDATED, RECORDS, Entity
 from sources.insightly.paging.prefetch import read_list
-from sources.insightly.resources.discovery import find, take_stock
+from sources.insightly.resources.discovery import find, refresh_catalog
 from sources.insightly.resources.enrich import define, fill_tags
 from sources.insightly.resources.fetch import page_reader, pages_at, top_of
 from sources.insightly.resources.hints import make_shaper
@@ -25,7 +25,7 @@ from sources.insightly.result import EntityResult
 from sources.insightly.rows.shaper import RowShaper
 from sources.insightly.state.times import parse
 
-from .sweep import unready
+from .sweep import not_verifiable
 from .verify_children import Comparison
 from .verify_rows import differences
 
@@ -91,7 +91,7 @@ def verify(
             context, runs = runner.context, latest(runner.pipeline)
             find(context, chosen)
             if RECORDS in chosen:
-                take_stock(context)
+                refresh_catalog(context)
             for name in context.with_objects(chosen):
                 if context.result(name).open:
                     _Verification(runner, context.entity(name), found[name], full, quick).run(runs.get((name, "sync")))
@@ -131,7 +131,7 @@ class _Verification:
         with self.context.reading(self.entity.name) as result:
             result.watermark = result.watermark_before = self.watermark
             since = self.runner.states().get(self.entity.name, {}).get("start_date")
-            if (lacking := unready(self.runner, self.entity)) is not None:
+            if (lacking := not_verifiable(self.runner, self.entity)) is not None:
                 result.state, result.reason = "failed", lacking
                 if synced is None and not self.dataset.holds(self.entity.name):
                     result.reason = "never synced: run insightly sync"

@@ -45,7 +45,7 @@ class Held:
                 self._dataset.execute(self._entity.name, sql, datetime.now(UTC))
         return count
 
-    def give_back(self, ids: Collection[int]) -> None:
+    def undelete(self, ids: Collection[int]) -> None:
         """Takes the mark from the rows of records."""
         for clause in self._clauses(ids):
             self._dataset.execute(self._entity.name, f"update {{}} set {self._mark} = null where {clause}")

@@ -49,7 +49,7 @@ def kept(runner: Runner) -> Iterator[None]:
 
 def _follow(runner: Runner, entity: Entity) -> None:
     state, mask = runner.states().get(entity.name, {}), runner.context.mask(entity)
-    fresh = runner.context.fresh.pop(entity.name, None)
+    fresh = runner.context.changed_keys.pop(entity.name, None)
     # What is still to be concealed is not copied to where it never was.
     if not runner.dataset.holds(entity.name) or state.get("mask", "") != mask.fingerprint:
         return
@@ -63,7 +63,7 @@ def _follow(runner: Runner, entity: Entity) -> None:
     known = fresh is not None or then.followed_at is not None
     if not (known and history.is_level()):
         history.follow(None, restated)
-    runner.context.fresh[entity.name] = set()
+    runner.context.changed_keys[entity.name] = set()
     # Until everything is read again, some values are told as they were before the settings changed.
     now = then if "again" in state else replace(then, mask=mask.fingerprint, masked=masked)
     if then.followed_at is None or now != then:

@@ -100,7 +100,7 @@ class Runner:
                     discover(self.context)
             known = self.states()
             for name in self._in_turn(all_(chosen)):
-                if not self.context.narrowed(name) and self.context.result(name).open:
+                if not self.context.is_selected(name) and self.context.result(name).open:
                     prime(self.context.entity(name), self.context, known.get(name, {}))
         while unfinished := [name for name in all_(chosen) if self.context.result(name).open]:
             self.context.begin_chunk()
@@ -120,7 +120,7 @@ class Runner:
             else:
                 settle(resource)
 
-    def take_back(self, chosen: Sequence[str]) -> None:
+    def discard_uncommitted(self, chosen: Sequence[str]) -> None:
         """What was read but never committed is not told as done."""
         for name in set(self.context.with_objects(chosen)) - self.committed:
             result: EntityResult = self.context.result(name)

@@ -94,7 +94,7 @@ def push(
         work = _Push(runner, request, entity, confirm)
         error = runner.attempt(work.run)
         if error is not None:
-            runner.take_back(work.chosen)
+            runner.discard_uncommitted(work.chosen)
         return runner.report(work.chosen, [request.entity], error, work.conclude)
 
 

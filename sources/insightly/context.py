@@ -60,8 +60,8 @@ class SyncContext:
         requests: what is asked of single entities, in place of the run's request.
         wanted: ids of the records to read of an entity, in place of what changed.
         searches: by which field's value to find the records to read of an entity, in place of what changed.
-        fresh: the keys of records loaded since the entity's history was level with its table, or more than `FEW` of
-            them; none for an entity of which that is not known.
+        changed_keys: for each entity, the keys of records loaded since its history was level with its table, or more
+            than `FEW` of them; an entity is absent where that is not known.
         under_way: of each entity that costs a call a record, how far this run came.
         live_ids: tells the ids that the destination holds as live; None where nobody asks for deletions.
     """
@@ -85,7 +85,7 @@ class SyncContext:
         self.requests: dict[str, ReadRequest] = {}
         self.wanted: dict[str, list[Any]] = {}
         self.searches: dict[str, Search] = {}
-        self.fresh: dict[str, set[Any]] = {}
+        self.changed_keys: dict[str, set[Any]] = {}
         self.live_ids: Callable[[Entity], list[int]] | None = None
         self.results: dict[str, EntityResult] = {}
         self.shapers: dict[str, RowShaper] = {}
@@ -152,13 +152,13 @@ class SyncContext:
         """What is done to the entity's records before they are written anywhere."""
         return self.settings.privacy.mask(entity)
 
-    def narrowed(self, entity: str) -> bool:
+    def is_selected(self, entity: str) -> bool:
         """True where single records are to be read, in checkpoint of what changed."""
         return entity in self.wanted or entity in self.searches
 
-    def note_fresh(self, entity: Entity, records: Iterable[Record]) -> None:
+    def record_changed_keys(self, entity: Entity, records: Iterable[Record]) -> None:
         """Notes records that go into the entity's table, and that its history is to be compared with."""
-        fresh = self.fresh.get(entity.name)
+        fresh = self.changed_keys.get(entity.name)
         if fresh is not None and len(fresh) <= FEW:
             fresh.update(record[entity.key[0]] for record in records)
 
@@ -210,7 +210,7 @@ class SyncContext:
         state["ended"] = iso(datetime.now(UTC))
         result.state = "ok"
 
-    def remember(self) -> None:
+    def save_account(self) -> None:
         """Puts account and custom objects into the source's state: the destination tells whose records it holds."""
         state = dlt.current.source_state()
         if self.account is not None:

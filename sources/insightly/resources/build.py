@@ -33,9 +33,9 @@ def resource_of(entity: Entity, context: SyncContext) -> DltResource:
 
     def others() -> Iterator[Any]:
         with context.reading(entity.name) as result:
-            context.remember()
+            context.save_account()
             read = read_under if entity.per_record else read_changes if entity.walked else read_reference
-            yield from (refresh if context.narrowed(entity.name) else read)(entity, context, result)
+            yield from (refresh if context.is_selected(entity.name) else read)(entity, context, result)
         _give_up_on_full(entity, context, result)
 
     hints: Any = {"name": entity.name, "primary_key": list(entity.key), "write_disposition": MERGE}
@@ -56,7 +56,7 @@ def resource_of_objects(context: SyncContext, name: str = RECORDS) -> DltResourc
         context.know(dlt.current.source_state().get(OBJECTS, {}))
         if name == RECORDS:
             with context.reading(name) as result:
-                context.remember()
+                context.save_account()
                 if context.chunk_spent():
                     return
                 refused = discover(context)
@@ -75,8 +75,8 @@ def _changes(entity: Entity, context: SyncContext, updated: Watermark) -> Iterat
     if not context.result(entity.name).open:
         return
     with context.reading(entity.name) as result:
-        context.remember()
-        read = refresh if context.narrowed(entity.name) else read_changes
+        context.save_account()
+        read = refresh if context.is_selected(entity.name) else read_changes
         yield from read(entity, context, result, updated)
     _give_up_on_full(entity, context, result)
 
@@ -84,7 +84,7 @@ def _changes(entity: Entity, context: SyncContext, updated: Watermark) -> Iterat
 def _give_up_on_full(entity: Entity, context: SyncContext, result: EntityResult) -> None:
     """The next full run begins anew, though this entity may fail in every one; only a stop is to be gone on from."""
     failed = result.error is not None and not isinstance(result.error, Stop)
-    if failed and not context.narrowed(entity.name):
+    if failed and not context.is_selected(entity.name):
         dlt.current.resource_state(entity.name).pop("full", None)
 
 

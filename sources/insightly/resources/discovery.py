@@ -61,7 +61,7 @@ def find(context: SyncContext, names: Sequence[str], ask: bool = True) -> None:
             raise BadSetting("sources.insightly.entities", name, told)
 
 
-def take_stock(context: SyncContext) -> None:
+def refresh_catalog(context: SyncContext) -> None:
     """Makes the custom objects that are defined known, as `discover` does; how that went is noted in the outcomes."""
     with context.reading(RECORDS) as result:
         tell(result, discover(context))

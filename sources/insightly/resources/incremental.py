@@ -20,7 +20,7 @@ from ..state.checkpoint import Checkpoint, State, begin, checkpoint_of, end, loa
 from ..state.missing import MissingIds
 from ..state.request import ReadRequest
 from ..state.times import earlier, iso, parse
-from ..state.watermark import Watermark, note_dates, trusted, watermark
+from ..state.watermark import Watermark, cursor_reliable, note_dates, watermark
 from .enrich import define, definition_tables, fill_tags
 from .fetch import page_reader, tags_cost_calls
 from .hints import marked, missing, shaper_of
@@ -43,7 +43,7 @@ def read_changes(
     """
     state = dlt.current.resource_state(entity.name)
     request = wish_in(state, entity, context)
-    held = updated.last_value if updated is not None and trusted(entity, state) else None
+    held = updated.last_value if updated is not None and cursor_reliable(entity, state) else None
     result.watermark = result.watermark_before = held
     checkpoint = _begin(entity, context, result, state, request, held)
     if context.chunk_spent():
@@ -87,7 +87,7 @@ def read_changes(
         if step.skip is not None and context.chunk_spent():
             return
     started = _started(checkpoint, entity, context)
-    if updated is not None and trusted(entity, state):
+    if updated is not None and cursor_reliable(entity, state):
         result.watermark = watermark(started, context.settings.lookback_seconds, held)
         updated.advance(result.watermark)
         forget(state)
@@ -101,7 +101,7 @@ def read_changes(
 def wish_in(state: State, entity: Entity, context: SyncContext) -> ReadRequest:
     """What a run asks of an entity: everything, where its state tells that the filter by date cannot be gone by."""
     request = context.request_of(entity.name)
-    return request if trusted(entity, state) else replace(request, whole=True, since=None)
+    return request if cursor_reliable(entity, state) else replace(request, whole=True, since=None)
 
 
 def _begin(
@@ -132,7 +132,7 @@ def _shaped(
         return [], []
     define(entity, context, shaper)
     complete = fill_tags(entity, context, records, result)
-    context.note_fresh(entity, complete)
+    context.record_changed_keys(entity, complete)
     tables = [*marked(shaper.shape(complete)), *definition_tables(entity, context)]
     _warn_of_the_future(entity, context, complete)
     return complete, tables

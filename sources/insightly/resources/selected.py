@@ -14,7 +14,7 @@ from ..paging.prefetch import read_list
 from ..result import EntityResult
 from ..state.checkpoint import State, loaded_from
 from ..state.times import parse
-from ..state.watermark import Watermark, note_dates, trusted
+from ..state.watermark import Watermark, cursor_reliable, note_dates
 from .enrich import define, definition_tables, fill_tags
 from .fetch import page_reader, records_of, total_of
 from .hints import marked, missing, shaper_of
@@ -34,7 +34,7 @@ def refresh(
     """
     state = dlt.current.resource_state(entity.name)
     if updated is not None:
-        result.watermark = result.watermark_before = updated.last_value if trusted(entity, state) else None
+        result.watermark = result.watermark_before = updated.last_value if cursor_reliable(entity, state) else None
     # What is written when it changed must be written by the next sync, even if it then is as it was.
     state.pop("contents", None)
     forget(state)
@@ -114,13 +114,13 @@ def _tables(
         result.notes.append(f"{left_out} records last changed before start_date are left out, as a sync does")
     if not inside:
         return len(records)
-    if trusted(entity, state):
+    if cursor_reliable(entity, state):
         note_dates(entity, state, inside)
     shaper = shaper_of(entity, context)
     define(entity, context, shaper)
     complete = fill_tags(entity, context, inside, result)
     if complete:
-        context.note_fresh(entity, complete)
+        context.record_changed_keys(entity, complete)
         yield from marked(shaper.shape(complete))
         yield from definition_tables(entity, context)
     result.rows += len(complete)

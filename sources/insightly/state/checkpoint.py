@@ -71,7 +71,7 @@ def rereads(state: Mapping[str, Any], start_date: str | None) -> bool:
     return "again" in state and not earlier(start_date, state["again"]["since"])
 
 
-def unsettled(state: Mapping[str, Any]) -> bool:
+def needs_confirmation(state: Mapping[str, Any]) -> bool:
     """True where a walk over everything has ended, and what it did not meet is still to be confirmed and marked."""
     return "missing_ids" in state and "again" not in state
 

@@ -26,7 +26,7 @@ class ReadRequest:
     run: str = ""
 
 
-def go_on(
+def resume_full(
     request: ReadRequest, states: Mapping[str, Mapping[str, Any]], names: Iterable[str]
 ) -> dict[str, ReadRequest]:
     """The requests for `names` where `request` asks for a full read that an earlier run began; {} where it is new.

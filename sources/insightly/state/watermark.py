@@ -47,10 +47,10 @@ class Held:
 def watermark_in(entity: Entity, state: Mapping[str, Any]) -> str | None:
     """The watermark that a state holds, None where there is none to go by."""
     kept: Mapping[str, Any] = state.get("incremental", {}).get(DATE_UPDATED, {})
-    return kept.get("last_value") if trusted(entity, state) else None
+    return kept.get("last_value") if cursor_reliable(entity, state) else None
 
 
-def trusted(entity: Entity, state: Mapping[str, Any]) -> bool:
+def cursor_reliable(entity: Entity, state: Mapping[str, Any]) -> bool:
     """True where the filter by date finds all that changed.
 
     Where the API does not promise the date, a walk over everything must have met records, and a date on each of them.
