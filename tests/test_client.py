@@ -21,7 +21,7 @@ from urllib3.exceptions import NewConnectionError
 
 from sources.insightly.api.client import Client
 from sources.insightly.api.json_body import parse, said
-from sources.insightly.api.messages import Call
+from sources.insightly.api.messages import Request
 from sources.insightly.api.quota import CallBudget
 from sources.insightly.api.rate_limit import RateLimiter
 from sources.insightly.config.settings import resolve_settings
@@ -480,14 +480,14 @@ def test_nothing_is_written_but_by_send():
 def test_a_write_that_may_have_been_carried_out_is_not_sent_again(server, make, method, reply):
     client = make(reply, Reply())
     with pytest.raises(Unanswered, match=f"{method} /Contacts"):
-        client.send(Call(method, "Contacts", body=b"{}"))
+        client.send(Request(method, "Contacts", body=b"{}"))
     assert len(server.seen) == 1
 
 
 def test_a_write_that_was_refused_for_its_pace_is_sent_again(server, make):
     burst = Reply(status=429, headers={"X-RateLimit-Remaining": "7"})
     client = make(burst, burst, Reply(b'{"CONTACT_ID": 1}', 201))
-    assert client.send(Call("POST", "Contacts", body=b"{}")).status == 201
+    assert client.send(Request("POST", "Contacts", body=b"{}")).status == 201
     assert len(server.seen) == 3
 
 
@@ -500,7 +500,7 @@ def test_a_write_without_a_connection_is_tried_again_and_then_known_to_be_unsent
 
     monkeypatch.setattr(client._session.get_adapter(client.base), "send", send)
     with pytest.raises(ServerTrouble) as caught:
-        client.send(Call("POST", "Contacts", body=b"{}"))
+        client.send(Request("POST", "Contacts", body=b"{}"))
     assert not isinstance(caught.value, Unanswered)
     assert len(tries) == 5
 

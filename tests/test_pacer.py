@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.insightly.api.headers import moment, retry_after
+from sources.insightly.api.headers import parse_http_date, retry_after
 from sources.insightly.api.rate_limit import MARGIN, RateLimiter
 
 
@@ -186,5 +186,5 @@ def test_retry_after_in_every_form(text, seconds):
 def test_no_header_breaks_the_readers(text):
     seconds = retry_after(text, None)
     assert seconds is None or seconds > 0
-    read = moment(text)
+    read = parse_http_date(text)
     assert read is None or read.tzinfo is UTC

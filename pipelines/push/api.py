@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from sources.insightly.api.json_body import parse
-from sources.insightly.api.messages import Answer, Call
+from sources.insightly.api.messages import Request, Response
 from sources.insightly.context import Record, SyncContext
 from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.errors import NotAvailable, Unanswered
@@ -117,14 +117,14 @@ def _send(
     path: str,
     body: Any = None,
     headers: Mapping[str, str] | None = None,
-) -> Answer:
+) -> Response:
     told = None if body is None else orjson.dumps(body)
     kind = {} if body is None else {"Content-Type": "application/json"}
     label = "tags" if path.endswith("/Tags") else entity.name
-    return context.client.send(Call(method, path, None, label, told, {**kind, **(headers or {})}))
+    return context.client.send(Request(method, path, None, label, told, {**kind, **(headers or {})}))
 
 
-def _object(answer: Answer) -> Record | None:
+def _object(answer: Response) -> Record | None:
     try:
         value = parse(answer.body)
     except ValueError:

@@ -25,9 +25,9 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionErr
 
 from ..config.settings import InsightlySettings
 from ..errors import Again, BadCredentials, MalformedAnswer, QuotaSpent, ServerTrouble, Unanswered, innermost, refusal
-from .headers import count, moment, retry_after
+from .headers import count, parse_http_date, retry_after
 from .json_body import parse, said
-from .messages import Answer, Call, Params, version
+from .messages import Params, Request, Response, version
 from .quota import CallBudget
 from .rate_limit import Doubt, RateLimiter
 
@@ -91,30 +91,30 @@ class Client:
         session.mount(self.base, HTTPAdapter(1, settings.max_connections, pool_block=True))
         self._send = functools.partial(session.request, timeout=timeout, allow_redirects=False, stream=True)
 
-    def get(self, path: str, params: Params | None = None, *, label: str = "") -> Answer:
+    def get(self, path: str, params: Params | None = None, *, label: str = "") -> Response:
         """GET `path` below the base URL, its body unparsed; each attempt is counted under `label`.
 
         Raises:
             ApiError, Stop: as drawn in `errors`; status codes and throttles by API.md 1.1 and 3.
             ValueError: `path` leads out of the base URL.
         """
-        return self._ask(Call("GET", path, params, label), bytes)[1]
+        return self._ask(Request("GET", path, params, label), bytes)[1]
 
-    def get_list(self, path: str, params: Params | None = None, *, label: str = "") -> tuple[list[Row], Answer]:
+    def get_list(self, path: str, params: Params | None = None, *, label: str = "") -> tuple[list[Row], Response]:
         """The rows of a list, and the answer. Raises as `get`, and MalformedAnswer for all but a list of objects."""
-        rows, answer = self._ask(Call("GET", path, params, label), parse)
+        rows, answer = self._ask(Request("GET", path, params, label), parse)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise self._unexpected(path, answer, "a list of objects", rows)
         return rows, answer
 
-    def get_object(self, path: str, params: Params | None = None, *, label: str = "") -> tuple[Row, Answer]:
+    def get_object(self, path: str, params: Params | None = None, *, label: str = "") -> tuple[Row, Response]:
         """One object, and the answer. Raises as `get`, and MalformedAnswer for anything but an object."""
-        value, answer = self._ask(Call("GET", path, params, label), parse)
+        value, answer = self._ask(Request("GET", path, params, label), parse)
         if not isinstance(value, dict):
             raise self._unexpected(path, answer, "an object", value)
         return value, answer
 
-    def send(self, call: Call) -> Answer:
+    def send(self, call: Request) -> Response:
         """POST, PUT or DELETE. Sent again only where it certainly was not carried out: a burst, or no connection.
 
         Raises:
@@ -134,7 +134,7 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, call: Call, reader: Callable[[bytes], T]) -> tuple[T, Answer]:
+    def _ask(self, call: Request, reader: Callable[[bytes], T]) -> tuple[T, Response]:
         # dlt's requests.Client neither paces nor counts its attempts, and one limit serves every failure. With a limit
         # for each kind of failure a loop is shorter than tenacity.
         url, path = self._url(call.path)
@@ -161,7 +161,7 @@ class Client:
                 logger.warning("%s; attempt %d in %.1f s", verdict, tries.total() + 1, pause)
                 (self.rate_limiter.hold if kind in ("burst", "unexplained") else self._sleep)(pause)
 
-    def _attempt(self, turn: contextlib.ExitStack, url: str, call: Call) -> Answer:
+    def _attempt(self, turn: contextlib.ExitStack, url: str, call: Request) -> Response:
         self._check()
         self.rate_limiter.wait()
         if self._doubt.in_a_row:
@@ -177,13 +177,13 @@ class Client:
             elapsed, now = time.monotonic() - began, time.time()
             remaining = count(response.headers.get("X-RateLimit-Remaining"))
             self._doubt.weigh(response.status_code, remaining, began)
-            total, date = count(response.headers.get("X-Total-Count")), moment(response.headers.get("Date"))
+            total, date = count(response.headers.get("X-Total-Count")), parse_http_date(response.headers.get("Date"))
             came = now - elapsed + response.elapsed.total_seconds()  # the headers, by our clock
             asked_at, skew = (date - timedelta(seconds=elapsed), date.timestamp() - came) if date else (None, None)
             self.skew = self.skew if skew is None else skew
             if not 200 <= response.status_code < 300:
                 self._refuse(response, body, call, remaining)
-            return Answer(body, response.status_code, total, asked_at, elapsed, skew)
+            return Response(body, response.status_code, total, asked_at, elapsed, skew)
         except (OSError, HTTPError) as error:  # requests' own exceptions are OSErrors
             cause = innermost(error)
             text = self._clean(f"{type(cause).__name__}: {cause}")
@@ -196,7 +196,7 @@ class Client:
         verdict = ServerTrouble(f"{call}: no complete answer ({text}){hint}", path=call.path)
         raise verdict if lasting else Again("trouble", verdict, unsent=unsent)
 
-    def _fetch(self, url: str, call: Call) -> tuple[requests.Response, bytes]:
+    def _fetch(self, url: str, call: Request) -> tuple[requests.Response, bytes]:
         with self._send(call.method, url, params=call.params, data=call.body, headers=call.headers) as response:
             # `content` reads a page in a hundred pieces, which takes three times as long.
             body: bytes = response.raw.read(decode_content=True) if response.status_code == 200 else response.content
@@ -209,10 +209,10 @@ class Client:
             raise BadCredentials(self._refused, status=401)
         self.budget.check()
 
-    def _refuse(self, response: requests.Response, body: bytes, call: Call, remaining: int | None) -> NoReturn:
+    def _refuse(self, response: requests.Response, body: bytes, call: Request, remaining: int | None) -> NoReturn:
         status, words, limited = response.status_code, self._clean(said(body)), response.status_code == 429
         text = f"{call}: {status} {self._clean(response.reason or '')}".rstrip() + (f": {words}" if words else "")
-        after = retry_after(response.headers.get("Retry-After"), moment(response.headers.get("Date")))
+        after = retry_after(response.headers.get("Retry-After"), parse_http_date(response.headers.get("Date")))
         if limited and (remaining == 0 or (remaining is None and (after or 0) > DAY_OVER)):
             self.budget.spend_day()
             raise QuotaSpent(f"{text}; the day's calls are used up, what was read is kept. Run again after the reset")
@@ -227,7 +227,7 @@ class Client:
         self._refused = text if kind is BadCredentials else self._refused
         raise kind(text, path=call.path, status=status, said=words)
 
-    def _parsed(self, reader: Callable[[bytes], T], answer: Answer, path: str) -> T:
+    def _parsed(self, reader: Callable[[bytes], T], answer: Response, path: str) -> T:
         try:
             return reader(answer.body)
         except ValueError:
@@ -244,7 +244,7 @@ class Client:
     def _clean(self, text: str) -> str:
         return " ".join(self._key_forms.sub("***", text).split())[:200]
 
-    def _unexpected(self, path: str, answer: Answer, wanted: str, value: object) -> MalformedAnswer:
+    def _unexpected(self, path: str, answer: Response, wanted: str, value: object) -> MalformedAnswer:
         words = self._clean(said(answer.body)) if isinstance(value, dict | str) else ""
         came = "a list of something else" if isinstance(value, list) and value else type(value).__name__
         text = f"GET /{path.strip('/')}: {wanted} was expected, {came} came" + (words and f": {words}")

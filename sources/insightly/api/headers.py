@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 
-def moment(text: str | None) -> datetime | None:
+def parse_http_date(text: str | None) -> datetime | None:
     """An HTTP date as an aware UTC moment; None without one or if it cannot be read."""
     try:
         parsed = parsedate_to_datetime(text or "")
@@ -19,7 +19,7 @@ def retry_after(text: str | None, now: datetime | None) -> float | None:
     if re.fullmatch(r"\s*[0-9]{1,9}(\.[0-9]*)?\s*", text or "", re.ASCII):
         seconds = float(text or "")
     else:
-        until = moment(text)
+        until = parse_http_date(text)
         seconds = (until - (now or datetime.now(UTC))).total_seconds() if until else 0.0
     return seconds if seconds > 0 else None
 

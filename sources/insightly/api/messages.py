@@ -10,7 +10,7 @@ Params = Mapping[str, str | int]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Request:
     """What is sent: `path` below the base URL, `label` for whom it is counted."""
 
     method: str
@@ -29,7 +29,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """A success. `total` is X-Total-Count; `asked_at` the service's clock (its Date) less the `elapsed` seconds, hence
     never after the request left; `skew` the seconds that the service's clock is ahead of ours."""
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from ..api.messages import Answer
+from ..api.messages import Response
 from ..api.search import Match
 from ..context import PREFETCH_MIN_CALLS, Params, Record, SyncContext
 from ..entities import ENTITIES, OBJECTS, Entity
@@ -224,7 +224,7 @@ def _is_parent(entity: Entity) -> bool:
     return ENTITIES.get(entity.name, entity).path != entity.path
 
 
-def _moment(answer: Answer, entity: str) -> datetime:
+def _moment(answer: Response, entity: str) -> datetime:
     """The service's clock when the request left; ours, with a warning, where the answer carries no Date."""
     if answer.asked_at is not None:
         return answer.asked_at
