@@ -147,7 +147,7 @@ def test_a_request_stays_until_its_walk_has_ended(held: str, start_date: str | N
 
 
 @pytest.mark.parametrize(
-    ("request", "since"),
+    ("asked_for", "since"),
     [
         (ReadRequest(), "2026-01-01T00:00:00Z"),
         (ReadRequest(full=True), None),
@@ -156,9 +156,9 @@ def test_a_request_stays_until_its_walk_has_ended(held: str, start_date: str | N
         (ReadRequest("2025-06-01T00:00:00Z"), "2026-01-01T00:00:00Z"),
     ],
 )
-def test_what_a_run_wishes_decides_where_it_begins(request: ReadRequest, since: str | None) -> None:
+def test_what_a_run_wishes_decides_where_it_begins(asked_for: ReadRequest, since: str | None) -> None:
     state: dict[str, Any] = {"start_date": None}
-    assert begin(state, "2026-01-01T00:00:00Z", request) == Checkpoint(since, None, 0, None)
+    assert begin(state, "2026-01-01T00:00:00Z", asked_for) == Checkpoint(since, None, 0, None)
 
 
 @pytest.mark.parametrize(

@@ -156,8 +156,8 @@ def bundled() -> Path:
 
     An installed package called `marts` could be somebody's.
     """
-    installed = Path(__file__).with_name("insightly_marts")
-    return installed if installed.is_dir() else Path(__file__).parents[1] / "marts"
+    installed = Path(__file__).parents[1] / "insightly_marts"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "marts"
 
 
 def _marts(folder: str | None) -> list[Mart]:
