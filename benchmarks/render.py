@@ -1,4 +1,4 @@
-"""What was found -> `docs/benchmarks.md` and its plots."""
+"""What was found -> `docs/why/benchmarks.md` and its plots."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .measure import ROOT, Result
 
-DOCS = ROOT / "docs"
+DOCS = ROOT / "docs/why"
 TEXTS = Path(__file__).parent
 WIDTH, BAR, GAP, LABEL = 720, 22, 8, 220
 COLOURS = {True: "#2563eb", False: "#94a3b8"}

@@ -1,4 +1,4 @@
-"""Writes docs/tables.md from the table of facts: `make docs`."""
+"""Writes docs/reference/tables.md from the table of facts: `make docs`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ from dlt.common.normalizers.naming.snake_case import NamingConvention
 from sources.insightly.entities import ENTITIES, PRESETS, Entity, Field, child_fields
 from sources.insightly.records import child_table
 
-PAGE = Path(__file__).with_name("tables.md")
+PAGE = Path(__file__).with_name("reference") / "tables.md"
 INTRO = """\
 # Tables and columns
 
@@ -32,9 +32,9 @@ Marks: **key**; *new*: seen in live answers, absent from Insightly's own model; 
 | `_sync_runs` | an entity in a run | run_id, command, entity, started, finished, state, reason, rows, \
 inserted_or_updated, deleted, calls, calls_left_today, seconds, watermark_before, watermark_after, schema_changes |
 | `deletions` | a deletion that was found | entity, record_id, found_at, reason, restored_at |
-| `_push_log` | a row pushed | [push](push.md) |
-| `<entity>_history` | a version of a record | [history](history.md) |
-| `fruit__c` | a record of a custom object | [custom objects](custom-objects.md) |
+| `_push_log` | a row pushed | [push](../guide/push.md) |
+| `<entity>_history` | a version of a record | [history](../guide/history.md) |
+| `fruit__c` | a record of a custom object | [custom objects](../guide/custom-objects.md) |
 """
 SQL = {"integer": "BIGINT", "number": "DECIMAL", "boolean": "BOOLEAN", "datetime": "TIMESTAMPTZ", "date": "DATE"}
 fold = NamingConvention().normalize_path

@@ -177,7 +177,7 @@ def _add_push(commands: "argparse._SubParsersAction[Parser]", parents: list[Pars
         parents=parents,
         help="create, update or delete records and tags from a file, table or query",
         description="Checks every row, shows the plan, and carries the rows out in order, each of them once: what is "
-        "interrupted goes on where it stopped. Afterwards the records are read again. See docs/push.md.",
+        "interrupted goes on where it stopped. Afterwards the records are read again. See docs/guide/push.md.",
         epilog="examples:\n  insightly push contacts new.csv --op create --dry-run\n"
         "  insightly push contacts new.csv --op upsert --match email_address\n"
         "  insightly push tasks done.jsonl --op update --if-unchanged-since 2026-01-31T09:00:00Z\n"

@@ -81,7 +81,7 @@ def test_a_process_that_fails_says_why() -> None:
 def test_the_page_is_written_from_what_was_kept() -> None:
     kept = {path.stem: Result(**json.loads(path.read_text())) for path in (ROOT / "benchmarks/results").glob("*.json")}
     assert sorted(kept) == sorted(PROGRAMS)
-    page = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/why/benchmarks.md").read_text(encoding="utf-8")
     for result in kept.values():
         assert f"## {result.title}\n" in page
         assert all(" | ".join(row) in page for row in result.rows)
@@ -97,8 +97,8 @@ def test_bars_are_drawn_to_scale() -> None:
 
 
 def test_how_far_it_reaches_is_told_as_it_was_worked_out() -> None:
-    told = (ROOT / "docs/scale.md").read_text(encoding="utf-8")
-    assert capacity.tables() in told, "python -m benchmarks.capacity prints what docs/scale.md is to hold"
+    told = (ROOT / "docs/operate/scale.md").read_text(encoding="utf-8")
+    assert capacity.tables() in told, "python -m benchmarks.capacity prints what docs/operate/scale.md is to hold"
 
 
 @pytest.mark.long
