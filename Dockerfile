@@ -6,7 +6,7 @@ WORKDIR /opt/insightly-sync
 # The pinned libraries change seldom: a layer of their own.
 COPY constraints.txt ./
 RUN pip install --no-cache-dir --require-hashes -r constraints.txt
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY sources sources
 COPY pipelines pipelines
 COPY marts marts

@@ -74,6 +74,7 @@ def test_the_wheel_holds_the_program_and_nothing_else(wheel: Path) -> None:
     marts = {f"pipelines/insightly_marts/{path.name}" for path in ROOT.glob("marts/*.sql")}
     assert marts == {name for name in names if name.endswith(".sql")}
     assert not {"sources/__init__.py", "pipelines/__init__.py"} & set(names)
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"sources", "pipelines"}
 
@@ -101,6 +102,15 @@ def test_the_image_is_made_of_files_that_are_there_and_of_what_is_pinned() -> No
     assert supported == ">=3.11,<3.15"
     assert built_from in ("3.11", "3.12", "3.13", "3.14")
     assert any("--require-hashes -r constraints.txt" in line for line in lines)
+
+
+def test_supported_pythons_are_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    prefix = "Programming Language :: Python :: 3."
+    classified = [name.removeprefix(prefix) for name in project["classifiers"] if name.startswith(prefix)]
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())
+    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == [f"3.{minor}" for minor in classified]
+    assert project["requires-python"] == f">=3.{classified[0]},<3.{int(classified[-1]) + 1}"
 
 
 def test_the_workflow_runs_what_the_readme_tells() -> None:
