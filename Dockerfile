@@ -6,7 +6,7 @@ WORKDIR /opt/insightly-sync
 # The pinned libraries, with those of Postgres and Delta tables, change seldom: a layer of their own.
 COPY constraints-destinations.txt ./
 RUN pip install --no-cache-dir --require-hashes -r constraints-destinations.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY sources sources
 COPY pipelines pipelines
 COPY marts marts
