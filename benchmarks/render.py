@@ -35,7 +35,7 @@ def page(results: Mapping[str, Result]) -> None:
         if result.bars:
             (DOCS / "benchmarks").mkdir(exist_ok=True)
             (DOCS / f"benchmarks/{name}.svg").write_text(plot(result.bars, result.unit), encoding="utf-8")
-            parts.append(f"![{result.title}: the table below, drawn](benchmarks/{name}.svg)")
+            parts.append(f"![{result.title}: a bar chart of the table below](benchmarks/{name}.svg)")
         parts += [table(result.head, result.rows), *result.notes]
     parts.append((TEXTS / "profile.md").read_text(encoding="utf-8").strip())
     (DOCS / "benchmarks.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
