@@ -3,10 +3,10 @@ FROM python:3.12-slim
 
 RUN useradd --create-home --uid 1000 insightly && mkdir /data && chown insightly /data
 WORKDIR /opt/insightly-sync
-# The pinned libraries change seldom: a layer of their own.
-COPY constraints.txt ./
-RUN pip install --no-cache-dir --require-hashes -r constraints.txt
-COPY pyproject.toml README.md ./
+# The pinned libraries, with those of Postgres and Delta tables, change seldom: a layer of their own.
+COPY constraints-destinations.txt ./
+RUN pip install --no-cache-dir --require-hashes -r constraints-destinations.txt
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY sources sources
 COPY pipelines pipelines
 COPY marts marts

@@ -1,27 +1,37 @@
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := -m pip install -q --disable-pip-version-check
+COMPILE := uv pip compile -q --universal --generate-hashes --no-annotate --no-header pyproject.toml
 
-.PHONY: install demo test test-all browser bench docs check clean
+.PHONY: install install-dev demo test test-all browser bench docs check pins clean
 
+# The program alone.
 install: .venv/installed
+
+# The same environment with what tests, check, bench and docs need.
+install-dev: .venv/installed-dev
 
 .venv/installed: constraints.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r constraints.txt
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python $(PIP) --require-hashes -r constraints.txt
+	$(BIN)/python $(PIP) --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv/installed-dev: .venv/installed constraints-dev.txt
+	$(BIN)/python $(PIP) --require-hashes -r constraints-dev.txt
 	touch $@
 
 .venv-airflow/installed: constraints-airflow.txt pyproject.toml
 	$(PYTHON) -m venv .venv-airflow
-	.venv-airflow/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r constraints-airflow.txt
-	.venv-airflow/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	.venv-airflow/bin/python $(PIP) --require-hashes -r constraints-airflow.txt
+	.venv-airflow/bin/python $(PIP) --no-deps --no-build-isolation -e .
 	touch $@
 
 demo: install
 	$(BIN)/python -m pipelines.sandbox.demo
 
-check: install
+check: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -33,15 +43,23 @@ test-all: check browser .venv-airflow/installed
 	$(BIN)/pytest -n auto --dist loadfile -m long
 
 browser:
-	@command -v chromium google-chrome >/dev/null || { apt-get update -qq && \
-	  apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; } || \
-	  { echo "test-all needs Chromium: install it by your system's packages"; exit 1; }
+	@for name in chromium google-chrome; do command -v $$name >/dev/null && exit; done; \
+	  command -v apt-get >/dev/null && apt-get update -qq && \
+	  apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core && command -v chromium >/dev/null || \
+	  { echo "No chromium or google-chrome found: install one with your system's package manager." >&2; exit 1; }
 
-bench: install
+bench: install-dev
 	$(BIN)/python -m benchmarks
 
-docs: install
+docs: install-dev
 	$(BIN)/python -m docs.tables
+
+# After a change of the dependencies in pyproject.toml; each file keeps the versions it has where they still fit.
+pins:
+	$(COMPILE) -o constraints.txt
+	$(COMPILE) --extra postgres --extra delta -c constraints.txt -o constraints-destinations.txt
+	$(COMPILE) --extra dev -c constraints-destinations.txt -o constraints-dev.txt
+	$(COMPILE) --extra airflow --extra postgres -o constraints-airflow.txt
 
 clean:
 	rm -rf .venv .venv-airflow demo.duckdb .demo .benchmarks build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

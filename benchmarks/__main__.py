@@ -1,4 +1,4 @@
-"""Runs the programs named (none: all), keeps what they find, and writes `docs/benchmarks.md`.
+"""Runs the programs named (none: all), keeps what they find, and writes `docs/why/benchmarks.md`.
 
 python -m benchmarks [NAME ...] [--render]
 """

@@ -1,4 +1,4 @@
-"""How far one key, one plan and one machine reach: the tables of `docs/scale.md`, from what was measured.
+"""How far one key, one plan and one machine reach: the tables of `docs/operate/scale.md`, from what was measured.
 
 python -m benchmarks.capacity
 """

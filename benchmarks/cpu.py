@@ -26,8 +26,8 @@ def measure(records: int = 100_000, rounds: int = 3) -> Result:
     mine = middle["insightly"].seconds
     result = Result(
         f"CPU-bound: {records:,} contacts, no limit, no latency",
-        f"Whole processes, medians of {rounds} rounds taken in turn.",
-        ["", "seconds", "seconds of processor", "peak MB", "ours = 1"],
+        f"Whole processes, medians of {rounds} rounds, with the programs run in turn.",
+        ["", "seconds", "processor seconds", "peak MB", "insightly = 1"],
         [
             [name, f"{each.seconds:.1f}", f"{each.cpu:.1f}", f"{each.megabytes:.0f}", f"{each.seconds / mine:.2f}"]
             for name, each in sorted(middle.items(), key=lambda item: item[1].seconds)

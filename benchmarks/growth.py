@@ -10,8 +10,8 @@ def measure(sizes: tuple[int, ...] = SIZES, wide: int = 3_000) -> Result:
     result = Result(
         "Growth",
         "First syncs of contacts, whole processes, without limit and latency.",
-        ["records", "seconds", "records a second", "peak MB"],
-        unit="MB at the peak",
+        ["records", "seconds", "records per second", "peak MB"],
+        unit="MB peak",
     )
     runs, heavy = {size: _sync(size) for size in sizes}, _sync(wide, "--wide")
     for size, run, each in [*((size, run, "1.6 kB") for size, run in runs.items()), (wide, heavy, "100 kB")]:
@@ -20,7 +20,7 @@ def measure(sizes: tuple[int, ...] = SIZES, wide: int = 3_000) -> Result:
         result.bars.append((f"insightly, {label}", run.megabytes))
     (_, small, *_, most), largest = sizes, runs[sizes[-1]]
     flat = largest.megabytes / runs[small].megabytes
-    result.target(f"peak of {most:,}: {flat:.2f} of that of {small:,}, at most {FLAT}", flat <= FLAT)
+    result.target(f"peak with {most:,} records: {flat:.2f} times that with {small:,}, at most {FLAT}", flat <= FLAT)
     peak = max(run.megabytes for run in runs.values())
     result.target(f"peak at any size: {peak:.0f} MB, below {MOST}", peak < MOST)
     result.target(
@@ -28,7 +28,8 @@ def measure(sizes: tuple[int, ...] = SIZES, wide: int = 3_000) -> Result:
     )
     slower = (largest.seconds / most) / (runs[sizes[-2]].seconds / sizes[-2])
     result.target(
-        f"time a record of {most:,}: {slower:.2f} of that of {sizes[-2]:,}, at most {LINEAR}", slower <= LINEAR
+        f"time per record with {most:,} records: {slower:.2f} times that with {sizes[-2]:,}, at most {LINEAR}",
+        slower <= LINEAR,
     )
     return result
 

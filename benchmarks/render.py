@@ -1,4 +1,4 @@
-"""What was found -> `docs/benchmarks.md` and its plots."""
+"""What was found -> `docs/why/benchmarks.md` and its plots."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .measure import ROOT, Result
 
-DOCS = ROOT / "docs"
+DOCS = ROOT / "docs/why"
 TEXTS = Path(__file__).parent
 WIDTH, BAR, GAP, LABEL = 720, 22, 8, 220
 COLOURS = {True: "#2563eb", False: "#94a3b8"}
@@ -35,7 +35,7 @@ def page(results: Mapping[str, Result]) -> None:
         if result.bars:
             (DOCS / "benchmarks").mkdir(exist_ok=True)
             (DOCS / f"benchmarks/{name}.svg").write_text(plot(result.bars, result.unit), encoding="utf-8")
-            parts.append(f"![{result.title}: the table below, drawn](benchmarks/{name}.svg)")
+            parts.append(f"![{result.title}: a bar chart of the table below](benchmarks/{name}.svg)")
         parts += [table(result.head, result.rows), *result.notes]
     parts.append((TEXTS / "profile.md").read_text(encoding="utf-8").strip())
     (DOCS / "benchmarks.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")

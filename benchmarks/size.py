@@ -15,10 +15,10 @@ PAGE = 500
 def measure(records: int = 100_000) -> Result:
     result = Result(
         f"Size: {records:,} contacts",
-        "Contacts of 1.6 kB with three custom fields, two tags and a link: as the service sends them, and all bytes at "
-        "the destination after a first sync, four rows each in three tables.",
-        ["", "bytes a record"],
-        unit="bytes a record",
+        "Contacts of 1.6 kB with three custom fields, two tags and a link: the bytes that the service sends, and all "
+        "bytes in the destination after a first sync. Each contact is four rows in three tables.",
+        ["", "bytes per record"],
+        unit="bytes per record",
     )
     with server("--records", str(records)) as served:
         served.warm(PAGE)

@@ -55,5 +55,5 @@ def measure(rounds: int = 5) -> Result:
     result.target(f"`--help`: {told.seconds:.2f} s, below {HELP}", told.seconds < HELP)
     result.target(f"unchanged sync: {again.seconds:.2f} s, below {UNCHANGED:g}", again.seconds < UNCHANGED)
     parts = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in imported())
-    result.notes.append(f"Imports by `python -X importtime`, each with what it imports itself: {parts}.")
+    result.notes.append(f"Imports, measured with `python -X importtime`, each including its own imports: {parts}.")
     return result

@@ -1,7 +1,7 @@
 """Insightly on a schedule: an hourly sync, a nightly sweep, a weekly verification, and backfills by hand.
 
-docs/scheduling.md tells what to set up. Schedulers read this file again and again, so reading it needs Airflow alone:
-no network, no secret, and nothing heavy is imported outside a task.
+docs/operate/scheduling.md says what to set up. Schedulers read this file again and again, so reading it needs Airflow
+alone: no network, no secret, and nothing heavy is imported outside a task.
 
 One task at a time works with an account, whichever DAG it is of and on however many workers: the account's pool has one
 slot. So one process sends that key's calls, ten a second, and dlt's state in a dataset has one writer. Accounts run
@@ -37,7 +37,7 @@ DESTINATION = os.environ.get("INSIGHTLY_DESTINATION") or "duckdb"
 DATASET = os.environ.get("INSIGHTLY_DATASET") or "insightly"
 DATABASE = os.environ.get("INSIGHTLY_DATABASE")
 INSTANCES = (os.environ.get("INSIGHTLY_INSTANCES") or DEFAULT).split()
-"""The accounts, by the names of docs/instances.md; each has its own connection, pool and dataset."""
+"""The accounts, by the names of docs/guide/accounts.md; each has its own connection, pool and dataset."""
 PARALLEL = DESTINATION != "duckdb"
 
 RETRIES = {

@@ -1,5 +1,5 @@
--- What does each owner do in a week: tasks completed, events held or planned, notes written?
--- One row an owner and week, by its Monday in UTC; the owner of a task is who is responsible for it.
+-- How many tasks does each owner complete in a week, how many events are held or planned, how many notes are written?
+-- One row per owner and week, by its Monday in UTC; the owner of a task is the responsible user.
 -- Optional: users
 with activities as (
     select

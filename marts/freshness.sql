@@ -1,5 +1,5 @@
--- When was each entity last read, swept and verified without trouble, and how did its last sync end?
--- One row an entity that was ever synced; moments are when a run began, in UTC.
+-- When was each entity last read, swept and verified successfully, and how did its last sync end?
+-- One row per entity that was ever synced; times are the starts of runs, in UTC.
 with latest as (
     select
         entity,

@@ -1,5 +1,5 @@
 -- Which sources do leads come from, how many of them are converted, and after how many days?
--- One row a source and month in which its leads were created, in UTC.
+-- One row per source and month in which its leads were created, in UTC.
 -- Optional: lead_sources
 with created as (
     select

@@ -1,5 +1,5 @@
--- Which tasks should be done by now and are not, whose are they, and for how many days are they late?
--- One row a task that is not completed and was due before today, in UTC; one without a due date is never late.
+-- Which tasks are overdue, who is responsible for them, and for how many days are they late?
+-- One row per task that is not completed and was due before today, in UTC; a task without a due date is never late.
 -- Optional: users
 with late as (
     select

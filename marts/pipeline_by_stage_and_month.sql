@@ -1,5 +1,5 @@
--- How many deals stand in each stage, what are they worth, and in which month do they close, or are expected to?
--- One row a pipeline, stage, state, month and currency; each deal that is not deleted is in exactly one of them.
+-- How many deals are in each stage, what are they worth, and in which month do they close, or are expected to close?
+-- One row per pipeline, stage, state, month and currency; each live deal is in exactly one row.
 -- Optional: pipelines, pipeline_stages
 with deals as (
     select

@@ -1,5 +1,5 @@
--- Of the deals that were in a stage, how many went on to which next stage, were won or lost, and after how many days?
--- One row a pipeline, stage, outcome and next stage; each stay of `stage_stays` is in exactly one of them.
+-- How many deals moved from each stage to each next stage, were won or lost, and after how many days?
+-- One row per pipeline, stage, outcome and next stage; each stay of `stage_stays` is in exactly one row.
 with counted as (
     select
         pipeline_id,

@@ -1,5 +1,5 @@
--- Through which stages did each deal go, how long did it stay in each, and what became of it there?
--- One row a deal and stay in a stage: a time without a break there while it was open, as the syncs saw it.
+-- Through which stages did each deal go, how long did it stay in each, and how did each stay end?
+-- One row per deal and stay in a stage: an unbroken time in the stage while the deal was open, as the syncs saw it.
 -- Optional: pipelines, pipeline_stages
 with versions as (
     select
@@ -7,7 +7,7 @@ with versions as (
         pipeline_id,
         stage_id,
         coalesce(upper(opportunity_state), 'OPEN') as deal_state,
-        -- Comparable where a deal has no stage.
+        -- A deal without a stage gets 0, because nulls do not compare.
         coalesce(pipeline_id, 0) as pipeline_key,
         coalesce(stage_id, 0) as stage_key,
         date_created_utc,
@@ -30,7 +30,7 @@ compared as (
 numbered as (
     select
         *,
-        -- Nulls, of which there are none, are named because BigQuery adds up in its own order of them alone.
+        -- There are no nulls. Their order is named because BigQuery takes a running sum only in its own order of nulls.
         cast(sum(
             case
                 when version > 1
@@ -56,7 +56,7 @@ stays as (
         deal_state,
         min(valid_from) as entered_at,
         case when count(valid_to) = count(*) then max(valid_to) end as left_at,
-        -- A deal older than the history was in its first stage for longer than that.
+        -- A deal older than the history was in its first stage for longer than the history shows.
         min(case when version = 1 and date_created_utc < history_began then 0 else 1 end) as entry_seen
     from numbered
     group by opportunity_id, stay, pipeline_id, stage_id, pipeline_key, deal_state

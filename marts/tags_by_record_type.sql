@@ -1,5 +1,5 @@
 -- Which tags are in use, on which kinds of records, and on how many?
--- One row a record type and tag; records that are deleted do not count.
+-- One row per record type and tag; deleted records do not count.
 -- Optional: contacts, contacts__tags, emails, emails__tags, knowledge_articles, knowledge_articles__tags
 -- Optional: leads, leads__tags, opportunities, opportunities__tags, organisations, organisations__tags
 -- Optional: projects, projects__tags, prospects, prospects__tags, tickets, tickets__tags

@@ -117,7 +117,7 @@ def team(home: Path) -> Iterator[Team]:
 
 def setup() -> list[str]:
     """The commands of the documentation; unpausing, which starts a run, is for the test to do."""
-    text = (ROOT / "docs/scheduling.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/operate/scheduling.md").read_text(encoding="utf-8")
     block = re.search(r"```bash\n(cp dags/.*?)```", text, re.S)
     assert block
     return [line for line in block[1].splitlines() if "unpause" not in line]

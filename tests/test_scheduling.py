@@ -9,7 +9,7 @@ from conftest import ROOT
 
 from pipelines.cli.parser import parser
 
-TEXT = (ROOT / "docs/scheduling.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs/operate/scheduling.md").read_text(encoding="utf-8")
 UNITS = dict(re.findall(r"```ini\n# /etc/systemd/system/(\S+)\n(.*?)```", TEXT, re.S))
 CRON = [line for block in re.findall(r"```cron\n(.*?)```", TEXT, re.S) for line in block.splitlines()]
 FIELD = r"(?:\*|\d+)"

@@ -273,7 +273,7 @@ def test_the_sql_of_a_destination_is_printed_without_it(tmp_path: Path) -> None:
         ("CRM_MARTS", "STAGE_STAYS"),
     }
     assert all(isinstance(each, exp.Create) for each in statements)
-    assert "-- Which tasks should be done by now" in printed.out
+    assert "-- Which tasks are overdue" in printed.out
     # What dlt itself keeps is in its own folder.
     assert {path.name for path in tmp_path.iterdir()} <= {"dlt"}
 

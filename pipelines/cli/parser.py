@@ -158,7 +158,7 @@ def _add_push(commands: "argparse._SubParsersAction[Parser]", parents: list[Pars
         parents=parents,
         help="create, update or delete records and tags from a file, table or query",
         description="Checks every row, shows the plan, and carries the rows out in order, each of them once: what is "
-        "interrupted goes on where it stopped. Afterwards the records are read again. See docs/push.md.",
+        "interrupted goes on where it stopped. Afterwards the records are read again. See docs/guide/push.md.",
         epilog="examples:\n  insightly push contacts new.csv --op create --dry-run\n"
         "  insightly push contacts new.csv --op upsert --match email_address\n"
         "  insightly push tasks done.jsonl --op update --if-unchanged-since 2026-01-31T09:00:00Z\n"
@@ -207,7 +207,7 @@ def add_arguments(
         parents=[json_output, account, target],
         help="views that answer questions: pipeline, conversion, activity, overdue tasks, ...",
         description="Makes views of the tables, beside their dataset in one called <dataset>_marts, and drops those "
-        "whose marts have gone. Tables of the sync are only read. See docs/marts.md.",
+        "whose marts have gone. Tables of the sync are only read. See docs/guide/marts.md.",
         epilog="examples:\n  insightly marts\n  insightly marts --folder our_marts\n"
         "  insightly marts --print --destination snowflake",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -225,7 +225,7 @@ def add_arguments(
         epilog="examples:\n  insightly dashboard\n  insightly dashboard --export crm.html",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    dashboard.add_argument("--instance", metavar="NAME", help="of several accounts, this one (docs/instances.md)")
+    dashboard.add_argument("--instance", metavar="NAME", help="of several accounts, this one (docs/guide/accounts.md)")
     dashboard.add_argument("--export", metavar="FILE", help="write one HTML file, for a mail or a wiki, and end")
     dashboard.add_argument("--port", type=int, default=8050, help="on loopback, 0 for a free one (default: 8050)")
     dashboard.add_argument("--no-browser", action="store_true", help="only serve; open nothing")

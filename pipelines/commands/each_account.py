@@ -33,7 +33,7 @@ def chosen(asked: Sequence[str], alone: bool) -> list[str] | None:
     known = configured()
     for name in asked:
         if name not in known and name != DEFAULT:
-            fix = f"there is no such account; known are {', '.join([DEFAULT, *known])} (docs/instances.md)"
+            fix = f"there is no such account; known are {', '.join([DEFAULT, *known])} (docs/guide/accounts.md)"
             raise BadSetting("--instance", name, fix)
     if not asked and not known:
         return None

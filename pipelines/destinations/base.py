@@ -79,7 +79,7 @@ class DestinationAdapter:
         try:
             yield
         except ConfigurationException as error:
-            told = f"{str(error).splitlines()[0].rstrip('.')}; docs/warehouses.md has the settings"
+            told = f"{str(error).splitlines()[0].rstrip('.')}; docs/operate/destinations.md has the settings"
         except MissingDependencyException as error:
             told = f"it needs packages that are missing: pip install {' '.join(map(repr, error.dependencies))}"
         except ImportError as error:

@@ -90,7 +90,7 @@ def current(tables: Tables) -> list[Mart]:
     return [
         Mart(
             CURRENT + table,
-            f"Which {table.replace('_', ' ')} are there, deleted ones left out? One row a record.",
+            f"Which {table.replace('_', ' ')} exist, without deleted ones? One row per record.",
             _live(table, *(name for name in columns if name != DELETED_AT and not name.startswith("_dlt_"))),
             generated=True,
         )
