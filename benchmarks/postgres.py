@@ -37,11 +37,24 @@ class Postgres:
         self._tell(f"create database {name}")
         return f"postgresql://postgres:unused@localhost/{name}?host={self._socket}"
 
+    def copy(self, url: str, name: str) -> None:
+        """Keeps a copy of a database, which nobody may be connected to, under another name."""
+        self._tell(f"create database {name} template {_name(url)}")
+
+    def restore(self, name: str, url: str) -> None:
+        """Replaces a database by a copy that was kept."""
+        self._tell(f"drop database {_name(url)}")
+        self._tell(f"create database {_name(url)} template {name}")
+
     def _tell(self, sql: str) -> None:
         query(self._server.get_uri(), sql)
 
     def stop(self) -> None:
         self._server.cleanup()
+
+
+def _name(url: str) -> str:
+    return url.partition("?")[0].rpartition("/")[2]
 
 
 def query(url: str, sql: str) -> list[dict[str, Any]]:

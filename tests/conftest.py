@@ -1,12 +1,13 @@
 """What the tests share: an account to read, a destination to read it into, and the proof that both are equal."""
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -29,6 +30,7 @@ from pipelines.destinations.target import Target
 from pipelines.engine.report import Report
 from pipelines.engine.runner import opened
 from pipelines.sandbox import Contents, Sandbox, Switches, generate
+from pipelines.sandbox.store.child_rows import SEEDED
 from sources.insightly import ENTITIES
 from sources.insightly.config.settings import resolve_settings
 from sources.insightly.entities import Entity, of_object
@@ -90,6 +92,8 @@ class Crm:
     sandbox: Sandbox
     folder: Path
     clock: Clock = field(default_factory=Clock)
+    copies: Path = Path()
+    """The folder of what `prepare` keeps."""
 
     @property
     def database(self) -> Path:
@@ -118,6 +122,45 @@ class Crm:
         report = self.sync(*names, **options)
         assert (report.status, report.reason, report.exit_code) == ("done", None, 0)
         return report
+
+    def first_sync(self, *names: str, **settings: Any) -> None:
+        """Loads an empty destination, or copies what the first sync of an equal account left in an earlier test.
+
+        For tests of what comes after it: there is no report, and `sandbox.log` is empty.
+        """
+        self.prepare(lambda: self.sync_done(*names, **settings), *names, **settings)
+
+    def prepare(self, load: Callable[[], Any], *names: str, **settings: Any) -> None:
+        """Runs `load` on an empty destination, or copies what it left there in an earlier test.
+
+        Args:
+            load: syncs the entities once.
+            names, settings: what `load` depends on besides the account and its service.
+        """
+        assert not self.made()
+        copy = self.copies / self.digest(names, settings)
+        if copy.exists():
+            self.clock.advance()
+            self.restore(copy)
+        else:
+            load()
+            self.save(copy)
+        self.sandbox.reset_log()
+
+    def digest(self, names: Iterable[str], settings: Row) -> str:
+        """Names all that the first rows of a destination depend on."""
+        store = self.sandbox.store
+        tables = {name: table.raw for name, table in sorted(store.tables.items())}
+        children = {name: list(store.below.all(name)) for name in SEEDED}
+        account = (tables, children, store.definitions, store.history, store.instance, self.sandbox.switches)
+        request = (type(self), self.clock.now, names, sorted(self.settings(**settings).items()))
+        return f"copy_{hashlib.sha256(repr((account, request)).encode()).hexdigest()[:16]}"
+
+    def save(self, copy: Path) -> None:
+        shutil.copy(self.database, copy)
+
+    def restore(self, copy: Path) -> None:
+        shutil.copy(copy, self.database)
 
     def read(self, sql: str, database: Path | None = None) -> list[Row]:
         return read(database or self.database, sql)
@@ -162,10 +205,18 @@ class PostgresCrm(Crm):
     """An account, and a database of Postgres' to sync it into; what dlt is told of it is in the environment."""
 
     url: str = ""
+    server: Postgres = field(kw_only=True)
 
     @property
     def target(self) -> Target:
         return Target("postgres")
+
+    def save(self, copy: Path) -> None:
+        self.server.copy(self.url, copy.name)
+        copy.touch()
+
+    def restore(self, copy: Path) -> None:
+        self.server.restore(copy.name, self.url)
 
     def read(self, sql: str, database: Path | None = None) -> list[Row]:
         return query(self.url, sql)
@@ -195,6 +246,12 @@ class LakeCrm(Crm):
     @property
     def target(self) -> Target:
         return Target("filesystem")
+
+    def save(self, copy: Path) -> None:
+        shutil.copytree(self.folder / "lake", copy)
+
+    def restore(self, copy: Path) -> None:
+        shutil.copytree(copy, self.folder / "lake")
 
     @property
     def tables(self) -> dict[str, DeltaTable]:
@@ -308,7 +365,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def make_crm(
-    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, copies: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Crm]]:
     """Makes accounts for one destination; options are those of `Sandbox`, and a `scale` of 1 is 1,000 contacts."""
     url = ""
@@ -318,47 +375,42 @@ def make_crm(
             nonlocal url
             clock = Clock()
             options = {"contents": contents_of(scale), "switches": OPEN, "clock": clock, **options}
-            sandbox = stack.enter_context(Sandbox(**options))
+            sandbox = stack.enter_context(served(**options))
             match getattr(request, "param", "duckdb"):
                 case "postgres":
-                    url = url or request.getfixturevalue("postgres").database()
+                    server = request.getfixturevalue("postgres")
+                    url = url or server.database()
                     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url)
-                    return PostgresCrm(sandbox, tmp_path, clock, url)
+                    return PostgresCrm(sandbox, tmp_path, clock, copies, url, server=server)
                 case "lake":
                     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(tmp_path / "lake"))
-                    return LakeCrm(sandbox, tmp_path, clock)
-            return Crm(sandbox, tmp_path, clock)
+                    return LakeCrm(sandbox, tmp_path, clock, copies)
+            return Crm(sandbox, tmp_path, clock, copies)
 
         yield make
 
 
-@pytest.fixture(scope="module")
-def synced(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A destination that holds some entities of an account, and the ledger of pushes, to begin with."""
-    folder, clock = tmp_path_factory.mktemp("synced"), Clock()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        Sandbox(contents=contents_of(0.05), switches=OPEN, clock=clock) as sandbox,
-    ):
-        isolate(folder, patch)
-        crm = Crm(sandbox, folder, clock)
-        begin(crm)
-        return crm.database
+@pytest.fixture(scope="session")
+def copies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("copies")
+
+
+def served(**options: Any) -> Sandbox:
+    """An account on a port of this process: a destination remembers the address of its account."""
+    with suppress(OSError):
+        return Sandbox(port=10_000 + os.getpid() % 20_000, **options)
+    return Sandbox(**options)
 
 
 @pytest.fixture
-def synced_crm(make_crm: Callable[..., Crm], request: pytest.FixtureRequest) -> Crm:
-    """An account, and a destination that is up to date with it."""
+def synced_crm(make_crm: Callable[..., Crm]) -> Crm:
+    """An account, and a destination that is up to date with it: some entities, and the ledger of pushes."""
     crm = make_crm()
-    if isinstance(crm, PostgresCrm):
-        begin(crm)
-    else:
-        shutil.copy(request.getfixturevalue("synced"), crm.database)
+    crm.prepare(partial(begin, crm), "ledger of pushes")
     return crm
 
 
 def begin(crm: Crm) -> None:
-    """Loads some entities, and makes the ledger of pushes."""
     crm.sync_done("contacts", "leads", "tags")
     with opened("push", crm.settings(), crm.target) as runner:
         prepare(runner.pipeline, PUSHES)

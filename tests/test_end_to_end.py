@@ -99,7 +99,7 @@ def test_many_chunks_make_the_same_tables(crm: Crm) -> None:
 
 @EVERY_WAY_TO_TAGS
 def test_a_field_defined_later_becomes_a_typed_column(crm: Crm) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     crm.sandbox.store.define("CONTACT", "Height__c", "NUMERIC")
     set_custom(crm.sandbox.store, "contacts", first_key(crm, "contacts"), "Height__c", 1.83)
     report = crm.sync_done("contacts")
@@ -111,7 +111,7 @@ def test_a_field_defined_later_becomes_a_typed_column(crm: Crm) -> None:
 
 @EVERY_WAY_TO_TAGS
 def test_a_key_nobody_knows_becomes_a_column(crm: Crm) -> None:
-    crm.sync_done("notes")
+    crm.first_sync("notes")
     key = first_key(crm, "notes")
     crm.sandbox.store.update("notes", key, {"FAVOURITE_COLOUR": "blue", "SHELF_COUNT": 7})
     report = crm.sync_done("notes")
@@ -124,7 +124,7 @@ def test_a_key_nobody_knows_becomes_a_column(crm: Crm) -> None:
 
 @EVERY_WAY_TO_TAGS
 def test_emptied_arrays_leave_no_child_rows(crm: Crm) -> None:
-    crm.sync_done("organisations")
+    crm.first_sync("organisations")
     full = next(r for r in crm.sandbox.store.rows("organisations") if r["TAGS"] and r["LINKS"] and r["EMAILDOMAINS"])
     arrays: dict[str, list[Any]] = {name: [] for name in ENTITIES["organisations"].arrays}
     crm.sandbox.store.update("organisations", full["ORGANISATION_ID"], arrays)
@@ -139,7 +139,7 @@ def test_emptied_arrays_leave_no_child_rows(crm: Crm) -> None:
 @EVERY_WAY_TO_TAGS
 def test_a_shorter_array_leaves_no_old_items(crm: Crm) -> None:
     crm.sandbox.store.set_tags("contacts", first_key(crm, "contacts"), ["a", "b", "c"])
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     crm.sandbox.store.set_tags("contacts", first_key(crm, "contacts"), ["c", "d"])
     crm.sync_done("contacts")
     crm.assert_equal("contacts")
@@ -218,7 +218,7 @@ def test_a_record_that_went_away_before_its_tags_is_told(crm: Crm) -> None:
 
 def test_a_reference_list_is_written_when_it_changed(crm: Crm) -> None:
     store = crm.sandbox.store
-    crm.sync_done("lead_sources")
+    crm.first_sync("lead_sources")
     store.update("lead_sources", first_key(crm, "lead_sources"), {"LEAD_SOURCE": "Fair"})
     store.delete("lead_sources", store.tables["lead_sources"].keys[-1])
     assert crm.sync_done("lead_sources").entities["lead_sources"].merged == store.count("lead_sources")
@@ -231,7 +231,7 @@ def test_a_reference_list_is_written_when_it_changed(crm: Crm) -> None:
 
 
 def test_tag_names_that_vanish_are_removed(crm: Crm) -> None:
-    crm.sync_done("tags")
+    crm.first_sync("tags")
     for key in crm.sandbox.store.tables["projects"].keys:
         crm.sandbox.store.set_tags("projects", key, [])
     crm.sync_done("tags")
@@ -327,7 +327,7 @@ def test_two_destinations_share_no_watermark(crm: Crm) -> None:
 
 @EVERY_WAY_TO_TAGS
 def test_a_deleted_database_is_filled_again(crm: Crm) -> None:
-    crm.sync_done("contacts", "lead_sources")
+    crm.first_sync("contacts", "lead_sources")
     crm.database.unlink()
     crm.sync_done("contacts", "lead_sources")
     crm.assert_equal("contacts", "lead_sources")
@@ -434,7 +434,7 @@ def test_since_reads_again_and_moves_no_watermark_back(crm: Crm) -> None:
 
 @pytest.mark.long
 def test_full_repairs_what_moved_no_date(crm: Crm) -> None:
-    crm.sync_done("contacts", "tags")
+    crm.first_sync("contacts", "tags")
     crm.sandbox.store.set_tags("contacts", first_key(crm, "contacts"), ["unseen"], touch=False)
     assert crm.sync_done("contacts").entities["contacts"].rows == 0
     report = crm.sync_done("contacts", "lead_sources", request=ReadRequest(full=True))
@@ -445,7 +445,7 @@ def test_full_repairs_what_moved_no_date(crm: Crm) -> None:
 
 @pytest.mark.long
 def test_a_full_run_that_stops_goes_on_as_a_full_run(crm: Crm) -> None:
-    crm.sync_done("notes")
+    crm.first_sync("notes")
     keys = crm.sandbox.store.tables["notes"].keys
     for key in (keys[0], keys[-1]):
         crm.sandbox.store.update("notes", key, {"TITLE": "unseen"}, touch=False)
@@ -460,7 +460,7 @@ def test_a_full_run_that_stops_goes_on_as_a_full_run(crm: Crm) -> None:
 
 @EVERY_WAY_TO_TAGS
 def test_edits_while_changes_are_read_lose_no_live_row(crm: Crm) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     store = crm.sandbox.store
     for key in store.tables["contacts"].keys[::2]:
         store.update("contacts", key, {"TITLE": "changed"})

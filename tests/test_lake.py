@@ -79,7 +79,7 @@ def test_columns_have_the_types_of_the_facts_and_are_there_before_a_value_is(crm
 
 @pytest.mark.long
 def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     (gone,) = delete(crm, "contacts", next(r["CONTACT_ID"] for r in crm.sandbox.store.rows("contacts") if r["TAGS"]))
     swept(crm, "contacts", deletions="remove")
     assert ledger(crm) == [("contacts", gone["CONTACT_ID"], "deleted", False)]
@@ -88,7 +88,7 @@ def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> No
 
 @pytest.mark.long
 def test_a_sweep_that_was_killed_between_two_commits_is_ended_by_the_next(crm: Crm) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     gone = sorted(row["CONTACT_ID"] for row in delete(crm, "contacts", *ids(crm, "contacts")[3:5]))
     die(crm, "pipelines.destinations.delta:LakeClient.write", "after", 1, "sweep", "contacts")
     assert (marked(crm, "contacts"), [row[1] for row in ledger(crm)]) == ([], gone)
@@ -99,7 +99,7 @@ def test_a_sweep_that_was_killed_between_two_commits_is_ended_by_the_next(crm: C
 @pytest.mark.long
 @pytest.mark.parametrize(("when", "nth", "kept"), [("after", 2, True), ("before", 1, False), ("after", 4, False)])
 def test_a_killed_load_is_completed_by_the_next_run(crm: Crm, when: str, nth: int, kept: bool) -> None:
-    crm.sync_done(*NAMES)
+    crm.first_sync(*NAMES)
     for key in ids(crm, "contacts")[::2]:
         crm.sandbox.store.update("contacts", key, {"TITLE": "changed", "TAGS": [], "LINKS": []})
     crm.clock.advance()
@@ -119,7 +119,7 @@ def die(crm: Crm, place: str, when: str, nth: int, *arguments: str) -> None:
 
 @pytest.mark.long
 def test_single_records_are_read_again(crm: Crm) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     first, second, third = crm.sandbox.store.rows("contacts")[:3]
     for row in (first, second):
         crm.sandbox.store.put_raw("contacts", {**row, "TITLE": "quietly changed", "TAGS": []})
@@ -132,7 +132,7 @@ def test_single_records_are_read_again(crm: Crm) -> None:
 
 @pytest.mark.long
 def test_what_was_loaded_plainly_is_concealed_by_the_next_sync(crm: Crm) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     (gone,) = delete(crm, "contacts", next(r["CONTACT_ID"] for r in crm.sandbox.store.rows("contacts") if r["PHONE"]))
     swept(crm, "contacts")
     private: dict[str, Any] = {"hash": ["contacts.email_address"], "drop": ["contacts.phone"], "hash_key": HASH_KEY}
@@ -143,7 +143,7 @@ def test_what_was_loaded_plainly_is_concealed_by_the_next_sync(crm: Crm) -> None
 
 
 def test_a_push_wants_a_database(crm: Crm) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     with pytest.raises(BadSetting, match="keeps its ledger in an SQL database"):
         pushed(crm, "contacts", jsonl(crm, people("Ann")), "create")
     assert len(crm.sandbox.store.rows("contacts")) == crm.count("contacts")
@@ -151,14 +151,14 @@ def test_a_push_wants_a_database(crm: Crm) -> None:
 
 @pytest.mark.long
 def test_another_folder_has_a_state_of_its_own(crm: LakeCrm, monkeypatch: pytest.MonkeyPatch) -> None:
-    crm.sync_done("notes")
+    crm.first_sync("notes")
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(crm.folder / "lake/inside"))
     assert crm.sync_done("notes").entities["notes"].rows == crm.sandbox.store.count("notes")
 
 
 @pytest.mark.long
 def test_old_versions_of_rows_are_kept_until_they_are_cleared_away(crm: LakeCrm) -> None:
-    crm.sync_done("notes")
+    crm.first_sync("notes")
     version = crm.tables["notes"].version()
     crm.sandbox.store.update("notes", ids(crm, "notes")[0], {"TITLE": "later"})
     crm.sync_done("notes")

@@ -63,7 +63,7 @@ def test_an_unchanged_list_of_many_pages_writes_nothing_and_a_change_its_block(c
 
 @pytest.mark.parametrize("mode", ["mark", pytest.param("remove", marks=pytest.mark.long)])
 def test_each_sync_finds_what_was_edited_and_what_went_away(crm: Crm, mode: str) -> None:
-    crm.sync_done("emails", **LONG)
+    crm.first_sync("emails", **LONG)
     gone = edit(crm)
     report = crm.sync_done("emails", deletions=mode, **LONG)
     assert report.entities["emails"].deleted == 1
@@ -76,7 +76,7 @@ def test_each_sync_finds_what_was_edited_and_what_went_away(crm: Crm, mode: str)
 
 @pytest.mark.long
 def test_what_comes_back_as_it_was_lives_again(crm: Crm) -> None:
-    crm.sync_done("emails", **LONG)
+    crm.first_sync("emails", **LONG)
     key = keys(crm, "emails")[20]
     row = crm.sandbox.store.get("emails", key) or {}
     crm.sandbox.store.delete("emails", key)
@@ -92,7 +92,7 @@ def test_what_comes_back_as_it_was_lives_again(crm: Crm) -> None:
 
 @pytest.mark.long
 def test_runs_with_few_calls_come_to_an_end_and_mark_nothing_before(crm: Crm) -> None:
-    crm.sync_done("emails", **LONG)
+    crm.first_sync("emails", **LONG)
     gone, before = edit(crm), state_of(crm)["full_at"]
     for run in range(30):
         report = crm.sync("emails", max_calls=3, **LONG)
@@ -122,7 +122,7 @@ def test_a_first_reading_in_small_chunks_is_whole(crm: Crm) -> None:
 
 def test_an_answer_that_is_short_marks_nothing(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
     """A list that is empty all at once, or whose records can be read although it does not tell them."""
-    crm.sync_done("emails", **LONG)
+    crm.first_sync("emails", **LONG)
     store = crm.sandbox.store
     table, whole = store.tables["emails"], list(store.tables["emails"].keys)
     table.keys = []
@@ -143,7 +143,7 @@ def test_an_answer_that_is_short_marks_nothing(crm: Crm, monkeypatch: pytest.Mon
     "fault", ["forbidden", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("missing", "reset", "object"))]
 )
 def test_trouble_in_the_midst_leaves_the_table_and_is_gone_on_from(crm: Crm, fault: str) -> None:
-    crm.sync_done("emails", **LONG)
+    crm.first_sync("emails", **LONG)
     edit(crm)
     crm.sandbox.faults.add(Fault(fault, match="Emails", nth=4, times=None))
     assert crm.sync("emails", max_connections=1, **LONG).exit_code == 1
@@ -155,7 +155,7 @@ def test_trouble_in_the_midst_leaves_the_table_and_is_gone_on_from(crm: Crm, fau
 
 @pytest.mark.parametrize("nth", [pytest.param(1, marks=pytest.mark.long), 3])
 def test_a_list_out_of_order_is_read_whole(crm: Crm, nth: int) -> None:
-    crm.sync_done("emails", **LONG)
+    crm.first_sync("emails", **LONG)
     gone = edit(crm)
     crm.sandbox.faults.add(Fault("unsorted", match="Emails", nth=nth, times=None))
     report = crm.sync_done("emails", **LONG)
@@ -174,7 +174,7 @@ def test_full_writes_everything_again_also_what_a_reading_under_way_passed_over(
 
 @pytest.mark.parametrize("how", ["ids", pytest.param("where", marks=pytest.mark.long)])
 def test_single_records_are_read_again_and_the_next_sync_sees_to_them(crm: Crm, how: str) -> None:
-    crm.sync_done("emails", **LONG)
+    crm.first_sync("emails", **LONG)
     store, key = crm.sandbox.store, keys(crm, "emails")[7]
     before = store.get("emails", key) or {}
     store.update("emails", key, {"SUBJECT": "for a moment"})
@@ -202,7 +202,7 @@ def test_tags_by_endpoint_are_asked_for_in_blocks_that_changed(crm: Crm) -> None
 def test_a_plan_tells_the_pages_of_the_whole_list(crm: Crm) -> None:
     from pipelines.commands.plan import plan
 
-    crm.sync_done("emails", "teams", **LONG)
+    crm.first_sync("emails", "teams", **LONG)
     told = plan(crm.settings(**LONG), Target(database=str(crm.database)), ["emails", "teams"], ReadRequest())
     assert {name: (entity.facts["total"], entity.calls) for name, entity in told.entities.items()} == {
         "emails": (60, 7),
@@ -212,7 +212,7 @@ def test_a_plan_tells_the_pages_of_the_whole_list(crm: Crm) -> None:
 
 @pytest.mark.long
 def test_members_and_activities_follow_their_teams_and_sets(crm: Crm) -> None:
-    crm.sync_done("teams", "activity_sets")
+    crm.first_sync("teams", "activity_sets")
     store = crm.sandbox.store
     team, activities = keys(crm, "teams")[0], keys(crm, "activity_sets")[0]
     store.update("teams", team, {"TEAMMEMBERS": []}, touch=False)

@@ -193,9 +193,9 @@ def by_hand(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         isolate(folder, patch)
         crm, store = Crm(sandbox, folder, clock), sandbox.store
         if request.param == "postgres":
-            url = request.getfixturevalue("postgres").database()
-            patch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url)
-            crm = PostgresCrm(sandbox, folder, clock, url)
+            server = request.getfixturevalue("postgres")
+            crm = PostgresCrm(sandbox, folder, clock, url=server.database(), server=server)
+            patch.setenv("DESTINATION__POSTGRES__CREDENTIALS", crm.url)
         people_and_lists(store)
         tasks, events, notes = work(store)
         gone = {"opportunities": deals(store), "leads": leads(store), "tasks": tasks, "events": events, "notes": notes}

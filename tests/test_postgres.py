@@ -91,7 +91,7 @@ def test_columns_have_the_types_of_the_facts(crm: Crm) -> None:
 
 @pytest.mark.long
 def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     (gone,) = delete(crm, "contacts", next(r["CONTACT_ID"] for r in crm.sandbox.store.rows("contacts") if r["TAGS"]))
     swept(crm, "contacts", deletions="remove")
     assert ledger(crm) == [("contacts", gone["CONTACT_ID"], "deleted", False)]
@@ -100,7 +100,7 @@ def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> No
 
 @pytest.mark.long
 def test_single_records_are_read_again(crm: Crm) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     first, second, third = crm.sandbox.store.rows("contacts")[:3]
     before = states(crm.target.pipeline())["contacts"]
     for row in (first, second):
@@ -137,7 +137,7 @@ def test_rows_are_pushed_once_from_a_file_and_from_a_query(synced_crm: Crm) -> N
 
 
 def test_each_run_is_written_down_and_told(crm: Crm) -> None:
-    crm.sync_done("contacts", "tags")
+    crm.first_sync("contacts", "tags")
     swept(crm, "contacts")
     told = crm.read("select command, entity, state from insightly._sync_runs order by 1, 2")
     wanted = [("sweep", "contacts"), ("sync", "contacts"), ("sync", "tags")]
@@ -153,7 +153,7 @@ def test_each_run_is_written_down_and_told(crm: Crm) -> None:
 def test_datasets_and_databases_share_no_state(
     crm: PostgresCrm, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crm.sync_done("leads")
+    crm.first_sync("leads")
     other = Target("postgres", dataset="another")
     assert sync(crm.settings(), other, ["leads"]).entities["leads"].rows == crm.sandbox.store.count("leads")
     assert crm.read("select count(*) as n from another.leads") == [{"n": crm.count("leads")}]
@@ -170,7 +170,7 @@ def test_datasets_and_databases_share_no_state(
 def test_connections_that_break_in_the_midst_fail_the_run_and_the_next_completes_it(crm: Crm) -> None:
     others = "pid <> pg_backend_pid() and datname = current_database()"
     cut = f"select pg_terminate_backend(pid) from pg_stat_activity where {others}"
-    crm.sync_done("contacts", "notes")
+    crm.first_sync("contacts", "notes")
     for key in ids(crm, "contacts")[::2]:
         crm.sandbox.store.update("contacts", key, {"TAGS": []})
     delete(crm, "contacts", ids(crm, "contacts")[1])

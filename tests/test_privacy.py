@@ -119,7 +119,7 @@ def test_no_file_of_a_run_holds_what_is_private(
 
 
 def test_hashes_join_and_what_is_dropped_has_no_column(planted: Crm) -> None:
-    planted.sync_done("contacts", "leads", **PRIVATE)
+    planted.first_sync("contacts", "leads", **PRIVATE)
     hashed = told("ada.planted@example.com")
     contact = row(planted, "contacts", f"email_address = '{hashed}'")
     assert contact["hobby__c"] == told("planted-hobby")
@@ -135,7 +135,7 @@ def test_hashes_join_and_what_is_dropped_has_no_column(planted: Crm) -> None:
 
 @pytest.mark.long
 def test_what_was_loaded_plainly_is_concealed_by_the_next_sync_in_deleted_rows_too(planted: Crm) -> None:
-    planted.sync_done("contacts", "leads", history=["contacts"])
+    planted.first_sync("contacts", "leads", history=["contacts"])
     (gone,) = delete(planted, "contacts", planted.sandbox.store.rows("contacts")[0]["CONTACT_ID"])
     swept(planted, "contacts", history=["contacts"])
     assert marked(planted, "contacts") == [gone["CONTACT_ID"]]
@@ -164,7 +164,7 @@ def test_what_was_loaded_plainly_is_concealed_by_the_next_sync_in_deleted_rows_t
 
 
 def test_a_hash_where_other_than_text_is_held_is_refused(planted: Crm) -> None:
-    planted.sync_done("contacts")
+    planted.first_sync("contacts")
     report = planted.sync("contacts", **PRIVATE)
     assert report.exit_code == 1
     assert "date_of_birth is held as" in str(report.entities["contacts"].reason)

@@ -80,7 +80,7 @@ def ledger(crm: Crm) -> list[tuple[str, int, str, bool]]:
 @pytest.mark.long
 @pytest.mark.parametrize("custom", [False, True], ids=["standard", "custom"])
 def test_a_search_refreshes_the_rows_it_finds_and_moves_nothing(crm: Crm, custom: bool) -> None:
-    crm.sync_done()
+    crm.first_sync()
     for entity in SEARCHED:
         facts = ENTITIES[entity]
         found, other = (crm.sandbox.store.get(entity, key) or {} for key in ids_of(crm, entity)[:2])
@@ -136,7 +136,7 @@ def test_values_of_each_type_are_searched_as_the_api_writes_them(crm: Crm, where
 
 @pytest.mark.long
 def test_a_search_of_several_pages_and_chunks_takes_children_along(crm: Crm) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     for key in ids_of(crm, "contacts"):
         change(crm, "contacts", key, TITLE="Buyer", TAGS=[{"TAG_NAME": "seen"}])
     told = refreshed(crm, "contacts", where="title=buyer", page_size=10, chunk_calls=2).entities["contacts"]
@@ -148,7 +148,7 @@ def test_a_search_of_several_pages_and_chunks_takes_children_along(crm: Crm) -> 
 
 
 def test_an_answer_that_was_not_filtered_is_an_error_and_loads_nothing(crm: Crm) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     before = crm.table("contacts")
     for key in ids_of(crm, "contacts"):
         change(crm, "contacts", key, LAST_NAME="Other")
@@ -203,7 +203,7 @@ def test_what_cannot_be_asked_for_is_refused_with_the_reason(
 @pytest.mark.long
 def test_each_entity_with_a_get_is_read_by_id(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.2)
-    crm.sync_done()
+    crm.first_sync()
     for entity in GOT:
         keys = ids_of(crm, entity)[:2]
         field = next(name for name, facts in ENTITIES[entity].fields.items() if facts.type == "string")
@@ -221,7 +221,7 @@ def test_each_entity_with_a_get_is_read_by_id(make_crm: MakeCrm) -> None:
 @pytest.mark.few(1)
 @pytest.mark.parametrize("mode", ["mark", "remove"])
 def test_what_is_gone_is_marked_and_what_comes_back_lives(crm: Crm, mode: str) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     here, gone, hidden = ids_of(crm, "contacts")[:3]
     row = crm.sandbox.store.get("contacts", gone) or {}
     crm.sandbox.store.delete("contacts", gone)
@@ -244,7 +244,7 @@ def test_what_is_gone_is_marked_and_what_comes_back_lives(crm: Crm, mode: str) -
 
 
 def test_a_row_of_a_list_that_is_written_whole_is_removed_and_comes_back(crm: Crm) -> None:
-    crm.sync_done("pipelines")
+    crm.first_sync("pipelines")
     key = ids_of(crm, "pipelines")[0]
     row = crm.sandbox.store.get("pipelines", key) or {}
     crm.sandbox.store.delete("pipelines", key)
@@ -259,7 +259,7 @@ def test_a_row_of_a_list_that_is_written_whole_is_removed_and_comes_back(crm: Cr
 @pytest.mark.few(1)
 @pytest.mark.parametrize("kind", ["missing", "forbidden"])
 def test_a_collection_that_is_not_available_marks_nothing(crm: Crm, kind: str) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     crm.sandbox.switches = replace(OPEN, **{kind: frozenset({"contacts"})})
     told = refreshed(crm, "contacts", ids=ids_of(crm, "contacts")[:3], code=1).entities["contacts"]
     assert (told.deleted, ledger(crm)) == (0, [])
@@ -268,7 +268,7 @@ def test_a_collection_that_is_not_available_marks_nothing(crm: Crm, kind: str) -
 @pytest.mark.long
 def test_hundreds_of_ids_stop_at_a_budget_and_tell_what_is_left(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.4)
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     keys = ids_of(crm, "contacts")
     for key in keys:
         change(crm, "contacts", key, TITLE="Buyer")
@@ -310,7 +310,7 @@ def test_a_first_sync_after_it_reads_everything(crm: Crm) -> None:
 def test_records_outside_of_what_a_sync_reads_are_left_out(crm: Crm) -> None:
     first, *_ = ids_of(crm, "contacts")
     change(crm, "contacts", first, DATE_UPDATED_UTC="2001-01-01 00:00:00")
-    crm.sync_done("contacts", start_date="2002-01-01")
+    crm.first_sync("contacts", start_date="2002-01-01")
     told = refreshed(crm, "contacts", ids=[first], start_date="2002-01-01").entities["contacts"]
     assert (told.rows, "start_date" in told.schema_changes[0]) == (0, True)
     report = sweep(crm.settings(start_date="2002-01-01"), crm.target, ["contacts"])

@@ -36,7 +36,7 @@ def test_each_run_writes_a_row_an_entity(crm: Crm) -> None:
 
 
 def test_what_failed_is_written_as_well(crm: Crm) -> None:
-    crm.sync_done("contacts", "notes")
+    crm.first_sync("contacts", "notes")
     crm.sandbox.faults.add(
         Fault("object", match="Notes*", times=None), Fault("forbidden", match="Contacts*", times=None)
     )
@@ -48,7 +48,7 @@ def test_what_failed_is_written_as_well(crm: Crm) -> None:
 
 
 def test_a_new_column_is_written_down(crm: Crm) -> None:
-    crm.sync_done("notes")
+    crm.first_sync("notes")
     crm.sandbox.store.update("notes", crm.sandbox.store.tables["notes"].keys[0], {"MOOD": "good"})
     crm.sync_done("notes")
     assert "notes.mood" in str(runs(crm)[-1]["schema_changes"])
@@ -74,7 +74,7 @@ def test_status_tells_of_the_last_runs_without_a_call(crm: Crm, capsys: pytest.C
 
 
 def test_a_sync_that_is_too_old_is_an_alert(crm: Crm) -> None:
-    crm.sync_done("contacts", "notes")
+    crm.first_sync("contacts", "notes")
     target, settings = crm.target, crm.settings()
     assert status(settings, target, max_age="1h").exit_code == 0
     with duckdb.connect(str(crm.database)) as connection:
@@ -123,7 +123,7 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 
 
 def test_the_commands_show_their_tables(crm: Crm) -> None:
-    crm.sync_done("contacts", "notes")
+    crm.first_sync("contacts", "notes")
     at, settings = ("--database", str(crm.database)), reach(crm.sandbox)
     sweep = command("sweep", "contacts", *at, cwd=crm.folder, **settings)
     assert (sweep.code, "ids read" in sweep.out) == (0, True)

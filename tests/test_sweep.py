@@ -77,14 +77,14 @@ def nothing_marked(crm: Crm) -> Iterator[None]:
 
 
 def test_an_unchanged_account_costs_one_call_a_table(crm: Crm) -> None:
-    crm.sync_done()
+    crm.first_sync()
     report = swept(crm)
     assert report.calls == sum(ENTITIES[name].incremental for name in report.entities) == len(paths(crm))
     assert sum(entity.deleted for entity in report.entities.values()) == 0
 
 
 def test_deleted_records_are_marked_and_written_down(crm: Crm) -> None:
-    crm.sync_done()
+    crm.first_sync()
     contacts, notes = ids(crm, "contacts"), ids(crm, "notes")
     delete(crm, "contacts", contacts[0], contacts[17], contacts[-1])
     delete(crm, "notes", notes[5])
@@ -102,7 +102,7 @@ def test_deleted_records_are_marked_and_written_down(crm: Crm) -> None:
 
 def test_few_pages_are_read_of_a_long_list(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.5)
-    crm.sync_done("contacts", page_size=10)
+    crm.first_sync("contacts", page_size=10)
     gone = sorted(random.Random(3).sample(ids(crm, "contacts"), 3))
     delete(crm, "contacts", *gone)
     swept(crm, "contacts", page_size=10)
@@ -113,7 +113,7 @@ def test_few_pages_are_read_of_a_long_list(make_crm: MakeCrm) -> None:
 
 
 def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     full = next(row for row in crm.sandbox.store.rows("contacts") if row["TAGS"] and row["LINKS"])
     delete(crm, "contacts", full["CONTACT_ID"])
     swept(crm, "contacts", deletions="remove")
@@ -127,7 +127,7 @@ def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> No
 @pytest.mark.parametrize("mode", ["mark", "remove"])
 def test_child_rows_without_their_record_are_removed_and_no_others(crm: Crm, mode: str) -> None:
     """A kill between the loads of two tables leaves them, when the record is deleted before the next run."""
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     full = next(row for row in crm.sandbox.store.rows("contacts") if row["TAGS"] and row["LINKS"])
     delete(crm, "contacts", full["CONTACT_ID"])
     swept(crm, "contacts", deletions="mark")
@@ -141,7 +141,7 @@ def test_child_rows_without_their_record_are_removed_and_no_others(crm: Crm, mod
 
 
 def test_a_hidden_record_is_told_from_a_deleted_one(crm: Crm) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     key, other = ids(crm, "contacts")[3:5]
     delete(crm, "contacts", key, other)
     crm.sandbox.faults.add(Fault("forbidden", match=f"Contacts/{key}"))
@@ -153,7 +153,7 @@ def test_a_deletion_that_an_unknown_record_hides_is_found_by_a_thorough_sweep(cr
     store = crm.sandbox.store
     old = store.rows("notes")[10]
     store.delete("notes", old["NOTE_ID"])
-    crm.sync_done("notes", page_size=5)
+    crm.first_sync("notes", page_size=5)
     delete(crm, "notes", ids(crm, "notes")[10])
     store.put_raw("notes", old)
     swept(crm, "notes", page_size=5)
@@ -165,7 +165,7 @@ def test_a_deletion_that_an_unknown_record_hides_is_found_by_a_thorough_sweep(cr
 
 def test_a_set_bounded_by_a_start_date_is_compared_with_that_set(crm: Crm) -> None:
     stamps = sorted(row["DATE_UPDATED_UTC"] for row in crm.sandbox.store.rows("contacts"))
-    crm.sync_done("contacts", start_date=stamps[20].replace(" ", "T") + "Z")
+    crm.first_sync("contacts", start_date=stamps[20].replace(" ", "T") + "Z")
     held = crm.count("contacts")
     assert 0 < held < len(stamps)
     key = next(row["CONTACT_ID"] for row in crm.sandbox.store.rows("contacts") if row["DATE_UPDATED_UTC"] == stamps[-1])
@@ -181,7 +181,7 @@ def test_a_set_bounded_by_a_start_date_is_compared_with_that_set(crm: Crm) -> No
 
 def test_a_table_that_lost_most_of_its_rows_is_left_alone_unless_forced(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.2)
-    crm.sync_done("contacts", "notes")
+    crm.first_sync("contacts", "notes")
     gone = ids(crm, "contacts")[:160]
     delete(crm, "contacts", *gone)
     with nothing_marked(crm):
@@ -199,7 +199,7 @@ def test_a_table_that_lost_most_of_its_rows_is_left_alone_unless_forced(make_crm
 
 def test_one_readable_record_of_the_sample_refuses_them_all(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.2)
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     gone = delete(crm, "contacts", *ids(crm, "contacts")[:160])
 
     def come_back(store: Store) -> None:
@@ -213,7 +213,7 @@ def test_one_readable_record_of_the_sample_refuses_them_all(make_crm: MakeCrm) -
 
 
 def test_an_unlisted_record_that_can_be_read_stays_live(crm: Crm) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     row = delete(crm, "contacts", ids(crm, "contacts")[4])[0]
     crm.sandbox.faults.add(
         Fault("call", match="Contacts/*", action=lambda store: store.put_raw("contacts", row)),
@@ -226,7 +226,7 @@ def test_an_unlisted_record_that_can_be_read_stays_live(crm: Crm) -> None:
 @pytest.mark.few(1)
 @pytest.mark.parametrize("kind", ["forbidden", "missing"])
 def test_a_collection_that_may_not_be_read_marks_nothing(crm: Crm, kind: str) -> None:
-    crm.sync_done("contacts", "notes")
+    crm.first_sync("contacts", "notes")
     delete(crm, "contacts", *ids(crm, "contacts")[:3])
     crm.sandbox.faults.add(Fault(kind, match="Contacts", times=None))
     with nothing_marked(crm):
@@ -238,7 +238,7 @@ def test_a_collection_that_may_not_be_read_marks_nothing(crm: Crm, kind: str) ->
 @pytest.mark.few(2)
 @pytest.mark.parametrize("calls", range(6))
 def test_a_budget_that_ends_marks_only_what_was_confirmed(crm: Crm, calls: int) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     gone = ids(crm, "contacts")[10:13]
     delete(crm, "contacts", *gone)
     report = swept(crm, "contacts", code=3 if calls < 4 else 0, max_calls=calls)
@@ -263,7 +263,7 @@ def test_a_destination_that_is_not_there_is_not_made(crm: Crm) -> None:
 
 
 def test_another_account_is_not_swept(crm: Crm, make_crm: MakeCrm) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     contents = replace(contents_of(0.05), instance={"INSTANCE_NAME": "Other", "INSTANCE_SUBDOMAIN": "other"})
     other = make_crm(contents=contents, key="00000000-0000-0000-0000-00000000aaaa")
     with pytest.raises(ConfigurationError, match="Other"):
@@ -281,7 +281,7 @@ def test_another_account_is_not_swept(crm: Crm, make_crm: MakeCrm) -> None:
     ids=["sync sees its new stamp", "sweep", "sweep sees its old stamp"],
 )
 def test_a_record_that_comes_back_lives_again(crm: Crm, mode: str, moved: bool, by: str) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     key = ids(crm, "contacts")[7]
     row = delete(crm, "contacts", key)[0]
     swept(crm, "contacts", deletions=mode)
@@ -299,7 +299,7 @@ def test_a_record_that_comes_back_lives_again(crm: Crm, mode: str, moved: bool, 
 
 def test_listed_records_that_are_not_held_are_read_with_their_children(crm: Crm) -> None:
     rows = delete(crm, "organisations", *ids(crm, "organisations")[2:6])
-    crm.sync_done("organisations")
+    crm.first_sync("organisations")
     for row in rows:
         crm.sandbox.store.put_raw("organisations", row)
     report = swept(crm, "organisations")
@@ -321,7 +321,7 @@ def test_many_records_that_are_not_held_cost_no_call_each(make_crm: MakeCrm) -> 
 
 def test_many_new_records_are_read_as_a_sync_would(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.2)
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     for _ in range(60):
         crm.sandbox.store.create("contacts", {"FIRST_NAME": "New"})
     swept(crm, "contacts")
@@ -334,7 +334,7 @@ def test_many_new_records_are_read_as_a_sync_would(make_crm: MakeCrm) -> None:
 
 
 def test_a_full_sync_marks_what_it_did_not_see(crm: Crm) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     gone = ids(crm, "contacts")[5:8]
     delete(crm, "contacts", *gone)
     report = crm.sync_done("contacts", request=ReadRequest(full=True))
@@ -343,7 +343,7 @@ def test_a_full_sync_marks_what_it_did_not_see(crm: Crm) -> None:
 
 @pytest.mark.long
 def test_a_full_sync_over_several_runs_does_as_well(crm: Crm) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     gone = ids(crm, "contacts")[5:8]
     delete(crm, "contacts", *gone)
     assert crm.sync("contacts", request=ReadRequest(full=True), page_size=7, max_calls=4).exit_code == 3
@@ -355,7 +355,7 @@ def test_a_full_sync_over_several_runs_does_as_well(crm: Crm) -> None:
 @pytest.mark.parametrize("again", [True, False], ids=["--full again", "plain"])
 def test_a_full_sync_repeated_within_a_budget_ends_and_marks(crm: Crm, again: bool) -> None:
     """Though no run has the calls for a sweep of its own, and an entity that is done does not begin anew."""
-    crm.sync_done("contacts", "notes", "lead_sources")
+    crm.first_sync("contacts", "notes", "lead_sources")
     gone = ids(crm, "contacts")[5:11]
     delete(crm, "contacts", *gone)
     crm.sandbox.store.update("notes", ids(crm, "notes")[0], {"TITLE": "unseen"}, touch=False)
@@ -378,7 +378,7 @@ def test_a_full_sync_repeated_within_a_budget_ends_and_marks(crm: Crm, again: bo
 
 @pytest.mark.long
 def test_unlisted_records_that_can_be_read_do_not_hold_a_full_sync_up(crm: Crm) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     rows = delete(crm, "contacts", *ids(crm, "contacts")[5:11])
 
     def come_back(store: Store) -> None:
@@ -396,7 +396,7 @@ def test_unlisted_records_that_can_be_read_do_not_hold_a_full_sync_up(crm: Crm) 
 
 @pytest.mark.long
 def test_a_full_sync_of_which_one_entity_fails_begins_anew(crm: Crm) -> None:
-    crm.sync_done("contacts", "products")
+    crm.first_sync("contacts", "products")
     crm.sandbox.faults.add(Fault("missing", match="Product*", times=None))
     for _ in range(2):
         report = crm.sync("contacts", "products", request=ReadRequest(full=True))
@@ -405,7 +405,7 @@ def test_a_full_sync_of_which_one_entity_fails_begins_anew(crm: Crm) -> None:
 
 @pytest.mark.long
 def test_since_given_to_an_unfinished_full_sync_is_told(crm: Crm) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     gone = ids(crm, "contacts")[5]
     delete(crm, "contacts", gone)
     crm.sync("contacts", request=ReadRequest(full=True), page_size=10, max_calls=4)
@@ -417,7 +417,7 @@ def test_since_given_to_an_unfinished_full_sync_is_told(crm: Crm) -> None:
 @pytest.mark.long
 def test_a_full_sync_marks_no_implausible_number(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.2)
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     delete(crm, "contacts", *ids(crm, "contacts")[:160])
     with nothing_marked(crm):
         report = crm.sync("contacts", request=ReadRequest(full=True))
@@ -432,7 +432,7 @@ def test_a_full_sync_marks_no_implausible_number(make_crm: MakeCrm) -> None:
 @pytest.mark.parametrize("thorough", [False, True])
 @pytest.mark.parametrize("kind", ["delete_before", "create"])
 def test_no_live_record_is_marked_when_rows_move_under_the_sweep(crm: Crm, kind: str, thorough: bool) -> None:
-    crm.sync_done("contacts", page_size=5)
+    crm.first_sync("contacts", page_size=5)
     delete(crm, "contacts", *ids(crm, "contacts")[20:23])
     crm.sandbox.faults.add(Fault(kind, match="Contacts", nth=2, times=3, count=2))
     swept(crm, "contacts", thorough=thorough, page_size=5, max_connections=1)
@@ -451,7 +451,7 @@ def test_no_live_record_is_marked_when_rows_move_under_the_sweep(crm: Crm, kind:
 @pytest.mark.parametrize("tags", ["auto", "endpoint"])
 def test_tags_that_moved_no_date_are_mended(crm: Crm, tags: str) -> None:
     store: Store = crm.sandbox.store
-    crm.sync_done(tags=tags)
+    crm.first_sync(tags=tags)
     for entity in ("contacts", "leads", "organisations"):
         keys = ids(crm, entity)
         store.set_tags(entity, keys[0], ["brand new", "a & b", "Grün", 'O\'Neil "x"'], touch=False)
@@ -465,14 +465,14 @@ def test_tags_that_moved_no_date_are_mended(crm: Crm, tags: str) -> None:
 
 @pytest.mark.long
 def test_tags_that_are_right_are_not_read_again(crm: Crm) -> None:
-    crm.sync_done()
+    crm.first_sync()
     report = swept(crm, with_tags=True)
     assert sum(entity.merged for entity in report.entities.values()) == 0
     assert not [path for path in paths(crm) if path.split("/")[-1].isdigit()]
 
 
 def test_tags_that_are_off_are_not_swept(crm: Crm) -> None:
-    crm.sync_done("leads", tags="off")
+    crm.first_sync("leads", tags="off")
     report = swept(crm, "leads", with_tags=True, tags="off")
     assert report.calls == 1
     assert any("tags" in note for note in report.entities["leads"].schema_changes)
@@ -480,14 +480,14 @@ def test_tags_that_are_off_are_not_swept(crm: Crm) -> None:
 
 @pytest.mark.long
 def test_the_least_recently_swept_entity_goes_first(crm: Crm) -> None:
-    crm.sync_done("contacts", "notes", "tasks")
+    crm.first_sync("contacts", "notes", "tasks")
     swept(crm, "contacts", "notes", "tasks", code=3, max_calls=1)
     swept(crm, "contacts", "notes", "tasks", code=3, max_calls=1)
     assert paths(crm) == ["/Notes"]
 
 
 def test_each_sweep_is_written_down(crm: Crm) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     delete(crm, "contacts", ids(crm, "contacts")[0])
     swept(crm, "contacts")
     rows = crm.read("select command, entity, state, deleted, calls from insightly._sync_runs order by started")

@@ -150,7 +150,7 @@ def test_the_source_alone_reads_to_the_end(crm: Crm) -> None:
 
 
 def test_only_records_that_changed_are_asked(crm: Crm) -> None:
-    crm.sync_done("comments", "opportunity_state_history")
+    crm.first_sync("comments", "opportunity_state_history")
     crm.clock.advance()
     note, task, deal = (keys(crm.sandbox, parent)[3] for parent in ("notes", "tasks", "opportunities"))
     add(crm.sandbox, "comments", "notes", note, BODY="new")
@@ -166,14 +166,14 @@ def test_only_records_that_changed_are_asked(crm: Crm) -> None:
 
 @pytest.mark.long
 def test_named_later_everything_from_before_is_read_too(crm: Crm) -> None:
-    crm.sync_done("notes", "tasks")
+    crm.first_sync("notes", "tasks")
     crm.sync_done("notes", "tasks", "comments")
     assert_equal(crm, "comments")
 
 
 @pytest.mark.long
 def test_a_comment_that_moves_no_date_waits_for_a_full_read(crm: Crm) -> None:
-    crm.sync_done("comments")
+    crm.first_sync("comments")
     crm.clock.advance()
     add(crm.sandbox, "comments", "notes", keys(crm.sandbox, "notes")[1], touch=False, BODY="quiet")
     assert crm.sync_done("comments").entities["comments"].rows == 0
@@ -184,7 +184,7 @@ def test_a_comment_that_moves_no_date_waits_for_a_full_read(crm: Crm) -> None:
 
 @pytest.mark.long
 def test_since_reads_again_what_changed_from_then_on(crm: Crm) -> None:
-    crm.sync_done("comments")
+    crm.first_sync("comments")
     crm.clock.advance()
     note = keys(crm.sandbox, "notes")[1]
     crm.sandbox.store.touch("notes", note)
@@ -197,7 +197,7 @@ def test_since_reads_again_what_changed_from_then_on(crm: Crm) -> None:
 
 @pytest.mark.long
 def test_emails_have_no_date_so_new_ones_are_read_and_the_others_by_a_full_read(crm: Crm) -> None:
-    crm.sync_done("comments")
+    crm.first_sync("comments")
     old, new = keys(crm.sandbox, "emails")[-1], crm.sandbox.store.create("emails", {"SUBJECT": "new"})["EMAIL_ID"]
     add(crm.sandbox, "comments", "emails", new, BODY="to the new one")
     assert planned(crm, "comments").entities["comments"].facts["parents"]["emails"] == 1
@@ -230,7 +230,7 @@ def test_a_start_date_leaves_out_what_lies_under_older_records(crm: Crm) -> None
 
 
 def test_an_emptied_list_loses_its_rows_and_a_deleted_row_goes(crm: Crm) -> None:
-    crm.sync_done("comments", "ticket_comments", "static_list_memberships")
+    crm.first_sync("comments", "ticket_comments", "static_list_memberships")
     crm.clock.advance()
     several, prospect = keys(crm.sandbox, "tickets")[-2], keys(crm.sandbox, "prospects")[-1]
     below = crm.sandbox.store.below
@@ -284,7 +284,7 @@ def test_a_row_that_claims_another_record_is_held_under_the_one_it_was_read_unde
 
 @pytest.mark.parametrize("policy", ["mark", pytest.param("remove", marks=pytest.mark.long)])
 def test_a_sweep_takes_away_the_rows_of_deleted_records(crm: Crm, policy: str) -> None:
-    crm.sync_done("comments", "quotation_documents")
+    crm.first_sync("comments", "quotation_documents")
     note = next(key for parent, key, _ in lying(crm.sandbox, "comments") if parent == "notes")
     quote = keys(crm.sandbox, "quotes")[-1]
     kept, rows = crm.sandbox.store.get("notes", note), crm.sandbox.store.below.of("comments", "notes", note)
@@ -312,7 +312,7 @@ def test_a_sweep_takes_away_the_rows_of_deleted_records(crm: Crm, policy: str) -
 
 @pytest.mark.long
 def test_a_sweep_refuses_when_too_many_records_are_gone(crm: Crm) -> None:
-    crm.sync_done("ticket_comments")
+    crm.first_sync("ticket_comments")
     for number in range(60):
         key = crm.sandbox.store.create("tickets", {"SUBJECT": str(number)})["TICKET_ID"]
         add(crm.sandbox, "ticket_comments", "tickets", key, BODY_HTML="x")
@@ -332,7 +332,7 @@ def test_a_sweep_refuses_when_too_many_records_are_gone(crm: Crm) -> None:
 
 @pytest.mark.long
 def test_a_collection_that_no_record_shows_is_skipped(crm: Crm) -> None:
-    crm.sync_done("comments")
+    crm.first_sync("comments")
     held, mark = counted(live(crm, "comments")), crm.sync_done("comments").entities["comments"].watermark
     crm.clock.advance()
     for parent in ("notes", "tasks"):
@@ -408,7 +408,7 @@ def test_long_lists_under_a_record_are_read_to_their_end(crm: Crm, total: bool) 
         add(crm.sandbox, "comments", "notes", note, BODY=str(number))
     for number in range(9, 0, -1):
         add(crm.sandbox, "comments", "tasks", task, COMMENT_ID=number, BODY="unsorted")
-    crm.sync_done("comments", page_size=4)
+    crm.first_sync("comments", page_size=4)
     assert_equal(crm, "comments")
 
 
@@ -477,7 +477,7 @@ def test_chunks_of_any_size_load_the_same_for_the_same_calls(crm: Crm, chunk_cal
 @pytest.mark.long
 @pytest.mark.parametrize("full", [pytest.param(True, marks=pytest.mark.long), False], ids=["full", "sample"])
 def test_verify_finds_rows_altered_missing_and_added(crm: Crm, full: bool) -> None:
-    crm.sync_done("ticket_comments", "comments")
+    crm.first_sync("ticket_comments", "comments")
     fine = verified(crm, "ticket_comments", "comments", full=full).entities["ticket_comments"]
     assert fine.facts.get("proved") is (True if full else None)
     assert fine.facts["compared"] == len(keys(crm.sandbox, "tickets"))
@@ -502,7 +502,7 @@ def test_verify_finds_rows_altered_missing_and_added(crm: Crm, full: bool) -> No
 
 @pytest.mark.long
 def test_verify_tells_what_changed_since_from_what_is_wrong(crm: Crm) -> None:
-    crm.sync_done("ticket_comments", "comments")
+    crm.first_sync("ticket_comments", "comments")
     crm.clock.advance()
     quiet, loud, gone = keys(crm.sandbox, "tickets")[-3:]
     add(crm.sandbox, "ticket_comments", "tickets", loud, BODY_HTML="newer")
@@ -556,7 +556,7 @@ def test_the_command_plans_syncs_and_tells(crm: Crm) -> None:
 @pytest.mark.long
 def test_their_columns_can_be_hashed_and_left_out(crm: Crm) -> None:
     private = {"hash": ["comments.body"], "drop": ["file_attachments.file_name", "ticket_comments.body_html"]}
-    crm.sync_done("comments", "ticket_comments")
+    crm.first_sync("comments", "ticket_comments")
     gone = next(key for parent, key, _ in lying(crm.sandbox, "comments") if parent == "notes")
     crm.sandbox.store.delete("notes", gone)
     swept(crm, "comments")

@@ -31,7 +31,7 @@ def one_of(crm: Crm, entity: str, wanted: Callable[[dict[str, Any]], Any] = bool
 @pytest.mark.few(1)
 @pytest.mark.parametrize("way", [{}, {"full": True}])
 def test_what_was_synced_is_proved(crm: Crm, way: dict[str, bool]) -> None:
-    crm.sync_done()
+    crm.first_sync()
     evolve(crm.sandbox.store, seed=4, steps=30)
     crm.sync_done()
     sweep(crm.settings(), crm.target)
@@ -44,7 +44,7 @@ def test_what_was_synced_is_proved(crm: Crm, way: dict[str, bool]) -> None:
 
 def test_every_id_costs_a_page_of_them(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.2)
-    crm.sync_done("contacts", "notes")
+    crm.first_sync("contacts", "notes")
     verified(crm, "contacts", "notes", page_size=50)
     brief = [call for call in crm.sandbox.log if call.query.get("brief") == "true"]
     assert len(brief) == 5 + 5
@@ -54,7 +54,7 @@ def test_every_id_costs_a_page_of_them(make_crm: MakeCrm) -> None:
 @pytest.mark.long
 def test_a_few_pages_of_records_are_compared_unless_all_are(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.5)
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     assert verified(crm, "contacts", page_size=100).entities["contacts"].facts["compared"] == 200
     assert verified(crm, "contacts", page_size=100, full=True).entities["contacts"].facts["compared"] == 500
 
@@ -62,7 +62,7 @@ def test_a_few_pages_of_records_are_compared_unless_all_are(make_crm: MakeCrm) -
 def test_quick_reads_little_and_does_not_say_that_it_proves(crm: Crm, capsys: pytest.CaptureFixture[str]) -> None:
     from pipelines.cli.console import show
 
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     report = verified(crm, "contacts", quick=True)
     assert report.calls == 3
     show(report)
@@ -91,7 +91,7 @@ def test_quick_reads_little_and_does_not_say_that_it_proves(crm: Crm, capsys: py
 def test_whatever_is_wrong_is_named(crm: Crm, sql: str, told: str, full: bool) -> None:
     crm.sandbox.store.define("CONTACT", "Hobby__c", "TEXT")
     key = one_of(crm, "contacts", lambda row: row["TAGS"] and row["LINKS"])["CONTACT_ID"]
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     crm.change("alter table insightly.contacts add column if not exists hobby__c varchar")
     crm.change(sql.format(t="insightly.contacts", id=key))
     report = verified(crm, "contacts", code=4, full=full)
@@ -104,7 +104,7 @@ def test_whatever_is_wrong_is_named(crm: Crm, sql: str, told: str, full: bool) -
 @pytest.mark.few(1)
 @pytest.mark.parametrize("quick", [True, False])
 def test_a_deletion_that_no_sweep_saw_is_a_difference(crm: Crm, quick: bool) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     key = one_of(crm, "contacts")["CONTACT_ID"]
     crm.sandbox.store.delete("contacts", key)
     report = verified(crm, "contacts", code=4, quick=quick)
@@ -116,7 +116,7 @@ def test_a_deletion_that_no_sweep_saw_is_a_difference(crm: Crm, quick: bool) -> 
 @pytest.mark.few(1)
 @pytest.mark.parametrize("way", [{}, {"full": True}, {"quick": True}])
 def test_what_changed_after_the_sync_is_no_difference(crm: Crm, way: dict[str, bool]) -> None:
-    crm.sync_done("contacts", "notes")
+    crm.first_sync("contacts", "notes")
     crm.clock.advance()
     store: Store = crm.sandbox.store
     store.update("contacts", one_of(crm, "contacts")["CONTACT_ID"], {"LAST_NAME": "Later"})
@@ -127,7 +127,7 @@ def test_what_changed_after_the_sync_is_no_difference(crm: Crm, way: dict[str, b
 
 
 def test_a_list_that_is_written_whole_is_compared_whole(crm: Crm) -> None:
-    crm.sync_done("lead_sources", "tags", "users")
+    crm.first_sync("lead_sources", "tags", "users")
     verified(crm, "lead_sources", "tags", "users")
     crm.change("update insightly.lead_sources set lead_source = 'wrong'")
     crm.change("delete from insightly.tags where record_type = 'leads'")
@@ -141,14 +141,14 @@ def test_a_list_that_is_written_whole_is_compared_whole(crm: Crm) -> None:
 @pytest.mark.few(1)
 @pytest.mark.parametrize("tags", ["auto", "endpoint", "embedded"])
 def test_tags_are_compared_by_every_way_to_them(crm: Crm, tags: str) -> None:
-    crm.sync_done("leads", tags=tags)
+    crm.first_sync("leads", tags=tags)
     verified(crm, "leads", tags=tags, full=True)
     crm.change("update insightly.leads__tags set tag_name = 'wrong'")
     verified(crm, "leads", tags=tags, full=True, code=4)
 
 
 def test_tags_that_are_off_are_not_compared(crm: Crm) -> None:
-    crm.sync_done("leads", tags="auto")
+    crm.first_sync("leads", tags="auto")
     crm.sandbox.store.set_tags("leads", one_of(crm, "leads")["LEAD_ID"], ["other"], touch=False)
     report = verified(crm, "leads", tags="off", full=True)
     assert report.entities["leads"].facts["compared"] == crm.sandbox.store.count("leads")
@@ -156,7 +156,7 @@ def test_tags_that_are_off_are_not_compared(crm: Crm) -> None:
 
 
 def test_nothing_is_changed(crm: Crm) -> None:
-    crm.sync_done("contacts", "lead_sources")
+    crm.first_sync("contacts", "lead_sources")
     before, states = {name: crm.table(name) for name in ("contacts", "contacts__tags", "lead_sources")}, crm.states()
     crm.sandbox.store.touch("contacts", one_of(crm, "contacts")["CONTACT_ID"])
     verified(crm, "contacts", "lead_sources", full=True)
@@ -187,27 +187,27 @@ def test_what_was_never_synced_is_told_without_a_call(crm: Crm, quick: bool) -> 
 
 def test_quick_compares_one_page_of_an_entity(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.5)
-    crm.sync_done("contacts", "notes")
+    crm.first_sync("contacts", "notes")
     report = verified(crm, "contacts", "notes", page_size=100, quick=True)
     assert [entity.facts["compared"] for entity in report.entities.values()] == [20, 20]
     assert report.calls <= 8
 
 
 def test_an_entity_that_is_not_available_is_skipped(crm: Crm) -> None:
-    crm.sync_done("contacts", "products")
+    crm.first_sync("contacts", "products")
     crm.sandbox.faults.add(Fault("missing", match="Product*", times=None))
     report = verified(crm, "products", code=1)
     assert (report.entities["products"].state, report.entities["products"].facts["proved"]) == ("skipped", False)
 
 
 def test_a_budget_that_ends_proves_nothing(crm: Crm) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     report = verified(crm, "contacts", code=3, max_calls=1)
     assert not report.entities["contacts"].facts["proved"]
 
 
 def test_the_command_exits_with_4(crm: Crm) -> None:
-    crm.sync_done("contacts")
+    crm.first_sync("contacts")
     ran = command("verify", "contacts", *crm.arguments(), "--json", cwd=crm.folder, **reach(crm.sandbox))
     assert (ran.code, ran.json["entities"]["contacts"]["proved"]) == (0, True)
     crm.change("delete from insightly.contacts where contact_id = (select max(contact_id) from insightly.contacts)")
@@ -218,7 +218,7 @@ def test_the_command_exits_with_4(crm: Crm) -> None:
 
 
 def test_a_mark_at_a_live_record_is_a_difference(crm: Crm) -> None:
-    crm.sync_done("notes")
+    crm.first_sync("notes")
     crm.change("update insightly.notes set _deleted_at = now()")
     report = verified(crm, "notes", code=4)
     assert report.entities["notes"].facts["differences"] == crm.sandbox.store.count("notes")
