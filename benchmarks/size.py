@@ -6,8 +6,9 @@ from tempfile import TemporaryDirectory
 import duckdb
 import requests
 
+from tests.support.postgres import Postgres, query
+
 from .measure import UNLIMITED, Ours, Result, Served, server
-from .postgres import Postgres, query
 
 PAGE = 500
 

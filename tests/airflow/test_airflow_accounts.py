@@ -1,0 +1,163 @@
+"""A live Airflow over several accounts and a Postgres: what runs beside each other, and what waits."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from threading import Barrier
+from typing import Any
+
+import pytest
+
+from pipelines.commands.sync import sync
+from pipelines.commands.verify import verify
+from pipelines.destinations.target import Target
+from pipelines.sandbox import Fault, Sandbox
+from sources.insightly.config.settings import resolve_settings
+from tests.support.crm import OPEN, contents_of
+from tests.support.postgres import Postgres, query
+from tests.support.scheduler import BIN, Airflow, prepare
+
+pytestmark = pytest.mark.long
+
+ENTITIES = {"emea": ["contacts", "notes"], "sales": ["contacts", "leads"], "activity": ["notes", "tasks"]}
+"""Of each name; `sales` and `activity` are parts of one account, and have one key."""
+PASSWORD = "not-asked-for-but-secret"
+HELD_SECONDS = 100.0
+"""How long an account's first call waits for those of the others; less than a client waits."""
+OTHER_KEY = "6b4db0c5-1e57-4c0d-8ead-0123456789ab"
+
+
+@dataclass
+class Teams:
+    airflow: Airflow
+    emea: Sandbox
+    shared: Sandbox
+    url: str
+
+    def finished(self, **runs: str) -> dict[str, dict[str, Any]]:
+        """The tasks of runs that have all ended, by DAG and name."""
+        return {command: self.airflow.finished(f"insightly_{command}", run) for command, run in runs.items()}
+
+    def reports(self, command: str, run: str) -> dict[str, Any]:
+        return {name: self.airflow.told(f"insightly_{command}", run, f"{command}_{name}") for name in ENTITIES}
+
+
+@pytest.fixture(scope="module")
+def teams(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Teams]:
+    assert BIN.exists(), "make test-all installs Airflow"
+    home = tmp_path_factory.mktemp("airflow") / "home"
+    prepare(home)
+    url = postgres.database()
+    environment = {"INSIGHTLY_DESTINATION": "postgres", "INSIGHTLY_INSTANCES": " ".join(ENTITIES)}
+    with (
+        Sandbox(contents=contents_of(0.05), switches=OPEN, key=OTHER_KEY) as emea,
+        Sandbox(contents=contents_of(0.05), switches=OPEN) as shared,
+        Airflow(home, environment).running() as airflow,
+    ):
+        teams = Teams(airflow, emea, shared, url)
+        for name in ("sales", "activity"):
+            extra = {"base_url": shared.url, "entities": ENTITIES[name], "page_size": 4}
+            connect(airflow, f"insightly_{name}", "generic", password=shared.key, extra=json.dumps(extra))
+        # The third by dlt's own means.
+        section = f'[sources.insightly.instances.emea]\napi_key = "{OTHER_KEY}"\nbase_url = "{emea.url}"\n'
+        section += f"entities = {json.dumps(ENTITIES['emea'])}\npage_size = 4\n"
+        airflow.api("POST", "variables", {"key": "dlt_secrets_toml", "value": section})
+        for pool in ("insightly", *(f"insightly_{name}" for name in ENTITIES)):
+            airflow.api("POST", "pools", {"name": pool, "slots": 1})
+        address, _, socket = url.partition("?host=")
+        server = {"host": "localhost", "login": "postgres", "password": PASSWORD, "schema": address.rpartition("/")[2]}
+        connect(airflow, "insightly_destination", "postgres", **server, extra=json.dumps({"host": socket}))
+        airflow.wait("the DAGs", lambda: len(airflow.api("GET", "dags")["dags"]) == 4)
+        yield teams
+
+
+def connect(airflow: Airflow, name: str, kind: str, **parts: str) -> None:
+    airflow.api("POST", "connections", {"connection_id": name, "conn_type": kind, **parts})
+
+
+def test_accounts_run_beside_each_other_and_share_the_rate_of_a_key(teams: Teams) -> None:
+    together = Barrier(len(ENTITIES))
+    held = [Fault("call", f"{match}*", action=lambda _: together.wait(HELD_SECONDS)) for match in ("Contacts", "Notes")]
+    teams.emea.faults.add(held[0])
+    teams.shared.faults.add(*held)
+    run = teams.airflow.start("insightly_sync")
+    tasks = teams.finished(sync=run)["sync"]
+    assert {task["state"] for task in tasks.values()} == {"success"}
+    assert not together.broken
+    views = tasks.pop("views")
+    times = {name: [call.time for call in teams.shared.log if reads(name, call.path)] for name in ("sales", "activity")}
+    begin, end = max(map(min, times.values())), min(map(max, times.values()))
+    for of_a_part in times.values():
+        assert len(of_a_part) > 20
+        assert sum(begin <= time < end for time in of_a_part) <= 5 * (end - begin) + 5
+    for name, report in teams.reports("sync", run).items():
+        assert (report["status"], list(report["entities"])) == ("done", sorted(ENTITIES[name]))
+        store = (teams.emea if name == "emea" else teams.shared).store
+        for entity in ENTITIES[name]:
+            (row,) = query(teams.url, f"select count(*) as n from insightly_{name}.{entity}")
+            assert row["n"] == store.count(entity)
+    assert started(views) >= max(task["end_date"] for task in tasks.values())
+    united = query(teams.url, "select distinct instance from insightly_all.contacts order by 1")
+    assert [row["instance"] for row in united] == ["emea", "sales"]
+
+
+def test_one_task_at_a_time_works_with_an_account_and_none_overwrites_a_watermark(
+    teams: Teams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = {entity: teams.shared.store.tables[entity].keys[1] for entity in ("leads", "tasks")}
+    for entity, key in gone.items():
+        teams.shared.store.delete(entity, key)
+    runs = {command: teams.airflow.start(f"insightly_{command}") for command in ("sweep", "sync")}
+    tasks = teams.finished(**runs)
+    for name in ENTITIES:
+        own = sorted((tasks[command][f"{command}_{name}"] for command in runs), key=started)
+        assert {task["state"] for task in own} == {"success"}
+        assert all(before["end_date"] <= after["start_date"] for before, after in pairwise(own))
+    for entity, key in gone.items():
+        name = "sales" if entity == "leads" else "activity"
+        (marked,) = query(teams.url, f"select * from insightly_{name}.{entity} where _deleted_at is not null")
+        assert key in marked.values()
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", teams.url)
+    for name, entities in ENTITIES.items():
+        sandbox = teams.emea if name == "emea" else teams.shared
+        settings = resolve_settings(api_key=sandbox.key, base_url=sandbox.url, requests_per_second=1000)
+        target = Target("postgres").of(name)
+        proof = verify(settings, target, entities)
+        assert (proof.status, [entity.facts["proved"] for entity in proof.entities.values()]) == ("done", [True, True])
+        unchanged = sync(settings, target, entities)
+        assert (unchanged.status, [entity.calls for entity in unchanged.entities.values()]) == ("done", [1, 1])
+
+
+def test_a_backfill_is_for_the_accounts_named_and_its_calls_are_shared_by_a_key(teams: Teams) -> None:
+    for sandbox in (teams.emea, teams.shared):
+        sandbox.reset_log()
+    run = teams.airflow.start("insightly_backfill", full=True, max_calls=5)
+    assert {task["state"] for task in teams.finished(backfill=run)["backfill"].values()} == {"success"}
+    assert (teams.emea.calls(), teams.shared.calls()) == (5, 5)
+    calls = {name: report["calls"] for name, report in teams.reports("backfill", run).items()}
+    assert calls == {"emea": 5, "sales": 3, "activity": 2}
+    run = teams.airflow.start("insightly_backfill", instances=["sales"])
+    states = {name: task["state"] for name, task in teams.finished(backfill=run)["backfill"].items()}
+    assert states == {"backfill_emea": "skipped", "backfill_sales": "success", "backfill_activity": "skipped"}
+
+
+def test_no_secret_is_in_a_file(teams: Teams) -> None:
+    for path in teams.airflow.home.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            found = [name for name in (PASSWORD, OTHER_KEY, teams.shared.key) if name.encode() in content]
+            assert not found, path
+
+
+def test_a_task_asks_airflow_for_little(teams: Teams) -> None:
+    asked = (teams.airflow.home / "logs/api-server.log").read_text(encoding="utf-8").count("/execution/variables/")
+    assert 0 < asked < 1_000  # of 17 tasks; where dlt asks for each setting they are 12,000
+
+
+def reads(name: str, path: str) -> bool:
+    return any(path.lower().startswith(f"/{entity}") for entity in ENTITIES[name])
+
+
+def started(task: dict[str, Any]) -> str:
+    return str(task["start_date"])

@@ -1,0 +1,195 @@
+"""The command as a process: exit codes, one JSON object on stdout, and no key anywhere."""
+
+import argparse
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines.cli.parser import parser
+from pipelines.destinations.target import Busy, Target
+from sources.insightly import ENTITIES
+from tests.support.crm import OPEN, Crm
+from tests.support.expected import CORE
+from tests.support.process import command, reach
+
+ENVELOPE = {"command", "status", "reason", "entities", "calls", "calls_left_today", "seconds"}
+OF_AN_ENTITY = {
+    *("state", "reason", "rows", "inserted_or_updated", "deleted"),
+    *("calls", "seconds", "watermark", "schema_changes"),
+}
+TARGETS = {"--destination", "--dataset", "--database"}
+OPTIONS = {
+    "check": {"--json"},
+    "entities": {"--json"},
+    "sync": {"--json", *TARGETS, "--full", "--since", "--plan", "--max-calls", "--marts", "--progress"},
+    "marts": {"--json", *TARGETS, "--folder", "--print"},
+    "sandbox": {"--port", "--seed", "--scale", "--rate", "--quota", "--latency", "--faults"},
+}
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    (choices,) = (action.choices for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return dict(choices or {})
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_help_mentions_each_option(name: str) -> None:
+    text = commands()[name].format_help()
+    assert [option for option in OPTIONS[name] if option not in text] == []
+
+
+def test_help_of_the_program_tells_commands_and_exit_codes() -> None:
+    text = parser().format_help()
+    for word in (*OPTIONS, "exit codes", "insightly sandbox"):
+        assert word in text
+
+
+def test_sync_tells_one_object_and_never_the_key(crm: Crm, tmp_path: Path) -> None:
+    ran = command(
+        "sync", "notes", "lead_sources", "--json", "--database", "a.duckdb", cwd=tmp_path, **reach(crm.sandbox)
+    )
+    assert ran.code == 0, ran.err
+    assert len(ran.out.splitlines()) == 1
+    assert set(ran.json) >= ENVELOPE
+    assert (ran.json["command"], ran.json["status"], ran.json["reason"]) == ("sync", "done", None)
+    assert set(ran.json["entities"]) == {"notes", "lead_sources"}
+    assert all(set(entity) == OF_AN_ENTITY for entity in ran.json["entities"].values())
+    assert ran.json["calls"] == crm.sandbox.calls()
+    crm.assert_equal("notes", "lead_sources", database=tmp_path / "a.duckdb")
+    assert crm.sandbox.key not in ran.out + ran.err
+
+
+def test_names_are_whole_on_narrow_terminals_and_lines_where_there_is_none(crm: Crm, tmp_path: Path) -> None:
+    names = ("opportunity_categories", "opportunity_state_reasons")
+    narrow = command("sync", *names, cwd=tmp_path, COLUMNS="80", **reach(crm.sandbox)).out
+    assert all(name in narrow for name in names)
+    assert max(map(len, narrow.splitlines())) <= 80
+    piped = command("entities", cwd=tmp_path, COLUMNS="").out
+    assert re.search("knowledge_article_categories +/KnowledgeArticleCategory +CATEGORY_ID", piped), piped
+
+
+def test_sync_without_options_writes_crm_duckdb(crm: Crm, tmp_path: Path) -> None:
+    ran = command("sync", "notes", cwd=tmp_path, **reach(crm.sandbox))
+    assert ran.code == 0, ran.out + ran.err
+    assert "notes" in ran.out
+    crm.assert_equal("notes", database=tmp_path / "crm.duckdb")
+
+
+def test_budget_stops_with_3_and_a_skipped_name_with_1(crm: Crm, tmp_path: Path) -> None:
+    crm.sandbox.switches = replace(OPEN, forbidden=frozenset({"products"}))
+    where = ("--json", "--database", "a.duckdb")
+    stopped = command("sync", "notes", "pipelines", "--max-calls", "2", *where, cwd=tmp_path, **reach(crm.sandbox))
+    assert (stopped.code, stopped.json["status"]) == (3, "stopped")
+    skipped = command("sync", "products", "notes", *where, cwd=tmp_path, **reach(crm.sandbox))
+    assert (skipped.code, skipped.json["status"]) == (1, "failed")
+    assert skipped.json["entities"]["products"]["state"] == "skipped"
+    assert skipped.json["entities"]["notes"]["state"] == "ok"
+    assert "products" in skipped.json["reason"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "told"),
+    [
+        (["sync", "kontacts"], {}, "kontacts"),
+        (["sync", "notes", "--since", "yesterday"], {}, "yesterday"),
+        (["sync", "notes"], {"SOURCES__INSIGHTLY__PAGE_SIZE": "501"}, "page_size"),
+        (["sync", "notes"], {"SOURCES__INSIGHTLY__API_KEY": ""}, "api_key"),
+        (["sync", "notes"], {"SOURCES__INSIGHTLY__BASE_URL": "http://example.com/v3.1"}, "example.com"),
+        (["check"], {"SOURCES__INSIGHTLY__API_KEY": ""}, "api_key"),
+    ],
+)
+def test_wrong_use_exits_with_2_and_sends_nothing(
+    crm: Crm, tmp_path: Path, arguments: list[str], settings: dict[str, str], told: str
+) -> None:
+    ran = command(*arguments, "--json", cwd=tmp_path, **{**reach(crm.sandbox), **settings})
+    assert ran.code == 2
+    assert set(ran.json) >= ENVELOPE
+    assert (ran.json["command"], ran.json["status"]) == (arguments[0], "failed")
+    assert told in ran.json["reason"]
+    assert told in ran.err
+    assert "Traceback" not in ran.err
+    assert crm.sandbox.key not in ran.out + ran.err
+    assert crm.sandbox.log == []
+
+
+def test_an_unknown_option_exits_with_2(tmp_path: Path) -> None:
+    assert command("sync", "--nonsense", cwd=tmp_path).code == 2
+
+
+def test_check_tells_account_user_and_calls_left(crm: Crm, tmp_path: Path) -> None:
+    ran = command("check", "--json", cwd=tmp_path, **reach(crm.sandbox))
+    assert ran.code == 0
+    assert ran.json["account"]["INSTANCE_NAME"] == "Sandbox Trading"
+    assert ran.json["user"]["USER_ID"] == crm.sandbox.store.tables["users"].keys[0]
+    assert ran.json["calls_left_today"] == 100_000 - ran.json["calls"]
+    assert not list(tmp_path.glob("*.duckdb"))
+    text = command("check", cwd=tmp_path, **reach(crm.sandbox))
+    assert "Sandbox Trading" in text.out
+    assert crm.sandbox.key not in ran.out + ran.err + text.out + text.err
+
+
+def test_check_with_a_wrong_key_exits_with_1(crm: Crm, tmp_path: Path) -> None:
+    wrong = "99999999-9999-9999-9999-999999999999"
+    ran = command("check", "--json", cwd=tmp_path, **{**reach(crm.sandbox), "SOURCES__INSIGHTLY__API_KEY": wrong})
+    assert (ran.code, ran.json["status"]) == (1, "failed")
+    assert "401" in ran.json["reason"]
+    assert wrong not in ran.out + ran.err
+
+
+def test_entities_tells_the_table(tmp_path: Path) -> None:
+    ran = command("entities", "--json", cwd=tmp_path)
+    assert ran.code == 0
+    assert set(ran.json["entities"]) == set(ENTITIES)
+    text = command("entities", cwd=tmp_path).out
+    assert [name for name in CORE if name not in text] == []
+
+
+@pytest.mark.long
+def test_plan_writes_nothing_and_tells_what_a_sync_then_sends(crm: Crm, tmp_path: Path) -> None:
+    where = ("--json", "--database", "a.duckdb")
+    names = ("contacts", "notes", "lead_sources", "countries", "tags")
+    for _ in range(2):
+        plan = command("sync", *names, "--plan", *where, cwd=tmp_path, **reach(crm.sandbox))
+        assert plan.code == 0, plan.err
+        done = command("sync", *names, *where, cwd=tmp_path, **reach(crm.sandbox))
+        planned = {name: entity["calls"] for name, entity in plan.json["entities"].items()}
+        assert planned == {name: entity["calls"] for name, entity in done.json["entities"].items()}
+        assert plan.json["entities"]["notes"]["total"] == done.json["entities"]["notes"]["rows"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["sync", "sweep"])
+def test_a_plan_that_runs_out_of_calls_tells_what_it_found(crm: Crm, tmp_path: Path, name: str) -> None:
+    names = ("contacts", "notes", "tasks")
+    crm.sync_done(*names)
+    where = ("--database", str(crm.database), "--max-calls", "2")
+    crm.sandbox.reset_log()
+    ran = command(name, *names, "--plan", "--json", *where, cwd=tmp_path, **reach(crm.sandbox))
+    assert (ran.code, ran.json["status"], ran.json["calls"], crm.sandbox.calls()) == (3, "stopped", 2, 2)
+    assert "max_calls" in ran.json["reason"]
+    assert ran.json["calls_left_today"] < 100_000
+    assert [entity["state"] for entity in ran.json["entities"].values()] == ["ok", "ok", "partial"]
+    assert [entity["total"] is None for entity in ran.json["entities"].values()] == [False, False, True]
+    shown = command(name, *names, "--plan", *where, cwd=tmp_path, **reach(crm.sandbox))
+    assert (shown.code, "stopped" in shown.out, "send at least" in shown.out) == (3, True, True)
+
+
+def test_plan_makes_no_file(crm: Crm, tmp_path: Path) -> None:
+    command("sync", "notes", "--plan", "--json", "--database", "b.duckdb", cwd=tmp_path, **reach(crm.sandbox))
+    assert crm.sandbox.calls() == 1
+    assert not (tmp_path / "b.duckdb").exists()
+
+
+def test_a_second_run_says_that_the_destination_is_busy(tmp_path: Path) -> None:
+    target = Target(database=str(tmp_path / "a.duckdb"))
+    with target.lock(), pytest.raises(Busy, match=r"a\.duckdb"), target.lock(wait=0.01):
+        pass
+    with target.lock(wait=0.01):
+        pass
+
+
+def test_runs_on_other_destinations_do_not_wait(tmp_path: Path) -> None:
+    with Target(database=str(tmp_path / "a.duckdb")).lock(), Target(database=str(tmp_path / "b.duckdb")).lock(0.01):
+        pass

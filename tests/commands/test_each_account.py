@@ -1,0 +1,369 @@
+"""Several accounts: each apart from the others in rows, state, calls and trouble, and one answer for all of them."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from dlt.common.runtime.run_context import switched_run_context
+
+from pipelines.cli.__main__ import main
+from pipelines.commands.each_account import each, together
+from pipelines.destinations.target import Busy, Target
+from pipelines.engine.report import EntityReport, Report
+from pipelines.sandbox import Contents, Sandbox
+from pipelines.sandbox.http.service import Service
+from tests.support.crm import OPEN, Clock, Crm
+from tests.support.expected import Row
+from tests.support.process import command
+
+KEYS = {name: f"{index:08d}-1111-4111-8111-111111111111" for index, name in enumerate(("default", "emea", "apac"), 1)}
+ENVELOPE = {"command", "status", "reason", "entities", "calls", "calls_left_today", "seconds"}
+
+
+@dataclass
+class Accounts:
+    """Accounts with contacts of their own, the ids the same in all of them, and one database for all."""
+
+    place: Crm
+    patch: pytest.MonkeyPatch
+    capture: pytest.CaptureFixture[str]
+    clock: Clock = field(default_factory=Clock)
+    boxes: dict[str, Sandbox] = field(default_factory=dict)
+    seen: Mapping[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    @property
+    def folder(self) -> Path:
+        return self.place.folder
+
+    @property
+    def database(self) -> Path:
+        return self.place.database
+
+    def setting(self, account: str, name: str, value: object) -> None:
+        section = "" if account == "default" else f"INSTANCES__{account.upper()}__"
+        self.patch.setenv(f"SOURCES__INSIGHTLY__{section}{name.upper()}", str(value))
+
+    def add(self, account: str, contacts: int, **fields: Any) -> Sandbox:
+        box = Sandbox(contents=Contents(instance={"INSTANCE_NAME": account, "INSTANCE_SUBDOMAIN": account}),
+                      switches=OPEN, clock=self.clock, key=KEYS[account])  # fmt: skip
+        for number in range(contacts):
+            box.store.create("contacts", {"FIRST_NAME": f"{account} {number}", **fields})
+        self.boxes[account] = box.start()
+        self.setting(account, "api_key", box.key)
+        self.setting(account, "base_url", box.url)
+        return box
+
+    def run(self, *arguments: str) -> Any:
+        """The object that a command prints an hour later, with its exit code as `code`."""
+        self.clock.advance()
+        with switched_run_context(str(self.folder)):
+            code = main([*arguments, "--json", *(self.place.arguments() if arguments[0] != "check" else [])])
+        told, _ = self.capture.readouterr()
+        (line,) = told.splitlines()
+        return {**json.loads(line), "code": code}
+
+    def read(self, sql: str) -> list[Row]:
+        return self.place.read(sql)
+
+    def counts(self) -> dict[str, int]:
+        sql = "select table_schema from information_schema.tables where table_name = 'contacts'"
+        return {
+            (name := row["table_schema"]): self.read(f"select count(*) as n from {name}.contacts")[0]["n"]
+            for row in self.read(f"{sql} and table_type = 'BASE TABLE' and table_schema not like '%_staging'")
+        }
+
+
+@pytest.fixture
+def accounts(
+    make_crm: Callable[..., Crm], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Accounts]:
+    made = Accounts(make_crm(), monkeypatch, capsys)
+    monkeypatch.setenv("SOURCES__INSIGHTLY__REQUESTS_PER_SECOND", "1000")
+    answer = Service.answer
+
+    def noting(self: Service, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Any:
+        made.seen[id(self)].add(headers["authorization"])
+        return answer(self, method, target, headers, body)
+
+    monkeypatch.setattr(Service, "answer", noting)
+    yield made
+    for box in made.boxes.values():
+        box.stop()
+        keys = made.seen[id(box.service)]
+        assert len(keys) <= 1, "a service saw the key of another"
+
+
+@pytest.mark.everywhere("postgres")
+@pytest.mark.long
+def test_each_account_lands_in_a_dataset_of_its_own(accounts: Accounts) -> None:
+    accounts.add("default", 2)
+    accounts.add("emea", 3)
+    accounts.add("apac", 4)
+    told = accounts.run("sync", "contacts")
+    assert (told["code"], told["status"], told["reason"]) == (0, "done", None)
+    assert accounts.counts() == {"insightly": 2, "insightly_emea": 3, "insightly_apac": 4}
+    assert accounts.read("select count(distinct first_name) as n from insightly_emea.contacts") == [{"n": 3}]
+    assert set(told) == {*ENVELOPE, "instances", "all_accounts", "code"}
+    assert list(told["instances"]) == ["default", "apac", "emea"]
+    assert list(told["entities"]) == ["default.contacts", "apac.contacts", "emea.contacts"]
+    for name, one in told["instances"].items():
+        assert set(one) == ENVELOPE
+        assert one["entities"]["contacts"] == told["entities"][f"{name}.contacts"]
+        assert one["calls"] == accounts.boxes[name].calls()
+    assert told["calls"] == sum(one["calls"] for one in told["instances"].values())
+    accounts.boxes["emea"].store.create("contacts", {"FIRST_NAME": "new"})
+    again = accounts.run("sync", "contacts")
+    assert [one["entities"]["contacts"]["rows"] for one in again["instances"].values()] == [0, 0, 1]
+    assert accounts.counts() == {"insightly": 2, "insightly_emea": 4, "insightly_apac": 4}
+
+
+@pytest.mark.everywhere("postgres")
+def test_the_views_show_every_account_by_column_names(accounts: Accounts) -> None:
+    for account, kind, value in (("emea", "TEXT", "chess"), ("apac", "NUMERIC", 44)):
+        hobby = {"FIELD_NAME": "Hobby__c", "FIELD_VALUE": value}
+        box = accounts.add(account, 2, CUSTOMFIELDS=[hobby], TAGS=[{"TAG_NAME": f"of {account}"}])
+        box.store.define("CONTACT", "Hobby__c", kind)
+    told = accounts.run("sync", "contacts")
+    assert told["all_accounts"]["accounts"] == ["apac", "emea"]
+    assert told["all_accounts"]["views"] == len(told["all_accounts"]["refreshed"]) > 4
+    hobbies = "select distinct instance, hobby__c from insightly_all.contacts order by 1"
+    number, text = (row["hobby__c"] for row in accounts.read(hobbies))
+    assert (float(number), text) == (44.0, "chess")
+    tags = accounts.read("select instance, tag_name, count(*) as n from insightly_all.contacts__tags group by 1, 2")
+    assert {tuple(row.values()) for row in tags} == {("emea", "of emea", 2), ("apac", "of apac", 2)}
+    emea = accounts.boxes["emea"].store
+    emea.update("contacts", emea.rows("contacts")[0]["CONTACT_ID"], {"SHOE_SIZE": 44})
+    again = accounts.run("sync", "contacts", "--instance", "emea")
+    assert again["all_accounts"]["refreshed"] == ["contacts"]
+    sizes = accounts.read("select instance, shoe_size, count(*) as n from insightly_all.contacts group by 1, 2")
+    assert {tuple(row.values()) for row in sizes} == {("emea", 44, 1), ("emea", None, 1), ("apac", None, 2)}
+
+
+@pytest.mark.everywhere("postgres")
+def test_one_account_in_trouble_keeps_no_other_from_its_work(accounts: Accounts) -> None:
+    accounts.add("default", 2)
+    accounts.add("emea", 3)
+    accounts.add("apac", 4)
+    accounts.boxes["apac"].switches = replace(OPEN, quota=1)
+    accounts.boxes["apac"].limits.spend(1)
+    stopped = accounts.run("sync", "contacts")
+    assert (stopped["code"], stopped["status"]) == (3, "stopped")
+    assert stopped["instances"]["apac"]["status"] == "stopped"
+    assert stopped["calls_left_today"] == 0
+    assert accounts.counts() == {"insightly": 2, "insightly_emea": 3}
+    accounts.setting("default", "api_key", "99999999-1111-4111-8111-111111111111")
+    accounts.seen.clear()
+    accounts.boxes["emea"].store.create("contacts", {"FIRST_NAME": "new"})
+    failed = accounts.run("sync", "contacts")
+    assert (failed["code"], failed["status"]) == (1, "failed")
+    assert failed["reason"].startswith("default: GET /Instance: 401")
+    assert "; apac: " in failed["reason"]
+    assert [one["status"] for one in failed["instances"].values()] == ["failed", "stopped", "done"]
+    assert accounts.counts() == {"insightly": 2, "insightly_emea": 4}
+    accounts.setting("apac", "page_size", 0)
+    wrong = accounts.run("sync", "contacts")
+    assert (wrong["code"], wrong["status"], wrong["instances"]["emea"]["status"]) == (2, "failed", "done")
+    assert "sources.insightly.instances.apac.page_size" in wrong["instances"]["apac"]["reason"]
+    assert set(wrong["instances"]["apac"]) == ENVELOPE
+
+
+def test_an_unexpected_error_of_one_account_is_its_failure(caplog: pytest.LogCaptureFixture) -> None:
+    def work(name: str) -> Report:
+        return Report("sync", calls=3) if name == "b" else Report("sync", calls=1 // 0)
+
+    told = each("sync", ["a", "b"], work, lambda name, report: None)
+    assert (told.exit_code, told.status, told.calls) == (1, "failed", 3)
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_an_interruption_ends_the_run_and_tells_what_was_done() -> None:
+    def work(name: str) -> Report:
+        if name == "b":
+            raise KeyboardInterrupt
+        return Report("sync", entities={"notes": EntityReport("ok")})
+
+    told = each("sync", ["a", "b", "c"], work, lambda name, report: None)
+    assert (told.exit_code, told.status, list(told.facts["instances"])) == (130, "failed", ["a", "b"])
+    assert list(told.entities) == ["a.notes"]
+
+
+@pytest.mark.parametrize(
+    ("codes", "worst", "status"),
+    [
+        ((0, 0), 0, "done"),
+        ((0, 3), 3, "stopped"),
+        ((3, 4), 4, "failed"),
+        ((1, 4, 3), 1, "failed"),
+        ((1, 2, 3, 4), 2, "failed"),
+    ],
+)
+def test_the_worst_of_the_exit_codes_counts(codes: tuple[int, ...], worst: int, status: str) -> None:
+    reports = {
+        str(code): Report("verify", exit_code=code, reason=f"because {code}" if code else None) for code in codes
+    }
+    told = together("verify", reports)
+    assert (told.exit_code, told.status) == (worst, status)
+    assert told.reason == ("; ".join(f"{code}: because {code}" for code in codes if code) or None)
+
+
+def test_calls_and_plans_add_up_and_the_least_of_what_is_left_counts() -> None:
+    plan = Report("sync", calls=2, calls_left_today=9, facts={"plan": {"calls": 5, "seconds": 0.5}})
+    told = together("sync", {"a": plan, "b": replace(plan, calls_left_today=4), "c": Report("sync")})
+    assert (told.calls, told.calls_left_today, told.facts["plan"]) == (4, 4, {"calls": 10, "seconds": 1.0})
+
+
+@pytest.mark.long
+def test_named_accounts_alone_are_asked(accounts: Accounts) -> None:
+    accounts.add("default", 2)
+    accounts.add("emea", 3)
+    accounts.add("apac", 4)
+    one = accounts.run("sync", "contacts", "--instance", "emea")
+    assert set(one) == {*ENVELOPE, "all_accounts", "code"}
+    assert list(one["entities"]) == ["contacts"]
+    assert accounts.counts() == {"insightly_emea": 3}
+    two = accounts.run("sync", "contacts", "--instance", "emea", "--instance", "default")
+    assert list(two["instances"]) == ["emea", "default"]
+    assert accounts.counts() == {"insightly_emea": 3, "insightly": 2}
+    assert accounts.boxes["apac"].log == []
+    unknown = accounts.run("sync", "contacts", "--instance", "latam")
+    assert unknown["code"] == 2
+    assert [part for part in ("latam", "default, apac, emea") if part not in unknown["reason"]] == []
+
+
+@pytest.mark.everywhere("postgres")
+@pytest.mark.long
+def test_every_command_takes_all_accounts_or_one(accounts: Accounts) -> None:
+    accounts.add("emea", 3)
+    accounts.add("apac", 4)
+    checked = accounts.run("check")
+    assert {name: one["account"]["INSTANCE_NAME"] for name, one in checked["instances"].items()} == {
+        "emea": "emea",
+        "apac": "apac",
+    }
+    plan = accounts.run("sync", "contacts", "--plan")
+    assert (plan["plan"]["calls"], plan["entities"]["emea.contacts"]["total"]) == (4, 3)
+    assert not accounts.place.made()
+    accounts.run("sync", "contacts")
+    accounts.boxes["apac"].store.delete("contacts", accounts.boxes["apac"].store.rows("contacts")[0]["CONTACT_ID"])
+    differs = accounts.run("verify", "contacts")
+    assert (differs["code"], differs["entities"]["apac.contacts"]["differences"]) == (4, 1)
+    swept = accounts.run("sweep", "contacts")
+    assert [entity["deleted"] for entity in swept["entities"].values()] == [1, 0]
+    assert accounts.run("verify", "contacts", "--instance", "apac")["code"] == 0
+    told = accounts.run("status")
+    assert list(told["entities"]) == ["apac.contacts", "emea.contacts"]
+    assert told["instances"]["emea"]["destination"].endswith("dataset insightly_emea")
+    assert accounts.run("status", "--max-age", "0s", "--instance", "emea")["code"] == 1
+
+
+@pytest.mark.everywhere("postgres")
+def test_what_concerns_one_account_needs_its_name(accounts: Accounts) -> None:
+    accounts.add("emea", 1)
+    rows = accounts.folder / "new.csv"
+    rows.write_text("first_name\nAda\n")
+    push = ("push", "contacts", str(rows), "--op", "create")
+    assert accounts.run(*push)["code"] == 0  # there is only one
+    accounts.add("apac", 1)
+    for refused in (push, ("sync", "contacts", "--id", "1")):
+        told = accounts.run(*refused)
+        assert (told["code"], "name one account for this: apac, emea" in told["reason"]) == (2, True)
+    done = accounts.run(*push, "--instance", "apac")
+    assert (done["code"], done["entities"]["contacts"]["push"]["results"]["created"]) == (0, 1)
+    assert [box.store.count("contacts") for box in accounts.boxes.values()] == [2, 2]
+    pushed = accounts.read("select record_id from insightly_apac._push_log where status = 'done'")
+    assert len(pushed) == 1
+
+
+@pytest.mark.long
+def test_a_limit_of_calls_is_each_accounts(accounts: Accounts) -> None:
+    accounts.add("emea", 12)
+    accounts.add("apac", 12)
+    accounts.setting("default", "page_size", 5)
+    told = accounts.run("sync", "contacts", "--max-calls", "2")
+    assert (told["code"], [box.calls() for box in accounts.boxes.values()]) == (3, [2, 2])
+    done = accounts.run("sync", "contacts")
+    assert (done["code"], accounts.counts()) == (0, {"insightly_apac": 12, "insightly_emea": 12})
+
+
+@pytest.mark.everywhere("postgres")
+@pytest.mark.long
+def test_another_account_is_refused_in_each_dataset(accounts: Accounts) -> None:
+    accounts.add("emea", 1)
+    accounts.add("apac", 1)
+    accounts.run("sync", "contacts")
+    emea, apac = accounts.boxes["emea"], accounts.boxes["apac"]
+    accounts.setting("emea", "api_key", apac.key)
+    accounts.setting("emea", "base_url", apac.url)
+    told = accounts.run("sync", "contacts")
+    assert told["code"] == 2
+    assert told["instances"]["apac"]["status"] == "done"
+    assert "sources.insightly.instances.emea.api_key is 'a key of apac" in told["instances"]["emea"]["reason"]
+    assert "holds the account emea" in told["instances"]["emea"]["reason"]
+    assert emea.calls("/Contacts") == 1
+
+
+def test_a_sync_is_told_whatever_becomes_of_the_views(accounts: Accounts) -> None:
+    accounts.add("emea", 3)
+    accounts.database.write_text("no database")
+    told = accounts.run("sync", "contacts")
+    assert (told["code"], told["instances"]["emea"]["status"]) == (1, "failed")
+    assert "insightly_all.*: " in told["reason"]
+    accounts.database.unlink()
+    assert accounts.run("sync", "contacts")["code"] == 0
+
+
+def test_nothing_changes_where_there_are_no_instances(accounts: Accounts) -> None:
+    accounts.add("default", 2)
+    told = accounts.run("sync", "contacts")
+    assert set(told) == {*ENVELOPE, "code"}
+    with duckdb.connect(str(accounts.database)) as connection:
+        assert connection.sql("from duckdb_views() where schema_name like 'insightly%'").fetchall() == []
+
+
+def test_the_screen_shows_each_account_and_the_totals(accounts: Accounts) -> None:
+    accounts.add("emea", 3)
+    accounts.add("apac", 4)
+    with switched_run_context(str(accounts.folder)):
+        assert main(["sync", "contacts", "--database", str(accounts.database)]) == 0
+        told, _ = accounts.capture.readouterr()
+        assert main(["check"]) == 0
+    lines = [line.split() for line in told.splitlines()]
+    assert [line[0] for line in lines if "─" in "".join(line)] == ["apac", "emea", "2"]
+    assert [line[2] for line in lines if line[0] == "contacts"] == ["4", "3"]
+    assert "views over apac, emea" in told
+    assert lines[-1][0] == "done"
+
+
+@pytest.mark.everywhere("postgres")
+@pytest.mark.long
+def test_two_processes_load_into_one_database(accounts: Accounts, tmp_path: Path) -> None:
+    accounts.add("emea", 30)
+    accounts.add("apac", 40)
+    for box in accounts.boxes.values():
+        box.switches = replace(OPEN, latency=0.1)
+    accounts.setting("default", "page_size", 10)
+    accounts.setting("default", "chunk_calls", 1)
+
+    def sync(name: str) -> Any:
+        where = (*accounts.place.arguments(), "--json")
+        return command("sync", "contacts", "--instance", name, *where, cwd=tmp_path)
+
+    with ThreadPoolExecutor() as both:
+        ran = list(both.map(sync, accounts.boxes))
+    assert [each.code for each in ran] == [0, 0], [each.err for each in ran]
+    assert accounts.counts() == {"insightly_emea": 30, "insightly_apac": 40}
+    assert accounts.read("select count(*) as n from insightly_all.contacts") == [{"n": 70}]
+
+
+def test_the_datasets_of_one_file_are_held_together(tmp_path: Path) -> None:
+    target = Target(database=str(tmp_path / "a.duckdb"))
+    assert (target.of("emea").dataset, target.of("default"), target.of(None)) == ("insightly_emea", target, target)
+    with target.of("emea").lock(), pytest.raises(Busy, match=r"a\.duckdb"), target.of("apac").lock(wait=0.01):
+        pass
+    assert len({target.of(name).digest for name in ("emea", "apac", None)}) == 3

@@ -1,0 +1,405 @@
+"""The setting `history`: one row a version of a record, whatever is edited, deleted, cut off or concealed."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dlt
+import pytest
+
+from pipelines.commands.sync import sync
+from pipelines.destinations.target import Target
+from pipelines.engine.deletions import SMALL
+from pipelines.engine.history import _History
+from pipelines.engine.runner import opened
+from pipelines.sandbox import Sandbox
+from sources.insightly import ENTITIES
+from sources.insightly.config.settings import resolve_settings
+from sources.insightly.entities import UNVERSIONED
+from sources.insightly.errors import BadSetting
+from sources.insightly.rows.naming import history_table
+from sources.insightly.state.request import ReadRequest
+from tests.support.commands import MakeCrm, delete, refreshed, swept
+from tests.support.crm import OPEN, Clock, Crm, PostgresCrm, begin, contents_of, isolate
+from tests.support.expected import CORE, Row, stored
+from tests.support.histories import FROM, TO, assert_level, business, versions
+from tests.support.process import ROOT, reach
+from tests.support.push import ids, jsonl, pushed
+from tests.support.sync_kill import METHODS
+
+pytestmark = pytest.mark.everywhere("postgres")
+KEPT: dict[str, Any] = {"history": ["contacts"]}
+HASH_KEY = "a-long-random-text-of-the-test"
+
+
+@pytest.fixture(scope="module")
+def begun(synced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A destination that was loaded before its history began."""
+    folder, clock = tmp_path_factory.mktemp("begun"), Clock()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Sandbox(contents=contents_of(0.05), switches=OPEN, clock=clock) as sandbox,
+    ):
+        isolate(folder, patch)
+        crm = Crm(sandbox, folder, clock)
+        shutil.copy(synced, crm.database)
+        crm.sync_done("contacts", **KEPT)
+        return crm.database
+
+
+@pytest.fixture
+def kept(make_crm: MakeCrm, request: pytest.FixtureRequest) -> Crm:
+    crm = make_crm()
+    if isinstance(crm, PostgresCrm):
+        begin(crm)
+        crm.sync_done("contacts", **KEPT)
+    else:
+        crm.clock.advance()
+        shutil.copy(request.getfixturevalue("begun"), crm.database)
+    return crm
+
+
+def count(crm: Crm) -> int:
+    return len(versions(crm.read, "contacts"))
+
+
+def of(crm: Crm, key: int) -> list[Row]:
+    return versions(crm.read, "contacts", key)
+
+
+def test_a_history_begins_with_what_is_held_and_costs_no_call(synced_crm: Crm) -> None:
+    crm = synced_crm
+    (gone,) = delete(crm, "contacts", ids(crm, "contacts")[0])
+    swept(crm, "contacts")
+    report = crm.sync_done("contacts", **KEPT)
+    assert report.entities["contacts"].calls == 1
+    assert report.entities["contacts"].schema_changes == ["contacts_history begins: versions of contacts"]
+    assert_level(crm.read, "contacts")
+    assert count(crm) == len(ids(crm, "contacts"))
+    assert not of(crm, gone["CONTACT_ID"])
+    assert crm.columns("contacts_history") == {
+        **{name: kind for name, kind in crm.columns("contacts").items() if name != "_deleted_at"},
+        **dict.fromkeys((FROM, TO), crm.columns("contacts")["date_updated_utc"]),
+    }
+
+
+def test_a_version_is_a_change_of_what_the_team_wrote(kept: Crm) -> None:
+    store, (edited, touched, active, tagged, *_) = kept.sandbox.store, ids(kept, "contacts")
+    (before,), known = of(kept, edited), count(kept)
+    begun = datetime.now(UTC)
+    store.update("contacts", edited, {"TITLE": "edited"})
+    store.update("contacts", touched, {})
+    store.update("contacts", active, {"LAST_ACTIVITY_DATE_UTC": "2026-11-02 08:00:00", "NEXT_ACTIVITY_DATE_UTC": None})
+    store.set_tags("contacts", tagged, ["moved"])
+    assert kept.sync_done("contacts", **KEPT).entities["contacts"].merged == 4
+    old, new = of(kept, edited)
+    assert (old, new[FROM]) == ({**before, TO: new[FROM]}, old[TO])
+    assert begun < new[FROM] < datetime.now(UTC)
+    assert business(new) == {**business(old), "title": "edited"}
+    assert count(kept) == known + 1
+    assert_level(kept.read, "contacts")
+
+    store.update("contacts", edited, {"TITLE": "once more"})
+    store.update("contacts", edited, {"TITLE": before["title"]})
+    kept.sync_done("contacts", **KEPT)
+    assert [row["title"] for row in of(kept, edited)] == [before["title"], "edited", before["title"]]
+
+
+@pytest.mark.long
+def test_what_is_read_again_unchanged_makes_no_version(kept: Crm) -> None:
+    store, key = kept.sandbox.store, ids(kept, "contacts")[0]
+    known = count(kept)
+    store.update("contacts", key, {"PHONE_FAX": None}, touch=False)
+    kept.sync_done("contacts", request=ReadRequest(full=True), **KEPT)
+    store.update("contacts", key, {"PHONE_FAX": ""}, touch=False)
+    kept.sandbox.switches = type(OPEN)(rate=None, etag=True)
+    kept.sync_done("contacts", request=ReadRequest(full=True), **KEPT)
+    store.update("contacts", key, {}, touch=True)
+    kept.sync_done("contacts", **KEPT)
+    assert "e_tag" in kept.columns("contacts_history")
+    assert count(kept) == known
+    assert_level(kept.read, "contacts")
+
+
+@pytest.mark.long
+def test_a_new_column_makes_a_version_of_those_alone_that_have_a_value(kept: Crm) -> None:
+    store, (one, other, *_) = kept.sandbox.store, ids(kept, "contacts")
+    known = count(kept)
+    store.define("CONTACT", "Score__c", "NUMERIC")
+    store.update("contacts", one, {})
+    kept.sync_done("contacts", request=ReadRequest(full=True), **KEPT)
+    assert count(kept) == known
+    store.update("contacts", one, {"CUSTOMFIELDS": [{"FIELD_NAME": "Score__c", "FIELD_VALUE": 1.50}]})
+    kept.sync_done("contacts", **KEPT)
+    store.update("contacts", one, {"CUSTOMFIELDS": [{"FIELD_NAME": "Score__c", "FIELD_VALUE": 1.5}]})
+    store.update("contacts", other, {"CUSTOMFIELDS": [{"FIELD_NAME": "Score__c", "FIELD_VALUE": "high"}]})
+    kept.sync_done("contacts", **KEPT)
+    assert kept.columns("contacts_history")["score__c"].lower() in ("decimal(38,15)", "numeric(38,15)")
+    assert [row["score__c"] for row in of(kept, one)] == [None, 1.5]
+    assert [row["score__c__v_text"] for row in of(kept, other)] == [None, "high"]
+    assert count(kept) == known + 2
+    assert_level(kept.read, "contacts")
+
+
+@pytest.mark.parametrize("deletions", ["mark", pytest.param("remove", marks=pytest.mark.long)])
+def test_a_record_that_is_gone_has_no_open_version_until_it_returns(kept: Crm, deletions: str) -> None:
+    crm, given, key = kept, {**KEPT, "deletions": deletions}, ids(kept, "contacts")[0]
+    (record,) = delete(crm, "contacts", key)
+    assert swept(crm, "contacts", **given).entities["contacts"].deleted == 1
+    (old,) = of(crm, key)
+    (found,) = crm.read("select found_at from insightly.deletions")
+    assert old[TO] == found["found_at"]
+    assert_level(crm.read, "contacts")
+
+    crm.sandbox.store.put_raw("contacts", {**record, "DATE_UPDATED_UTC": crm.sandbox.store.now()})
+    crm.sync_done("contacts", **given)
+    ended, opened = of(crm, key)
+    assert ended[TO] < opened[FROM]
+    assert opened[TO] is None
+    assert business(ended) == business(opened)
+    assert_level(crm.read, "contacts")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("deletions", ["mark", "remove"])
+def test_whatever_finds_a_deletion_ends_the_version(kept: Crm, deletions: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"HISTORY": "contacts", "DELETIONS": deletions}.items():
+        monkeypatch.setenv(f"SOURCES__INSIGHTLY__{name}", value)
+    crm, (asked, missed, *_, pushed_away) = kept, ids(kept, "contacts")
+    delete(crm, "contacts", asked)
+    refreshed(crm, "contacts", ids=[asked])
+    delete(crm, "contacts", missed)
+    crm.sync_done("contacts", request=ReadRequest(full=True))
+    pushed(crm, "contacts", jsonl(crm, [{"contact_id": pushed_away}]), "delete")
+    for key in (asked, missed, pushed_away):
+        (only,) = of(crm, key)
+        assert only[TO] is not None
+    assert_level(crm.read, "contacts")
+
+
+@pytest.mark.long
+def test_off_and_on_again_a_history_goes_on_with_what_is_held_then(kept: Crm) -> None:
+    crm, (edited, gone, *_) = kept, ids(kept, "contacts")
+    crm.sandbox.store.update("contacts", edited, {"TITLE": "in the gap"})
+    delete(crm, "contacts", gone)
+    known = count(crm)
+    crm.sync_done("contacts")
+    swept(crm, "contacts")
+    assert count(crm) == known
+    assert all(row[TO] is None for row in versions(crm.read, "contacts"))
+    on = datetime.now(UTC)
+    crm.sync_done("contacts", **KEPT)
+    assert [row["title"] for row in of(crm, edited)][1:] == ["in the gap"]
+    assert of(crm, edited)[1][FROM] > on
+    assert of(crm, gone)[0][TO] > on
+    assert_level(crm.read, "contacts")
+
+
+@pytest.mark.long
+def test_a_clock_that_is_set_back_makes_no_version_overlap(kept: Crm) -> None:
+    key, other = ids(kept, "contacts")[:2]
+    later = datetime(2100, 1, 1, tzinfo=UTC)
+    kept.change(f"update insightly.contacts_history set {FROM} = timestamptz '{later.isoformat()}'")
+    kept.sandbox.store.update("contacts", key, {"TITLE": "edited"})
+    delete(kept, "contacts", other)
+    kept.sync_done("contacts", **KEPT)
+    swept(kept, "contacts", **KEPT)
+    assert of(kept, key)[1][FROM] >= later
+    assert of(kept, other)[0][TO] >= later
+    assert_level(kept.read, "contacts")
+
+
+@pytest.mark.long
+def test_what_changes_how_values_are_told_makes_no_version(kept: Crm) -> None:
+    """Hashed, by another key, or in the clear again: the same e-mail addresses, so the same versions."""
+    crm, (old, *_) = kept, [row for row in kept.sandbox.store.rows("contacts") if row["EMAIL_ADDRESS"]]
+    crm.sandbox.store.update("contacts", old["CONTACT_ID"], {"TITLE": "edited"})
+    crm.sync_done("contacts", **KEPT)
+    known, hashed = count(crm), {"hash": ["contacts.email_address"], "hash_key": HASH_KEY}
+    for given in (hashed, {**hashed, "hash_key": "another"}, {"drop": ["contacts.email_address"]}, {}, hashed):
+        crm.sync_done("contacts", **KEPT, **given)
+        assert count(crm) == known, given
+        assert_level(crm.read, "contacts")
+        former, now = of(crm, old["CONTACT_ID"])
+        assert former["email_address"] is None
+        assert now["email_address"] != former["email_address"] or "drop" in given
+    crm.sandbox.store.update("contacts", old["CONTACT_ID"], {"EMAIL_ADDRESS": "new@example.com"})
+    crm.sync_done("contacts", **KEPT, **hashed)
+    assert count(crm) == known + 1
+
+
+@pytest.mark.long
+def test_nothing_is_copied_into_a_history_before_it_is_concealed(synced_crm: Crm) -> None:
+    crm, hashed = synced_crm, {"hash": ["contacts.email_address"], "hash_key": HASH_KEY}
+    refreshed(crm, "contacts", ids=ids(crm, "contacts")[:1], **KEPT, **hashed)
+    assert not crm.columns("contacts_history")
+    crm.sync_done("contacts", **KEPT, **hashed)
+    assert not [row for row in versions(crm.read, "contacts") if "@" in (row["email_address"] or "")]
+    assert_level(crm.read, "contacts")
+
+
+POINTS = {
+    "table": ("pipelines.engine.history:_History.prepare", "after"),
+    "load": (METHODS["load"], "before"),
+    "merge": (METHODS["merge"], "after"),
+    "note of the load": (METHODS["note in _dlt_loads"], "after"),
+    "versions compared": ("pipelines.engine.history:_History.is_level", "before"),
+    "versions ended": ("pipelines.engine.history:_History._end", "after"),
+    "versions begun": ("pipelines.engine.history:_History._begin", "after"),
+    "history followed": ("pipelines.engine.history:_History.follow", "after"),
+}
+
+
+TWICE = ("table", "load", "merge", "note of the load", "versions compared")
+
+
+@pytest.mark.parametrize(
+    ("point", "nth"),
+    [
+        ("versions ended", 1),
+        *(pytest.param(point, 1, marks=pytest.mark.long) for point in POINTS if point != "versions ended"),
+        *(pytest.param(point, 2, marks=pytest.mark.long) for point in TWICE),
+    ],
+)
+def test_a_version_that_was_loaded_is_kept_though_the_run_was_killed(kept: Crm, point: str, nth: int) -> None:
+    """What a killed run loaded becomes a version before anything else is loaded over it."""
+    crm, key = kept, ids(kept, "contacts")[0]
+    store, known = crm.sandbox.store, count(crm)
+    store.update("contacts", key, {"TITLE": "first"})
+    store.define("CONTACT", "Fresh__c", "TEXT")
+    store.update("contacts", key, {"CUSTOMFIELDS": [{"FIELD_NAME": "Fresh__c", "FIELD_VALUE": "fresh"}]})
+    crm.clock.advance()
+    place, when = POINTS[point]
+    arguments = ["sync", "contacts", *crm.arguments()]
+    environment = {
+        **os.environ,
+        **reach(crm.sandbox),
+        "PYTHONPATH": str(ROOT),
+        "SOURCES__INSIGHTLY__HISTORY": "contacts",
+    }
+    killer = [sys.executable, str(ROOT / "tests/support/kill.py"), place, when, str(nth)]
+    code = subprocess.run([*killer, *arguments], cwd=crm.folder, env=environment, check=False, timeout=120).returncode
+    assert code == -signal.SIGKILL
+    held = crm.read(f"select title from insightly.contacts where contact_id = {key}")[0]["title"]
+    store.update("contacts", key, {"TITLE": "second"})
+    crm.sync_done("contacts", **KEPT)
+    assert_level(crm.read, "contacts")
+    told = of(crm, key)
+    titles = [row["title"] for row in told]
+    # A package that was ready to be loaded is loaded by the next run, before it reads.
+    assert titles[1:] in ([["first", "second"]] if held == "first" else [["second"], ["first", "second"]])
+    assert [row[TO] for row in told[:-1]] == [row[FROM] for row in told[1:]], "a reader sees no moment between versions"
+    assert count(crm) == known + len(titles) - 1
+
+
+@pytest.mark.long
+def test_only_what_was_loaded_is_compared(kept: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    follow = _History.follow
+
+    def told(history: _History, keys: Any, restated: Any) -> None:
+        asked.append(keys)
+        follow(history, keys, restated)
+
+    monkeypatch.setattr(_History, "follow", told)
+    keys = ids(kept, "contacts")
+    kept.sync_done("contacts", **KEPT)
+    kept.sync_done("leads", **KEPT)
+    assert asked == []
+    kept.sandbox.store.update("contacts", keys[1], {"TITLE": "edited"})
+    kept.sync_done("contacts", **KEPT)
+    assert asked == [{keys[1]}]
+    monkeypatch.setattr("pipelines.engine.history.FEW", 1)
+    for key in keys[:2]:
+        kept.sandbox.store.update("contacts", key, {"TITLE": "edited again"})
+    kept.sync_done("contacts", **KEPT)
+    assert asked[1:] == [None]
+    assert_level(kept.read, "contacts")
+
+
+@pytest.mark.long
+def test_the_pipeline_as_it_stood_is_the_query_of_the_documentation(make_crm: MakeCrm) -> None:
+    crm = make_crm(0.2)
+    store, names = crm.sandbox.store, ("opportunities", "pipeline_stages")
+    given = {"history": ["opportunities"]}
+    crm.sync_done(*names, **given)
+    then, moment = deals(store.rows("opportunities")), datetime.now(UTC)
+    first, second, *_ = [row for row in store.rows("opportunities") if row["OPPORTUNITY_STATE"] == "OPEN"]
+    assert len(store.rows("opportunities")) > SMALL
+    store.update("opportunities", first["OPPORTUNITY_ID"], {"OPPORTUNITY_STATE": "WON"})
+    store.delete("opportunities", second["OPPORTUNITY_ID"])
+    crm.sync_done(*names, **given)
+    swept(crm, "opportunities", **given)
+    (sql,) = re.findall(
+        r"```sql\n(.*?as it stood.*?)```", (ROOT / "docs/guide/history.md").read_text("utf-8"), re.DOTALL
+    )
+    asked = re.sub(r"timestamptz '[^']+'", f"timestamptz '{moment.isoformat()}'", sql)
+    assert asked != sql
+    assert {row["stage_id"]: (row["deals"], row["value"]) for row in crm.read(asked)} == then
+    now = re.sub(r"timestamptz '[^']+'", f"timestamptz '{datetime.now(UTC).isoformat()}'", sql)
+    assert {row["stage_id"]: (row["deals"], row["value"]) for row in crm.read(now)} == deals(
+        store.rows("opportunities")
+    )
+
+
+def deals(records: list[Row]) -> dict[Any, tuple[int, Any]]:
+    found: dict[Any, tuple[int, Any]] = {}
+    for record in records:
+        if record["OPPORTUNITY_STATE"] == "OPEN":
+            number, value = found.get(record["STAGE_ID"], (0, None))
+            told = stored(record["OPPORTUNITY_VALUE"], "number")
+            found[record["STAGE_ID"]] = (number + 1, value if told is None else (value or 0) + told)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["pipelines"], "sources.insightly.history is 'pipelines': .*cursor"),
+        (["tags", "contacts"], "'tags'.*cursor"),
+        (["deals"], "'deals'.*known are contacts"),
+        ([1], "names, as a list"),
+    ],
+)
+def test_a_history_that_cannot_be_kept_is_refused_with_the_reason(names: list[Any], words: str) -> None:
+    with pytest.raises(BadSetting, match=words):
+        resolve_settings(history=names)
+
+
+def test_a_preset_stands_for_its_entities_with_a_cursor() -> None:
+    assert resolve_settings(history="core").history == [name for name in CORE if ENTITIES[name].incremental]
+    assert resolve_settings().history == []
+
+
+def test_a_destination_of_files_is_refused(make_crm: MakeCrm, monkeypatch: pytest.MonkeyPatch) -> None:
+    crm = make_crm()
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (crm.folder / "lake").as_uri())
+    with pytest.raises(BadSetting, match="history keeps versions in an SQL database"):
+        sync(crm.settings(**KEPT), Target("filesystem"), ["contacts"])
+    assert crm.sandbox.calls("Contacts") == 0
+
+
+@pytest.mark.long
+def test_a_table_that_is_something_else_is_left_alone(synced_crm: Crm) -> None:
+    crm = synced_crm
+    with opened("sync", crm.settings(), crm.target) as runner:
+        runner.pipeline.run(dlt.resource([{"a": 1}], name="contacts_history"))
+    with pytest.raises(BadSetting, match=r"history is 'contacts': its table contacts_history"):
+        crm.sync("contacts", **KEPT)
+    assert crm.count("contacts_history") == 1
+
+
+def test_no_table_is_named_as_a_history() -> None:
+    tables = {*ENTITIES, *(f"{e.name}__{array.lower()}" for e in ENTITIES.values() for array in e.arrays)}
+    assert tables.isdisjoint(map(history_table, ENTITIES.values()))
+
+
+def test_what_does_not_count_are_fields_that_nobody_edits() -> None:
+    known = {name: field for entity in ENTITIES.values() for name, field in entity.fields.items()}
+    assert {"ETag", "ETAG"} == UNVERSIONED - known.keys()

@@ -1,0 +1,457 @@
+"""The sweep over HTTP: what is gone is marked and nothing else, what came back lives, wrong tags are mended."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from pipelines.sandbox import Fault, Store
+from sources.insightly import ENTITIES
+from sources.insightly.errors import ConfigurationError
+from sources.insightly.paging.probe import grid
+from sources.insightly.state.request import ReadRequest
+from tests.support.commands import MakeCrm, delete, ledger, marked, swept
+from tests.support.crm import Crm, contents_of
+
+pytestmark = pytest.mark.everywhere("postgres", "lake")
+
+
+def ids(crm: Crm, entity: str) -> list[int]:
+    return list(crm.sandbox.store.tables[entity].keys)
+
+
+def paths(crm: Crm) -> list[str]:
+    return [call.path for call in crm.sandbox.log]
+
+
+@contextmanager
+def nothing_marked(crm: Crm) -> Iterator[None]:
+    yield
+    assert marked(crm, "contacts") == []
+    assert ledger(crm) == []
+
+
+# What is gone
+
+
+def test_an_unchanged_account_costs_one_call_a_table(crm: Crm) -> None:
+    crm.first_sync()
+    report = swept(crm)
+    assert report.calls == sum(ENTITIES[name].incremental for name in report.entities) == len(paths(crm))
+    assert sum(entity.deleted for entity in report.entities.values()) == 0
+
+
+def test_deleted_records_are_marked_and_written_down(crm: Crm) -> None:
+    crm.first_sync()
+    contacts, notes = ids(crm, "contacts"), ids(crm, "notes")
+    delete(crm, "contacts", contacts[0], contacts[17], contacts[-1])
+    delete(crm, "notes", notes[5])
+    report = swept(crm)
+    assert marked(crm, "contacts") == [contacts[0], contacts[17], contacts[-1]]
+    assert marked(crm, "notes") == [notes[5]]
+    assert [row[:3] for row in ledger(crm)] == [
+        *(("contacts", contacts[at], "deleted") for at in (0, 17, -1)),
+        ("notes", notes[5], "deleted"),
+    ]
+    assert (report.entities["contacts"].deleted, report.entities["notes"].deleted) == (3, 1)
+    again = swept(crm)
+    assert (again.calls, len(ledger(crm))) == (10, 4)
+
+
+def test_few_pages_are_read_of_a_long_list(make_crm: MakeCrm) -> None:
+    crm = make_crm(scale=0.5)
+    crm.first_sync("contacts", page_size=10)
+    gone = sorted(random.Random(3).sample(ids(crm, "contacts"), 3))
+    delete(crm, "contacts", *gone)
+    swept(crm, "contacts", page_size=10)
+    assert marked(crm, "contacts") == gone
+    pages = [path for path in paths(crm) if path == "/Contacts"]
+    assert len(pages) < 25 < len(grid(500, 10)) == 56
+    assert sorted(set(paths(crm)) - {"/Contacts"}) == [f"/Contacts/{key}" for key in gone]
+
+
+def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> None:
+    crm.first_sync("contacts")
+    full = next(row for row in crm.sandbox.store.rows("contacts") if row["TAGS"] and row["LINKS"])
+    delete(crm, "contacts", full["CONTACT_ID"])
+    swept(crm, "contacts", deletions="remove")
+    assert ledger(crm) == [("contacts", full["CONTACT_ID"], "deleted", False)]
+    crm.assert_equal("contacts")
+    for array in ("tags", "links", "dates"):
+        assert full["CONTACT_ID"] not in [row["contact_id"] for row in crm.table(f"contacts__{array}")]
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize("mode", ["mark", "remove"])
+def test_child_rows_without_their_record_are_removed_and_no_others(crm: Crm, mode: str) -> None:
+    """A kill between the loads of two tables leaves them, when the record is deleted before the next run."""
+    crm.first_sync("contacts")
+    full = next(row for row in crm.sandbox.store.rows("contacts") if row["TAGS"] and row["LINKS"])
+    delete(crm, "contacts", full["CONTACT_ID"])
+    swept(crm, "contacts", deletions="mark")
+    crm.change("insert into insightly.contacts__tags (contact_id, list_idx, tag_name) values (7, 0, 'x')")
+    crm.change("insert into insightly.contacts__links (contact_id, list_idx) values (7, 0), (8, 0), (8, 1)")
+    notes = swept(crm, "contacts", deletions=mode).entities["contacts"].schema_changes
+    assert notes == ["4 child rows of records that are not held are removed"]
+    crm.assert_equal("contacts", deleted=True)
+    assert full["CONTACT_ID"] in [row["contact_id"] for row in crm.table("contacts__links")]
+    assert swept(crm, "contacts").entities["contacts"].schema_changes == []
+
+
+def test_a_hidden_record_is_told_from_a_deleted_one(crm: Crm) -> None:
+    crm.first_sync("contacts")
+    key, other = ids(crm, "contacts")[3:5]
+    delete(crm, "contacts", key, other)
+    crm.sandbox.faults.add(Fault("forbidden", match=f"Contacts/{key}"))
+    swept(crm, "contacts")
+    assert ledger(crm) == [("contacts", key, "hidden", False), ("contacts", other, "deleted", False)]
+
+
+def test_a_deletion_that_an_unknown_record_hides_is_found_by_a_thorough_sweep(crm: Crm) -> None:
+    store = crm.sandbox.store
+    old = store.rows("notes")[10]
+    store.delete("notes", old["NOTE_ID"])
+    crm.first_sync("notes", page_size=5)
+    delete(crm, "notes", ids(crm, "notes")[10])
+    store.put_raw("notes", old)
+    swept(crm, "notes", page_size=5)
+    assert marked(crm, "notes") == []
+    swept(crm, "notes", thorough=True, page_size=5)
+    assert len(marked(crm, "notes")) == 1
+    crm.assert_equal("notes", deleted=True)
+
+
+def test_a_set_bounded_by_a_start_date_is_compared_with_that_set(crm: Crm) -> None:
+    stamps = sorted(row["DATE_UPDATED_UTC"] for row in crm.sandbox.store.rows("contacts"))
+    crm.first_sync("contacts", start_date=stamps[20].replace(" ", "T") + "Z")
+    held = crm.count("contacts")
+    assert 0 < held < len(stamps)
+    key = next(row["CONTACT_ID"] for row in crm.sandbox.store.rows("contacts") if row["DATE_UPDATED_UTC"] == stamps[-1])
+    delete(crm, "contacts", key)
+    report = swept(crm, "contacts")
+    assert marked(crm, "contacts") == [key]
+    assert crm.count("contacts") == held
+    assert report.entities["contacts"].merged == 0
+
+
+# Guards
+
+
+def test_a_table_that_lost_most_of_its_rows_is_left_alone_unless_forced(make_crm: MakeCrm) -> None:
+    crm = make_crm(scale=0.2)
+    crm.first_sync("contacts", "notes")
+    gone = ids(crm, "contacts")[:160]
+    delete(crm, "contacts", *gone)
+    with nothing_marked(crm):
+        report = swept(crm, code=1)
+        assert report.entities["contacts"].state == "failed"
+        assert report.entities["notes"].state == "ok"
+        told = report.entities["contacts"].reason or ""
+        assert "160 of 200" in told
+        assert "max_deleted_share (0.2)" in told
+        assert "insightly sweep contacts --force" in told
+    swept(crm, "contacts", force=True)
+    assert marked(crm, "contacts") == gone
+    assert len([path for path in paths(crm) if path != "/Contacts"]) == 20
+
+
+def test_one_readable_record_of_the_sample_refuses_them_all(make_crm: MakeCrm) -> None:
+    crm = make_crm(scale=0.2)
+    crm.first_sync("contacts")
+    gone = delete(crm, "contacts", *ids(crm, "contacts")[:160])
+
+    def come_back(store: Store) -> None:
+        for row in gone:
+            store.put_raw("contacts", row)
+
+    crm.sandbox.faults.add(Fault("call", match="Contacts/*", nth=1, action=come_back))
+    with nothing_marked(crm):
+        report = swept(crm, "contacts", code=1, force=True, max_connections=1)
+        assert "can be read" in (report.reason or "")
+
+
+def test_an_unlisted_record_that_can_be_read_stays_live(crm: Crm) -> None:
+    crm.first_sync("contacts")
+    row = delete(crm, "contacts", ids(crm, "contacts")[4])[0]
+    crm.sandbox.faults.add(
+        Fault("call", match="Contacts/*", action=lambda store: store.put_raw("contacts", row)),
+    )
+    with nothing_marked(crm):
+        report = swept(crm, "contacts")
+        assert any("stay live" in note for note in report.entities["contacts"].schema_changes)
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize("kind", ["forbidden", "missing"])
+def test_a_collection_that_may_not_be_read_marks_nothing(crm: Crm, kind: str) -> None:
+    crm.first_sync("contacts", "notes")
+    delete(crm, "contacts", *ids(crm, "contacts")[:3])
+    crm.sandbox.faults.add(Fault(kind, match="Contacts", times=None))
+    with nothing_marked(crm):
+        report = swept(crm, "contacts", "notes", code=1)
+        assert report.entities["contacts"].state == "skipped"
+        assert report.entities["notes"].state == "ok"
+
+
+@pytest.mark.few(2)
+@pytest.mark.parametrize("calls", range(6))
+def test_a_budget_that_ends_marks_only_what_was_confirmed(crm: Crm, calls: int) -> None:
+    crm.first_sync("contacts")
+    gone = ids(crm, "contacts")[10:13]
+    delete(crm, "contacts", *gone)
+    report = swept(crm, "contacts", code=3 if calls < 4 else 0, max_calls=calls)
+    assert len(paths(crm)) == min(calls, 4)
+    assert len(marked(crm, "contacts")) == max(min(calls, 4) - 1, 0) == report.entities["contacts"].deleted
+    swept(crm, "contacts")
+    assert marked(crm, "contacts") == gone
+
+
+def test_an_entity_that_is_not_loaded_completely_is_not_swept(crm: Crm) -> None:
+    crm.sync("contacts", page_size=5, max_calls=3)
+    report = swept(crm, "contacts", code=1)
+    assert report.entities["contacts"].state == "skipped"
+    assert "insightly sync" in (report.reason or "")
+    assert report.calls == 0
+
+
+def test_a_destination_that_is_not_there_is_not_made(crm: Crm) -> None:
+    with pytest.raises(Exception, match="run insightly sync first"):
+        swept(crm)
+    assert not crm.made()
+
+
+def test_another_account_is_not_swept(crm: Crm, make_crm: MakeCrm) -> None:
+    crm.first_sync("contacts")
+    contents = replace(contents_of(0.05), instance={"INSTANCE_NAME": "Other", "INSTANCE_SUBDOMAIN": "other"})
+    other = make_crm(contents=contents, key="00000000-0000-0000-0000-00000000aaaa")
+    with pytest.raises(ConfigurationError, match="Other"):
+        swept(other)
+
+
+# What came back, and what we lack
+
+
+@pytest.mark.few(2)
+@pytest.mark.parametrize("mode", ["mark", "remove"])
+@pytest.mark.parametrize(
+    ("by", "moved"),
+    [("sync", True), ("sweep", True), ("sweep", False)],
+    ids=["sync sees its new stamp", "sweep", "sweep sees its old stamp"],
+)
+def test_a_record_that_comes_back_lives_again(crm: Crm, mode: str, moved: bool, by: str) -> None:
+    crm.first_sync("contacts")
+    key = ids(crm, "contacts")[7]
+    row = delete(crm, "contacts", key)[0]
+    swept(crm, "contacts", deletions=mode)
+    crm.sandbox.store.put_raw("contacts", row)
+    if moved:
+        crm.sandbox.store.touch("contacts", key)
+    if by == "sync":
+        crm.sync_done("contacts")
+    else:
+        swept(crm, "contacts", deletions=mode)
+    assert marked(crm, "contacts") == []
+    assert ledger(crm) == [("contacts", key, "deleted", True)]
+    crm.assert_equal("contacts")
+
+
+def test_listed_records_that_are_not_held_are_read_with_their_children(crm: Crm) -> None:
+    rows = delete(crm, "organisations", *ids(crm, "organisations")[2:6])
+    crm.first_sync("organisations")
+    for row in rows:
+        crm.sandbox.store.put_raw("organisations", row)
+    report = swept(crm, "organisations")
+    assert report.entities["organisations"].merged == 4
+    crm.assert_equal("organisations")
+
+
+def test_many_records_that_are_not_held_cost_no_call_each(make_crm: MakeCrm) -> None:
+    crm = make_crm(scale=0.2)
+    rows = delete(crm, "contacts", *ids(crm, "contacts")[50:150])
+    first = crm.sync_done("contacts")
+    for row in rows:
+        crm.sandbox.store.put_raw("contacts", row)
+    report = swept(crm, "contacts")
+    assert report.calls < 6
+    assert report.entities["contacts"].watermark >= first.entities["contacts"].watermark  # type: ignore[operator]
+    crm.assert_equal("contacts")
+
+
+def test_many_new_records_are_read_as_a_sync_would(make_crm: MakeCrm) -> None:
+    crm = make_crm(scale=0.2)
+    crm.first_sync("contacts")
+    for _ in range(60):
+        crm.sandbox.store.create("contacts", {"FIRST_NAME": "New"})
+    swept(crm, "contacts")
+    assert "/Contacts/Search" in paths(crm)
+    assert len(paths(crm)) < 5
+    crm.assert_equal("contacts")
+
+
+# A full walk
+
+
+def test_a_full_sync_marks_what_it_did_not_see(crm: Crm) -> None:
+    crm.first_sync("contacts")
+    gone = ids(crm, "contacts")[5:8]
+    delete(crm, "contacts", *gone)
+    report = crm.sync_done("contacts", request=ReadRequest(full=True))
+    assert (report.entities["contacts"].deleted, marked(crm, "contacts")) == (3, gone)
+
+
+@pytest.mark.long
+def test_a_full_sync_over_several_runs_does_as_well(crm: Crm) -> None:
+    crm.first_sync("contacts")
+    gone = ids(crm, "contacts")[5:8]
+    delete(crm, "contacts", *gone)
+    assert crm.sync("contacts", request=ReadRequest(full=True), page_size=7, max_calls=4).exit_code == 3
+    crm.sync_done("contacts", page_size=7)
+    assert marked(crm, "contacts") == gone
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("again", [True, False], ids=["--full again", "plain"])
+def test_a_full_sync_repeated_within_a_budget_ends_and_marks(crm: Crm, again: bool) -> None:
+    """Though no run has the calls for a sweep of its own, and an entity that is done does not begin anew."""
+    crm.first_sync("contacts", "notes", "lead_sources")
+    gone = ids(crm, "contacts")[5:11]
+    delete(crm, "contacts", *gone)
+    crm.sandbox.store.update("notes", ids(crm, "notes")[0], {"TITLE": "unseen"}, touch=False)
+    rows, runs = 0, 0
+    request = ReadRequest(full=True)
+    while (
+        report := crm.sync("contacts", "notes", "lead_sources", request=request, page_size=10, max_calls=4)
+    ).exit_code:
+        assert (report.exit_code, report.calls <= 4) == (3, True)
+        rows, runs, request = rows + report.entities["contacts"].rows, runs + 1, ReadRequest(full=again)
+        assert runs < 9
+    assert rows == crm.sandbox.store.count("contacts")
+    assert marked(crm, "contacts") == gone
+    crm.assert_equal("contacts", "notes", "lead_sources", deleted=True)
+    anew = crm.sync_done("contacts", "notes", "lead_sources", request=ReadRequest(full=True))
+    assert [entity.rows for entity in anew.entities.values()] == [
+        crm.sandbox.store.count(name) for name in ("contacts", "lead_sources", "notes")
+    ]
+
+
+@pytest.mark.long
+def test_unlisted_records_that_can_be_read_do_not_hold_a_full_sync_up(crm: Crm) -> None:
+    crm.first_sync("contacts")
+    rows = delete(crm, "contacts", *ids(crm, "contacts")[5:11])
+
+    def come_back(store: Store) -> None:
+        for row in rows:
+            store.put_raw("contacts", row)
+
+    crm.sandbox.faults.add(Fault("call", match="Contacts/*", nth=1, action=come_back))
+    runs = 1
+    while crm.sync("contacts", request=ReadRequest(full=True), max_calls=4).exit_code:
+        runs += 1
+        assert runs < 4
+    assert marked(crm, "contacts") == []
+    assert crm.sync_done("contacts").calls == 1
+
+
+@pytest.mark.long
+def test_a_full_sync_of_which_one_entity_fails_begins_anew(crm: Crm) -> None:
+    crm.first_sync("contacts", "products")
+    crm.sandbox.faults.add(Fault("missing", match="Product*", times=None))
+    for _ in range(2):
+        report = crm.sync("contacts", "products", request=ReadRequest(full=True))
+        assert (report.exit_code, report.entities["contacts"].rows) == (1, crm.sandbox.store.count("contacts"))
+
+
+@pytest.mark.long
+def test_since_given_to_an_unfinished_full_sync_is_told(crm: Crm) -> None:
+    crm.first_sync("contacts")
+    gone = ids(crm, "contacts")[5]
+    delete(crm, "contacts", gone)
+    crm.sync("contacts", request=ReadRequest(full=True), page_size=10, max_calls=4)
+    report = crm.sync_done("contacts", request=ReadRequest(since="2026-06-01T00:00:00Z"), page_size=10)
+    assert any("--since 2026-06-01T00:00:00Z" in note for note in report.entities["contacts"].schema_changes)
+    assert marked(crm, "contacts") == [gone]
+
+
+@pytest.mark.long
+def test_a_full_sync_marks_no_implausible_number(make_crm: MakeCrm) -> None:
+    crm = make_crm(scale=0.2)
+    crm.first_sync("contacts")
+    delete(crm, "contacts", *ids(crm, "contacts")[:160])
+    with nothing_marked(crm):
+        report = crm.sync("contacts", request=ReadRequest(full=True))
+        assert (report.exit_code, report.entities["contacts"].state) == (1, "failed")
+        assert "max_deleted_share" in (report.reason or "")
+
+
+# Edits while it reads
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize("thorough", [False, True])
+@pytest.mark.parametrize("kind", ["delete_before", "create"])
+def test_no_live_record_is_marked_when_rows_move_under_the_sweep(crm: Crm, kind: str, thorough: bool) -> None:
+    crm.first_sync("contacts", page_size=5)
+    delete(crm, "contacts", *ids(crm, "contacts")[20:23])
+    crm.sandbox.faults.add(Fault(kind, match="Contacts", nth=2, times=3, count=2))
+    swept(crm, "contacts", thorough=thorough, page_size=5, max_connections=1)
+    assert set(marked(crm, "contacts")).isdisjoint(ids(crm, "contacts"))
+    swept(crm, "contacts", thorough=True)
+    crm.sync_done("contacts")
+    crm.assert_equal("contacts", deleted=True)
+    held = {row["contact_id"] for row in crm.table("contacts")}
+    assert set(marked(crm, "contacts")) == held - set(ids(crm, "contacts"))
+
+
+# Tags
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("tags", ["auto", "endpoint"])
+def test_tags_that_moved_no_date_are_mended(crm: Crm, tags: str) -> None:
+    store: Store = crm.sandbox.store
+    crm.first_sync(tags=tags)
+    for entity in ("contacts", "leads", "organisations"):
+        keys = ids(crm, entity)
+        store.set_tags(entity, keys[0], ["brand new", "a & b", "Grün", 'O\'Neil "x"'], touch=False)
+        store.set_tags(entity, keys[1], [], touch=False)
+        store.set_tags(entity, keys[2], store.tag_names(entity)[:1], touch=False)
+    assert crm.sync_done(tags=tags).entities["contacts"].rows == 0
+    report = swept(crm, with_tags=True, tags=tags)
+    assert report.entities["contacts"].merged >= 2
+    crm.assert_equal("contacts", "leads", "organisations", "projects", "opportunities")
+
+
+@pytest.mark.long
+def test_tags_that_are_right_are_not_read_again(crm: Crm) -> None:
+    crm.first_sync()
+    report = swept(crm, with_tags=True)
+    assert sum(entity.merged for entity in report.entities.values()) == 0
+    assert not [path for path in paths(crm) if path.split("/")[-1].isdigit()]
+
+
+def test_tags_that_are_off_are_not_swept(crm: Crm) -> None:
+    crm.first_sync("leads", tags="off")
+    report = swept(crm, "leads", with_tags=True, tags="off")
+    assert report.calls == 1
+    assert any("tags" in note for note in report.entities["leads"].schema_changes)
+
+
+@pytest.mark.long
+def test_the_least_recently_swept_entity_goes_first(crm: Crm) -> None:
+    crm.first_sync("contacts", "notes", "tasks")
+    swept(crm, "contacts", "notes", "tasks", code=3, max_calls=1)
+    swept(crm, "contacts", "notes", "tasks", code=3, max_calls=1)
+    assert paths(crm) == ["/Notes"]
+
+
+def test_each_sweep_is_written_down(crm: Crm) -> None:
+    crm.first_sync("contacts")
+    delete(crm, "contacts", ids(crm, "contacts")[0])
+    swept(crm, "contacts")
+    rows = crm.read("select command, entity, state, deleted, calls from insightly._sync_runs order by started")
+    assert [tuple(row.values()) for row in rows] == [
+        ("sync", "contacts", "ok", 0, 2),
+        ("sweep", "contacts", "ok", 1, 2),
+    ]

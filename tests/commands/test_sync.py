@@ -1,0 +1,555 @@
+"""Whole runs over HTTP into DuckDB: whatever happens on the way, the destination ends up equal to the account."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import dlt
+import pytest
+
+from pipelines.engine.report import Report
+from pipelines.sandbox import Contents, Fault, Sandbox, Store, evolve
+from pipelines.sandbox.store.table import dump
+from sources.insightly import ENTITIES, insightly
+from sources.insightly.errors import ConfigurationError
+from sources.insightly.state.request import ReadRequest
+from sources.insightly.state.times import parse
+from tests.support.crm import EVERY_WAY_TO_TAGS, OPEN, Clock, Crm
+from tests.support.expected import CORE, normalize
+
+MakeCrm = Callable[..., Crm]
+INCREMENTAL = [name for name in CORE if ENTITIES[name].incremental]
+
+
+def changed_since(crm: Crm, entity: str, watermark: str | None) -> int:
+    """Records of the account whose DATE_UPDATED_UTC is later than `watermark`."""
+    assert watermark is not None
+    return sum(parse(row["DATE_UPDATED_UTC"]) > parse(watermark) for row in crm.sandbox.store.rows(entity))
+
+
+def watermarks(report: Report) -> dict[str, str | None]:
+    return {name: entity.watermark for name, entity in report.entities.items()}
+
+
+def asked(crm: Crm, path: str) -> list[dict[str, str]]:
+    """The queries of the last run's calls to `path`."""
+    return [call.query for call in crm.sandbox.log if call.path == path]
+
+
+def set_custom(store: Store, entity: str, key: int, name: str, value: Any) -> None:
+    row = store.get(entity, key)
+    assert row is not None
+    others = [item for item in row["CUSTOMFIELDS"] if item["FIELD_NAME"] != name]
+    item = {"FIELD_NAME": name, "FIELD_VALUE": value, "CUSTOM_FIELD_ID": name}
+    store.update(entity, key, {"CUSTOMFIELDS": [*others, item]})
+
+
+def first_key(crm: Crm, entity: str) -> Any:
+    return crm.sandbox.store.tables[entity].keys[0]
+
+
+@contextmanager
+def unchanged(crm: Crm, *tables: str) -> Iterator[None]:
+    before = [crm.table(name) for name in tables]
+    yield
+    assert [crm.table(name) for name in tables] == before
+
+
+# What changed
+
+
+@EVERY_WAY_TO_TAGS
+def test_only_what_changed_is_received(crm: Crm) -> None:
+    first = crm.sync_done()
+    evolve(crm.sandbox.store, seed=1, steps=25)
+    second = crm.sync_done()
+    received = {name: second.entities[name].rows for name in INCREMENTAL}
+    assert received == {name: changed_since(crm, name, first.entities[name].watermark) for name in INCREMENTAL}
+    assert 10 < sum(received.values()) < 60
+    crm.assert_equal(deleted=True)
+    third = crm.sync_done()
+    assert sum(third.entities[name].rows for name in INCREMENTAL) == 0
+
+
+@EVERY_WAY_TO_TAGS
+def test_a_lost_working_folder_changes_nothing(crm: Crm) -> None:
+    first = crm.sync_done("contacts", "lead_sources")
+    shutil.rmtree(crm.folder / "dlt")
+    crm.sandbox.store.touch("contacts", first_key(crm, "contacts"))
+    second = crm.sync_done("contacts", "lead_sources")
+    assert second.entities["contacts"].rows == 1
+    assert second.entities["lead_sources"].merged == 0
+    assert asked(crm, "/Contacts/Search")[0]["updated_after_utc"] == first.entities["contacts"].watermark
+    crm.assert_equal("contacts", "lead_sources")
+
+
+@pytest.mark.long
+@EVERY_WAY_TO_TAGS
+def test_many_chunks_make_the_same_tables(crm: Crm) -> None:
+    report = crm.sync_done("contacts", "notes", "pipelines", "tags", chunk_calls=2, page_size=7)
+    assert report.entities["contacts"].rows == crm.sandbox.store.count("contacts")
+    assert len(crm.read("select * from insightly._dlt_loads")) > 2
+    crm.assert_equal("contacts", "notes", "pipelines", "tags")
+
+
+@EVERY_WAY_TO_TAGS
+def test_a_field_defined_later_becomes_a_typed_column(crm: Crm) -> None:
+    crm.first_sync("contacts")
+    crm.sandbox.store.define("CONTACT", "Height__c", "NUMERIC")
+    set_custom(crm.sandbox.store, "contacts", first_key(crm, "contacts"), "Height__c", 1.83)
+    report = crm.sync_done("contacts")
+    assert crm.columns("contacts")["height__c"] == "DECIMAL(38,15)"
+    assert any("contacts.height__c" in change for change in report.entities["contacts"].schema_changes)
+    assert [row["height__c"] for row in crm.table("contacts") if row["height__c"]] == [Decimal("1.83")]
+    crm.assert_equal("contacts")
+
+
+@EVERY_WAY_TO_TAGS
+def test_a_key_nobody_knows_becomes_a_column(crm: Crm) -> None:
+    crm.first_sync("notes")
+    key = first_key(crm, "notes")
+    crm.sandbox.store.update("notes", key, {"FAVOURITE_COLOUR": "blue", "SHELF_COUNT": 7})
+    report = crm.sync_done("notes")
+    assert crm.columns("notes")["shelf_count"] == "BIGINT"
+    told = " ".join(report.entities["notes"].schema_changes)
+    assert "notes.favourite_colour" in told
+    assert "notes.shelf_count" in told
+    crm.assert_equal("notes")
+
+
+@EVERY_WAY_TO_TAGS
+def test_emptied_arrays_leave_no_child_rows(crm: Crm) -> None:
+    crm.first_sync("organisations")
+    full = next(r for r in crm.sandbox.store.rows("organisations") if r["TAGS"] and r["LINKS"] and r["EMAILDOMAINS"])
+    arrays: dict[str, list[Any]] = {name: [] for name in ENTITIES["organisations"].arrays}
+    crm.sandbox.store.update("organisations", full["ORGANISATION_ID"], arrays)
+    crm.sync_done("organisations")
+    for array in arrays:
+        assert full["ORGANISATION_ID"] not in [
+            r["organisation_id"] for r in crm.table(f"organisations__{array}".lower())
+        ]
+    crm.assert_equal("organisations")
+
+
+@EVERY_WAY_TO_TAGS
+def test_a_shorter_array_leaves_no_old_items(crm: Crm) -> None:
+    crm.sandbox.store.set_tags("contacts", first_key(crm, "contacts"), ["a", "b", "c"])
+    crm.first_sync("contacts")
+    crm.sandbox.store.set_tags("contacts", first_key(crm, "contacts"), ["c", "d"])
+    crm.sync_done("contacts")
+    crm.assert_equal("contacts")
+
+
+def test_the_definitions_are_a_table(crm: Crm) -> None:
+    crm.sync_done("contacts", "leads")
+    held = {(r["field_for"], r["field_name"], r["field_type"]) for r in crm.table("custom_fields")}
+    told = crm.sandbox.store.definitions
+    wanted = {(r["FIELD_FOR"], r["FIELD_NAME"], r["FIELD_TYPE"]) for r in told if r["FIELD_FOR"] in ("CONTACT", "LEAD")}
+    assert held == wanted
+    options = [r["option_value"] for r in crm.table("custom_fields__custom_field_options") if r["field_for"] == "LEAD"]
+    assert options == ["Spring", "Summer", "Autumn", "Winter"]
+
+
+# Tags
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("mode", "embedded", "calls_a_record"), [("auto", True, 0), ("endpoint", True, 1), ("auto", False, 1)]
+)
+def test_tags_are_the_same_by_every_way(make_crm: MakeCrm, mode: str, embedded: bool, calls_a_record: int) -> None:
+    crm = make_crm(switches=replace(OPEN, embed_tags=embedded))
+
+    def tag_calls() -> int:
+        return sum(call.path.endswith("/Tags") and call.path != "/Tags" for call in crm.sandbox.log)
+
+    crm.sync_done("projects", tags=mode)
+    assert tag_calls() == calls_a_record * crm.sandbox.store.count("projects")
+    crm.assert_equal("projects")
+    crm.sandbox.store.set_tags("projects", first_key(crm, "projects"), ["urgent", "new"])
+    crm.sync_done("projects", tags=mode)
+    assert tag_calls() == calls_a_record
+    crm.assert_equal("projects")
+
+
+def test_tags_that_nobody_asks_for_cost_nothing(make_crm: MakeCrm) -> None:
+    crm = make_crm(switches=replace(OPEN, embed_tags=False))
+    crm.sync_done("projects", tags="embedded")
+    assert crm.sandbox.calls() == 3  # the account, the list, the definitions
+    assert crm.count("projects") == crm.sandbox.store.count("projects")
+    assert crm.count("projects__tags") == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("embedded", [True, False])
+def test_tags_that_are_off_are_neither_asked_for_nor_written(make_crm: MakeCrm, embedded: bool) -> None:
+    crm = make_crm(switches=replace(OPEN, embed_tags=embedded))
+    crm.sync_done("leads", tags="auto")
+    held = crm.table("leads__tags")
+    store = crm.sandbox.store
+    for entity in ("leads", "projects"):
+        store.set_tags(entity, first_key(crm, entity), ["later"])
+    report = crm.sync_done(tags="off")
+    assert [call.path for call in crm.sandbox.log if "Tags" in call.path] == []
+    assert tuple(report.entities) == tuple(name for name in CORE if name != "tags")
+    assert report.entities["leads"].rows == 1
+    assert crm.table("leads__tags") == held
+    assert crm.columns("projects__tags") == crm.columns("tags") == {}
+    assert crm.columns("projects__links")
+    assert not [name for name in crm.columns("projects") if "tags" in name]
+    crm.sync_done("tags", tags="off")
+    crm.assert_equal("tags")
+
+
+def test_a_record_that_went_away_before_its_tags_is_told(crm: Crm) -> None:
+    key = first_key(crm, "projects")
+    crm.sandbox.faults.add(Fault("missing", match=f"Projects/{key}/Tags"))
+    report = crm.sync_done("projects", tags="endpoint")
+    assert any("went away" in note for note in report.entities["projects"].schema_changes)
+
+
+# Lists that are read whole
+
+
+def test_a_reference_list_is_written_when_it_changed(crm: Crm) -> None:
+    store = crm.sandbox.store
+    crm.first_sync("lead_sources")
+    store.update("lead_sources", first_key(crm, "lead_sources"), {"LEAD_SOURCE": "Fair"})
+    store.delete("lead_sources", store.tables["lead_sources"].keys[-1])
+    assert crm.sync_done("lead_sources").entities["lead_sources"].merged == store.count("lead_sources")
+    crm.assert_equal("lead_sources")
+    assert crm.sync_done("lead_sources").entities["lead_sources"].merged == 0
+    for key in list(store.tables["lead_sources"].keys):
+        store.delete("lead_sources", key)
+    crm.sync_done("lead_sources")
+    assert crm.count("lead_sources") == 0
+
+
+def test_tag_names_that_vanish_are_removed(crm: Crm) -> None:
+    crm.first_sync("tags")
+    for key in crm.sandbox.store.tables["projects"].keys:
+        crm.sandbox.store.set_tags("projects", key, [])
+    crm.sync_done("tags")
+    assert "projects" not in {row["record_type"] for row in crm.table("tags")}
+    crm.assert_equal("tags")
+
+
+# What does not fit
+
+
+def test_a_value_that_does_not_fit_is_kept_as_text(crm: Crm) -> None:
+    key = first_key(crm, "leads")
+    set_custom(crm.sandbox.store, "leads", key, "Budget__c", "quite a lot")
+    report = crm.sync_done("leads")
+    row = next(row for row in crm.table("leads") if row["lead_id"] == key)
+    assert (row["budget__c"], row["budget__c__v_text"]) == (None, "quite a lot")
+    assert any("budget__c__v_text" in note for note in report.entities["leads"].schema_changes)
+
+
+def test_two_fields_of_one_column_fail_their_entity_alone(crm: Crm) -> None:
+    for name in ("Shoe_Size__c", "ShoeSize__c"):
+        crm.sandbox.store.define("CONTACT", name, "TEXT")
+    assert normalize("Shoe_Size__c") == normalize("ShoeSize__c")
+    report = crm.sync("contacts", "notes")
+    assert (report.status, report.exit_code) == ("failed", 1)
+    assert report.entities["contacts"].state == "failed"
+    assert "Shoe_Size__c" in (report.entities["contacts"].reason or "")
+    assert "ShoeSize__c" in (report.entities["contacts"].reason or "")
+    assert report.entities["notes"].state == "ok"
+    crm.assert_equal("notes")
+
+
+# What may not be read
+
+
+@pytest.mark.parametrize("kind", ["forbidden", "missing"])
+def test_an_entity_that_may_not_be_read_is_skipped(make_crm: MakeCrm, kind: str) -> None:
+    crm = make_crm(switches=replace(OPEN, **{kind: frozenset({"products"})}))
+    report = crm.sync_done(entities=["products", "notes"])
+    assert report.entities["products"].state == "skipped"
+    assert report.entities["products"].reason
+    assert report.entities["notes"].state == "ok"
+    named = crm.sync("products", "notes")
+    assert (named.exit_code, named.entities["products"].state) == (1, "skipped")
+
+
+def test_an_entity_that_is_taken_away_keeps_table_and_watermark(crm: Crm) -> None:
+    before = crm.sync_done("products", "currencies")
+    crm.sandbox.switches = replace(OPEN, forbidden=frozenset({"products"}), missing=frozenset({"currencies"}))
+    with unchanged(crm, "products", "currencies"):
+        assert crm.sync("products", "currencies").exit_code == 1
+    crm.sandbox.switches = OPEN
+    crm.sync_done("products", "currencies")
+    assert asked(crm, "/Product/Search")[0]["updated_after_utc"] == before.entities["products"].watermark
+    crm.assert_equal("products", "currencies")
+
+
+def test_a_refused_key_writes_nothing(crm: Crm) -> None:
+    refused = crm.sync("notes", api_key="00000000-0000-0000-0000-000000000000")
+    assert (refused.status, refused.exit_code) == ("failed", 1)
+    assert "401" in (refused.reason or "")
+    assert crm.columns("notes") == {}
+    first = crm.sync_done("notes")
+    with unchanged(crm, "notes", "_dlt_pipeline_state"):
+        assert crm.sync("notes", api_key="00000000-0000-0000-0000-000000000000").exit_code == 1
+    crm.sync_done("notes")
+    assert asked(crm, "/Notes/Search")[0]["updated_after_utc"] == first.entities["notes"].watermark
+
+
+# Destinations and accounts
+
+
+def test_a_load_that_fails_is_not_told_as_done(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("dlt.load.load.Load.run", fail)
+        report = crm.sync("notes")
+    assert (report.exit_code, report.entities["notes"].state, report.entities["notes"].watermark) == (1, "failed", None)
+    crm.sync_done("notes")
+    crm.assert_equal("notes")
+
+
+@EVERY_WAY_TO_TAGS
+def test_two_destinations_share_no_watermark(crm: Crm) -> None:
+    crm.sync_done("notes")
+    other = crm.folder / "other.duckdb"
+    report = crm.sync_done("notes", database=other)
+    assert report.entities["notes"].rows == crm.sandbox.store.count("notes")
+    crm.assert_equal("notes", database=other)
+
+
+@EVERY_WAY_TO_TAGS
+def test_a_deleted_database_is_filled_again(crm: Crm) -> None:
+    crm.first_sync("contacts", "lead_sources")
+    crm.database.unlink()
+    crm.sync_done("contacts", "lead_sources")
+    crm.assert_equal("contacts", "lead_sources")
+
+
+def test_another_account_is_refused(crm: Crm, make_crm: MakeCrm) -> None:
+    crm.sync_done("notes")
+    other = make_crm(key="11111111-1111-1111-1111-111111111111")
+    other.sandbox.store.instance.update(INSTANCE_NAME="Other Ltd", INSTANCE_SUBDOMAIN="other")
+    with unchanged(crm, "notes", "_dlt_pipeline_state"), pytest.raises(ConfigurationError) as refused:
+        other.sync("notes")
+    assert refused.value.exit_code == 2
+    assert "Sandbox Trading" in str(refused.value)
+    assert "Other Ltd" in str(refused.value)
+    assert other.sandbox.calls() == 1
+
+
+def test_another_key_of_the_same_account_goes_on(crm: Crm, make_crm: MakeCrm) -> None:
+    first = crm.sync_done("notes")
+    moved = make_crm(key="11111111-1111-1111-1111-111111111111")
+    moved.sync_done("notes")
+    assert asked(moved, "/Notes/Search")[0]["updated_after_utc"] == first.entities["notes"].watermark
+    moved.sync_done("notes")
+    assert asked(moved, "/Instance") == []
+
+
+# Budgets
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("tags", ["auto", "endpoint"])
+def test_runs_with_few_calls_complete_everything(crm: Crm, tags: str) -> None:
+    """No run sends more than it may, each one goes on where the one before stopped."""
+    names = ("notes", "projects", "lead_sources")
+    for _ in range(40):
+        report = crm.sync(*names, max_calls=4, page_size=10, tags=tags)
+        assert report.calls == crm.sandbox.calls() <= 4
+        if report.exit_code == 0:
+            break
+        assert (report.status, report.exit_code) == ("stopped", 3)
+        assert report.reason
+    assert report.status == "done"
+    crm.assert_equal(*names)
+
+
+def test_a_run_without_calls_sends_nothing(crm: Crm) -> None:
+    report = crm.sync("notes", max_calls=0)
+    assert (report.exit_code, crm.sandbox.calls()) == (3, 0)
+
+
+@pytest.mark.long
+def test_days_with_few_calls_complete_everything(make_crm: MakeCrm) -> None:
+    crm = make_crm(switches=replace(OPEN, quota=5))
+    names = ("notes", "contacts", "currencies")
+    for _ in range(20):
+        crm.sandbox.limits.reset()
+        report = crm.sync(*names, page_size=15)
+        assert sum(call.status == 200 for call in crm.sandbox.log) <= 5
+        if report.exit_code == 0:
+            break
+        assert (report.status, report.exit_code, report.calls_left_today) == ("stopped", 3, 0)
+    assert report.status == "done"
+    crm.assert_equal(*names)
+
+
+def test_calls_are_left_for_other_programs(make_crm: MakeCrm) -> None:
+    crm = make_crm(switches=replace(OPEN, quota=100))
+    crm.sandbox.limits.spend(90)
+    report = crm.sync("contacts", quota_reserve=5, page_size=5, max_connections=1)
+    assert (report.status, report.exit_code) == ("stopped", 3)
+    assert crm.sandbox.calls() <= 5
+    assert report.calls_left_today is not None
+    assert report.calls_left_today >= 5
+
+
+# From when on
+
+
+@pytest.mark.long
+def test_an_earlier_start_date_is_walked_from_and_a_later_one_is_not(crm: Crm) -> None:
+    def loaded() -> int:
+        return crm.count("notes")
+
+    crm.sync_done("notes", start_date="2026-06-01")
+    assert loaded() == changed_since(crm, "notes", "2026-06-01") < crm.sandbox.store.count("notes")
+    crm.sync_done("notes", start_date="2025-06-01")
+    assert loaded() == changed_since(crm, "notes", "2025-06-01") < crm.sandbox.store.count("notes")
+    later = crm.sync_done("notes", start_date="2026-06-01").entities["notes"]
+    assert (later.rows, loaded()) == (0, changed_since(crm, "notes", "2025-06-01"))
+    assert any("2026-06-01" in note for note in later.schema_changes)
+    crm.sync_done("notes")
+    crm.assert_equal("notes")
+    assert crm.sync_done("notes").entities["notes"].rows == 0
+
+
+def test_since_reads_again_and_moves_no_watermark_back(crm: Crm) -> None:
+    first = crm.sync_done("notes").entities["notes"]
+    again = crm.sync_done("notes", request=ReadRequest(since="2026-06-01T00:00:00Z")).entities["notes"]
+    assert again.rows == changed_since(crm, "notes", "2026-06-01") > 0
+    assert (again.watermark or "") > (first.watermark or "")
+    crm.clock.advance(-24)
+    assert crm.sync_done("notes").entities["notes"].watermark == again.watermark
+
+
+@pytest.mark.long
+def test_full_repairs_what_moved_no_date(crm: Crm) -> None:
+    crm.first_sync("contacts", "tags")
+    crm.sandbox.store.set_tags("contacts", first_key(crm, "contacts"), ["unseen"], touch=False)
+    assert crm.sync_done("contacts").entities["contacts"].rows == 0
+    report = crm.sync_done("contacts", "lead_sources", request=ReadRequest(full=True))
+    assert report.entities["contacts"].rows == crm.sandbox.store.count("contacts")
+    crm.assert_equal("contacts")
+    assert crm.sync_done("contacts").entities["contacts"].rows == 0
+
+
+@pytest.mark.long
+def test_a_full_run_that_stops_goes_on_as_a_full_run(crm: Crm) -> None:
+    crm.first_sync("notes")
+    keys = crm.sandbox.store.tables["notes"].keys
+    for key in (keys[0], keys[-1]):
+        crm.sandbox.store.update("notes", key, {"TITLE": "unseen"}, touch=False)
+    assert crm.sync("notes", request=ReadRequest(full=True), page_size=10, max_calls=2).exit_code == 3
+    crm.sync_done("notes", page_size=10)
+    crm.assert_equal("notes")
+    assert crm.sync_done("notes").entities["notes"].rows == 0
+
+
+# Edits while the run reads
+
+
+@EVERY_WAY_TO_TAGS
+def test_edits_while_changes_are_read_lose_no_live_row(crm: Crm) -> None:
+    crm.first_sync("contacts")
+    store = crm.sandbox.store
+    for key in store.tables["contacts"].keys[::2]:
+        store.update("contacts", key, {"TITLE": "changed"})
+
+    def edit(store: Store) -> None:
+        keys = store.tables["contacts"].keys
+        store.delete("contacts", keys[2])
+        store.update("contacts", keys[1], {"TITLE": "changed meanwhile"})
+
+    crm.sandbox.faults.add(Fault("call", match="Contacts/Search", nth=2, times=3, action=edit))
+    crm.sync_done("contacts", page_size=5)
+    crm.sync_done("contacts", page_size=5)
+    crm.assert_equal("contacts", deleted=True)
+
+
+def test_a_list_out_of_order_is_read_whole(crm: Crm) -> None:
+    crm.sandbox.faults.add(Fault("unsorted", match="Notes", times=None))
+    crm.sync_done("notes", page_size=20)
+    crm.assert_equal("notes")
+
+
+def test_the_watermark_is_the_services_clock_when_the_walk_began(crm: Crm) -> None:
+    """Though it takes hours, and though the run before ended at a later hour."""
+    crm.sandbox.faults.add(Fault("call", match="Notes*", nth=2, times=None, action=lambda _: crm.clock.advance()))
+    report = crm.sync_done("notes", page_size=20, lookback_seconds=60)
+    began = crm.clock.now - timedelta(hours=crm.sandbox.calls("Notes") - 1)
+    early = began - timedelta(seconds=60) - parse(report.entities["notes"].watermark or "")
+    assert timedelta(0) <= early < timedelta(minutes=10)
+
+
+def test_the_watermark_survives_chunks_of_several_runs(crm: Crm) -> None:
+    began = crm.clock.now + timedelta(hours=1)
+    for _ in range(10):
+        if (report := crm.sync("notes", page_size=20, max_calls=2)).exit_code != 3:
+            break
+        crm.clock.advance(10)
+    assert report.status == "done"
+    reached = parse(report.entities["notes"].watermark or "")
+    assert began - timedelta(minutes=15) < reached <= began - timedelta(minutes=5)
+
+
+def test_without_a_date_header_the_own_clock_counts(make_crm: MakeCrm, caplog: pytest.LogCaptureFixture) -> None:
+    crm = make_crm(switches=replace(OPEN, date_header=False))
+    crm.sync_done("notes")
+    assert "Date" in caplog.text
+    crm.assert_equal("notes")
+
+
+# The source alone
+
+
+def alone(crm: Crm, **settings: Any) -> dlt.Pipeline:
+    pipeline = dlt.pipeline("alone", destination=dlt.destinations.duckdb(str(crm.database)), dataset_name="insightly")
+    given = {"api_key": crm.sandbox.key, "base_url": crm.sandbox.url, "requests_per_second": 1000}
+    pipeline.run(insightly(**given, **settings))
+    return pipeline
+
+
+def test_the_source_alone_reads_to_the_end(crm: Crm) -> None:
+    names = ["contacts", "tags", "lead_sources"]
+    alone(crm, entities=names, chunk_calls=1, page_size=7)
+    crm.assert_equal(*names)
+    crm.clock.advance()
+    crm.sandbox.store.set_tags("contacts", first_key(crm, "contacts"), ["later"])
+    crm.sandbox.reset_log()
+    alone(crm, entities=names)
+    assert crm.sandbox.calls("Contacts/Search") == 1
+    assert crm.sandbox.calls("Contacts") == 1
+    crm.assert_equal(*names)
+
+
+def test_building_the_source_sends_nothing_and_needs_no_key(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCES__INSIGHTLY__BASE_URL", crm.sandbox.url)
+    assert tuple(insightly(entities="core").resources) == CORE == tuple(insightly().resources)[:17]
+    assert list(insightly(entities=["notes", "contacts"]).resources) == ["contacts", "notes"]
+    assert crm.sandbox.log == []
+
+
+@pytest.mark.long
+def test_state_stays_small_when_all_records_have_one_stamp(tmp_path: Path) -> None:
+    stamp = {"DATE_CREATED_UTC": "2026-10-01 00:00:00", "DATE_UPDATED_UTC": "2026-10-01 00:00:00"}
+    blank = dict.fromkeys(ENTITIES["notes"].fields) | stamp | {"LINKS": []}
+    contents = Contents(tables={"notes": {key: dump(blank | {"NOTE_ID": key}) for key in range(1, 5001)}})
+    clock = Clock()
+    with Sandbox(contents=contents, switches=OPEN, clock=clock) as sandbox:
+        crm = Crm(sandbox, tmp_path, clock)
+        crm.sync_done("notes", start_date="2026-01-01")
+        crm.sync_done("notes", request=ReadRequest(since="2026-01-01T00:00:00Z"), start_date="2026-01-01")
+        assert crm.count("notes") == 5000
+        state = crm.target.pipeline().state
+        assert len(json.dumps(state, default=str)) < 10_000

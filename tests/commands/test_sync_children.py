@@ -1,0 +1,579 @@
+"""Rows that lie under other records, over HTTP: what is read, what it costs, what goes away again."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dlt
+import pytest
+
+from pipelines.commands.plan import plan
+from pipelines.commands.sweep import sweep
+from pipelines.commands.sync_selected import selection
+from pipelines.commands.verify import verify
+from pipelines.destinations.target import Target
+from pipelines.engine.report import Report
+from pipelines.sandbox import Contents, Fault, Sandbox
+from sources.insightly import ENTITIES, insightly
+from sources.insightly.entities import PRESETS
+from sources.insightly.errors import BadSetting
+from sources.insightly.state.request import ReadRequest
+from tests.support.child_rows import OWNED, PARENTS, add, asked, assert_equal, counted, fill, keys, live, lying, wanted
+from tests.support.crm import OPEN, Clock, Crm, contents_of, isolate
+from tests.support.expected import SQL_TYPES, normalize
+from tests.support.process import command, reach
+
+MakeCrm = Callable[..., Crm]
+SCALE = 0.01
+
+
+@pytest.fixture
+def crm(make_crm: MakeCrm, monkeypatch: pytest.MonkeyPatch) -> Crm:
+    """An account of few records; each run is one chunk, for every chunk takes a while."""
+    monkeypatch.setenv("SOURCES__INSIGHTLY__CHUNK_CALLS", "1000")
+    made = make_crm(SCALE)
+    fill(made.sandbox)
+    return made
+
+
+def planned(crm: Crm, *names: str, request: ReadRequest | None = None) -> Report:
+    return plan(crm.settings(), Target(database=str(crm.database)), names, request or ReadRequest())
+
+
+def swept(crm: Crm, *names: str, code: int = 0, force: bool = False, **settings: Any) -> Report:
+    crm.clock.advance()
+    crm.sandbox.reset_log()
+    report = sweep(crm.settings(**settings), Target(database=str(crm.database)), names, force=force)
+    assert report.exit_code == code, report.reason
+    return report
+
+
+def verified(crm: Crm, *names: str, code: int = 0, **how: bool) -> Report:
+    crm.clock.advance()
+    crm.sandbox.reset_log()
+    report = verify(crm.settings(), Target(database=str(crm.database)), names, **how)
+    assert report.exit_code == code, report.reason
+    return report
+
+
+def parents(crm: Crm, entity: str) -> int:
+    return sum(len(keys(crm.sandbox, parent)) for parent in PARENTS[entity])
+
+
+# The contract
+
+
+def test_these_are_the_entities_and_no_preset_has_them() -> None:
+    assert {name: ENTITIES[name].read_under for name in PARENTS} == PARENTS
+    assert not PARENTS.keys() & {name for names in PRESETS.values() for name in names}
+
+
+@dataclass
+class Runs:
+    """Two syncs of one account with no change in between, and the price of each as it was planned."""
+
+    crm: Crm
+    prices: list[Report]
+    reports: list[Report]
+    brief: set[str | None]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    folder, clock = tmp_path_factory.mktemp("runs"), Clock()
+    with (
+        pytest.MonkeyPatch.context() as monkeypatch,
+        Sandbox(contents=contents_of(SCALE), switches=OPEN, clock=clock) as sandbox,
+    ):
+        isolate(folder, monkeypatch)
+        fill(sandbox)
+        told = Runs(Crm(sandbox, folder, clock), [], [], set())
+        for _ in range(2):
+            told.prices.append(planned(told.crm, *PARENTS))
+            told.reports.append(told.crm.sync_done(*PARENTS))
+            told.brief |= {call.query.get("brief") for call in sandbox.log if call.path.count("/") < 3}
+        yield told
+
+
+@pytest.mark.parametrize("entity", PARENTS)
+def test_every_field_has_a_column_of_its_type_and_whose_row_it_is(runs: Runs, entity: str) -> None:
+    told = {normalize(name): SQL_TYPES[field.type] for name, field in ENTITIES[entity].fields.items()}
+    owner = {"parent_type": "VARCHAR", "parent_id": "BIGINT"}
+    if entity in OWNED:
+        owner = {normalize(name): told.get(normalize(name), "BIGINT") for name in OWNED[entity]}
+    held = runs.crm.columns(entity)
+    assert {name: held.get(name) for name in told | owner} == told | owner
+
+
+@pytest.mark.parametrize("entity", PARENTS)
+def test_the_rows_are_those_of_the_account(runs: Runs, entity: str) -> None:
+    assert lying(runs.crm.sandbox, entity)
+    assert_equal(runs.crm, entity)
+
+
+@pytest.mark.parametrize("entity", PARENTS)
+def test_a_first_run_costs_a_call_a_record_as_planned_and_the_next_one_an_entity_of_parents(
+    runs: Runs, entity: str
+) -> None:
+    (price, later), (first, second) = (
+        [report.entities[entity] for report in each] for each in (runs.prices, runs.reports)
+    )
+    lists = len(PARENTS[entity])
+    assert first.calls == price.calls == parents(runs.crm, entity) + lists
+    assert (price.facts["total"], price.facts["pages"]) == (parents(runs.crm, entity), lists)
+    assert (second.rows, second.merged, second.calls) == (0, 0, lists)
+    assert (later.facts["total"], later.calls) == (0, lists)
+    assert second.watermark is not None
+
+
+def test_lists_of_parents_are_read_without_their_arrays(runs: Runs) -> None:
+    assert runs.brief == {"true", None}  # but for a plan's question for the total, and the account
+
+
+@pytest.mark.long
+def test_an_empty_account_has_the_tables(make_crm: MakeCrm) -> None:
+    crm = make_crm(contents=Contents())
+    crm.sync_done(*PARENTS)
+    assert {entity: crm.count(entity) for entity in PARENTS} == dict.fromkeys(PARENTS, 0)
+
+
+@pytest.mark.long
+def test_the_source_alone_reads_to_the_end(crm: Crm) -> None:
+    source = insightly(
+        api_key=crm.sandbox.key, base_url=crm.sandbox.url, requests_per_second=1000, entities=["comments"]
+    )
+    assert list(source.resources) == ["comments"]
+    pipeline = dlt.pipeline("alone", destination=dlt.destinations.duckdb(str(crm.database)), dataset_name="insightly")
+    pipeline.run(source)
+    assert_equal(crm, "comments")
+
+
+# What changed
+
+
+def test_only_records_that_changed_are_asked(crm: Crm) -> None:
+    crm.first_sync("comments", "opportunity_state_history")
+    crm.clock.advance()
+    note, task, deal = (keys(crm.sandbox, parent)[3] for parent in ("notes", "tasks", "opportunities"))
+    add(crm.sandbox, "comments", "notes", note, BODY="new")
+    crm.sandbox.store.touch("tasks", task)
+    born = crm.sandbox.store.create("notes", {"TITLE": "born"})["NOTE_ID"]
+    changed = crm.sandbox.store.update("opportunities", deal, {"OPPORTUNITY_STATE": "LOST"})
+    crm.sandbox.store.record_state(changed, crm.sandbox.store.now(), None)
+    crm.sync_done("comments", "opportunity_state_history")
+    paths = [f"Notes/{note}/Comments", f"Notes/{born}/Comments", f"Tasks/{task}/Comments"]
+    assert asked(crm) == sorted([*paths, f"Opportunities/{deal}/StateHistory"])
+    assert_equal(crm, "comments", "opportunity_state_history")
+
+
+@pytest.mark.long
+def test_named_later_everything_from_before_is_read_too(crm: Crm) -> None:
+    crm.first_sync("notes", "tasks")
+    crm.sync_done("notes", "tasks", "comments")
+    assert_equal(crm, "comments")
+
+
+@pytest.mark.long
+def test_a_comment_that_moves_no_date_waits_for_a_full_read(crm: Crm) -> None:
+    crm.first_sync("comments")
+    crm.clock.advance()
+    add(crm.sandbox, "comments", "notes", keys(crm.sandbox, "notes")[1], touch=False, BODY="quiet")
+    assert crm.sync_done("comments").entities["comments"].rows == 0
+    crm.sync_done("comments", request=ReadRequest(full=True))
+    assert_equal(crm, "comments")
+    assert len(asked(crm)) == parents(crm, "comments")
+
+
+@pytest.mark.long
+def test_since_reads_again_what_changed_from_then_on(crm: Crm) -> None:
+    crm.first_sync("comments")
+    crm.clock.advance()
+    note = keys(crm.sandbox, "notes")[1]
+    crm.sandbox.store.touch("notes", note)
+    crm.sync_done("comments")
+    add(crm.sandbox, "comments", "notes", note, touch=False, BODY="quiet")
+    crm.sync_done("comments", request=ReadRequest(since="2026-11-02T13:30:00Z"))
+    assert asked(crm) == [f"Notes/{note}/Comments"]
+    assert_equal(crm, "comments")
+
+
+@pytest.mark.long
+def test_emails_have_no_date_so_new_ones_are_read_and_the_others_by_a_full_read(crm: Crm) -> None:
+    crm.first_sync("comments")
+    old, new = keys(crm.sandbox, "emails")[-1], crm.sandbox.store.create("emails", {"SUBJECT": "new"})["EMAIL_ID"]
+    add(crm.sandbox, "comments", "emails", new, BODY="to the new one")
+    assert planned(crm, "comments").entities["comments"].facts["parents"]["emails"] == 1
+    crm.sync_done("comments")
+    assert asked(crm) == [f"Emails/{new}/Comments"]
+    assert_equal(crm, "comments")
+
+    add(crm.sandbox, "comments", "emails", old, BODY="to an old one")
+    crm.sandbox.store.delete("emails", keys(crm.sandbox, "emails")[0])
+    crm.sync_done("comments")
+    assert asked(crm) == []
+    crm.sync_done("comments", request=ReadRequest(full=True))
+    assert [row["body"] for row in live(crm, "comments") if row["parent_id"] == old][-1] == "to an old one"
+    assert crm.sync_done("comments").entities["comments"].calls == len(PARENTS["comments"])
+
+
+@pytest.mark.long
+def test_a_start_date_leaves_out_what_lies_under_older_records(crm: Crm) -> None:
+    keep, leave = keys(crm.sandbox, "notes")[:2]
+    for key, at in ((keep, "2026-10-31 00:00:00"), (leave, "2026-01-01 00:00:00")):
+        add(crm.sandbox, "comments", "notes", key, touch=False, BODY="here")
+        crm.sandbox.store.touch("notes", key, at)
+    crm.sync_done("comments", start_date="2026-10-01")
+    assert [key in {row["parent_id"] for row in live(crm, "comments")} for key in (keep, leave)] == [True, False]
+    crm.sync_done("comments", start_date="2020-01-01")
+    assert_equal(crm, "comments")
+
+
+# What is gone
+
+
+def test_an_emptied_list_loses_its_rows_and_a_deleted_row_goes(crm: Crm) -> None:
+    crm.first_sync("comments", "ticket_comments", "static_list_memberships")
+    crm.clock.advance()
+    several, prospect = keys(crm.sandbox, "tickets")[-2], keys(crm.sandbox, "prospects")[-1]
+    below = crm.sandbox.store.below
+    for row in below.of("ticket_comments", "tickets", several):
+        below.remove("ticket_comments", row["TICKET_COMMENT_ID"])
+    below.remove("static_list_memberships", 901, ("prospects", prospect))
+    gone = lying(crm.sandbox, "comments")[0][2]
+    below.remove("comments", gone["COMMENT_ID"])
+    crm.sync_done("comments", "ticket_comments", "static_list_memberships")
+    assert not [row for row in live(crm, "ticket_comments") if row["ticket_id"] == several]
+    assert_equal(crm, "comments", "ticket_comments", "static_list_memberships")
+    assert crm.read("select * from insightly.ticket_comments where _is_empty") == []
+
+
+def test_one_id_under_two_records_is_two_rows(crm: Crm) -> None:
+    one, other = keys(crm.sandbox, "notes")[0], keys(crm.sandbox, "tasks")[0]
+    row = add(crm.sandbox, "comments", "notes", one, BODY="twice")
+    add(crm.sandbox, "comments", "tasks", other, **{**row, "NOTE_ID": None})
+    crm.sync_done("comments")
+    assert_equal(crm, "comments")
+    crm.clock.advance()
+    crm.sandbox.store.below.remove("comments", row["COMMENT_ID"], ("tasks", other))
+    crm.sync_done("comments")
+    held = [each for each in live(crm, "comments") if each["comment_id"] == row["COMMENT_ID"]]
+    assert [(each["parent_type"], each["parent_id"]) for each in held] == [("notes", one)]
+    assert_equal(crm, "comments")
+
+
+@pytest.mark.long
+def test_rows_with_one_key_in_one_answer_are_all_kept_and_told(crm: Crm) -> None:
+    deal = keys(crm.sandbox, "opportunities")[0]
+    rows = crm.sandbox.store.history[deal]
+    rows.append({**rows[-1], "STATE_REASON": "another"})
+    rows.append(dict(rows[0]))
+    rows.append({**rows[0], "DATE_CHANGED_UTC": None})
+    report = crm.sync_done("opportunity_state_history").entities["opportunity_state_history"]
+    assert_equal(crm, "opportunity_state_history")
+    assert "2 rows have the key of another row of their record: all are kept" in report.schema_changes
+    verified(crm, "opportunity_state_history", full=True)
+    crm.sync_done("opportunity_state_history", request=ReadRequest(full=True))
+    assert_equal(crm, "opportunity_state_history")
+
+
+def test_a_row_that_claims_another_record_is_held_under_the_one_it_was_read_under(crm: Crm) -> None:
+    ticket, other = keys(crm.sandbox, "tickets")[:2]
+    add(crm.sandbox, "ticket_comments", "tickets", ticket, TICKET_ID=other, BODY_HTML="merged")
+    crm.sync_done("ticket_comments")
+    (row,) = [row for row in live(crm, "ticket_comments") if row["body_html"] == "merged"]
+    assert (row["ticket_id"], row["ticket_id__v_text"]) == (ticket, str(other))
+
+
+@pytest.mark.parametrize("policy", ["mark", pytest.param("remove", marks=pytest.mark.long)])
+def test_a_sweep_takes_away_the_rows_of_deleted_records(crm: Crm, policy: str) -> None:
+    crm.first_sync("comments", "quotation_documents")
+    note = next(key for parent, key, _ in lying(crm.sandbox, "comments") if parent == "notes")
+    quote = keys(crm.sandbox, "quotes")[-1]
+    kept, rows = crm.sandbox.store.get("notes", note), crm.sandbox.store.below.of("comments", "notes", note)
+    crm.sandbox.store.delete("notes", note)
+    crm.sandbox.store.delete("quotes", quote)
+    report = swept(crm, "comments", "quotation_documents", deletions=policy)
+    assert report.entities["comments"].deleted == len(rows)
+    assert report.entities["quotation_documents"].deleted == 3
+    assert_equal(crm, "comments", "quotation_documents")
+    marked = crm.read("select * from insightly.comments where _deleted_at is not null")
+    assert len(marked) == (len(rows) if policy == "mark" else 0)
+    again = swept(crm, "comments", deletions=policy).entities["comments"]
+    assert (again.deleted, again.calls) == (0, 3)
+
+    crm.sandbox.store.put_raw("notes", kept or {})
+    for row in rows:
+        add(crm.sandbox, "comments", "notes", note, touch=False, **row)
+    swept(crm, "comments", deletions=policy)
+    if policy == "mark":
+        assert_equal(crm, "comments")
+    crm.sandbox.store.touch("notes", note, "2026-11-30 00:00:00")
+    crm.sync_done("comments")
+    assert_equal(crm, "comments")
+
+
+@pytest.mark.long
+def test_a_sweep_refuses_when_too_many_records_are_gone(crm: Crm) -> None:
+    crm.first_sync("ticket_comments")
+    for number in range(60):
+        key = crm.sandbox.store.create("tickets", {"SUBJECT": str(number)})["TICKET_ID"]
+        add(crm.sandbox, "ticket_comments", "tickets", key, BODY_HTML="x")
+    crm.sync_done("ticket_comments")
+    before = len(live(crm, "ticket_comments"))
+    for key in keys(crm.sandbox, "tickets")[:30]:
+        crm.sandbox.store.delete("tickets", key)
+    report = swept(crm, "ticket_comments", code=1)
+    assert "insightly sweep ticket_comments --force" in str(report.reason)
+    assert len(live(crm, "ticket_comments")) == before
+    swept(crm, "ticket_comments", force=True)
+    assert_equal(crm, "ticket_comments")
+
+
+# What may not be read
+
+
+@pytest.mark.long
+def test_a_collection_that_no_record_shows_is_skipped(crm: Crm) -> None:
+    crm.first_sync("comments")
+    held, mark = counted(live(crm, "comments")), crm.sync_done("comments").entities["comments"].watermark
+    crm.clock.advance()
+    for parent in ("notes", "tasks"):
+        for key in keys(crm.sandbox, parent):
+            add(crm.sandbox, "comments", parent, key, BODY="unseen")
+    for crm.sandbox.switches in (
+        replace(OPEN, forbidden=frozenset({"comments"})),
+        replace(OPEN, missing=frozenset({"comments"})),
+    ):
+        report = crm.sync("comments")
+        told = report.entities["comments"]
+        assert (report.exit_code, told.merged, told.watermark) == (1, 0, mark)
+        assert "notes" in str(told.schema_changes)
+        assert counted(live(crm, "comments")) == held
+        assert len(asked(crm)) < 2 * 40
+    crm.sandbox.switches = OPEN
+    crm.sync_done("comments")
+    assert_equal(crm, "comments")
+
+
+@pytest.mark.long
+def test_a_first_run_that_no_record_answers_is_skipped_after_a_handful_of_calls(make_crm: MakeCrm) -> None:
+    crm = make_crm(0.2, switches=replace(OPEN, forbidden=frozenset({"opportunity_state_history", "file_attachments"})))
+    report = crm.sync("file_attachments")
+    assert (report.exit_code, report.entities["file_attachments"].state) == (1, "skipped")
+    assert "403" in str(report.entities["file_attachments"].reason)
+    assert report.calls < 7 * (20 + 8 + 2)
+    crm.sandbox.switches = OPEN
+    crm.sync_done("file_attachments")
+    assert_equal(crm, "file_attachments")
+
+
+def test_records_that_refuse_are_passed_over_and_told(crm: Crm) -> None:
+    (one, *_, last), gone = keys(crm.sandbox, "notes"), keys(crm.sandbox, "notes")[4]
+    for key in (one, gone, last):
+        add(crm.sandbox, "comments", "notes", key, BODY="hidden")
+    for key, kind in ((one, "forbidden"), (last, "forbidden"), (gone, "missing")):
+        crm.sandbox.faults.add(Fault(kind, match=f"Notes/{key}/Comments", times=None))
+    notes = crm.sync_done("comments").entities["comments"].schema_changes
+    assert any(note.startswith("2 records of notes do not show this key their comments (403)") for note in notes)
+    assert "1 records of notes went away before their comments were read" in notes
+    refused = {one, gone, last}
+    told = [row for row in wanted(crm.sandbox, "comments") if row["parent_id"] not in refused]
+    assert counted(live(crm, "comments")) == counted(told)
+    crm.clock.advance()
+    crm.sandbox.store.touch("notes", one)
+    assert crm.sync_done("comments").entities["comments"].state == "ok"
+    assert asked(crm).count(f"Notes/{one}/Comments") == 1
+
+
+@pytest.mark.long
+def test_without_one_entity_of_parents_the_others_are_read(crm: Crm) -> None:
+    crm.sandbox.switches = replace(OPEN, forbidden=frozenset({"emails"}))
+    report = crm.sync_done("comments").entities["comments"]
+    assert any(note.startswith("comments of emails are not available") for note in report.schema_changes)
+    told = [row for row in wanted(crm.sandbox, "comments") if row["parent_type"] != "emails"]
+    assert counted(live(crm, "comments")) == counted(told)
+    crm.sandbox.switches = OPEN
+    crm.sync_done("comments")
+    assert_equal(crm, "comments")
+
+
+# Long lists
+
+
+@pytest.mark.parametrize(
+    "total", [True, pytest.param(False, marks=pytest.mark.long)], ids=["X-Total-Count", "no total"]
+)
+def test_long_lists_under_a_record_are_read_to_their_end(crm: Crm, total: bool) -> None:
+    crm.sandbox.switches = replace(OPEN, total_header=total)
+    note, task = keys(crm.sandbox, "notes")[0], keys(crm.sandbox, "tasks")[1]
+    for number in range(25):
+        add(crm.sandbox, "comments", "notes", note, BODY=str(number))
+    for number in range(9, 0, -1):
+        add(crm.sandbox, "comments", "tasks", task, COMMENT_ID=number, BODY="unsorted")
+    crm.first_sync("comments", page_size=4)
+    assert_equal(crm, "comments")
+
+
+def test_a_list_without_a_total_costs_one_call_where_it_is_short(crm: Crm) -> None:
+    crm.sandbox.switches = replace(OPEN, total_header=False)
+    crm.sync_done("ticket_comments")
+    assert len(asked(crm)) == len(keys(crm.sandbox, "tickets"))
+    assert_equal(crm, "ticket_comments")
+
+
+# Budgets
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("full", [False, pytest.param(True, marks=pytest.mark.long)], ids=["first", "full"])
+def test_a_few_calls_a_day_come_to_an_end(crm: Crm, full: bool) -> None:
+    request = ReadRequest(full=full)
+    if full:
+        crm.sync_done("comments")
+        add(crm.sandbox, "comments", "tasks", keys(crm.sandbox, "tasks")[0], touch=False, BODY="quiet")
+    calls, runs = 9 if full else 14, 0
+    while (report := crm.sync("comments", request=request, max_calls=calls)).exit_code == 3:
+        runs += 1
+        assert report.entities["comments"].state == "partial"
+        assert report.calls <= calls
+        assert runs < 40
+    assert report.exit_code == 0
+    assert_equal(crm, "comments")
+    assert runs <= (parents(crm, "comments") + 3) / (calls - 2) + 1
+    assert crm.sync_done("comments").entities["comments"].rows == 0
+
+
+@pytest.mark.long
+def test_the_days_end_is_a_stop_that_the_next_day_goes_on_from(crm: Crm) -> None:
+    crm.sandbox.faults.add(Fault("daily", nth=20, times=None))
+    report = crm.sync("comments")
+    assert (report.exit_code, report.entities["comments"].state) == (3, "partial")
+    assert live(crm, "comments")
+    crm.sandbox.faults.clear()
+    crm.sync_done("comments")
+    assert len(asked(crm)) <= parents(crm, "comments") - 17 + 9  # those in flight at the day's end are asked again
+    assert_equal(crm, "comments")
+
+
+def test_a_small_budget_serves_the_lists_first(crm: Crm) -> None:
+    crm.sync("comments", max_calls=5)
+    report = crm.sync("contacts", "leads", "comments", max_calls=10)
+    assert {name: entity.state for name, entity in report.entities.items()} == {
+        "contacts": "ok",
+        "leads": "ok",
+        "comments": "partial",
+    }
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("chunk_calls", [1, 4])
+def test_chunks_of_any_size_load_the_same_for_the_same_calls(crm: Crm, chunk_calls: int) -> None:
+    report = crm.sync_done("comments", "static_list_memberships", chunk_calls=chunk_calls)
+    assert_equal(crm, "comments", "static_list_memberships")
+    assert report.entities["comments"].calls == parents(crm, "comments") + 3
+
+
+# Verification
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("full", [pytest.param(True, marks=pytest.mark.long), False], ids=["full", "sample"])
+def test_verify_finds_rows_altered_missing_and_added(crm: Crm, full: bool) -> None:
+    crm.first_sync("ticket_comments", "comments")
+    fine = verified(crm, "ticket_comments", "comments", full=full).entities["ticket_comments"]
+    assert fine.facts.get("proved") is (True if full else None)
+    assert fine.facts["compared"] == len(keys(crm.sandbox, "tickets"))
+    tickets = keys(crm.sandbox, "tickets")
+    assert any(f"{len(tickets)} of {len(tickets)} tickets were asked" in note for note in fine.schema_changes)
+    ticket = tickets[-2]
+    for sql in (
+        "update insightly.ticket_comments set channel = 'Fax'",
+        "delete from insightly.ticket_comments where ticket_comment_id = (select max(ticket_comment_id) "
+        f"from insightly.ticket_comments where ticket_id = {ticket})",
+        f"insert into insightly.ticket_comments (ticket_id, ticket_comment_id) values ({ticket}, 1)",
+    ):
+        with dlt.pipeline("x", destination=dlt.destinations.duckdb(str(crm.database))).sql_client() as client:
+            client.execute_sql("create table if not exists insightly.kept as from insightly.ticket_comments")
+            client.execute_sql(sql)
+        report = verified(crm, "ticket_comments", full=full, code=4)
+        assert f"tickets {ticket}" in str(report.entities["ticket_comments"].facts["examples"])
+        with dlt.pipeline("x", destination=dlt.destinations.duckdb(str(crm.database))).sql_client() as client:
+            client.execute_sql("delete from insightly.ticket_comments")
+            client.execute_sql("insert into insightly.ticket_comments from insightly.kept")
+
+
+@pytest.mark.long
+def test_verify_tells_what_changed_since_from_what_is_wrong(crm: Crm) -> None:
+    crm.first_sync("ticket_comments", "comments")
+    crm.clock.advance()
+    quiet, loud, gone = keys(crm.sandbox, "tickets")[-3:]
+    add(crm.sandbox, "ticket_comments", "tickets", loud, BODY_HTML="newer")
+    report = verified(crm, "ticket_comments", full=True)
+    assert report.entities["ticket_comments"].facts["newer"] == 1
+    add(crm.sandbox, "ticket_comments", "tickets", quiet, touch=False, BODY_HTML="quiet")
+    crm.sandbox.store.delete("tickets", gone)
+    facts = verified(crm, "ticket_comments", full=True, code=4).entities["ticket_comments"].facts
+    assert facts["differences"] == 2
+    assert "insightly sweep ticket_comments" in str(facts["examples"])
+
+
+@pytest.mark.long
+def test_a_quick_verification_of_many_records_is_a_few_calls(make_crm: MakeCrm) -> None:
+    crm = make_crm(0.1)
+    crm.sync_done("opportunity_state_history")
+    assert verified(crm, "opportunity_state_history", quick=True).calls <= 12
+    assert verified(crm, "opportunity_state_history").calls <= 2 + 4 + 40
+
+
+# The commands
+
+
+@pytest.mark.parametrize(("option", "value"), [("ids", ["1"]), ("where", ["BODY=x"])])
+@pytest.mark.parametrize("entity", PARENTS)
+def test_single_rows_cannot_be_asked_for(crm: Crm, entity: str, option: str, value: list[str]) -> None:
+    told: dict[str, Any] = {"ids": None, "where": None, option: value}
+    with pytest.raises(BadSetting, match="read under other records"):
+        selection(crm.settings(), [entity], told["ids"], told["where"], ReadRequest())
+
+
+@pytest.mark.long
+def test_the_command_plans_syncs_and_tells(crm: Crm) -> None:
+    environment = reach(crm.sandbox)
+    target = ["--database", str(crm.database), "--json"]
+    price = command("sync", "comments", "--plan", *target, cwd=crm.folder, **environment).json
+    assert price["entities"]["comments"]["parents"] == {
+        parent: len(keys(crm.sandbox, parent)) for parent in PARENTS["comments"]
+    }
+    done = command("sync", "comments", *target, cwd=crm.folder, **environment).json
+    assert done["entities"]["comments"]["calls"] == price["entities"]["comments"]["calls"]
+    told = command("status", "comments", *target, cwd=crm.folder).json["entities"]["comments"]
+    assert (told["state"], told["rows"]) == ("ok", len(lying(crm.sandbox, "comments")))
+    shown = command("sync", "comments", "--plan", "--database", str(crm.database), cwd=crm.folder, **environment)
+    assert "a call for each record: 0 notes, 0 tasks, 0 emails" in shown.out
+
+
+# Privacy
+
+
+@pytest.mark.long
+def test_their_columns_can_be_hashed_and_left_out(crm: Crm) -> None:
+    private = {"hash": ["comments.body"], "drop": ["file_attachments.file_name", "ticket_comments.body_html"]}
+    crm.first_sync("comments", "ticket_comments")
+    gone = next(key for parent, key, _ in lying(crm.sandbox, "comments") if parent == "notes")
+    crm.sandbox.store.delete("notes", gone)
+    swept(crm, "comments")
+    crm.sync_done("comments", "file_attachments", "ticket_comments", **private, hash_key="secret of the test")
+    rows = [row for row in wanted(crm.sandbox, "comments") if row.get("body")]
+    assert len(live(crm, "comments")) == len(wanted(crm.sandbox, "comments"))
+    bodies = {row["body"] for row in crm.table("comments")} - {None}
+    assert {len(body) for body in bodies} == {64}
+    assert len({row["body"] for row in rows}) == len(bodies)
+    assert "file_name" not in crm.columns("file_attachments")
+    assert {row["body_html"] for row in crm.table("ticket_comments")} == {None}
+    assert crm.sync_done("comments", **private, hash_key="secret of the test").entities["comments"].rows == 0
+
+
+@pytest.mark.parametrize("column", ["comments.parent_id", "ticket_comments.ticket_id", "comments.comment_id"])
+def test_whose_row_it_is_cannot_be_concealed(crm: Crm, column: str) -> None:
+    with pytest.raises(BadSetting, match="key"):
+        crm.settings(hash=[column], hash_key="secret of the test")

@@ -1,0 +1,569 @@
+"""Custom objects: found out by a run, a table each, kept up to date like any entity."""
+
+import logging
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dlt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.commands.plan import plan, plan_sweep
+from pipelines.commands.status import status
+from pipelines.commands.sweep import sweep
+from pipelines.commands.sync_selected import refresh, selection
+from pipelines.commands.verify import verify
+from pipelines.destinations.target import Target
+from pipelines.engine.report import Report
+from pipelines.sandbox import Fault, Sandbox, define_object, remove_object
+from sources.insightly import insightly
+from sources.insightly.entities import ENTITIES, OBJECTS, RECORDS, select
+from sources.insightly.errors import BadSetting
+from sources.insightly.rows.custom_objects import objects_of
+from sources.insightly.state.request import ReadRequest
+from tests.support.crm import OPEN, Clock, Crm, contents_of, isolate
+from tests.support.expected import normalize
+from tests.support.process import ROOT, command, reach
+
+VISITS, WARRANTIES = "Site_Visit__c", "Warranty__c"
+ALL = (OBJECTS, RECORDS)
+PAGING = {"page_size": 3, "chunk_calls": 2, "max_connections": 2}
+
+
+@pytest.fixture
+def crm(make_crm: Callable[..., Crm]) -> Crm:
+    return make_crm()
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A destination that holds an account's custom objects."""
+    folder, clock = tmp_path_factory.mktemp("loaded"), Clock()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Sandbox(contents=contents_of(0.05), switches=OPEN, clock=clock) as sandbox,
+    ):
+        isolate(folder, patch)
+        crm = Crm(sandbox, folder, clock)
+        crm.sync_done(*ALL)
+        return crm.database
+
+
+@pytest.fixture
+def held(crm: Crm, loaded: Path) -> Crm:
+    """An account whose custom objects are loaded."""
+    shutil.copy(loaded, crm.database)
+    crm.clock.advance()
+    crm.sandbox.reset_log()
+    return crm
+
+
+def target(crm: Crm) -> Target:
+    return Target(database=str(crm.database))
+
+
+def states(report: Report) -> dict[str, str]:
+    return {name: entity.state for name, entity in report.entities.items()}
+
+
+def paths(crm: Crm) -> list[str]:
+    return [call.path for call in crm.sandbox.log]
+
+
+def add_record(crm: Crm, name: str, **custom: Any) -> int:
+    fields = [{"FIELD_NAME": field, "FIELD_VALUE": value, "CUSTOM_FIELD_ID": field} for field, value in custom.items()]
+    made = crm.sandbox.store.create(name, {"RECORD_NAME": "added", "CUSTOMFIELDS": fields})
+    return int(made["RECORD_ID"])
+
+
+def first_key(crm: Crm, name: str) -> int:
+    return int(crm.sandbox.store.tables[name].keys[0])
+
+
+# Which objects there are
+
+
+def objects(*names: Any, held: dict[str, str] | None = None) -> tuple[dict[str, str], list[str]]:
+    found, refused = objects_of([{"OBJECT_NAME": name} for name in names], held or {}, normalize)
+    return {table: entity.object_name for table, entity in found.items()}, refused
+
+
+def test_an_object_is_an_entity_at_its_own_paths() -> None:
+    found, refused = objects_of([{"OBJECT_NAME": VISITS}, {"OBJECT_NAME": VISITS}], {}, normalize)
+    assert refused == []
+    (entity,) = found.values()
+    assert (entity.name, entity.path, entity.search_path) == ("site_visit__c", VISITS, f"{VISITS}/Search")
+    assert (entity.get, entity.create, entity.update, entity.delete) == (
+        f"{VISITS}/{{id}}", VISITS, VISITS, f"{VISITS}/{{id}}",
+    )  # fmt: skip
+    assert (entity.key, entity.field_for, entity.custom_fields) == (("RECORD_ID",), "SITE_VISIT__C", True)
+    assert entity.fields == ENTITIES[RECORDS].fields
+    assert entity.incremental
+    assert not entity.dated
+
+
+HOSTILE = [
+    *("../Users", "Fruit__c/../Users", "//evil.example/x", "a b__c", "Fruit__c?top=1", "Fruit__c#", "%2e%2e__c"),
+    *("Fruit.c", "Früchte__c", "Fruit__c\n", "9Lives__c", "_x__c", "x" * 80 + "__c", "", " "),
+    *(None, True, 5, {}, ["Fruit__c"]),
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=repr)
+def test_a_hostile_name_is_refused_and_the_others_are_not(name: Any) -> None:
+    found, (sentence,) = objects(name, "Fruit__c")
+    assert found == {"fruit__c": "Fruit__c"}
+    assert "is not loaded" in sentence
+
+
+@given(
+    st.lists(st.one_of(st.text(max_size=20), st.from_regex(r"[A-Za-z0-9_]{1,12}__c", fullmatch=True), st.integers()))
+)
+def test_whatever_is_defined_leads_to_a_table_and_a_path_of_its_own(names: list[Any]) -> None:
+    found, refused = objects(*names)
+    assert len(found) + len(refused) >= len({name for name in names if isinstance(name, str)})
+    for table, name in found.items():
+        assert normalize(table) == table == normalize(name)
+        assert table not in ENTITIES
+        assert name.isascii()
+        assert name.replace("_", "").isalnum()
+    assert len({name.lower() for name in found.values()}) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("Contacts", "contacts"),
+        ("Contacts__Tags", "contacts"),
+        ("contacts_history", "contacts"),
+        ("Deletions", "ledger"),
+        ("Product", "products"),
+        ("Users", "users"),
+    ],
+)
+def test_a_name_that_is_taken_is_refused_with_both_named(name: str, told: str) -> None:
+    found, (sentence,) = objects(name, "Fruit__c")
+    assert found == {"fruit__c": "Fruit__c"}
+    assert repr(name) in sentence
+    assert told in sentence
+
+
+def test_objects_that_would_share_a_table_are_refused_with_both_named() -> None:
+    found, refused = objects("SiteVisit__c", VISITS, "Fruit__c", "fruit__C")
+    assert found == {}
+    assert len(refused) == 4
+    assert all("SiteVisit__c" in sentence and VISITS in sentence for sentence in refused[:2])
+
+
+def test_a_table_stays_its_objects_own() -> None:
+    assert objects("SiteVisit__c", VISITS, held={"site_visit__c": VISITS})[0] == {"site_visit__c": VISITS}
+    found, (sentence,) = objects("SiteVisit__c", held={"site_visit__c": VISITS})
+    assert found == {}
+    assert VISITS in sentence
+    assert objects("site_visit__C", held={"site_visit__c": VISITS}) == ({"site_visit__c": "site_visit__C"}, [])
+
+
+def test_objects_are_chosen_by_a_name_in_their_form() -> None:
+    assert select("Fruit__c, contacts") == ("contacts", "Fruit__c")
+    assert RECORDS in select("all")
+    for name in ("Fruit_c", "../x__c", "9__c", "Fruit"):
+        with pytest.raises(BadSetting, match="custom objects, as Fruit__c"):
+            select(name)
+
+
+# Tables
+
+
+def test_each_object_has_a_table_equal_to_the_account(crm: Crm) -> None:
+    report = crm.sync_done(*ALL)
+    assert states(report) == dict.fromkeys((*ALL, "site_visit__c", "warranty__c"), "ok")
+    assert report.calls == len(crm.sandbox.log) == 1 + 1 + 2 * 2
+    assert crm.sandbox.calls("CustomObjects") == 1
+    crm.assert_equal(OBJECTS, VISITS, WARRANTIES)
+    held = crm.columns("site_visit__c")
+    wanted = {"visited_on__c": "DATE", "starts_at__c": "TIMESTAMP WITH TIME ZONE", "distance_km__c": "DECIMAL(38,15)"}
+    wanted |= {"billable__c": "BOOLEAN", "customer__c": "BIGINT", "topics__c": "VARCHAR", "record_id": "BIGINT"}
+    assert {name: held[name] for name in wanted} == wanted
+    assert {row["field_for"] for row in crm.table("custom_fields")} == {"SITE_VISIT__C", "WARRANTY__C"}
+    joined = crm.read(f"select count(*) as n from insightly.custom_objects where object_name in ('{VISITS}')")
+    assert joined == [{"n": 1}]
+    assert [row["entity"] for row in crm.table("_sync_runs")].count("site_visit__c") == 1
+
+
+@pytest.mark.long
+def test_an_unchanged_run_costs_a_call_an_object_and_one_to_find_them(held: Crm) -> None:
+    report = held.sync_done(*ALL)
+    assert {name: entity.calls for name, entity in report.entities.items()} == {
+        OBJECTS: 1, RECORDS: 0, "site_visit__c": 1, "warranty__c": 1,
+    }  # fmt: skip
+    assert sum(entity.rows for entity in report.entities.values()) == 2  # the definitions
+    assert held.sync_done(RECORDS).entities[RECORDS].calls == 1
+    by_name = held.sync_done("Site_Visit__c")
+    assert (list(by_name.entities), by_name.calls) == (["site_visit__c"], 1)
+
+
+def test_what_changed_is_read_and_nothing_else(held: Crm) -> None:
+    store, before = held.sandbox.store, held.count("site_visit__c")
+    store.update(VISITS, first_key(held, VISITS), {"RECORD_NAME": "changed"})
+    add_record(held, VISITS, Result__c="Good")
+    report = held.sync_done(*ALL)
+    assert (report.entities["site_visit__c"].rows, report.entities["warranty__c"].rows) == (2, 0)
+    assert held.count("site_visit__c") == before + 1
+    since = [call.query["updated_after_utc"] for call in held.sandbox.log if call.path.endswith("/Search")]
+    assert len(since) == 2
+    held.assert_equal(VISITS, WARRANTIES)
+
+
+def test_an_object_and_a_field_that_are_new_are_loaded_with_the_next_run(held: Crm) -> None:
+    store = held.sandbox.store
+    define_object(store, "Fruit__c")
+    store.define("FRUIT__C", "Ripe__c", "BIT")
+    store.define("SITE_VISIT__C", "Score__c", "NUMERIC")
+    add_record(held, "Fruit__c", Ripe__c=True)
+    add_record(held, VISITS, Score__c=4.5)
+    report = held.sync_done(*ALL)
+    assert states(report)["fruit__c"] == "ok"
+    assert report.entities["site_visit__c"].schema_changes == ["new column site_visit__c.score__c (number)"]
+    held.assert_equal("Fruit__c", VISITS, WARRANTIES, OBJECTS)
+    assert held.columns("fruit__c")["ripe__c"] == "BOOLEAN"
+
+
+def test_an_object_that_is_deleted_keeps_its_table_and_its_state(held: Crm) -> None:
+    store, definition = held.sandbox.store, held.sandbox.store.get(OBJECTS, WARRANTIES)
+    rows, kept = held.table("warranty__c"), list(store.tables[WARRANTIES].raw.values())
+    remove_object(store, WARRANTIES)
+    for _ in range(2):
+        report = held.sync_done(*ALL)
+        gone = report.entities["warranty__c"]
+        assert (gone.state, gone.calls) == ("skipped", 0)
+        assert "no longer defined" in str(gone.reason)
+        assert held.table("warranty__c") == rows
+    named = held.sync(WARRANTIES)
+    assert (named.exit_code, states(named)) == (1, {"warranty__c": "skipped"})
+    assert states(swept(held, RECORDS))["warranty__c"] == "skipped"
+    assert held.table("warranty__c") == rows
+
+    define_object(store, WARRANTIES)
+    store.put_raw(OBJECTS, definition or {})
+    for raw in kept:
+        store.put_raw(WARRANTIES, raw)
+    add_record(held, WARRANTIES)
+    again = held.sync_done(*ALL).entities["warranty__c"]
+    assert again.rows == 1
+    held.assert_equal(WARRANTIES)
+
+
+def test_a_name_that_cannot_be_loaded_fails_alone(crm: Crm, caplog: pytest.LogCaptureFixture) -> None:
+    store = crm.sandbox.store
+    for name in ("../Users", "Contacts", 7):
+        store.put_raw(OBJECTS, {**store.rows(OBJECTS)[0], "OBJECT_NAME": name})
+    define_object(store, "SiteVisit__c")
+    report = crm.sync("contacts", *ALL)
+    assert states(report) == {"contacts": "ok", OBJECTS: "ok", RECORDS: "failed", "warranty__c": "ok"}
+    assert report.exit_code == 1
+    assert all(name in str(report.reason) for name in ("../Users", "'Contacts'", "'7'", "SiteVisit__c", VISITS))
+    asked = {"Instance", "CustomObjects", "Contacts", "CustomFields/Contacts", WARRANTIES, f"CustomFields/{WARRANTIES}"}
+    assert set(paths(crm)) == {f"/{path}" for path in asked}
+    crm.assert_equal("contacts", WARRANTIES)
+    assert crm.count(OBJECTS) == 6
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("switch", ["missing", "forbidden"])
+def test_a_plan_without_custom_objects_is_skipped(crm: Crm, switch: str) -> None:
+    crm.sandbox.switches = replace(OPEN, **{switch: frozenset([OBJECTS])})
+    report = crm.sync("notes", *ALL)
+    assert states(report) == {"notes": "ok", OBJECTS: "skipped", RECORDS: "skipped"}
+    assert report.exit_code == 1
+    assert crm.sync(entities=["notes", *ALL]).exit_code == 0
+    assert crm.sandbox.calls("CustomObjects") == 1
+    named = crm.sync("notes", VISITS)
+    assert (named.exit_code, states(named)) == (1, {"notes": "ok", "site_visit__c": "skipped"})
+
+
+@pytest.mark.long
+def test_an_account_without_any_has_a_table_of_definitions_alone(crm: Crm) -> None:
+    for name in (VISITS, WARRANTIES):
+        remove_object(crm.sandbox.store, name)
+    assert states(crm.sync_done(*ALL)) == dict.fromkeys(ALL, "ok")
+    assert crm.sync_done(*ALL).calls == 1
+
+
+# By name
+
+
+def test_an_unknown_name_names_the_known_and_changes_nothing(crm: Crm) -> None:
+    ran = command("sync", "Fruit__c", "notes", "--json", cwd=crm.folder, **reach(crm.sandbox))
+    assert ran.code == 2
+    assert "'fruit__c'" in ran.json["reason"]
+    assert f"{VISITS}, {WARRANTIES}" in ran.json["reason"]
+    assert paths(crm) == ["/Instance", "/CustomObjects"]
+    crm.sync_done("notes")
+    for work in (
+        lambda: sweep(crm.settings(), target(crm), ["Fruit__c"]),
+        lambda: status(crm.settings(), target(crm), ["Fruit__c"]),
+        lambda: verify(crm.settings(), target(crm), ["Fruit__c"]),
+        lambda: plan(crm.settings(), target(crm), ["Fruit__c"], ReadRequest()),
+    ):
+        with pytest.raises(BadSetting, match="no such custom object"):
+            work()
+
+
+@pytest.mark.long
+def test_one_object_is_loaded_by_either_form_of_its_name(crm: Crm) -> None:
+    ran = command("sync", VISITS, "--json", cwd=crm.folder, **reach(crm.sandbox))
+    assert ran.code == 0
+    assert list(ran.json["entities"]) == ["site_visit__c"]
+    assert crm.sandbox.calls("CustomObjects") == 1
+    crm.sync_done("site_visit__c")
+    assert paths(crm) == [f"/{VISITS}/Search"]
+    crm.assert_equal(VISITS)
+
+
+# Records without dates
+
+
+@pytest.fixture
+def undated(crm: Crm) -> Crm:
+    crm.sandbox.switches = replace(OPEN, object_dates=False)
+    return crm
+
+
+def test_an_object_without_dates_is_read_whole_each_run(undated: Crm) -> None:
+    assert undated.sync_done(*ALL).entities["site_visit__c"].watermark is None
+    store = undated.sandbox.store
+    store.update(VISITS, first_key(undated, VISITS), {"RECORD_NAME": "changed"})
+    add_record(undated, VISITS)
+    report = undated.sync_done(*ALL)
+    assert (report.entities["site_visit__c"].rows, report.entities["site_visit__c"].calls) == (store.count(VISITS), 2)
+    assert not [path for path in paths(undated) if path.endswith("/Search")]
+    names = {row["record_id"]: row["record_name"] for row in undated.table("site_visit__c")}
+    assert names == {row["RECORD_ID"]: row["RECORD_NAME"] for row in store.rows(VISITS)}
+    # What is as it was is not written again, and what is not listed any more is marked.
+    store.delete(VISITS, first_key(undated, VISITS))
+    report = undated.sync_done(*ALL)
+    assert (report.entities["site_visit__c"].deleted, report.entities["warranty__c"].merged) == (1, 0)
+
+
+@pytest.mark.long
+def test_dates_that_come_later_are_gone_by_and_those_that_go_are_not_missed(undated: Crm) -> None:
+    undated.sync_done(*ALL)
+    undated.sandbox.switches = OPEN
+    assert undated.sync_done(*ALL).entities["site_visit__c"].watermark is not None
+    assert undated.sync_done(*ALL).entities["site_visit__c"].rows == 0
+    store, key = undated.sandbox.store, first_key(undated, VISITS)
+    # A record that tells no date, found because another did: from the next run on the object is read whole again.
+    store.put_raw(VISITS, {**(store.get(VISITS, key) or {}), "DATE_UPDATED_UTC": None, "DATE_CREATED_UTC": store.now()})
+    assert undated.sync_done(*ALL).entities["site_visit__c"].rows == 1
+    report = undated.sync_done(*ALL).entities["site_visit__c"]
+    assert (report.rows, report.watermark) == (store.count(VISITS), None)
+    undated.assert_equal(VISITS)
+
+
+@pytest.mark.long
+def test_an_object_without_records_is_asked_for_its_list_until_dates_are_seen(crm: Crm) -> None:
+    define_object(crm.sandbox.store, "Fruit__c")
+    crm.sync_done(*ALL)
+    crm.sandbox.switches = replace(OPEN, object_dates=False)
+    add_record(crm, "Fruit__c")
+    assert crm.sync_done(*ALL).entities["fruit__c"].rows == 1
+    crm.sandbox.switches = OPEN
+    crm.sync_done(*ALL)
+    assert crm.sync_done(*ALL).entities["fruit__c"].watermark is not None
+
+
+@pytest.mark.long
+def test_start_date_does_not_bound_objects_whose_records_may_lack_dates(undated: Crm) -> None:
+    undated.sync_done("contacts", *ALL, start_date="2026-06-01")
+    assert undated.count("contacts") < undated.sandbox.store.count("contacts")
+    assert undated.count("site_visit__c") == undated.sandbox.store.count(VISITS)
+    store = undated.sandbox.store
+    store.delete(VISITS, first_key(undated, VISITS))
+    assert swept(undated, RECORDS, start_date="2026-06-01").entities["site_visit__c"].deleted == 1
+
+
+# Cut short
+
+
+@pytest.mark.long
+def test_a_small_budget_comes_to_an_end(crm: Crm) -> None:
+    for _ in range(8):
+        assert crm.sync("notes", *ALL, max_calls=2).exit_code == 3
+        assert len(crm.sandbox.log) == 2
+    crm.assert_equal("notes", OBJECTS, VISITS, WARRANTIES)
+
+
+@pytest.mark.parametrize(
+    ("nth", "kept"),
+    [(5, False), *(pytest.param(nth, kept, marks=pytest.mark.long) for nth in (2, 3, 6, 8) for kept in (True, False))],
+)
+def test_a_run_killed_between_objects_is_completed_by_the_next(crm: Crm, nth: int, kept: bool) -> None:
+    dying: list[subprocess.Popen[bytes]] = []
+    crm.sandbox.faults.add(Fault("call", nth=nth, action=lambda _: dying[0].send_signal(signal.SIGKILL)))
+    paging = {f"SOURCES__INSIGHTLY__{name.upper()}": str(value) for name, value in PAGING.items()}
+    environment = {"PATH": "", "DLT_DATA_DIR": str(crm.folder / "dlt"), **reach(crm.sandbox), **paging}
+    start = [sys.executable, "-m", "pipelines.cli", "sync", *ALL, "--database", str(crm.database)]
+    with subprocess.Popen(start, cwd=ROOT, env=environment) as process:
+        dying.append(process)
+        assert process.wait(timeout=120) == -signal.SIGKILL
+    crm.sandbox.faults.clear()
+    if not kept:
+        shutil.rmtree(crm.folder / "dlt")
+    crm.sync_done(*ALL, **PAGING)
+    crm.assert_equal(OBJECTS, VISITS, WARRANTIES)
+
+
+# Like any entity
+
+
+def swept(crm: Crm, *names: str, **settings: Any) -> Report:
+    crm.clock.advance()
+    return sweep(crm.settings(**settings), target(crm), names)
+
+
+@pytest.mark.long
+def test_a_sweep_marks_what_went_away_and_a_full_sync_as_well(held: Crm) -> None:
+    store, key = held.sandbox.store, first_key(held, VISITS)
+    kept = store.get(VISITS, key)
+    store.delete(VISITS, key)
+    report = swept(held, RECORDS)
+    assert {name: entity.deleted for name, entity in report.entities.items()} == {
+        RECORDS: 0, "site_visit__c": 1, "warranty__c": 0,
+    }  # fmt: skip
+    held.assert_equal(VISITS, deleted=True)
+    (ledger,) = held.table("deletions")
+    assert (ledger["entity"], ledger["record_id"], ledger["restored_at"]) == ("site_visit__c", key, None)
+
+    store.put_raw(VISITS, {**(kept or {}), "DATE_UPDATED_UTC": store.now()})
+    held.sync_done(*ALL)
+    held.assert_equal(VISITS)
+    assert held.table("deletions")[0]["restored_at"] is not None
+
+    store.delete(WARRANTIES, first_key(held, WARRANTIES))
+    assert held.sync_done(*ALL, request=ReadRequest(full=True)).entities["warranty__c"].deleted == 1
+    held.assert_equal(WARRANTIES, deleted=True)
+
+
+def test_verify_proves_each_object_and_names_what_differs(held: Crm) -> None:
+    proof = verify(held.settings(), target(held), ALL, full=True)
+    assert proof.exit_code == 0
+    assert all(entity.facts["proved"] for entity in proof.entities.values())
+    assert proof.entities["site_visit__c"].facts["compared"] == held.sandbox.store.count(VISITS)
+    store = held.sandbox.store
+    store.update(VISITS, first_key(held, VISITS), {"RECORD_NAME": "silently"}, touch=False)
+    define_object(store, "Fruit__c")
+    differs = verify(held.settings(), target(held), ALL, full=True)
+    assert differs.exit_code == 4
+    assert "record_name" in differs.entities["site_visit__c"].facts["examples"][0]
+    assert "never synced" in str(differs.entities["fruit__c"].reason)
+    assert differs.entities[OBJECTS].facts["differences"] == 1
+
+
+@pytest.mark.long
+def test_status_and_the_plan_of_a_sweep_need_no_call(held: Crm) -> None:
+    told = status(held.settings(), target(held), ALL)
+    assert list(told.entities) == [*ALL, "site_visit__c", "warranty__c"]
+    assert told.entities["site_visit__c"].rows == held.sandbox.store.count(VISITS)
+    held.sandbox.reset_log()
+    assert plan_sweep(held.settings(), target(held), [RECORDS], tags=False).facts["plan"]["calls"] == 2
+    assert held.sandbox.calls("CustomObjects") == 0
+
+
+@pytest.mark.long
+def test_a_plan_tells_what_the_sync_then_costs(crm: Crm) -> None:
+    for names in ([RECORDS], list(ALL), [VISITS]):
+        planned = plan(crm.settings(), target(crm), names, ReadRequest())
+        done = crm.sync_done(*names)
+        bound = crm.sandbox.calls("Instance")
+        found = crm.sandbox.calls("CustomObjects") if names == [VISITS] else 0
+        assert planned.facts["plan"]["calls"] == done.calls - bound - found
+        assert list(planned.entities) == list(done.entities)
+
+
+@pytest.mark.long
+def test_records_are_read_by_id_and_by_a_custom_fields_value(held: Crm) -> None:
+    store, key = held.sandbox.store, first_key(held, VISITS)
+    store.update(VISITS, key, {"RECORD_NAME": "silently"}, touch=False)
+    gone = store.tables[VISITS].keys[-1]
+    store.delete(VISITS, gone)
+
+    def read(ids: list[str] | None, where: list[str] | None, name: str = VISITS) -> Report:
+        return refresh(held.settings(), target(held), selection(held.settings(), [name], ids, where, ReadRequest()))
+
+    report = read([str(key), str(gone)], None).entities["site_visit__c"]
+    assert (report.rows, report.deleted, report.facts["gone"]) == (1, 1, [gone])
+    store.update(WARRANTIES, first_key(held, WARRANTIES), {"RECORD_NAME": "silently"}, touch=False)
+    custom = {item["FIELD_NAME"]: item["FIELD_VALUE"] for item in store.rows(WARRANTIES)[0]["CUSTOMFIELDS"]}
+    assert read(None, [f"months__c={custom['Months__c']}"], "warranty__c").entities["warranty__c"].rows > 0
+    held.assert_equal(VISITS, WARRANTIES, deleted=True)
+    with pytest.raises(BadSetting, match="one entity by name"):
+        read([str(key)], None, RECORDS)
+    with pytest.raises(BadSetting, match="no such custom object"):
+        read([str(key)], None, "Fruit__c")
+
+
+@pytest.mark.long
+def test_columns_are_hashed_and_left_out(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCES__INSIGHTLY__HASH_KEY", "a long random text")
+    private = {"hash": [f"{VISITS}.record_name"], "drop": ["site_visit__c.report__c"]}
+    crm.sync_done(*ALL, **private)
+    names = {row["record_name"] for row in crm.table("site_visit__c")}
+    assert all(len(name) == 64 for name in names)
+    assert "report__c" not in crm.columns("site_visit__c")
+
+
+@pytest.mark.parametrize("names", [[RECORDS], pytest.param([VISITS], marks=pytest.mark.long)])
+def test_a_rule_for_an_object_that_there_is_not_is_refused_at_once(held: Crm, names: list[str]) -> None:
+    add_record(held, VISITS)
+    before = held.count("site_visit__c")
+    with pytest.raises(BadSetting, match=r"sources\.insightly\.drop is 'site_visits__c': no such custom object"):
+        held.sync(*names, drop=["site_visits__c.report__c"])
+    assert held.count("site_visit__c") == before
+    with pytest.raises(BadSetting, match="stands for all custom objects"):
+        held.settings(drop=[f"{RECORDS}.record_name"])
+
+
+# The source alone
+
+
+def alone(crm: Crm, names: list[str]) -> None:
+    destination = dlt.destinations.duckdb(str(crm.folder / "alone.duckdb"))
+    pipeline = dlt.pipeline("alone", destination=destination, dataset_name="insightly")
+    settings = {"api_key": crm.sandbox.key, "base_url": crm.sandbox.url, "requests_per_second": 1000}
+    crm.sandbox.reset_log()
+    pipeline.run(insightly(entities=names, **settings))
+
+
+def test_the_source_alone_finds_and_reads_every_object(crm: Crm) -> None:
+    assert RECORDS in insightly().resources
+    assert list(insightly(entities=[VISITS]).resources) == ["site_visit__c"]
+    assert crm.sandbox.log == []
+    for _ in range(2):
+        alone(crm, list(ALL))
+        for name in (OBJECTS, VISITS, WARRANTIES):
+            crm.assert_equal(name, database=crm.folder / "alone.duckdb")
+        add_record(crm, VISITS, Result__c="Good")
+        crm.clock.advance()
+    assert [path for path in paths(crm) if path.endswith("/Search")] == [f"/{VISITS}/Search", f"/{WARRANTIES}/Search"]
+    assert crm.sandbox.calls("CustomObjects") == 1
+
+
+@pytest.mark.long
+def test_the_source_alone_reads_one_object_by_name(crm: Crm, caplog: pytest.LogCaptureFixture) -> None:
+    alone(crm, [VISITS])
+    crm.assert_equal(VISITS, database=crm.folder / "alone.duckdb")
+    assert not any(WARRANTIES in path for path in paths(crm))
+    crm.sandbox.store.put_raw(OBJECTS, {**crm.sandbox.store.rows(OBJECTS)[0], "OBJECT_NAME": "../Users"})
+    with caplog.at_level(logging.ERROR):
+        alone(crm, [RECORDS])
+    assert "'../Users' is not loaded" in caplog.text
+    crm.assert_equal(VISITS, WARRANTIES, database=crm.folder / "alone.duckdb")
+    with pytest.raises(Exception, match="no such custom object"):
+        alone(crm, ["Fruit__c"])

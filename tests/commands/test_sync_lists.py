@@ -1,0 +1,298 @@
+"""Lists without a cursor, and what is no list: equal to the account after each sync, however long and in what order."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pipelines.commands.sweep import sweep
+from pipelines.commands.sync_selected import refresh, selection
+from pipelines.commands.verify import verify
+from pipelines.destinations.pipeline_state import states
+from pipelines.destinations.target import Target
+from pipelines.sandbox import Fault
+from pipelines.sandbox.api import account
+from sources.insightly.state.request import ReadRequest
+from tests.support.crm import OPEN, Crm
+
+MakeCrm = Callable[..., Crm]
+LONG = {"page_size": 10}
+
+
+@pytest.fixture(autouse=True)
+def _short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sources.insightly.paging.digests.LENGTH", 8)
+
+
+def keys(crm: Crm, entity: str) -> list[int]:
+    return list(crm.sandbox.store.tables[entity].keys)
+
+
+def state_of(crm: Crm) -> dict[str, Any]:
+    return states(Target(database=str(crm.database)).pipeline())["emails"]
+
+
+def marked(crm: Crm) -> list[int]:
+    rows = crm.read("select email_id from insightly.emails where _deleted_at is not null order by 1")
+    return [row["email_id"] for row in rows]
+
+
+def edit(crm: Crm) -> int:
+    """A new e-mail, one tagged, one deleted, none of which moves a date; the id of the deleted one."""
+    store, (first, gone, *_, last) = crm.sandbox.store, keys(crm, "emails")
+    store.set_tags("emails", first, ["seen"])
+    store.update("emails", last, {"LINKS": [], "SUBJECT": "changed"})
+    store.delete("emails", gone)
+    store.create("emails", {"SUBJECT": "new"})
+    return gone
+
+
+# A list that is walked
+
+
+def test_an_unchanged_list_of_many_pages_writes_nothing_and_a_change_its_block(crm: Crm) -> None:
+    first = crm.sync_done("emails", **LONG).entities["emails"]
+    assert (first.rows, first.merged, first.calls) == (60, 60, 7)
+    again = crm.sync_done("emails", **LONG).entities["emails"]
+    assert (again.rows, again.merged, again.calls) == (60, 0, 7)
+    crm.sandbox.store.set_tags("emails", keys(crm, "emails")[30], ["seen"])
+    assert 0 < crm.sync_done("emails", page_size=17).entities["emails"].merged < 40
+    crm.assert_equal("emails")
+
+
+@pytest.mark.parametrize("mode", ["mark", pytest.param("remove", marks=pytest.mark.long)])
+def test_each_sync_finds_what_was_edited_and_what_went_away(crm: Crm, mode: str) -> None:
+    crm.first_sync("emails", **LONG)
+    gone = edit(crm)
+    report = crm.sync_done("emails", deletions=mode, **LONG)
+    assert report.entities["emails"].deleted == 1
+    crm.assert_equal("emails", deleted=mode == "mark")
+    assert marked(crm) == ([gone] if mode == "mark" else [])
+    assert [(r["entity"], r["record_id"], r["reason"]) for r in crm.table("deletions")] == [("emails", gone, "deleted")]
+    proof = verify(crm.settings(), Target(database=str(crm.database)), ["emails"], full=True)
+    assert proof.entities["emails"].facts["proved"]
+
+
+@pytest.mark.long
+def test_what_comes_back_as_it_was_lives_again(crm: Crm) -> None:
+    crm.first_sync("emails", **LONG)
+    key = keys(crm, "emails")[20]
+    row = crm.sandbox.store.get("emails", key) or {}
+    crm.sandbox.store.delete("emails", key)
+    # It is marked by a sweep, so that no sync has seen the list without it.
+    swept = sweep(crm.settings(**LONG), Target(database=str(crm.database)), ["emails"])
+    assert (swept.entities["emails"].deleted, marked(crm)) == (1, [key])
+    crm.sandbox.store.put_raw("emails", row)
+    crm.sync_done("emails", **LONG)
+    crm.assert_equal("emails")
+    assert marked(crm) == []
+    assert crm.table("deletions")[0]["restored_at"] is not None
+
+
+@pytest.mark.long
+def test_runs_with_few_calls_come_to_an_end_and_mark_nothing_before(crm: Crm) -> None:
+    crm.first_sync("emails", **LONG)
+    gone, before = edit(crm), state_of(crm)["full_at"]
+    for run in range(30):
+        report = crm.sync("emails", max_calls=3, **LONG)
+        assert report.calls == crm.sandbox.calls() <= 3
+        if report.exit_code == 0:
+            break
+        assert report.exit_code == 3
+        if state_of(crm)["full_at"] == before:
+            assert marked(crm) == []
+        if run == 1:
+            crm.sandbox.store.delete("emails", keys(crm, "emails")[-2])
+    assert report.exit_code == 0
+    assert run >= 2
+    assert gone in marked(crm)
+    crm.sync_done("emails", **LONG)
+    crm.assert_equal("emails", deleted=True)
+    assert len(marked(crm)) == 2
+
+
+def test_a_first_reading_in_small_chunks_is_whole(crm: Crm) -> None:
+    report = crm.sync_done("emails", chunk_calls=2, page_size=16).entities["emails"]
+    assert (report.rows, report.merged) == (60, 60)
+    crm.assert_equal("emails")
+    assert crm.sync_done("emails", chunk_calls=2, page_size=16).entities["emails"].merged == 0
+    assert {"checkpoint", "again", "missing_ids"}.isdisjoint(state_of(crm))
+
+
+def test_an_answer_that_is_short_marks_nothing(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that is empty all at once, or whose records can be read although it does not tell them."""
+    crm.first_sync("emails", **LONG)
+    store = crm.sandbox.store
+    table, whole = store.tables["emails"], list(store.tables["emails"].keys)
+    table.keys = []
+    empty = crm.sync("emails", **LONG)
+    assert (empty.exit_code, empty.entities["emails"].state) == (1, "failed")
+    assert "max_deleted_share" in (empty.reason or "")
+    table.keys = [key for key in whole if key != whole[5]]
+    unlisted = crm.sync_done("emails", **LONG).entities["emails"]
+    assert any("stay live" in note for note in unlisted.schema_changes)
+    assert marked(crm) == []
+    table.keys = whole
+    crm.sync_done("emails", **LONG)
+    crm.assert_equal("emails")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "fault", ["forbidden", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("missing", "reset", "object"))]
+)
+def test_trouble_in_the_midst_leaves_the_table_and_is_gone_on_from(crm: Crm, fault: str) -> None:
+    crm.first_sync("emails", **LONG)
+    edit(crm)
+    crm.sandbox.faults.add(Fault(fault, match="Emails", nth=4, times=None))
+    assert crm.sync("emails", max_connections=1, **LONG).exit_code == 1
+    assert marked(crm) == []
+    crm.sandbox.faults.clear()
+    crm.sync_done("emails", **LONG)
+    crm.assert_equal("emails", deleted=True)
+
+
+@pytest.mark.parametrize("nth", [pytest.param(1, marks=pytest.mark.long), 3])
+def test_a_list_out_of_order_is_read_whole(crm: Crm, nth: int) -> None:
+    crm.first_sync("emails", **LONG)
+    gone = edit(crm)
+    crm.sandbox.faults.add(Fault("unsorted", match="Emails", nth=nth, times=None))
+    report = crm.sync_done("emails", **LONG)
+    assert (report.entities["emails"].deleted, marked(crm)) == (1, [gone])
+    assert not any("stay live" in note for note in report.entities["emails"].schema_changes)
+    crm.assert_equal("emails", deleted=True)
+
+
+@pytest.mark.long
+def test_full_writes_everything_again_also_what_a_reading_under_way_passed_over(crm: Crm) -> None:
+    crm.sync_done("emails", **LONG)
+    assert crm.sync("emails", max_calls=4, **LONG).exit_code == 3
+    full = crm.sync_done("emails", request=ReadRequest(full=True), **LONG).entities["emails"]
+    assert (full.rows, full.merged) == (60, 60)
+
+
+@pytest.mark.parametrize("how", ["ids", pytest.param("where", marks=pytest.mark.long)])
+def test_single_records_are_read_again_and_the_next_sync_sees_to_them(crm: Crm, how: str) -> None:
+    crm.first_sync("emails", **LONG)
+    store, key = crm.sandbox.store, keys(crm, "emails")[7]
+    before = store.get("emails", key) or {}
+    store.update("emails", key, {"SUBJECT": "for a moment"})
+    given = {"ids": ([str(key)], None), "where": (None, ["SUBJECT=for a moment"])}[how]
+    asked = selection(crm.settings(), ["emails"], *given, ReadRequest())
+    assert refresh(crm.settings(), Target(database=str(crm.database)), asked).entities["emails"].merged == 1
+    crm.assert_equal("emails")
+    store.put_raw("emails", before)
+    crm.sync_done("emails", **LONG)
+    crm.assert_equal("emails")
+
+
+@pytest.mark.long
+def test_tags_by_endpoint_are_asked_for_in_blocks_that_changed(crm: Crm) -> None:
+    crm.sync_done("emails", tags="endpoint", **LONG)
+    assert crm.sandbox.calls("Emails/") == 60
+    crm.assert_equal("emails")
+    assert crm.sync_done("emails", tags="endpoint", **LONG).entities["emails"].calls == 7
+    crm.sandbox.store.create("emails", {"TAGS": [{"TAG_NAME": "new"}]})
+    crm.sync_done("emails", tags="endpoint", **LONG)
+    assert 1 <= crm.sandbox.calls("Emails/") < 40
+    crm.assert_equal("emails")
+
+
+def test_a_plan_tells_the_pages_of_the_whole_list(crm: Crm) -> None:
+    from pipelines.commands.plan import plan
+
+    crm.first_sync("emails", "teams", **LONG)
+    told = plan(crm.settings(**LONG), Target(database=str(crm.database)), ["emails", "teams"], ReadRequest())
+    assert {name: (entity.facts["total"], entity.calls) for name, entity in told.entities.items()} == {
+        "emails": (60, 7),
+        "teams": (3, 1),
+    }
+
+
+@pytest.mark.long
+def test_members_and_activities_follow_their_teams_and_sets(crm: Crm) -> None:
+    crm.first_sync("teams", "activity_sets")
+    store = crm.sandbox.store
+    team, activities = keys(crm, "teams")[0], keys(crm, "activity_sets")[0]
+    store.update("teams", team, {"TEAMMEMBERS": []}, touch=False)
+    steps = (store.get("activity_sets", activities) or {})["ACTIVITIES"]
+    store.update("activity_sets", activities, {"ACTIVITIES": steps[1:]})
+    crm.sync_done("teams", "activity_sets")
+    crm.assert_equal("teams", "activity_sets")
+
+
+# Lists that are replaced, and their keys
+
+
+def test_a_list_whose_key_is_two_fields_is_read_whole_in_any_order(crm: Crm) -> None:
+    store = crm.sandbox.store
+    for number in range(25):
+        store.create("follows", {"RECORD_TYPE": ("CONTACT", "LEAD")[number % 2], "RECORD_ID": number // 2})
+    crm.sync_done("follows", page_size=7)
+    crm.assert_equal("follows")
+    store.delete("follows", store.tables["follows"].keys[3])
+    crm.sandbox.faults.add(Fault("unsorted", match="Follows", times=None))
+    report = crm.sync_done("follows", page_size=7).entities["follows"]
+    assert report.rows == store.count("follows") == crm.count("follows")
+    crm.assert_equal("follows")
+
+
+def test_a_list_whose_key_is_a_text_is_written_when_it_changed(crm: Crm) -> None:
+    crm.sync_done("custom_objects")
+    crm.sandbox.store.update("custom_objects", "Site_Visit__c", {"PLURAL_LABEL": "Places"})
+    assert crm.sync_done("custom_objects").entities["custom_objects"].merged == 2
+    crm.assert_equal("custom_objects")
+
+
+# Objects
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize("shape", ["object", "list"])
+def test_the_account_and_its_permissions_are_tables(make_crm: MakeCrm, shape: Any) -> None:
+    crm = make_crm(switches=replace(OPEN, permissions=shape, forbidden=frozenset({"leads"})))
+    crm.sync_done("instance", "permissions")
+    crm.assert_equal("instance", "permissions")
+    assert [r["instance_name"] for r in crm.table("instance")] == ["Sandbox Trading"]
+    assert [r["can_read"] for r in crm.table("permissions") if r["object_type"] == "LEAD"] == [False]
+    crm.sandbox.switches = replace(crm.sandbox.switches, forbidden=frozenset())
+    assert crm.sync_done("instance", "permissions").entities["permissions"].merged > 0
+    crm.assert_equal("instance", "permissions")
+    proof = verify(crm.settings(), Target(database=str(crm.database)), ["instance", "permissions"])
+    assert proof.exit_code == 0
+
+
+# Definitions of custom fields
+
+
+def test_definitions_by_name_are_those_of_every_object(crm: Crm) -> None:
+    report = crm.sync_done("custom_fields")
+    assert report.entities["custom_fields"].rows == len(crm.sandbox.store.definitions)
+    crm.assert_equal("custom_fields")
+    definitions = crm.sandbox.store.definitions
+    definitions[:] = [row for row in definitions if row["FIELD_FOR"] != "LEAD" and row["FIELD_NAME"] != "Hobby__c"]
+    crm.sync_done("custom_fields")
+    crm.assert_equal("custom_fields")
+    assert verify(crm.settings(), Target(database=str(crm.database)), ["custom_fields"]).exit_code == 0
+
+
+def test_definitions_are_the_same_by_whichever_entity_they_were_read_last(crm: Crm) -> None:
+    definitions = crm.sandbox.store.definitions
+    crm.sync_done("contacts")
+    old = [dict(row) for row in definitions]
+    definitions[0]["FIELD_LABEL"] = "Pastime"
+    crm.sync_done("custom_fields")
+    definitions[:] = old
+    crm.sandbox.store.touch("contacts", keys(crm, "contacts")[0])
+    crm.sync_done("contacts")
+    assert "Pastime" not in {row["field_label"] for row in crm.table("custom_fields")}
+
+
+def test_an_object_may_be_called_otherwise_than_its_key(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(account._FIELD_FOR, "quotation", "QUOTATION")
+    for row in crm.sandbox.store.definitions:
+        row["FIELD_FOR"] = {"QUOTE": "QUOTATION"}.get(row["FIELD_FOR"], row["FIELD_FOR"])
+    crm.sync_done("quotes")
+    assert {row["field_for"] for row in crm.table("custom_fields")} == {"QUOTATION"}
+    assert crm.columns("quotes")["approved__c"] == "BOOLEAN"

@@ -1,0 +1,105 @@
+"""The dashboard in a real browser: on a desk, on a phone, in the dark, for a screen reader, without any network."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from pipelines.commands.sweep import sweep
+from pipelines.dashboard.build import export, look
+from pipelines.destinations.target import Target
+from pipelines.sandbox import Sandbox
+from tests.support.crm import OPEN, Clock, Crm, contents_of, isolate
+
+pytestmark = [pytest.mark.long, pytest.mark.enable_socket]
+
+DESK, PHONE = {"width": 1200, "height": 900}, {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    assert path is not None, "make browser installs Chromium"
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of an account with a deletion and an entity that the key may not read."""
+    folder = tmp_path_factory.mktemp("dashboard")
+    clock = Clock()
+    clock.now = datetime.now(UTC)
+    switches = replace(OPEN, forbidden=frozenset({"products"}))
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Sandbox(contents=contents_of(0.1), switches=switches, clock=clock) as sandbox,
+    ):
+        isolate(folder, patch)
+        crm = Crm(sandbox, folder, clock)
+        crm.sync("core")
+        sandbox.store.delete("contacts", sandbox.store.tables["contacts"].keys[0])
+        target = Target(database=str(crm.database))
+        sweep(crm.settings(), target, ["contacts"])
+        export(look(target, "1d"), folder / "page.html")
+    return folder / "page.html"
+
+
+@pytest.fixture(
+    params=[(DESK, "light"), (DESK, "dark"), (PHONE, "light"), (PHONE, "dark")],
+    ids=lambda each: f"{each[0]['width']}-{each[1]}",
+)
+def page(browser: Browser, exported: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
+    viewport, scheme = request.param
+    context = browser.new_context(viewport=viewport, color_scheme=scheme, offline=True)
+    opened = context.new_page()
+    asked: list[str] = []
+    opened.on("request", lambda request: asked.append(request.url))
+    problems: list[str] = []
+    opened.on("console", lambda message: problems.append(message.text))
+    opened.goto(exported.as_uri())
+    assert asked == [exported.as_uri()]
+    assert problems == []
+    yield opened
+    context.close()
+
+
+def test_nothing_of_it_is_wrong_for_a_screen_reader(page: Page) -> None:
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_it_fits_its_screen_and_shows_figures_and_pictures(page: Page) -> None:
+    width = page.viewport_size["width"] if page.viewport_size else 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.get_by_role("heading", level=1).inner_text() == "Sandbox Trading"
+    assert page.get_by_text("1 not available to this key").is_visible()
+    for title in ("Open deals by stage", "Won in the last 12 months", "Activity of the last 8 weeks"):
+        assert page.get_by_role("heading", name=title).is_visible()
+    longest = page.locator(".bars .bar").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().width)")
+    assert max(longest) > 20
+    shot = page.screenshot(full_page=True)
+    assert len(shot) > 20_000
+
+
+def test_charts_are_tables_with_names_and_headings(page: Page) -> None:
+    told = page.locator("article").first.aria_snapshot()
+    assert "rowheader" in told
+    assert "columnheader" in told
+    assert page.get_by_role("table", name="Calls a day").get_by_role("row").count() >= 2
+
+
+def test_the_keyboard_reaches_what_scrolls(page: Page) -> None:
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the sync's health"
+    page.keyboard.press("Enter")
+    page.wait_for_url("**#sync")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('aria-labelledby')") == "entities"

@@ -1,0 +1,181 @@
+"""A lake of Delta tables, read by DuckDB: equal to the account value by value, whatever is done to it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pipelines.commands.status import status
+from sources.insightly import ENTITIES
+from sources.insightly.errors import BadSetting
+from tests.support.commands import delete, ledger, marked, refreshed, swept, verified
+from tests.support.crm import IN_A_LAKE, Crm, LakeCrm
+from tests.support.expected import SQL_TYPES
+from tests.support.masking import HASH_KEY
+from tests.support.process import ROOT, command, reach
+from tests.support.push import ids, jsonl, people, pushed
+
+MakeCrm = Callable[..., Crm]
+pytestmark = IN_A_LAKE
+NAMES = ("contacts", "notes", "lead_sources", "tags")
+
+
+@pytest.mark.long
+def test_records_are_followed_through_edits_deletions_and_returns(crm: Crm) -> None:
+    store = crm.sandbox.store
+    crm.sync_done(*NAMES)
+    crm.assert_equal(*NAMES)
+
+    tagged = [row["CONTACT_ID"] for row in store.rows("contacts") if row["TAGS"] and row["LINKS"]]
+    store.set_tags("contacts", tagged[0], [])
+    store.set_tags("contacts", tagged[1], ["only one"])
+    store.update("contacts", tagged[2], {"LINKS": [], "PHONE": None})
+    store.delete("lead_sources", ids(crm, "lead_sources")[0])
+    gone = delete(crm, "contacts", tagged[3], tagged[4])
+    crm.sync_done(*NAMES)
+    crm.assert_equal(*NAMES, deleted=True)
+
+    swept(crm, *NAMES)
+    deleted = sorted(row["CONTACT_ID"] for row in gone)
+    assert marked(crm, "contacts") == deleted
+    assert ledger(crm) == [("contacts", id_, "deleted", False) for id_ in deleted]
+    verified(crm, *NAMES, full=True)
+
+    store.put_raw("contacts", {**gone[0], "DATE_UPDATED_UTC": crm.clock().strftime("%Y-%m-%d %H:%M:%S")})
+    crm.sync_done(*NAMES)
+    assert marked(crm, "contacts") == [gone[1]["CONTACT_ID"]]
+    assert {row[1]: row[3] for row in ledger(crm)} == {gone[0]["CONTACT_ID"]: True, gone[1]["CONTACT_ID"]: False}
+    crm.assert_equal(*NAMES, deleted=True)
+    report = status(crm.settings(api_key=None), crm.target, max_age="1h")
+    assert (report.exit_code, report.entities["contacts"].state) == (0, "ok")
+
+
+@pytest.mark.long
+def test_state_comes_back_from_the_lake_alone(crm: Crm) -> None:
+    first = crm.sync_done(*NAMES)
+    shutil.rmtree(crm.folder / "dlt")
+    again = crm.sync_done(*NAMES)
+    assert again.entities["contacts"].rows == 0
+    assert again.entities["contacts"].calls == 1
+    assert first.entities["contacts"].watermark is not None
+    crm.assert_equal(*NAMES)
+
+
+@pytest.mark.long
+def test_columns_have_the_types_of_the_facts_and_are_there_before_a_value_is(crm: Crm) -> None:
+    crm.sync_done("contacts")
+    contacts = ENTITIES["contacts"]
+    types = {name: facts.type for name, facts in contacts.fields.items() if name not in contacts.arrays}
+    wanted = {crm.column(name): SQL_TYPES[kind] for name, kind in types.items()}
+    assert wanted.items() <= crm.columns("contacts").items()
+    assert crm.columns("contacts")["_deleted_at"] == "TIMESTAMP WITH TIME ZONE"
+    assert crm.count("contacts__dates") == sum(len(row["DATES"]) for row in crm.sandbox.store.rows("contacts"))
+
+
+@pytest.mark.long
+def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> None:
+    crm.first_sync("contacts")
+    (gone,) = delete(crm, "contacts", next(r["CONTACT_ID"] for r in crm.sandbox.store.rows("contacts") if r["TAGS"]))
+    swept(crm, "contacts", deletions="remove")
+    assert ledger(crm) == [("contacts", gone["CONTACT_ID"], "deleted", False)]
+    crm.assert_equal("contacts")
+
+
+@pytest.mark.long
+def test_a_sweep_that_was_killed_between_two_commits_is_ended_by_the_next(crm: Crm) -> None:
+    crm.first_sync("contacts")
+    gone = sorted(row["CONTACT_ID"] for row in delete(crm, "contacts", *ids(crm, "contacts")[3:5]))
+    die(crm, "pipelines.destinations.delta:LakeClient.write", "after", 1, "sweep", "contacts")
+    assert (marked(crm, "contacts"), [row[1] for row in ledger(crm)]) == ([], gone)
+    swept(crm, "contacts")
+    assert (marked(crm, "contacts"), [row[1] for row in ledger(crm)]) == (gone, gone)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("when", "nth", "kept"), [("after", 2, True), ("before", 1, False), ("after", 4, False)])
+def test_a_killed_load_is_completed_by_the_next_run(crm: Crm, when: str, nth: int, kept: bool) -> None:
+    crm.first_sync(*NAMES)
+    for key in ids(crm, "contacts")[::2]:
+        crm.sandbox.store.update("contacts", key, {"TITLE": "changed", "TAGS": [], "LINKS": []})
+    crm.clock.advance()
+    die(crm, "pipelines.destinations.delta:ReplaceRows.run", when, nth, "sync", *NAMES)
+    if not kept:
+        shutil.rmtree(crm.folder / "dlt")
+    crm.sync_done(*NAMES)
+    crm.assert_equal(*NAMES)
+
+
+def die(crm: Crm, place: str, when: str, nth: int, *arguments: str) -> None:
+    """Runs the command in a process of its own, which must not survive that call."""
+    start = [sys.executable, str(ROOT / "tests/support/kill.py"), place, when, str(nth), *arguments, *crm.arguments()]
+    environment = {**os.environ, **reach(crm.sandbox), "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(start, cwd=crm.folder, env=environment, check=False).returncode == -signal.SIGKILL
+
+
+@pytest.mark.long
+def test_single_records_are_read_again(crm: Crm) -> None:
+    crm.first_sync("contacts")
+    first, second, third = crm.sandbox.store.rows("contacts")[:3]
+    for row in (first, second):
+        crm.sandbox.store.put_raw("contacts", {**row, "TITLE": "quietly changed", "TAGS": []})
+    delete(crm, "contacts", third["CONTACT_ID"])
+    refreshed(crm, "contacts", ids=[first["CONTACT_ID"], third["CONTACT_ID"]])
+    refreshed(crm, "contacts", where=f"email_address={second['EMAIL_ADDRESS']}")
+    assert marked(crm, "contacts") == [third["CONTACT_ID"]]
+    crm.assert_equal("contacts", deleted=True)
+
+
+@pytest.mark.long
+def test_what_was_loaded_plainly_is_concealed_by_the_next_sync(crm: Crm) -> None:
+    crm.first_sync("contacts")
+    (gone,) = delete(crm, "contacts", next(r["CONTACT_ID"] for r in crm.sandbox.store.rows("contacts") if r["PHONE"]))
+    swept(crm, "contacts")
+    private: dict[str, Any] = {"hash": ["contacts.email_address"], "drop": ["contacts.phone"], "hash_key": HASH_KEY}
+    crm.sync_done("contacts", **private)
+    rows = crm.table("contacts")
+    assert gone["CONTACT_ID"] in [row["contact_id"] for row in rows if row["_deleted_at"] is not None]
+    assert not [row for row in rows if row["phone"] is not None or "@" in (row["email_address"] or "")]
+
+
+def test_a_push_wants_a_database(crm: Crm) -> None:
+    crm.first_sync("contacts")
+    with pytest.raises(BadSetting, match="keeps its ledger in an SQL database"):
+        pushed(crm, "contacts", jsonl(crm, people("Ann")), "create")
+    assert len(crm.sandbox.store.rows("contacts")) == crm.count("contacts")
+
+
+@pytest.mark.long
+def test_another_folder_has_a_state_of_its_own(crm: LakeCrm, monkeypatch: pytest.MonkeyPatch) -> None:
+    crm.first_sync("notes")
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(crm.folder / "lake/inside"))
+    assert crm.sync_done("notes").entities["notes"].rows == crm.sandbox.store.count("notes")
+
+
+@pytest.mark.long
+def test_old_versions_of_rows_are_kept_until_they_are_cleared_away(crm: LakeCrm) -> None:
+    crm.first_sync("notes")
+    version = crm.tables["notes"].version()
+    crm.sandbox.store.update("notes", ids(crm, "notes")[0], {"TITLE": "later"})
+    crm.sync_done("notes")
+    table = crm.tables["notes"]
+    assert table.version() > version
+    table.load_as_version(version)
+    assert "later" not in table.to_pyarrow_table()["title"].to_pylist()
+    table = crm.tables["notes"]
+    table.optimize.compact()
+    assert table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    crm.assert_equal("notes")
+
+
+@pytest.mark.long
+def test_the_command_works_over_it(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = command("sync", "notes", "--json", *crm.arguments(), cwd=crm.folder, **reach(crm.sandbox))
+    assert (ran.code, ran.json["entities"]["notes"]["rows"]) == (0, crm.sandbox.store.count("notes"))
+    monkeypatch.delenv("DESTINATION__FILESYSTEM__BUCKET_URL")
+    ran = command("sync", "notes", "--json", *crm.arguments(), cwd=crm.folder, **reach(crm.sandbox))
+    assert (ran.code, "bucket_url" in ran.json["reason"]) == (2, True)

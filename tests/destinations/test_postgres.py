@@ -1,0 +1,289 @@
+"""Postgres, a real one: whatever is done to an account, its tables there are equal to it value by value.
+
+What the tests of sync, sweep, refresh, push and verify ask of DuckDB they ask of Postgres as well, in `make test-all`.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
+
+import psycopg2
+import pytest
+
+from pipelines.commands.status import status
+from pipelines.commands.sweep import sweep
+from pipelines.commands.sync import sync
+from pipelines.destinations.pipeline_state import states
+from pipelines.destinations.target import Target
+from pipelines.sandbox import Fault, evolve
+from pipelines.views.all_accounts import refresh
+from sources.insightly import ENTITIES
+from sources.insightly.entities import child_fields
+from sources.insightly.errors import BadSetting
+from sources.insightly.state.request import ReadRequest
+from tests.support.accounts import all_of, hold, tell, type_of
+from tests.support.commands import delete, ledger, marked, refreshed, swept, verified
+from tests.support.crm import ON_POSTGRES, Crm, PostgresCrm
+from tests.support.postgres import Postgres
+from tests.support.process import ROOT, command, reach
+from tests.support.push import ids, jsonl, named, people, pushed, results
+
+pytestmark = ON_POSTGRES
+TYPES = {
+    "integer": "bigint",
+    "string": "character varying",
+    "boolean": "boolean",
+    "number": "numeric(38,15)",
+    "datetime": "timestamp with time zone",
+    "date": "date",
+    "json": "character varying",
+}
+
+
+def test_the_core_is_loaded_and_followed_through_edits_deletions_and_returns(crm: Crm) -> None:
+    store, some = crm.sandbox.store, ("contacts", "opportunities", "notes", "lead_sources", "tags")
+    crm.sync_done("core")
+    crm.assert_equal()
+
+    evolve(store, seed=4, steps=60)
+    tagged = [row["CONTACT_ID"] for row in store.rows("contacts") if row["TAGS"]]
+    store.set_tags("contacts", tagged[0], [])
+    gone = delete(crm, "contacts", tagged[-1], tagged[-2])
+    crm.sync_done(*some)
+    assert tagged[0] not in [row["contact_id"] for row in crm.table("contacts__tags")]
+    crm.assert_equal(*some, deleted=True)
+
+    swept(crm, *some)
+    assert marked(crm, "contacts") == sorted(row["CONTACT_ID"] for row in gone)
+    assert {row[1] for row in ledger(crm) if row[0] == "contacts"} == set(marked(crm, "contacts"))
+    report = verified(crm, *some, full=True)
+    assert [name for name, entity in report.entities.items() if entity.facts["proved"]] == list(report.entities)
+
+    back = gone[0]["CONTACT_ID"]
+    store.put_raw("contacts", {**gone[0], "DATE_UPDATED_UTC": crm.clock().strftime("%Y-%m-%d %H:%M:%S")})
+    crm.sync_done("contacts")
+    assert back not in marked(crm, "contacts")
+    assert [row[3] for row in ledger(crm) if row[1] == back] == [True]
+    crm.assert_equal("contacts", deleted=True)
+
+
+def test_columns_have_the_types_of_the_facts(crm: Crm) -> None:
+    crm.sync_done("contacts", "opportunities")
+    for entity in ("contacts", "opportunities"):
+        held = crm.columns(entity)
+        fields = ENTITIES[entity].fields
+        told = {name: facts.type for name, facts in fields.items() if name not in ENTITIES[entity].arrays}
+        assert {crm.column(name): TYPES[kind] for name, kind in told.items()}.items() <= held.items()
+    tags = crm.columns("contacts__tags")
+    assert tags == {
+        **{crm.column(name): TYPES[facts.type] for name, facts in child_fields("TAGS").items()},
+        "contact_id": "bigint",
+        "list_idx": "bigint",
+        "_is_empty": "boolean",
+    }
+
+
+@pytest.mark.long
+def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> None:
+    crm.first_sync("contacts")
+    (gone,) = delete(crm, "contacts", next(r["CONTACT_ID"] for r in crm.sandbox.store.rows("contacts") if r["TAGS"]))
+    swept(crm, "contacts", deletions="remove")
+    assert ledger(crm) == [("contacts", gone["CONTACT_ID"], "deleted", False)]
+    crm.assert_equal("contacts")
+
+
+@pytest.mark.long
+def test_single_records_are_read_again(crm: Crm) -> None:
+    crm.first_sync("contacts")
+    first, second, third = crm.sandbox.store.rows("contacts")[:3]
+    before = states(crm.target.pipeline())["contacts"]
+    for row in (first, second):
+        crm.sandbox.store.put_raw("contacts", {**row, "TITLE": "quietly changed", "TAGS": []})
+    delete(crm, "contacts", third["CONTACT_ID"])
+    refreshed(crm, "contacts", ids=[first["CONTACT_ID"], third["CONTACT_ID"]])
+    refreshed(crm, "contacts", where=f"email_address={second['EMAIL_ADDRESS']}")
+    assert marked(crm, "contacts") == [third["CONTACT_ID"]]
+    crm.assert_equal("contacts", deleted=True)
+    assert states(crm.target.pipeline())["contacts"]["incremental"] == before["incremental"]
+
+
+def test_rows_are_pushed_once_from_a_file_and_from_a_query(synced_crm: Crm) -> None:
+    crm = synced_crm
+    source = jsonl(crm, people("Ann", "Bob"))
+    assert results(pushed(crm, "contacts", source, "create")) == {"created": 2}
+    with pytest.raises(BadSetting, match="pushed with --op create before"):
+        pushed(crm, "contacts", source, "create")
+    crm.change("create table insightly.stale as select contact_id, 'old' as title from insightly.contacts limit 3")
+    query = "select contact_id, title || '%' as title from insightly.stale order by contact_id"
+    assert results(pushed(crm, "contacts", query, "update")) == {"updated": 3}
+    assert results(pushed(crm, "contacts", jsonl(crm, named(crm, "Ann"), "ann.jsonl"), "delete")) == {"deleted": 1}
+    log = crm.read(
+        "select op, row_number, status, loaded_at is not null as loaded from insightly._push_log order by 1, 2"
+    )
+    assert [tuple(row.values()) for row in log] == [
+        ("create", 1, "done", True),
+        ("create", 2, "done", True),
+        ("delete", 1, "done", True),
+        *(("update", number, "done", True) for number in (1, 2, 3)),
+    ]
+    crm.assert_equal("contacts", deleted=True)
+    assert {row["title"] for row in crm.table("contacts")} >= {"old%"}
+
+
+def test_each_run_is_written_down_and_told(crm: Crm) -> None:
+    crm.first_sync("contacts", "tags")
+    swept(crm, "contacts")
+    told = crm.read("select command, entity, state from insightly._sync_runs order by 1, 2")
+    wanted = [("sweep", "contacts"), ("sync", "contacts"), ("sync", "tags")]
+    assert [tuple(row.values()) for row in told] == [(*each, "ok") for each in wanted]
+    report = status(crm.settings(api_key=None), crm.target, max_age="1h")
+    assert report.exit_code == 0
+    assert report.entities["contacts"].rows == crm.count("contacts")
+    crm.change("update insightly._sync_runs set started = started - interval '2 hours'")
+    assert status(crm.settings(api_key=None), crm.target, max_age="1h").exit_code == 1
+
+
+@pytest.mark.long
+def test_datasets_and_databases_share_no_state(
+    crm: PostgresCrm, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crm.first_sync("leads")
+    other = Target("postgres", dataset="another")
+    assert sync(crm.settings(), other, ["leads"]).entities["leads"].rows == crm.sandbox.store.count("leads")
+    assert crm.read("select count(*) as n from another.leads") == [{"n": crm.count("leads")}]
+    assert crm.sync_done("leads").entities["leads"].rows == 0
+    digest = crm.target.digest
+    elsewhere = replace(crm, url=postgres.database())
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", elsewhere.url)
+    assert elsewhere.target.digest != digest
+    assert elsewhere.sync_done("leads").entities["leads"].rows == elsewhere.sandbox.store.count("leads")
+    elsewhere.assert_equal("leads")
+
+
+@pytest.mark.long
+def test_connections_that_break_in_the_midst_fail_the_run_and_the_next_completes_it(crm: Crm) -> None:
+    others = "pid <> pg_backend_pid() and datname = current_database()"
+    cut = f"select pg_terminate_backend(pid) from pg_stat_activity where {others}"
+    crm.first_sync("contacts", "notes")
+    for key in ids(crm, "contacts")[::2]:
+        crm.sandbox.store.update("contacts", key, {"TAGS": []})
+    delete(crm, "contacts", ids(crm, "contacts")[1])
+    crm.sandbox.faults.add(Fault("call", nth=2, action=lambda _: crm.change(cut)))
+    report = sweep(crm.settings(), crm.target, ["contacts", "notes"])
+    assert (report.exit_code, "connection" in str(report.reason)) == (1, True)
+    crm.sandbox.faults.clear()
+    crm.sync_done("contacts", "notes")
+    swept(crm, "contacts", "notes")
+    verified(crm, "contacts", "notes", full=True)
+    crm.assert_equal("contacts", "notes", deleted=True)
+
+
+@pytest.mark.long
+def test_views_show_the_tables_of_all_accounts(crm: Crm) -> None:
+    for dataset in ("insightly", "insightly_emea"):
+        sync(crm.settings(), Target("postgres", dataset), ["notes"])
+    assert refresh(crm.target).failed == {}
+    crm.sandbox.store.put_raw("notes", {**crm.sandbox.store.rows("notes")[0], "COLOUR": "red"})
+    crm.sync_done("notes", request=ReadRequest(full=True))
+    told = refresh(crm.target)
+    assert (told.accounts, told.failed, "notes" in told.refreshed) == (["default", "emea"], {}, True)
+    counted = crm.read("select instance, count(*) as n, count(colour) as red from insightly_all.notes group by 1")
+    whole = crm.sandbox.store.count("notes")
+    assert {row["instance"]: (row["n"], row["red"]) for row in counted} == {"default": (whole, 1), "emea": (whole, 0)}
+
+
+@pytest.mark.long
+def test_a_view_that_others_build_on_is_told_where_it_cannot_be_replaced(crm: Crm) -> None:
+    hold(crm, "insightly_emea", contacts="contact_id bigint, size bigint")
+    hold(crm, "insightly_apac", contacts="contact_id bigint")
+    all_of(crm)
+    tell(crm, "create view public.sizes as select instance, size from insightly_all.contacts")
+    tell(crm, "alter table insightly_apac.contacts add column hobby varchar")
+    assert (all_of(crm).failed, type_of(crm, "contacts", "hobby")) == ({}, "character varying")
+    tell(crm, "alter table insightly_apac.contacts add column size varchar")
+    for _ in range(2):
+        told = all_of(crm)
+        assert (list(told.failed), "sizes" in told.failed["contacts"], told.views) == (["contacts"], True, 1)
+    assert type_of(crm, "contacts", "size") == "bigint"
+    tell(crm, "drop view public.sizes")
+    assert (all_of(crm).refreshed, type_of(crm, "contacts", "size")) == (["contacts"], "character varying")
+
+
+@pytest.mark.long
+def test_who_reads_a_view_holds_up_no_run_that_leaves_it_as_it_is(crm: PostgresCrm) -> None:
+    hold(crm, "insightly_emea", contacts="contact_id bigint")
+    hold(crm, "insightly_apac", contacts="contact_id bigint")
+    all_of(crm)
+    with closing(psycopg2.connect(crm.url)) as reader, reader.cursor() as cursor:
+        cursor.execute("select * from insightly_all.contacts")
+        (row,) = crm.read("select current_database() as name")
+        tell(crm, f"alter database {row['name']} set lock_timeout = '5s'")
+        hold(crm, "insightly_apac", leads="lead_id bigint")
+        assert (all_of(crm).refreshed, all_of(crm).failed) == (["leads"], {})
+
+
+COPY = "dlt.destinations.impl.postgres.postgres:PostgresCsvCopyJob.run"
+MERGE = "dlt.destinations.job_client_impl:SqlLoadJob.run"
+END = "dlt.destinations.job_client_impl:SqlJobClientBase.complete_load"
+
+
+@pytest.mark.parametrize(
+    ("place", "when", "nth", "kept"),
+    [
+        (MERGE, "after", 2, True),
+        *(
+            pytest.param(*each, marks=pytest.mark.long)
+            for each in ((COPY, "after", 2, True), (MERGE, "before", 2, False), (END, "before", 1, True))
+        ),
+    ],
+)
+@pytest.mark.parametrize("run", [pytest.param("first", marks=pytest.mark.long), "second"])
+def test_a_killed_load_is_completed_by_the_next_run(
+    crm: Crm, run: str, place: str, when: str, nth: int, kept: bool
+) -> None:
+    names, store = ("contacts", "notes", "tags", "lead_sources"), crm.sandbox.store
+    if run == "second":
+        crm.sync_done(*names)
+        for key in ids(crm, "contacts")[::2]:
+            store.update("contacts", key, {"TITLE": "changed", "TAGS": [], "LINKS": []})
+        store.delete("lead_sources", ids(crm, "lead_sources")[0])
+    crm.clock.advance()
+    start = [
+        sys.executable,
+        str(ROOT / "tests/support/kill.py"),
+        place,
+        when,
+        str(nth),
+        "sync",
+        *names,
+        *crm.arguments(),
+    ]
+    environment = {**os.environ, **reach(crm.sandbox), "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(start, cwd=crm.folder, env=environment, check=False).returncode == -signal.SIGKILL
+    if run == "second":
+        assert crm.count("lead_sources") > 0
+    if not kept:
+        shutil.rmtree(crm.folder / "dlt")
+    crm.sync_done(*names)
+    crm.assert_equal(*names)
+    verified(crm, *names, full=True)
+
+
+@pytest.mark.long
+def test_the_command_works_over_it_and_tells_no_password(crm: PostgresCrm) -> None:
+    settings = {**reach(crm.sandbox), "DESTINATION__POSTGRES__CREDENTIALS": crm.url.replace("unused", "s3cr3t")}
+    ran = command("sync", "contacts", "--json", *crm.arguments(), cwd=crm.folder, **settings)
+    assert (ran.code, ran.json["entities"]["contacts"]["rows"]) == (0, crm.sandbox.store.count("contacts"))
+    told = command("status", *crm.arguments(), cwd=crm.folder, **settings)
+    assert (told.code, "contacts" in told.out) == (0, True)
+    for url in ("postgresql://postgres:s3cr3t@localhost/nowhere?host=/nowhere", "s3cr3t"):
+        settings["DESTINATION__POSTGRES__CREDENTIALS"] = url
+        ran = command("sync", "contacts", "--json", *crm.arguments(), cwd=crm.folder, **settings)
+        assert (ran.code, json.loads(ran.out)["status"]) == ((1, "failed") if "//" in url else (2, "failed"))
+        assert "s3cr3t" not in ran.out + ran.err
+        assert "Traceback" not in ran.err

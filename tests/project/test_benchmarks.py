@@ -1,0 +1,145 @@
+"""The programs of `benchmarks/` still run: at a tiny scale, ours alone, and nothing is said of time."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from benchmarks import calls, capacity, limit, measure, size, startup, trace
+from benchmarks.__main__ import PROGRAMS
+from benchmarks.measure import UNLIMITED, Ours, Result, Served, server
+from benchmarks.render import plot
+from tests.support.crm import read
+from tests.support.process import ROOT
+
+
+@contextmanager
+def synced(*options: str, **settings: str) -> Iterator[tuple[Ours, Served]]:
+    with server(*options) as served, Ours(served.url, requests_per_second=UNLIMITED, **settings) as ours:
+        ours.sync("contacts")
+        yield ours, served
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("options", [(), ("--without-tags",)], ids=["tags in records", "tags by endpoint"])
+def test_the_server_gives_what_is_measured(options: tuple[str, ...]) -> None:
+    with synced("--records", "300", *options) as (ours, served):
+        assert served.counted()["calls"] == (303 if options else 3)
+        found = read(
+            ours.file,
+            """select (select count(*) from insightly.contacts) as contacts,
+                      (select count(distinct contact_id) from insightly.contacts where score__c is not null) as scored,
+                      (select count(*) from insightly.contacts__tags) as tags,
+                      (select count(*) from insightly.contacts__links) as links""",
+        )
+        assert found == [{"contacts": 300, "scored": 300, "tags": 600, "links": 300}]
+        assert ours.loaded() > 0
+
+
+def test_pages_are_the_same_compressed_or_not() -> None:
+    with server("--records", "20", "--wide") as served:
+        params = {"top": 7, "skip": 14, "count_total": "true"}
+        answers = [
+            measure.requests.get(
+                f"{served.url}/Contacts", params=params, headers={"Accept-Encoding": encoding}, timeout=9
+            )
+            for encoding in ("gzip", "identity")
+        ]
+        assert answers[0].content == answers[1].content
+        rows = answers[0].json()
+        assert [row["CONTACT_ID"] for row in rows] == list(range(15, 21))
+        assert 95_000 < len(json.dumps(rows[0], separators=(",", ":"))) < 105_000
+        later = {**params, "skip": 0, "updated_after_utc": rows[0]["DATE_UPDATED_UTC"]}
+        found = measure.requests.get(f"{served.url}/Contacts/Search", params=later, timeout=9).json()
+        assert all(row["DATE_UPDATED_UTC"] > later["updated_after_utc"] for row in found)
+
+
+def test_the_server_refuses_what_comes_too_fast() -> None:
+    with server("--records", "1", "--rate", "2") as served:
+        codes = [measure.requests.get(f"{served.url}/Contacts", timeout=9).status_code for _ in range(6)]
+        assert codes.count(429) == served.counted()["refused"] > 0
+
+
+@pytest.mark.long
+def test_calls_are_counted_by_the_service() -> None:
+    with server("--records", "1000") as served:
+        assert calls.ours(served) == [5, 1]  # three pages, as each overlaps the one before; definitions; the account
+
+
+@pytest.mark.long
+def test_a_run_under_the_limit_is_told_from_its_first_request_on() -> None:
+    result = limit.measure(records=50, scale=0.05)
+    assert [row[0].split(",")[0] for row in result.rows] == ["50 contacts", "17 entities"]
+    assert all(value > 0 for _, value in result.bars)
+
+
+def test_a_process_that_fails_says_why() -> None:
+    with pytest.raises(RuntimeError, match="no such file"):
+        measure.timed([startup.sys.executable, "-c", "raise SystemExit('no such file')"])
+
+
+def test_the_page_is_written_from_what_was_kept() -> None:
+    kept = {path.stem: Result(**json.loads(path.read_text())) for path in (ROOT / "benchmarks/results").glob("*.json")}
+    assert sorted(kept) == sorted(PROGRAMS)
+    page = (ROOT / "docs/why/benchmarks.md").read_text(encoding="utf-8")
+    for result in kept.values():
+        assert f"## {result.title}\n" in page
+        assert all(" | ".join(row) in page for row in result.rows)
+
+
+def test_bars_are_drawn_to_scale() -> None:
+    drawn = plot([("insightly, a < b", 1.0), ("floor", 0.5)], "s")
+    widths = [
+        int(part.partition('"')[0]) for part in drawn.split('<rect x="220"')[1:] for part in [part.split('width="')[1]]
+    ]
+    assert widths[0] == 2 * widths[1]
+    assert "a &lt; b" in drawn
+
+
+def test_how_far_it_reaches_is_told_as_it_was_worked_out() -> None:
+    told = (ROOT / "docs/operate/scale.md").read_text(encoding="utf-8")
+    assert capacity.tables() in told, "python -m benchmarks.capacity prints what docs/operate/scale.md is to hold"
+
+
+@pytest.mark.long
+def test_sizes_are_those_of_what_was_loaded() -> None:
+    result = size.measure(records=2_000)
+    found = dict(result.bars)
+    assert list(found) == ["JSON", "JSON, compressed", "DuckDB", "Postgres", "Delta tables"]
+    assert 1_500 < found["JSON"] < 1_800
+    assert all(found[name] > 0 for name in found)
+    assert found["Postgres"] > 4 * 24, "each row of Postgres' has a header of 24 bytes"
+
+
+def test_trace_counts_own_code_alone() -> None:
+    names: dict[str, Any] = {}
+    source = "def total():\n  return sum(one(n) for n in range(2))\ndef one(n):\n  return n\n"
+    exec(compile(source, str(ROOT / "sources/example.py"), "exec"), names)
+    with trace.tracing() as found:
+        json.dumps(names["total"]())
+    assert found.numbers() == {"files": 1, "functions": 3, "depth": 3}
+    assert [line.split() for line in found.tree()] == [
+        ["sources/example.py"],
+        ["2", "one"],
+        ["1", "total"],
+        ["3", "total.<locals>.<genexpr>"],
+        ["deepest", "stack"],
+        ["1", "sources/example.py", "total"],
+        ["2", "sources/example.py", "total.<locals>.<genexpr>"],
+        ["3", "sources/example.py", "one"],
+    ]
+
+
+@pytest.mark.long
+def test_trace_measures_a_sync_and_a_push() -> None:
+    command = [sys.executable, "-m", "benchmarks.trace", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=300)
+    found = json.loads(done.stdout)
+    assert list(found) == ["sync contacts", "push of one row"]
+    for numbers in found.values():
+        assert numbers["functions"] > numbers["files"] > 10
+        assert numbers["functions"] > numbers["depth"] > 5

@@ -1,0 +1,131 @@
+"""The entity table, held against the recorded facts of the API."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sources.insightly import ENTITIES
+from sources.insightly.entities import CORE, PRESETS, RECORD_TYPES, child_fields, select
+from sources.insightly.errors import BadSetting
+from tests.support.process import ROOT
+
+RECORDED = json.loads((ROOT / "tests/recorded/entities.json").read_text(encoding="utf-8"))
+FACTS: dict[str, dict[str, Any]] = RECORDED["entities"]
+LOADABLE = [name for name, entity in ENTITIES.items() if entity.loadable]
+PER_RECORD = {
+    *("comments", "file_attachments", "opportunity_state_history"),
+    *("quotation_documents", "static_list_memberships", "ticket_comments"),
+}
+EMBEDDED = {"links": "LINKS", "contact_dates": "DATES", "email_domains": "EMAILDOMAINS"}
+
+
+def slashed(path: str | None) -> str | None:
+    """Paths in the table have no slash in front; one names two of them."""
+    return None if path is None else f"/{path.removeprefix('/')}"
+
+
+def arrays(facts: dict[str, Any]) -> set[str]:
+    return {name for name, kind in facts["fields"].items() if isinstance(kind, dict)} - {"CUSTOMFIELDS"}
+
+
+def test_all_entities_are_there_and_the_first_17_are_core() -> None:
+    assert set(ENTITIES) == set(FACTS)
+    assert len(ENTITIES) == 59
+    assert CORE == PRESETS["core"] == tuple(RECORDED["first_17"])
+    assert tuple(RECORDED["record_types"]) == RECORD_TYPES
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_paths_and_abilities(name: str) -> None:
+    entity, facts = ENTITIES[name], FACTS[name]
+    for ability in ("path", "search_path", "get", "create", "update", "delete"):
+        assert slashed(getattr(entity, ability)) == facts[ability], ability
+    assert entity.paged == facts["paging"]
+    assert entity.brief == facts["brief"]
+    assert entity.cursor == facts["cursor"]
+    assert list(entity.key) == (
+        [facts["primary_key"]] if isinstance(facts["primary_key"], str) else facts["primary_key"]
+    )
+    assert entity.incremental == bool(facts["search_path"] and facts["cursor"])
+    assert entity.tagged == ("TAGS" in facts["fields"])
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_fields_and_arrays(name: str) -> None:
+    entity, facts = ENTITIES[name], FACTS[name]
+    if entity.rows:
+        # The rows are the items of the object's one array, each with what the object says of all.
+        assert arrays(facts) == {entity.rows}
+        assert set(entity.fields) >= {*facts["fields"][entity.rows]["array"], *facts["fields"]} - arrays(facts)
+        return
+    types = {key: kind for key, kind in facts["fields"].items() if not isinstance(kind, dict)}
+    assert {key: field.type for key, field in entity.fields.items()} == {
+        key: "json" if kind == "object" else kind for key, kind in types.items()
+    }
+    assert set(entity.arrays) == arrays(facts)
+    assert entity.custom_fields == ("CUSTOMFIELDS" in facts["fields"])
+    for array in entity.arrays:
+        assert set(child_fields(array)) >= set(facts["fields"][array]["array"])
+    needed = {key for key, field in entity.fields.items() if "required" in field.flags}
+    assert needed <= set(facts["required_on_create"])
+
+
+def test_all_are_the_lists_that_cost_no_call_a_record() -> None:
+    assert {name for name in FACTS if ENTITIES[name].per_record} == PER_RECORD
+    assert set(CORE) <= set(PRESETS["all"])
+    by_name = {"custom_fields", "instance", "permissions"}
+    assert set(PRESETS["all"]) == set(FACTS) - PER_RECORD - set(EMBEDDED) - by_name
+    assert set(LOADABLE) == {*PRESETS["all"], *by_name, *PER_RECORD}
+
+
+@pytest.mark.parametrize(("name", "array"), EMBEDDED.items())
+def test_what_records_embed_is_named_with_the_tables_that_hold_it(name: str, array: str) -> None:
+    with pytest.raises(BadSetting) as refused:
+        select(name)
+    holders = [entity for entity, facts in FACTS.items() if array in facts["fields"]]
+    assert holders
+    assert all(f"{entity}__{array.lower()}" in str(refused.value) for entity in holders)
+
+
+@pytest.mark.parametrize("name", LOADABLE)
+def test_lists_that_are_replaced_have_no_child_tables(name: str) -> None:
+    """A table that is replaced would keep a child's tombstone; a list that is walked needs an id to confirm by."""
+    entity = ENTITIES[name]
+    assert entity.swept or not entity.arrays or name == "custom_fields"
+    if entity.walked:
+        assert FACTS[name]["get"] == f"{FACTS[name]['path']}/{{id}}"
+        assert FACTS[name]["fields"][FACTS[name]["primary_key"]] == "integer"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("contacts", "CONTACT"),
+        ("knowledge_articles", "ARTICLE"),
+        ("knowledge_articles", "KNOWLEDGE_ARTICLE"),
+        ("knowledge_article_categories", "KnowledgeArticleCategory"),
+        ("quotes", "QUOTATION"),
+        ("quotes", "QUOTE"),
+        ("opportunities", "Opportunity"),
+        ("products", "PRODUCTS"),
+    ],
+)
+def test_an_object_goes_by_several_names_and_no_two_share_one(name: str, told: str) -> None:
+    assert [entity.name for entity in ENTITIES.values() if entity.is_called(told)] == [name]
+
+
+@given(st.lists(st.sampled_from([*LOADABLE, *PRESETS]), min_size=1))
+def test_select_is_ordered_complete_and_the_same_twice(names: list[str]) -> None:
+    chosen = select(names)
+    assert chosen == select(reversed(names)) == select(", ".join(names)) == select(chosen)
+    assert list(chosen) == [name for name in ENTITIES if name in chosen]
+    assert set(chosen) == {each for name in names for each in PRESETS.get(name, (name,))}
+
+
+@pytest.mark.parametrize("names", ["", [], " , ", "kontacts", ["contacts", "Contacts"], *EMBEDDED])
+def test_select_refuses(names: Any) -> None:
+    with pytest.raises(BadSetting, match="entities"):
+        select(names)

@@ -1,0 +1,85 @@
+"""The promise of a history as a whole: the same state machine, with each record's versions looked at after each run.
+
+Whatever happens to account, service and runs, no record has two versions at one time, no version that once was ended
+changes, and after the last sync and sweep the open versions are the live records.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import rule, run_state_machine_as_test
+
+from sources.insightly import ENTITIES
+from tests.support.expected import Row
+from tests.support.histories import TO, Read, assert_a_history, assert_level, versions
+from tests.support.state_machine import COMMON, NAMES, Proof, chosen, commands, knobs
+
+POINTS = (
+    "pipelines.destinations.dataset.Dataset.moment",
+    "pipelines.engine.history._History.prepare",
+    "pipelines.engine.history._History.is_level",
+    "pipelines.engine.history._History._end",
+    "pipelines.engine.history._History._begin",
+    "pipelines.engine.history._follow",
+)
+WITH_VERSIONS = [name for name in NAMES if ENTITIES[name].incremental]
+
+
+class Versions(Proof):
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.ended: dict[str, list[Row]] = {}
+        self.off = False
+
+    def settings(self, **options: Any) -> Any:
+        kept = [] if self.off else [name for name in self.names if name in WITH_VERSIONS]
+        return super().settings(history=kept, **options)
+
+    @rule()
+    def turn_off_or_on(self) -> None:
+        self.off = not self.off
+
+    @rule(command=commands, only=chosen, options=knobs, point=st.sampled_from(POINTS), nth=st.integers(1, 4))
+    def kill_while_it_follows(
+        self, command: str, only: int | None, options: dict[str, Any], point: str, nth: int
+    ) -> None:
+        self.kill(command=command, only=only, options=options, point=point, nth=nth, lost=nth % 2 == 0)
+
+    def conclude(self) -> None:
+        self.off = False
+        super().conclude()
+
+    def assert_sound(self, connection: duckdb.DuckDBPyConnection) -> None:
+        super().assert_sound(connection)
+        read = reading(connection)
+        held = {row["table_name"] for row in read("from information_schema.tables where table_schema = 'insightly'")}
+        for name in (name for name in self.names if f"{name}_history" in held):
+            assert_a_history(read, name)
+            told = versions(read, name)
+            assert [row for row in self.ended.get(name, ()) if row not in told] == [], (name, "the past changed")
+            self.ended[name] = [row for row in told if row[TO] is not None]
+
+    def assert_ended(self, connection: duckdb.DuckDBPyConnection) -> None:
+        super().assert_ended(connection)
+        for name in self.names:
+            if name in WITH_VERSIONS:
+                assert_level(reading(connection), name)
+
+
+def reading(connection: duckdb.DuckDBPyConnection) -> Read:
+    def read(sql: str) -> list[Row]:
+        rows: list[Row] = connection.cursor().sql(sql).to_arrow_table().to_pylist()
+        return rows
+
+    return read
+
+
+@pytest.mark.long
+def test_histories_end_level_with_the_account(tmp_path: Path) -> None:
+    run_state_machine_as_test(
+        lambda: Versions(tmp_path), settings=settings(COMMON, max_examples=8, stateful_step_count=20)
+    )

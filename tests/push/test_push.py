@@ -1,0 +1,514 @@
+"""The push over HTTP: every operation on every entity, what it refuses, and that nothing is done twice."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.push.request import PUSHABLE, Request
+from pipelines.push.resolve import LOOKS
+from pipelines.push.run import push
+from pipelines.sandbox import Contents, Fault, Store
+from pipelines.sandbox.api.writes import Writer
+from sources.insightly import ENTITIES
+from sources.insightly.errors import BadSetting
+from tests.support.crm import OPEN, Crm, PostgresCrm
+from tests.support.process import command, reach
+from tests.support.push import csv, ids, jsonl, named, people, planned, problems, pushed, results, sample, sent
+
+RECORDS = [name for name in PUSHABLE if name != "tags"]
+MakeCrm = Callable[..., Crm]
+pytestmark = pytest.mark.everywhere("postgres")
+
+
+@pytest.fixture
+def crm(synced_crm: Crm) -> Crm:
+    return synced_crm
+
+
+@pytest.fixture
+def bodies(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The bodies of PUTs on records."""
+    seen, update = list[Any](), Writer.update
+
+    def spy(writer: Writer, entity: str, request: Any, key: int | None = None) -> Any:
+        seen.append(json.loads(request.body))
+        return update(writer, entity, request, key)
+
+    monkeypatch.setattr(Writer, "update", spy)
+    return seen
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.push.execute.time.sleep", lambda seconds: None)
+
+
+# Every operation on every entity
+
+
+@pytest.mark.few(3)
+@pytest.mark.parametrize("entity", RECORDS)
+def test_records_are_created_changed_and_deleted(make_crm: MakeCrm, bodies: list[Any], entity: str) -> None:
+    crm = make_crm(contents=Contents())
+    store, key = crm.sandbox.store, ENTITIES[entity].key[0]
+    row, other, under = sample(entity), sample(entity, 1), dict[str, Any]()
+    if entity == "notes":
+        lead = store.create("leads", {"LAST_NAME": "Parent"})["LEAD_ID"]
+        under = {"parent_type": "Lead", "parent_id": lead}
+
+    source = jsonl(crm, [row | under, other | under])
+    told = planned(crm, entity, source, "create")["calls"]
+    report = pushed(crm, entity, source, "create")
+    # What time it is there is told by the answer that tells whose account it is.
+    assert report.calls == told - 1
+    assert results(report) == {"created": 2}
+    first, second = ids(crm, entity)
+    for id_, wanted in ((first, row), (second, other)):
+        held = store.get(entity, id_) or {}
+        assert {name: held[name] for name in wanted} == wanted
+        linked = [(link["LINK_OBJECT_NAME"], link["LINK_OBJECT_ID"]) for link in held.get("LINKS", ())]
+        assert linked == ([("Lead", under["parent_id"])] if under else [])
+    crm.assert_equal(entity)
+
+    snake = {name.lower(): value for name, value in {**row, key: second}.items()}
+    op, also = ("upsert", [row | under]) if entity in ("notes", "products") else ("update", [])
+    source = jsonl(crm, [snake, {**row, key: first}, *also])
+    told = planned(crm, entity, source, op)["calls"]
+    report = pushed(crm, entity, source, op)
+    assert told - 3 <= report.calls <= told
+    assert results(report) == {"updated": 1, "unchanged": 1} | ({"created": 1} if also else {})
+    assert bodies == [{key: second, **{name: value for name, value in row.items() if value != other[name]}}]
+    crm.assert_equal(entity)
+
+    report = pushed(crm, entity, jsonl(crm, [{key: first}, {key: second}]), "delete")
+    assert (results(report), report.entities[entity].deleted) == ({"deleted": 2}, 2)
+    assert not {first, second} & set(ids(crm, entity))
+    marked = crm.read(f"select {key} as id from insightly.{entity} where _deleted_at is not null order by 1")
+    assert [row["id"] for row in marked] == [first, second]
+
+
+def test_tags_are_added_set_and_removed(crm: Crm) -> None:
+    store = crm.sandbox.store
+    a, b = ids(crm, "contacts")[:2]
+    lead = ids(crm, "leads")[0]
+
+    def tags(entity: str, id_: int) -> set[str]:
+        return {tag["TAG_NAME"] for tag in (store.get(entity, id_) or {})["TAGS"]}
+
+    before = tags("contacts", a)
+    rows = f"record_type,record_id,tag_name\ncontacts,{a},new one\nContact,{b},new one\nleads,{lead},hot\n"
+    told = planned(crm, "tags", csv(crm, rows), "create")["calls"]
+    report = pushed(crm, "tags", csv(crm, rows), "create")
+    asked = 0 if isinstance(crm, PostgresCrm) else 1  # whose account it is: a copied file knows another host
+    assert (results(report), report.calls) == ({"created": 3}, told + asked)
+    assert tags("contacts", a) == before | {"new one"}
+    assert "hot" in tags("leads", lead)
+    crm.assert_equal("contacts", "leads", "tags")
+
+    rows = f"record_type,record_id,tag_name\ncontacts,{a},x\nleads,{lead},hot\ncontacts,{a},y\n"
+    assert results(pushed(crm, "tags", csv(crm, rows), "update")) == {"updated": 3}
+    assert (tags("contacts", a), tags("leads", lead)) == ({"x", "y"}, {"hot"})
+
+    rows = f"record_type,record_id,tag_name\ncontacts,{a},x\ncontacts,{a},never there\n"
+    assert results(pushed(crm, "tags", csv(crm, rows), "delete")) == {"deleted": 1, "unchanged": 1}
+    assert tags("contacts", a) == {"y"}
+    crm.assert_equal("contacts", "leads", "tags")
+
+
+def test_a_set_of_tags_replaces_the_others_even_where_the_service_adds_it(make_crm: MakeCrm) -> None:
+    crm = make_crm(switches=replace(OPEN, put_collections="merge"))
+    id_ = ids(crm, "contacts")[0]
+    crm.sandbox.store.set_tags("contacts", id_, ["old", "kept"])
+    pushed(crm, "tags", jsonl(crm, [{"record_type": "contacts", "record_id": id_, "tag_name": "kept"}]), "update")
+    assert (crm.sandbox.store.get("contacts", id_) or {})["TAGS"] == [{"TAG_NAME": "kept"}]
+
+
+# Custom fields, and values
+
+
+def test_custom_fields_are_named_either_way_and_checked_by_their_definitions(crm: Crm, bodies: list[Any]) -> None:
+    store = crm.sandbox.store
+    store.define("CONTACT", "Favourite_Colour__c", "TEXT")
+    store.define("CONTACT", "Size__c", "NUMERIC")
+    source = jsonl(crm, [{"first_name": "Ann", "favourite_colour__c": "red", "Size__c": "4.5"}])
+    pushed(crm, "contacts", source, "create")
+    id_ = ids(crm, "contacts")[-1]
+    held = {e["FIELD_NAME"]: e["FIELD_VALUE"] for e in (store.get("contacts", id_) or {})["CUSTOMFIELDS"]}
+    assert held == {"Favourite_Colour__c": "red", "Size__c": 4.5}
+    (row,) = crm.read(f"select size__c, favourite_colour__c from insightly.contacts where contact_id = {id_}")
+    assert (float(row["size__c"]), row["favourite_colour__c"]) == (4.5, "red")
+
+    pushed(crm, "contacts", jsonl(crm, [{"contact_id": id_, "favourite_colour__c": "red", "size__c": 5}]), "update")
+    assert bodies == [{"CONTACT_ID": id_, "CUSTOMFIELDS": [{"FIELD_NAME": "Size__c", "FIELD_VALUE": 5}]}]
+
+    source = jsonl(crm, [{"first_name": "Bob", "size__c": "large"}, {"first_name": "Cy", "sise__c": 1}])
+    report = pushed(crm, "contacts", source, "create", code=1)
+    assert "Size__c large is no number" in problems(report)
+    assert "sise__c is no field of contacts; is it Size__c?" in problems(report)
+
+
+def test_custom_fields_that_a_service_would_forget_are_sent_along(make_crm: MakeCrm) -> None:
+    crm = make_crm(switches=replace(OPEN, put_custom_fields="replace"))
+    store = crm.sandbox.store
+    for name in ("A__c", "B__c"):
+        store.define("CONTACT", name, "TEXT")
+    both = [{"FIELD_NAME": name, "FIELD_VALUE": "old", "CUSTOM_FIELD_ID": name} for name in ("A__c", "B__c")]
+    made = [store.create("contacts", {"FIRST_NAME": "Ann", "CUSTOMFIELDS": both})["CONTACT_ID"] for _ in range(2)]
+    pushed(crm, "contacts", jsonl(crm, [{"contact_id": id_, "a__c": "new"} for id_ in made]), "update")
+    for id_ in made:
+        held = {e["FIELD_NAME"]: e["FIELD_VALUE"] for e in (store.get("contacts", id_) or {})["CUSTOMFIELDS"]}
+        assert held == {"A__c": "new", "B__c": "old"}
+    assert len(sent(crm)) == 3
+
+
+def test_null_clears_a_field_and_an_empty_cell_of_csv_leaves_it(crm: Crm) -> None:
+    made = crm.sandbox.store.create("contacts", {"FIRST_NAME": "Ann", "PHONE": "1", "TITLE": "Dr"})["CONTACT_ID"]
+    pushed(crm, "contacts", csv(crm, f"contact_id,phone,title\n{made},,Prof\n"), "update")
+    cleared = jsonl(crm, [{"contact_id": made, "phone": None}])
+    assert planned(crm, "contacts", cleared, "update")["clears"] == {"PHONE": 1}
+    assert (crm.sandbox.store.get("contacts", made) or {})["PHONE"] == "1"
+    pushed(crm, "contacts", cleared, "update")
+    held = crm.sandbox.store.get("contacts", made) or {}
+    assert (held["PHONE"], held["TITLE"]) == (None, "Prof")
+
+
+# Where rows come from
+
+
+def test_parquet_a_table_and_a_query_are_pushed(crm: Crm) -> None:
+    table = pa.table({"first_name": ["Ann"], "date_of_birth": [datetime(1990, 5, 4)], "organisation_id": [7.0]})
+    pq.write_table(table, crm.folder / "rows.parquet")
+    pushed(crm, "contacts", str(crm.folder / "rows.parquet"), "create")
+    (made,) = named(crm, "Ann")
+    assert (made["DATE_OF_BIRTH"], made["ORGANISATION_ID"]) == ("1990-05-04 00:00:00", 7)
+
+    query = "select contact_id, 'asked' as title, _deleted_at from contacts where first_name = 'Ann'"
+    assert results(pushed(crm, "contacts", query, "update")) == {"updated": 1}
+    assert named(crm, "Ann")[0]["TITLE"] == "asked"
+
+    crm.change(f"create table insightly.fixes as select {made['CONTACT_ID']} as contact_id, 'kept' as title")
+    assert results(pushed(crm, "contacts", "fixes", "update")) == {"updated": 1}
+    assert named(crm, "Ann")[0]["TITLE"] == "kept"
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("nowhere.csv", "no such file"),
+        ("rows.xlsx", "must be .csv"),
+        ("no_such_table", "the destination says"),
+        ("select nothing from contacts", "the destination says"),
+        ("broken.jsonl", "cannot be read"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_before_a_write(crm: Crm, source: str, words: str) -> None:
+    (crm.folder / "rows.xlsx").write_text("?")
+    (crm.folder / "broken.jsonl").write_text("{")
+    path = crm.folder / source
+    with pytest.raises(BadSetting, match=words):
+        pushed(crm, "contacts", str(path) if path.exists() or "." in source else source, "create")
+    assert sent(crm) == []
+
+
+# Checked and planned before anything is sent
+
+
+def test_nothing_is_sent_while_a_row_is_invalid(crm: Crm) -> None:
+    source = jsonl(crm, [*people("Ann"), {"FIRST_NAME": "Bob", "PHONE": 5}, {"LAST_NAME": "Lee"}, *people("Cy")])
+    report = pushed(crm, "contacts", source, "create", code=1)
+    assert sent(crm) == []
+    assert problems(report) == "2: PHONE 5 is no text\n3: FIRST_NAME is missing"
+    assert planned(crm, "contacts", source, "create", code=1)["invalid"] == 2
+
+    assert planned(crm, "contacts", source, "create", skip_invalid=True)["actions"] == {"create": 2}
+    assert results(pushed(crm, "contacts", source, "create", skip_invalid=True)) == {"created": 2}
+    assert len(sent(crm)) == 2
+
+
+@pytest.mark.parametrize(
+    ("entity", "op", "match"),
+    [
+        ("users", "update", None),
+        ("nothing", "create", None),
+        ("tags", "upsert", None),
+        ("contacts", "create", "email_address"),
+        ("contacts", "upsert", "nickname"),
+        ("contacts", "upsert", "date_updated_utc"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(crm: Crm, entity: str, op: str, match: str | None) -> None:
+    with pytest.raises(BadSetting):
+        pushed(crm, entity, jsonl(crm, people("Ann")), op, match=match)
+    assert sent(crm) == []
+
+
+# Nothing twice
+
+
+def test_a_finished_push_is_refused_unless_asked_for_again(crm: Crm) -> None:
+    source = jsonl(crm, people("Ann"))
+    pushed(crm, "contacts", source, "create")
+    with pytest.raises(BadSetting, match="add --again"):
+        pushed(crm, "contacts", source, "create")
+    assert crm.sandbox.log == []
+    assert planned(crm, "contacts", source, "create")["settled"] == 1
+    assert results(pushed(crm, "contacts", source, "create", again=True)) == {"created": 1}
+    assert len(named(crm, "Ann")) == 2
+    log = crm.read("select attempt, status, intent_at from insightly._push_log order by 1")
+    assert [(row["attempt"], row["status"]) for row in log] == [(1, "done"), (2, "done")]
+    # The intent is told by the service's clock, which records are stamped by.
+    assert abs((log[-1]["intent_at"] - crm.clock.now).total_seconds()) < 60
+    with pytest.raises(BadSetting, match="add --again"):
+        pushed(crm, "contacts", source, "create")
+
+
+def test_a_budget_stops_the_push_and_the_next_run_goes_on(crm: Crm) -> None:
+    names = ("Ann", "Bob", "Cy", "Dan")
+    source, codes = jsonl(crm, people(*names)), list[int]()
+    while not codes or codes[-1] == 3:
+        crm.clock.advance()
+        report = push(crm.settings(max_calls=4), crm.target, Request("contacts", source, "create"))
+        assert report.calls <= 4
+        codes.append(report.exit_code)
+    assert codes[-1] == 0
+    assert len(codes) > 2
+    assert [len(named(crm, name)) for name in names] == [1, 1, 1, 1]
+    held = crm.read(f"select first_name from insightly.contacts where first_name in {names} order by 1")
+    assert [row["first_name"] for row in held] == list(names)
+
+
+def test_a_create_without_an_answer_is_looked_up_and_not_sent_again(crm: Crm) -> None:
+    crm.sandbox.store.create("contacts", people("Bob")[0])  # of long before
+    crm.clock.advance()
+    crm.sandbox.faults.add(Fault("cut", "Contacts", "POST", nth=2))
+    report = pushed(crm, "contacts", jsonl(crm, people("Ann", "Bob", "Cy")), "create")
+    assert results(report) == {"created": 3}
+    assert [len(named(crm, name)) for name in ("Ann", "Bob", "Cy")] == [1, 2, 1]
+    assert len(sent(crm, "POST")) == 3
+
+
+def test_a_create_that_failed_is_looked_up_and_sent_again(crm: Crm) -> None:
+    crm.sandbox.store.define("CONTACT", "Hobby_2__c", "TEXT")
+    crm.sandbox.faults.add(Fault("503", "Contacts", "POST"))
+    assert results(pushed(crm, "contacts", jsonl(crm, people("Ann")), "create")) == {"created": 1}
+    assert len(named(crm, "Ann")) == 1
+    methods = [call.method for call in crm.sandbox.log if call.path.startswith("/Contacts")]
+    assert methods == ["POST", *["GET"] * (1 + len(LOOKS)), "POST", "GET"]
+
+
+def test_a_create_that_is_written_after_its_504_is_not_sent_again(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway gives up before the service does."""
+    crm.sandbox.faults.add(Fault("504", "Contacts", "POST"))
+    slept = list[float]()
+
+    def write_late(seconds: float) -> None:
+        slept.append(seconds)
+        if sum(slept) > 15 and not named(crm, "Ann"):
+            crm.sandbox.store.create("contacts", people("Ann")[0])
+
+    monkeypatch.setattr("pipelines.push.resolve.time.sleep", write_late)
+    source = jsonl(crm, people("Ann"))
+    assert results(pushed(crm, "contacts", source, "create")) == {"created": 1}
+    assert len(named(crm, "Ann")) == 1
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_deleting_what_is_gone_already_is_done_and_marked(crm: Crm, guarded: bool) -> None:
+    key = ids(crm, "contacts")[0]
+    crm.sandbox.store.delete("contacts", key)
+    since = datetime(2100, 1, 1, tzinfo=UTC) if guarded else None
+    report = pushed(crm, "contacts", jsonl(crm, [{"CONTACT_ID": key}]), "delete", unchanged_since=since)
+    assert (results(report), report.entities["contacts"].deleted) == ({"deleted": 1}, 1)
+    crm.assert_equal("contacts", deleted=True)
+
+
+def test_a_list_that_is_not_there_is_no_deletion(crm: Crm) -> None:
+    key = ids(crm, "contacts")[0]
+    crm.sandbox.faults.add(Fault("missing", "Contacts*", times=None))
+    assert results(pushed(crm, "contacts", jsonl(crm, [{"CONTACT_ID": key}]), "delete", code=1)) == {"failed": 1}
+
+
+def test_a_lost_create_with_several_candidates_is_unknown_and_not_repeated(crm: Crm) -> None:
+    def twin(store: Store) -> None:
+        store.create("contacts", people("Bob")[0])
+
+    crm.sandbox.faults.add(Fault("call", "Contacts", "POST", nth=2, action=twin), Fault("reset", "Contacts", "POST", 2))
+    source = jsonl(crm, people("Ann", "Bob", "Cy"))
+    report = pushed(crm, "contacts", source, "create", code=1)
+    assert results(report) == {"created": 2, "unknown": 1}
+    assert "2 records may be it" in problems(report)
+    assert len(named(crm, "Bob")) == 2
+    with pytest.raises(BadSetting, match="of row 2 nobody can tell"):
+        pushed(crm, "contacts", source, "create")
+    assert len(named(crm, "Bob")) == 2
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize("trouble", ["forbidden", "400", "object"])
+def test_a_lost_create_that_cannot_be_looked_up_stays_pending(crm: Crm, trouble: str) -> None:
+    crm.sandbox.faults.add(
+        Fault("reset", "Contacts", "POST", nth=2), Fault(trouble, "Contacts/Search", "GET", times=None)
+    )
+    source = jsonl(crm, people("Ann", "Bob", "Cy"))
+    report = pushed(crm, "contacts", source, "create", code=1)
+    assert results(report) == {"created": 2, "open": 1}
+    assert "2: pending: sent without an answer" in problems(report)
+    assert results(pushed(crm, "contacts", source, "create", code=1)) == {"created": 2, "open": 1}
+    crm.sandbox.faults.clear()
+    assert results(pushed(crm, "contacts", source, "create")) == {"created": 3}
+    assert not sent(crm)
+    assert [len(named(crm, name)) for name in ("Ann", "Bob", "Cy")] == [1, 1, 1]
+
+
+def test_equal_rows_make_as_many_records_though_answers_are_lost(crm: Crm) -> None:
+    crm.sandbox.faults.add(Fault("reset", "Contacts", "POST", nth=2, times=2))
+    report = pushed(crm, "contacts", jsonl(crm, people("Ann", "Ann", "Ann")), "create")
+    assert results(report) == {"created": 3}
+    assert len(named(crm, "Ann")) == 3
+
+
+@pytest.mark.parametrize(("op", "method"), [("update", "PUT"), ("delete", "DELETE")])
+def test_an_update_or_delete_without_an_answer_is_found_done(crm: Crm, op: str, method: str) -> None:
+    key = ids(crm, "contacts")[0]
+    crm.sandbox.faults.add(Fault("reset", "Contacts*", method))
+    report = pushed(crm, "contacts", jsonl(crm, [{"CONTACT_ID": key, "TITLE": "lost"}]), op)
+    assert results(report) == {f"{op}d": 1}
+    assert len(sent(crm)) == 1
+    crm.assert_equal("contacts", deleted=True)
+
+
+def test_a_service_that_stays_away_ends_the_push_and_the_next_run_goes_on(crm: Crm) -> None:
+    source = jsonl(crm, people("Ann", "Bob"))
+    crm.sandbox.faults.add(Fault("502", "Contacts", "POST", nth=2, times=None))
+    report = pushed(crm, "contacts", source, "create", code=1)
+    assert "502" in (report.reason or "")
+    crm.sandbox.faults.clear()
+    assert results(pushed(crm, "contacts", source, "create")) == {"created": 2}
+    assert [len(named(crm, name)) for name in ("Ann", "Bob")] == [1, 1]
+
+
+def test_a_push_of_mended_rows_is_told_of_the_one_it_follows(crm: Crm) -> None:
+    """By their content they are another push, so what the first one created would be there twice, unless left out."""
+    crm.sandbox.faults.add(Fault("400", "Contacts", "POST", nth=2))
+    pushed(crm, "contacts", jsonl(crm, people("Ann", "Bob")), "create", code=1)
+    crm.sandbox.faults.clear()
+    first = planned(crm, "contacts", jsonl(crm, people("Ann", "Bob")), "create")
+    assert (first["earlier"], first["settled"]) == (None, 1)
+    mended = planned(crm, "contacts", jsonl(crm, people("Bobby")), "create")
+    assert mended["earlier"] == {"push_id": first["push_id"], "done": 1, "open": 1}
+    shown = command(
+        *(f"push contacts {crm.folder}/rows.jsonl --op create --dry-run".split()),
+        *crm.arguments(),
+        cwd=crm.folder,
+        **reach(crm.sandbox),
+    )
+    assert f"push {first['push_id']} of other rows did 1 and has 1 left" in shown.out
+    pushed(crm, "contacts", jsonl(crm, people("Bobby")), "create")
+    assert planned(crm, "contacts", jsonl(crm, people("Cy")), "create")["earlier"] is None
+
+
+def test_what_the_service_refuses_fails_alone_and_is_tried_by_the_next_run(crm: Crm) -> None:
+    source = jsonl(crm, people("Ann", "Bob", "Cy"))
+    crm.sandbox.faults.add(Fault("400", "Contacts", "POST", nth=2))
+    report = pushed(crm, "contacts", source, "create", code=1)
+    assert results(report) == {"created": 2, "failed": 1}
+    assert "2: failed: POST /Contacts: 400" in problems(report)
+    assert results(pushed(crm, "contacts", source, "create")) == {"created": 3}
+    assert sent(crm) == [("POST", "/Contacts")]
+
+
+def test_a_push_that_is_refused_row_after_row_ends_early(crm: Crm) -> None:
+    crm.sandbox.faults.add(Fault("forbidden", "Contacts", "POST", times=None))
+    report = pushed(crm, "contacts", jsonl(crm, people(*(f"N{n}" for n in range(40)))), "create", code=1)
+    assert "20 rows in a row" in (report.reason or "")
+    assert len(sent(crm)) == 20
+
+
+def test_the_days_end_stops_before_a_row_and_not_within(crm: Crm) -> None:
+    crm.sandbox.faults.add(Fault("daily", "Contacts", "POST", nth=2))
+    source = jsonl(crm, people("Ann", "Bob"))
+    pushed(crm, "contacts", source, "create", code=3)
+    assert results(pushed(crm, "contacts", source, "create")) == {"created": 2}
+    assert [len(named(crm, name)) for name in ("Ann", "Bob")] == [1, 1]
+
+
+# Found by a field, guarded against others' edits
+
+
+def test_upsert_by_a_field_updates_the_one_and_creates_the_other(crm: Crm) -> None:
+    made = crm.sandbox.store.create("contacts", people("Ann")[0])["CONTACT_ID"]
+    rows = [{**row, "TITLE": "matched"} for row in people("Ann", "Bob")]
+    report = pushed(crm, "contacts", jsonl(crm, rows), "upsert", match="email_address")
+    assert results(report) == {"created": 1, "updated": 1}
+    assert [row["CONTACT_ID"] for row in named(crm, "Ann")] == [made]
+    assert len(named(crm, "Bob")) == 1
+
+
+def test_a_field_that_several_records_share_finds_none(crm: Crm) -> None:
+    for _ in range(2):
+        crm.sandbox.store.create("contacts", people("Ann")[0])
+    report = pushed(crm, "contacts", jsonl(crm, people("Ann")), "upsert", code=1, match="EMAIL_ADDRESS")
+    assert "2 records have this EMAIL_ADDRESS" in problems(report)
+    rows = [{"email_address": "nobody@example.com"}]
+    report = pushed(crm, "contacts", jsonl(crm, rows), "delete", code=1, match="EMAIL_ADDRESS")
+    assert "no record has this EMAIL_ADDRESS" in problems(report)
+    assert sent(crm) == []
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize("etag", [False, True])
+def test_a_record_edited_later_is_not_overwritten(make_crm: MakeCrm, etag: bool) -> None:
+    crm = make_crm(switches=replace(OPEN, etag=etag))
+    store = crm.sandbox.store
+    mine, theirs, racing = ids(crm, "contacts")[:3]
+    since = crm.clock.now
+    crm.clock.advance()
+    store.update("contacts", theirs, {"TITLE": "theirs"})
+    if etag:
+        # Somebody edits the record between our look at it and our write.
+        edit = partial(Store.update, entity="contacts", key=racing, fields={"TITLE": "theirs"})
+        crm.sandbox.faults.add(Fault("call", "Contacts", "PUT", nth=2, action=edit))
+    rows = [{"CONTACT_ID": key, "TITLE": "mine"} for key in (mine, theirs, racing)]
+    report = pushed(crm, "contacts", jsonl(crm, rows), "update", code=1, unchanged_since=since)
+    titles = [(store.get("contacts", key) or {})["TITLE"] for key in (mine, theirs, racing)]
+    assert titles == ["mine", "theirs", "theirs" if etag else "mine"]
+    assert f"after --if-unchanged-since {since:%Y-%m-%dT%H:%M:%SZ}" in problems(report)
+    report = pushed(crm, "contacts", jsonl(crm, [{"CONTACT_ID": theirs}]), "delete", code=1, unchanged_since=since)
+    assert store.get("contacts", theirs)
+
+
+# The command
+
+
+def test_the_command_asks_before_it_deletes(crm: Crm) -> None:
+    key = ids(crm, "contacts")[0]
+    source = csv(crm, f"contact_id\n{key}\n")
+    base = ["push", "contacts", source, "--op", "delete", *crm.arguments(), "--json"]
+    ran = command(*base, cwd=crm.folder, **reach(crm.sandbox))
+    assert ran.code == 2
+    assert "--yes" in ran.json["reason"]
+    assert sent(crm) == []
+    ran = command(*base, "--yes", cwd=crm.folder, **reach(crm.sandbox))
+    assert (ran.code, ran.json["status"]) == (0, "done")
+    assert ran.json["entities"]["contacts"]["push"]["results"]["deleted"] == 1
+    assert key not in ids(crm, "contacts")
+
+
+def test_the_command_shows_the_plan_and_the_bad_rows(make_crm: MakeCrm) -> None:
+    crm = make_crm()
+    source = csv(crm, "first_name,phnoe\nAnn,1\n")
+    arguments = ["push", "contacts", source, "--op", "create", "--dry-run", *crm.arguments()]
+    ran = command(*arguments, cwd=crm.folder, **reach(crm.sandbox))
+    assert ran.code == 1
+    assert "row 1 phnoe is no field of contacts; is it PHONE?" in ran.out
+    assert crm.sandbox.log == []
+    assert not crm.made()
+    ran = command(*arguments, "--if-unchanged-since", "soon", cwd=crm.folder, **reach(crm.sandbox))
+    assert (ran.code, "--if-unchanged-since" in ran.err) == (2, True)

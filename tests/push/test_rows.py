@@ -1,0 +1,220 @@
+"""The checks of a push, without a network: laws of values, and what is wrong with a row."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.push.input import push_id, read
+from pipelines.push.request import PUSHABLE
+from pipelines.push.validate import Checker, Row, check_tags
+from pipelines.push.values import Misfit, differing, same, wire
+from sources.insightly import ENTITIES
+from sources.insightly.entities import Field
+from tests.support.expected import normalize
+from tests.support.push import sample
+
+RECORDS = [name for name in PUSHABLE if name != "tags"]
+PARENT = {"parent_type": "contacts", "parent_id": 1}
+MOMENTS = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1))
+VALUES = {
+    "string": st.text(st.characters(codec="utf-8"), min_size=1, max_size=20),
+    "integer": st.integers(-(2**31) + 1, 2**31 - 1),
+    "number": st.decimals(-(10**9), 10**9, places=4) | st.integers(-(10**9), 10**9),
+    "boolean": st.booleans(),
+    "datetime": MOMENTS,
+    "date": st.dates(date(1900, 1, 1), date(2200, 1, 1)),
+}
+
+
+def field(kind: str, *flags: str, length: int | None = None) -> Field:
+    return Field("F", kind, length, frozenset(flags))  # type: ignore[arg-type]
+
+
+def check(entity: str, row: dict[str, Any], op: str = "create", **options: Any) -> Row:
+    checker = Checker(ENTITIES[entity], op, options.get("match"), options.get("definitions", ()), normalize)
+    return checker.rows([row])[0]
+
+
+def wrong(entity: str, row: dict[str, Any], op: str = "create", **options: Any) -> list[str]:
+    return list(check(entity, row, op, **options).problems)
+
+
+KINDS = st.sampled_from(sorted(VALUES)).flatmap(lambda kind: st.tuples(st.just(kind), VALUES[kind]))
+
+
+@given(KINDS)
+def test_a_value_is_the_same_sent_as_itself_or_as_text(case: tuple[str, Any]) -> None:
+    kind, value = case
+    made = wire(field(kind), value)
+    assert same(made, made)
+    assert wire(field(kind), made) == made
+    assert wire(field(kind), str(value)) == made
+    assert same(made, str(made)) or kind == "boolean"
+    assert not same(made, None)
+    assert not same(None, made)
+
+
+@given(MOMENTS, st.integers(-23, 23))
+def test_moments_are_told_in_utc_and_whole_seconds(moment: datetime, hours: int) -> None:
+    there = moment.replace(tzinfo=UTC).astimezone(timezone(timedelta(hours=hours)))
+    assert (
+        wire(field("datetime"), there) == wire(field("datetime"), there.isoformat()) == wire(field("datetime"), moment)
+    )
+
+
+@given(st.dictionaries(st.sampled_from("ABCDEF"), st.none() | st.integers() | st.text()), st.data())
+def test_what_differs_is_sent_and_then_differs_no_more(sent: dict[str, Any], data: st.DataObject) -> None:
+    record = data.draw(st.dictionaries(st.sampled_from("ABCDEF"), st.none() | st.integers() | st.text()))
+    changes = differing(sent, record)
+    assert differing(sent, {**record, **changes}) == {}
+    assert all(not same(value, record.get(name)) for name, value in changes.items())
+    assert all(same(sent[name], record.get(name)) for name in sent.keys() - changes.keys())
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("string", 5),
+        ("integer", "5.5"),
+        ("integer", True),
+        ("integer", 2**63),
+        ("integer", "five"),
+        ("number", "NaN"),
+        ("number", True),
+        ("number", Decimal("1234567890.12345678901")),
+        ("boolean", "perhaps"),
+        ("boolean", 1),
+        ("date", "2026-02-30"),
+        ("date", "2026-02-03 10:00:00"),
+        ("datetime", 20260203),
+        ("datetime", "tomorrow"),
+        ("any", {"a": 1}),
+    ],
+)
+def test_a_value_of_another_type_is_refused(kind: str, value: Any) -> None:
+    with pytest.raises(Misfit):
+        wire(field(kind), value)
+
+
+def test_limits_of_length_and_size() -> None:
+    assert wire(field("string", length=3), "äöü") == "äöü"
+    with pytest.raises(Misfit, match="4 characters, 3"):
+        wire(field("string", length=3), "äöüß")
+    assert wire(field("integer", "int32"), 2**31 - 1) == 2**31 - 1
+    with pytest.raises(Misfit, match="too large"):
+        wire(field("integer", "int32"), 2**31)
+
+
+@pytest.mark.parametrize(
+    ("told", "sent"), [("2026-01-02T00:00:00Z", "2026-01-02 00:00:00"), ("2026-01-02", "2026-01-02 00:00:00")]
+)
+def test_dates_are_the_same_in_any_form(told: str, sent: str) -> None:
+    assert same(sent, told)
+    assert same(None, "0001-01-01 00:00:00")
+    assert same("a\nb", " a\r\nb ", loosely=True)
+    assert not same("a", "a ")
+
+
+@pytest.mark.parametrize("entity", RECORDS)
+def test_every_field_that_can_be_set_passes_and_any_other_does_not(entity: str) -> None:
+    facts, row = ENTITIES[entity], sample(entity) | (PARENT if entity == "notes" else {})
+    assert wrong(entity, row) == []
+    assert check(entity, {name.lower(): value for name, value in row.items()}) == check(entity, row)
+    for name in facts.fields:
+        if name not in facts.writable and name != facts.key[0]:
+            value = sample(entity).get(name, 1 if facts.fields[name].type == "integer" else None)
+            if value is not None:
+                assert wrong(entity, row | {name: value}) == [f"{name} is read-only"]
+    for name, about in facts.fields.items():
+        if "required" in about.flags:
+            assert wrong(entity, {**row, name: None}) == [f"{name} is missing"]
+    assert wrong(entity, {facts.key[0]: 1, **sample(entity)}, "update") == []
+    assert wrong(entity, sample(entity), "update") == [f"{facts.key[0]} is missing"]
+
+
+@pytest.mark.parametrize(
+    ("row", "op", "problem"),
+    [
+        ({"FIRST_NAME": "A", "CONTACT_ID": 1}, "create", "CONTACT_ID is given by Insightly"),
+        ({"FIRST_NAME": "A", "first_name": "B"}, "create", "FIRST_NAME is given twice"),
+        ({"FIRST_NAME": "A", "EMAIL": "x"}, "create", "EMAIL is no field of contacts"),
+        ({"FIRST_NAME": "A", "PHNOE": "x"}, "create", "is it PHONE?"),
+        ({"FIRST_NAME": "A", "TAGS": "x"}, "create", "TAGS is no list of objects"),
+        ({"FIRST_NAME": "A", "TAGS": [{"NAME": "x"}]}, "create", "TAGS has no NAME"),
+        ({"CONTACT_ID": 1, "TAGS": [{"TAG_NAME": "x"}]}, "update", "TAGS is read-only here: push tags"),
+        ({"CONTACT_ID": 1, "FIRST_NAME": None}, "update", "FIRST_NAME cannot be cleared"),
+        ({"CONTACT_ID": 1}, "update", "nothing to write"),
+        ({"CONTACT_ID": "one"}, "delete", "CONTACT_ID one is no"),
+        ({"EMAIL_ADDRESS": None, "FIRST_NAME": "A"}, "upsert", "EMAIL_ADDRESS is missing"),
+        ({"FIRST_NAME": "A", "Hobby__c": "x"}, "create", "Hobby__c is no field"),
+        ({"FIRST_NAME": "A", "Locked__c": "x"}, "create", "Locked__c is read-only"),
+    ],
+)
+def test_what_is_wrong_with_a_row_is_said_once(row: dict[str, Any], op: str, problem: str) -> None:
+    definitions = [{"FIELD_NAME": "Locked__c", "FIELD_TYPE": "TEXT", "EDITABLE": False}]
+    match = "email_address" if op == "upsert" else None
+    (told,) = wrong("contacts", row, op, match=match, definitions=definitions)
+    assert problem in told
+
+
+@pytest.mark.parametrize(
+    ("parent", "problem"),
+    [
+        ({}, "parent_type is missing"),
+        ({"parent_type": "contacts"}, "parent_id is missing"),
+        ({"parent_type": "tasks", "parent_id": 1}, "parent_type 'tasks' is none of"),
+        ({"parent_type": "Contact", "parent_id": "x"}, "parent_id x is no"),
+    ],
+)
+def test_a_note_needs_its_parent(parent: dict[str, Any], problem: str) -> None:
+    (told,) = wrong("notes", {"TITLE": "x", **parent})
+    assert told.startswith(problem)
+    assert check("notes", {"TITLE": "x", "Parent_Type": "ORGANISATION", "parent_id": "7"}).parent == (
+        "organisations",
+        7,
+    )
+
+
+def test_two_rows_for_one_record_are_refused() -> None:
+    checker = Checker(ENTITIES["contacts"], "upsert", "email_address", (), normalize)
+    rows = checker.rows([{"EMAIL_ADDRESS": mail} for mail in ("a@x", "b@x", " A@x")])
+    assert [row.problems for row in rows] == [(), (), ("row 1 is for the same record",)]
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"record_type": "tasks", "record_id": 1, "tag_name": "x"}, "record_type 'tasks' is none of"),
+        ({"record_type": "contacts", "record_id": 1}, "tag_name is missing"),
+        ({"record_type": "contacts", "tag_name": "x"}, "record_id is missing"),
+        ({"record_type": "contacts", "record_id": 1, "tag_name": "x", "colour": "red"}, "colour is no column"),
+    ],
+)
+def test_rows_of_tags_name_a_record_and_a_tag(row: dict[str, Any], problem: str) -> None:
+    (checked,) = check_tags([row], ["contacts", "leads"])
+    assert checked.problems[0].startswith(problem)
+
+
+def test_an_undefined_custom_field_passes_only_where_no_definition_is_known() -> None:
+    row = {"FIRST_NAME": "A", "Hobby__c": "x"}
+    assert check("contacts", row, definitions=None).custom == {"Hobby__c": "x"}
+    given_whole = {"FIRST_NAME": "A", "CUSTOMFIELDS": [{"FIELD_NAME": "Hobby__c", "FIELD_VALUE": "x"}]}
+    assert check("contacts", given_whole, definitions=None).custom == {"Hobby__c": "x"}
+
+
+def test_the_same_content_is_the_same_push(tmp_path: Any) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes("\ufefffirst_name,phone\nAnn,007\nBob,,\n".encode())
+    first = read(str(path), None)
+    assert first.rows[0] == {"first_name": "Ann", "phone": "007"}
+    assert first.rows[1]["first_name"] == "Bob"
+    assert push_id("create", "contacts", None, first.digest) == push_id(
+        "create", "contacts", None, read(str(path), None).digest
+    )
+    assert push_id("update", "contacts", None, first.digest) != push_id("create", "contacts", None, first.digest)
+    path.write_text("first_name\nAnn\n")
+    assert read(str(path), None).digest != first.digest

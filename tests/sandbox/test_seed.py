@@ -1,0 +1,217 @@
+"""The sandbox's data: the same for the same seed, whole, and true to themselves."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from pipelines.sandbox import SEED_NOW, Contents, Store, evolve, generate
+from tests.support.process import ROOT
+
+RECORDED = json.loads((ROOT / "tests/recorded/entities.json").read_text(encoding="utf-8"))["entities"]
+SEEDED = [
+    name
+    for name, facts in RECORDED.items()
+    if "{" not in facts["path"] and name not in ("tags", "instance", "permissions")
+]
+NOW = SEED_NOW.strftime("%Y-%m-%d %H:%M:%S")
+JSON_TYPES = {"integer": int, "string": str, "boolean": bool, "number": (int, float), "datetime": str, "date": str}
+NAMES = {
+    "Contact": "contacts", "Organisation": "organisations", "Opportunity": "opportunities", "Project": "projects",
+    "Lead": "leads", "Task": "tasks", "Event": "events", "Note": "notes", "Email": "emails",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def contents() -> Contents:
+    return generate(seed=1, scale=1)
+
+
+@pytest.fixture(scope="module")
+def tables(contents: Contents) -> dict[str, dict[Any, dict[str, Any]]]:
+    return {name: {key: orjson.loads(raw) for key, raw in rows.items()} for name, rows in contents.tables.items()}
+
+
+def test_same_seed_and_scale_give_the_same_bytes():
+    assert generate(7, 0.2) == generate(7, 0.2)
+    assert generate(7, 0.2).tables["contacts"] != generate(8, 0.2).tables["contacts"]
+
+
+def test_scale_is_linear_and_leaves_the_fixed_lists_alone(contents):
+    double = generate(1, 2)
+    for entity, count in {"contacts": 1_000, "organisations": 400, "leads": 600, "tasks": 1_500, "users": 12}.items():
+        assert (len(contents.tables[entity]), len(double.tables[entity])) == (count, 2 * count)
+    assert contents.tables["countries"] == double.tables["countries"]
+    assert 235 <= len(contents.tables["countries"]) <= 255
+
+
+@pytest.mark.parametrize("scale", [0, 0.001, 0.01])
+def test_the_smallest_scales_still_hold_together(scale):
+    rows = {name: Store(generate(3, scale)).rows(name) for name in ("contacts", "organisations", "tasks")}
+    assert all(rows.values())
+
+
+@pytest.mark.parametrize("entity", SEEDED)
+def test_every_recorded_field_is_present_with_its_type(tables, entity):
+    fields = RECORDED[entity]["fields"]
+    assert tables[entity]
+    for row in tables[entity].values():
+        assert set(row) == set(fields)
+        for name, kind in fields.items():
+            if isinstance(kind, dict):
+                assert isinstance(row[name], list)
+                assert all(set(item) == set(kind["array"]) for item in row[name])
+            elif row[name] is not None:
+                assert isinstance(row[name], JSON_TYPES[kind]), (name, row[name])
+                assert kind != "integer" or not isinstance(row[name], bool)
+                if kind in {"date", "datetime"}:
+                    datetime.strptime(row[name], "%Y-%m-%d %H:%M:%S")
+                if kind == "date":
+                    assert row[name].endswith(" 00:00:00")
+
+
+def test_ids_ascend_and_stamps_are_in_order(tables):
+    for entity, rows in tables.items():
+        keys = [key for key in rows if isinstance(key, int)]
+        assert keys == sorted(keys)
+        for row in rows.values():
+            if "DATE_UPDATED_UTC" in row:
+                assert row["DATE_CREATED_UTC"] <= row["DATE_UPDATED_UTC"] <= NOW, entity
+
+
+def test_links_lead_to_records_and_show_on_both_ends(tables):
+    main = {"contacts", "leads", "opportunities", "organisations", "projects"}
+    for entity, rows in tables.items():
+        for key, row in rows.items():
+            for link in row.get("LINKS", ()):
+                far = NAMES[link["LINK_OBJECT_NAME"]]
+                assert (NAMES[link["OBJECT_NAME"]], link["OBJECT_ID"]) == (entity, key)
+                other = tables[far][link["LINK_OBJECT_ID"]]
+                if entity in main and far in main:
+                    assert any(back["LINK_ID"] == link["LINK_ID"] for back in other["LINKS"])
+
+
+def test_a_contact_works_at_an_organisation_and_writes_from_its_domain(tables):
+    for contact in tables["contacts"].values():
+        organisation = tables["organisations"][contact["ORGANISATION_ID"]]
+        domains = {item["EMAIL_DOMAIN"] for item in organisation["EMAILDOMAINS"]}
+        assert contact["EMAIL_ADDRESS"].partition("@")[2] in domains
+
+
+def test_converted_leads_became_the_people_and_deals_they_name(tables):
+    converted = [lead for lead in tables["leads"].values() if lead["CONVERTED"]]
+    assert len(converted) > 100
+    statuses = tables["lead_statuses"]
+    for lead in tables["leads"].values():
+        assert (statuses[lead["LEAD_STATUS_ID"]]["LEAD_STATUS"] == "Converted") == lead["CONVERTED"]
+        assert lead["LEAD_SOURCE_ID"] in tables["lead_sources"]
+        assert lead["CONVERTED"] or lead["CONVERTED_CONTACT_ID"] is None
+    for lead in converted:
+        contact = tables["contacts"][lead["CONVERTED_CONTACT_ID"]]
+        assert (contact["FIRST_NAME"], contact["LAST_NAME"]) == (lead["FIRST_NAME"], lead["LAST_NAME"])
+        assert contact["ORGANISATION_ID"] == lead["CONVERTED_ORGANISATION_ID"]
+        assert lead["DATE_CREATED_UTC"] <= lead["CONVERTED_DATE_UTC"] <= lead["DATE_UPDATED_UTC"]
+        if lead["CONVERTED_OPPORTUNITY_ID"]:
+            deal = tables["opportunities"][lead["CONVERTED_OPPORTUNITY_ID"]]
+            assert any(link["LINK_OBJECT_ID"] == contact["CONTACT_ID"] for link in deal["LINKS"])
+
+
+def test_what_hangs_on_deals_people_and_teams_leads_to_them(tables):
+    for entity, column, target in [
+        ("opportunity_line_items", "OPPORTUNITY_ID", "opportunities"),
+        ("opportunity_line_items", "PRICEBOOK_ENTRY_ID", "pricebook_entries"),
+        ("pricebook_entries", "PRODUCT_ID", "products"),
+        ("pricebook_entries", "PRICEBOOK_ID", "pricebooks"),
+        ("quotes", "OPPORTUNITY_ID", "opportunities"),
+        ("quotes", "CONTACT_ID", "contacts"),
+        ("quote_line_items", "QUOTE_ID", "quotes"),
+        ("quote_line_items", "PRICEBOOK_ENTRY_ID", "pricebook_entries"),
+        ("milestones", "PROJECT_ID", "projects"),
+        ("tickets", "CONTACT_ID", "contacts"),
+        ("knowledge_articles", "FOLDER_ID", "knowledge_article_folders"),
+        ("community_forums", "FORUM_CATEGORY_ID", "forum_categories"),
+        ("community_posts", "FORUM_ID", "community_forums"),
+        ("community_comments", "POST_ID", "community_posts"),
+        ("team_members", "TEAM_ID", "teams"),
+        ("team_members", "MEMBER_USER_ID", "users"),
+        ("marketing_visits", "PROSPECT_ID", "prospects"),
+    ]:
+        assert all(row[column] in tables[target] for row in tables[entity].values()), (entity, column)
+    followed = {"CONTACT": "contacts", "OPPORTUNITY": "opportunities", "ORGANISATION": "organisations"}
+    assert all(row["RECORD_ID"] in tables[followed[row["RECORD_TYPE"]]] for row in tables["follows"].values())
+    members = [member for team in tables["teams"].values() for member in team["TEAMMEMBERS"]]
+    assert sorted(members, key=str) == sorted(tables["team_members"].values(), key=str)
+    for key, quote in tables["quotes"].items():
+        lines = [line["TOTAL_PRICE"] for line in tables["quote_line_items"].values() if line["QUOTE_ID"] == key]
+        assert (len(lines), round(sum(lines), 2)) == (quote["LINE_ITEM_COUNT"], quote["SUBTOTAL"])
+
+
+def test_deals_stand_in_a_stage_and_closed_ones_have_a_date(tables, contents):
+    for key, deal in tables["opportunities"].items():
+        stage = tables["pipeline_stages"][deal["STAGE_ID"]]
+        assert stage["PIPELINE_ID"] == deal["PIPELINE_ID"]
+        assert tables["pipelines"][deal["PIPELINE_ID"]]["FOR_OPPORTUNITIES"]
+        closed = deal["OPPORTUNITY_STATE"] in {"WON", "LOST", "ABANDONED"}
+        assert (deal["ACTUAL_CLOSE_DATE"] is not None) == closed
+        assert deal["OPPORTUNITY_STATE"] != "WON" or deal["PROBABILITY"] == 100
+        assert deal["OPPORTUNITY_VALUE"] == deal["BID_AMOUNT"] * (deal["BID_DURATION"] or 1)
+        history = contents.history[key]
+        assert history[0]["FOR_OPPORTUNITY_STATE"] == "OPEN"
+        assert history[-1]["FOR_OPPORTUNITY_STATE"] == deal["OPPORTUNITY_STATE"]
+        moments = [row["DATE_CHANGED_UTC"] for row in history]
+        assert moments == sorted(moments)
+    states = {deal["OPPORTUNITY_STATE"] for deal in tables["opportunities"].values()}
+    assert states == {"OPEN", "WON", "LOST", "ABANDONED", "SUSPENDED"}
+
+
+def test_tasks_fall_due_some_late_some_done(tables):
+    tasks = tables["tasks"].values()
+    assert any(not task["COMPLETED"] and task["DUE_DATE"] < NOW for task in tasks)
+    assert any(not task["COMPLETED"] and task["DUE_DATE"] > NOW for task in tasks)
+    for task in tasks:
+        assert task["COMPLETED"] == (task["COMPLETED_DATE_UTC"] is not None) == (task["STATUS"] == "COMPLETED")
+        assert task["PROJECT_ID"] is None or task["PROJECT_ID"] in tables["projects"]
+        assert task["OPPORTUNITY_ID"] is None or task["OPPORTUNITY_ID"] in tables["opportunities"]
+
+
+def test_custom_fields_are_defined_and_have_both_empty_forms(tables, contents):
+    defined = {(row["FIELD_FOR"], row["FIELD_NAME"]): row for row in contents.definitions}
+    kinds = "TEXT MULTILINETEXT DROPDOWN MULTISELECT BIT DATE DATETIME NUMERIC PERCENT AUTONUMBER LOOKUP"
+    assert {row["FIELD_TYPE"] for row in contents.definitions} == set(kinds.split())
+    lengths, nulls = set(), 0
+    for contact in tables["contacts"].values():
+        lengths.add(len(contact["CUSTOMFIELDS"]))
+        for item in contact["CUSTOMFIELDS"]:
+            assert ("CONTACT", item["FIELD_NAME"]) in defined
+            nulls += item["FIELD_VALUE"] is None
+    assert len(lengths) > 1
+    assert nulls
+    for name in ("Site_Visit__c", "Warranty__c"):
+        told = {item["FIELD_NAME"] for row in tables[name].values() for item in row["CUSTOMFIELDS"]}
+        assert told == {field for owner, field in defined if owner == name.upper()}
+    customers = [item["FIELD_VALUE"] for row in tables["Site_Visit__c"].values() for item in row["CUSTOMFIELDS"][-1:]]
+    assert set(customers) <= set(tables["organisations"])
+    for tier in (item for row in tables["organisations"].values() for item in row["CUSTOMFIELDS"]):
+        if tier["FIELD_NAME"] == "Tier__c" and tier["FIELD_VALUE"]:
+            options = defined["ORGANISATION", "Tier__c"]["CUSTOM_FIELD_OPTIONS"]
+            assert tier["FIELD_VALUE"] in {option["OPTION_VALUE"] for option in options}
+
+
+def test_a_day_of_business_is_repeatable_and_stamped(contents):
+    moment = datetime(2026, 11, 2, 9, tzinfo=UTC)
+    first, second = (Store(contents, clock=lambda: moment) for _ in range(2))
+    done = evolve(first, seed=5)
+    assert evolve(second, seed=5) == done
+    assert len(done) == 25
+    for entity in ("leads", "contacts", "opportunities", "tasks", "notes", "tickets"):
+        assert first.rows(entity) == second.rows(entity)
+        assert any(row["DATE_UPDATED_UTC"] == "2026-11-02 09:00:00" for row in first.rows(entity)), entity
+    gone = set(contents.tables["notes"]) - {row["NOTE_ID"] for row in first.rows("notes")}
+    assert gone
+    assert contents == generate(1, 1), "the contents a store is made of stay as they were"
+
+
+def test_a_day_of_business_on_an_empty_account_does_what_it_can():
+    assert evolve(Store(), steps=3) is not None

@@ -1,0 +1,252 @@
+"""Marts as files: what they say of themselves, what can be made of them, and what is written for each dialect."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import sqlglot
+from sqlglot import exp
+
+from pipelines.views.build import bundled
+from pipelines.views.dialect import TRIED, ViewWriter
+from pipelines.views.marts import Mart, Planned, Tables, Unusable, load, plan
+from pipelines.views.relations import known
+from sources.insightly import ENTITIES
+from tests.support.expected import normalize
+from tests.support.process import ROOT
+
+KNOWN = known(normalize)
+MARTS = {mart.name: mart for mart in load(bundled())}
+FOLDED = {"snowflake": str.upper}
+
+
+def planned(marts: Sequence[Mart], *tables: str, held: Tables = KNOWN) -> dict[str, Planned]:
+    """What is planned where only some tables are there; all without any named."""
+    there = {name: held[name] for name in tables} if tables else held
+    return {each.mart.name: each for each in plan(marts, there, KNOWN)}
+
+
+EVERYTHING = planned(list(MARTS.values()))
+
+
+def writer(dialect: str) -> ViewWriter:
+    def write(name: str) -> str:
+        return FOLDED.get(dialect, str)(name)
+
+    return ViewWriter(dialect, write, lambda n: (write("crm"), write(n)), lambda n: (write("crm_marts"), write(n)))
+
+
+def mart(text: str, name: str = "mine") -> Mart:
+    return Mart.parse(name, text, own=True)
+
+
+def test_the_marts_are_the_files_of_the_repository() -> None:
+    assert bundled() == ROOT / "marts"
+    assert set(MARTS) == {path.stem for path in (ROOT / "marts").iterdir()}
+    assert len(MARTS) >= 8
+
+
+@pytest.mark.parametrize("name", MARTS)
+def test_a_file_says_what_it_answers_and_its_grain(name: str) -> None:
+    assert re.fullmatch(r"[A-Z][^?]+\? One row per [^?]+\.", MARTS[name].answers)
+    text = (ROOT / "marts" / f"{name}.sql").read_text(encoding="utf-8")
+    assert "{{" not in text
+    assert "{%" not in text
+
+
+@pytest.mark.parametrize("name", MARTS)
+def test_a_mart_reads_only_columns_that_every_account_has(name: str) -> None:
+    each = EVERYTHING[name]
+    assert (each.reason, each.without) == (None, ())
+    for table in each.needs:
+        assert planned([MARTS[name]], held={**KNOWN, table: {"other": "BIGINT"}})[name].query is None, (
+            f"{table} is not checked"
+        )
+
+
+@pytest.mark.parametrize("name", MARTS)
+def test_optional_tables_are_read_and_never_decide_which_rows_there_are(name: str) -> None:
+    """They are on the right of a LEFT JOIN, or a part of a union."""
+    each = EVERYTHING[name]
+    assert MARTS[name].optional <= set(each.needs)
+    assert MARTS[name].query is not None
+    for join in MARTS[name].query.find_all(exp.Join):
+        if join.this.name in MARTS[name].optional:
+            assert join.side == "LEFT"
+
+
+def test_every_kind_of_record_that_can_be_tagged_is_counted() -> None:
+    tagged = {name for name, entity in ENTITIES.items() if entity.tagged}
+    needs = EVERYTHING["tags_by_record_type"].needs
+    assert {name.removesuffix("__tags") for name in needs if name.endswith("__tags")} == tagged
+    assert {name for name in needs if not name.endswith("__tags")} == {n for n in tagged if ENTITIES[n].swept}
+
+
+def test_each_swept_table_has_a_view_without_deleted_records_and_without_our_columns() -> None:
+    held = {
+        **{name: KNOWN[name] for name in ("contacts", "pipelines", "opportunities_history")},
+        "workshops__c": {"record_id": "BIGINT", "_dlt_load_id": "VARCHAR", "_deleted_at": "TIMESTAMPTZ"},
+    }
+    held["contacts"] = {**held["contacts"], "hobby__c": "VARCHAR"}
+    made = planned([], held=held)
+    assert set(made) == {"current_contacts", "current_workshops__c"}
+    for name, query in ((name, each.query) for name, each in made.items()):
+        assert query is not None
+        columns = [column for column in held[name.removeprefix("current_")] if not column.startswith("_")]
+        assert query.named_selects == columns
+
+
+def test_what_is_missing_is_told() -> None:
+    made = planned(list(MARTS.values()), "tasks", "opportunities", "contacts", "contacts__tags")
+    assert made["freshness"].reason == "needs _sync_runs (never loaded)"
+    assert made["activity_by_owner_and_week"].reason == "needs events (never loaded), notes (never loaded)"
+    assert made["stage_stays"].reason == (
+        'needs opportunities_history (kept with sources.insightly.history = ["opportunities"])'
+    )
+    assert made["stage_conversion"].reason == made["stage_stays"].reason
+    assert (made["overdue_tasks"].reason, made["overdue_tasks"].without) == (None, ("users",))
+    assert made["tags_by_record_type"].reason is None
+    assert {"contacts", "contacts__tags"}.isdisjoint(made["tags_by_record_type"].without)
+    nothing = planned([MARTS["tags_by_record_type"]], "tasks")["tags_by_record_type"]
+    assert nothing.reason is not None
+    assert "contacts__tags (never loaded)" in nothing.reason
+
+
+def test_a_column_that_the_account_does_not_have_is_told() -> None:
+    text = "-- Who rows?\n-- One row a contact.\nselect contact_id from current_contacts where hobby__c = 'Rowing'"
+    lacking = planned([mart(text)], "contacts")["mine"]
+    assert (lacking.query, lacking.faulty) == (None, False)
+    assert "hobby__c" in (lacking.reason or "")
+    held = {"contacts": {**KNOWN["contacts"], "hobby__c": "VARCHAR"}}
+    assert planned([mart(text)], held=held)["mine"].query is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("selec 1", "no duckdb SQL"),
+        ("select 'open", "no duckdb SQL"),
+        ("drop table contacts", "not one SELECT"),
+        ("select 1; select 2", "not one SELECT"),
+        ("-- only words", "not one SELECT"),
+        ("", "not one SELECT"),
+        ("select * from theirs", "reads itself: mine -> theirs -> mine"),
+    ],
+)
+def test_a_file_that_is_no_mart_is_told(text: str, told: str) -> None:
+    other = mart("select * from mine", "theirs")
+    wrong = planned([mart(text), other], "notes")["mine"]
+    assert (wrong.query, wrong.faulty) == (None, True)
+    assert told in (wrong.reason or "")
+    assert planned([mart(text), other], "notes")["theirs"].query is None
+
+
+@pytest.mark.parametrize("name", ["Sales", "sales-by-region", "1st", "sales by region", "ventes_é"])
+def test_a_file_is_named_as_a_table_can_be(name: str) -> None:
+    assert planned([mart("select 1 as one", name)], "notes")[name].faulty
+
+
+def test_a_mart_reads_other_marts_and_may_be_called_like_its_table() -> None:
+    marts = [
+        mart("select contact_id from contacts where last_name is not null", "contacts"),
+        mart("with contacts as (select 1 as x) select x from contacts", "hidden"),
+        mart("select count(*) as n from contacts join overdue on true", "both"),
+        mart("select task_id from current_tasks", "overdue"),
+        mart("select lead_id from current_leads where email is null", "current_leads"),
+        mart("select count(*) as n from current_leads", "nameless"),
+        mart("select n from elsewhere.numbers", "foreign"),
+    ]
+    made = planned(marts, "contacts", "leads", "tasks")
+    assert {name: each.needs for name, each in made.items() if name in {m.name for m in marts}} == {
+        "contacts": ("contacts",),
+        "hidden": (),
+        "both": ("contacts", "tasks"),
+        "overdue": ("tasks",),
+        "current_leads": ("leads",),
+        "nameless": ("leads",),
+        "foreign": (),
+    }
+    assert all(each.query is not None for each in made.values())
+    sql = writer("postgres").create(made["both"])
+    assert '"crm"."contacts"' in sql
+    assert '"crm_marts"."contacts"' not in sql
+    assert "email" in writer("postgres").create(made["nameless"])
+    assert '"elsewhere"."numbers"' in writer("postgres").create(made["foreign"])
+
+
+@pytest.mark.parametrize("dialect", TRIED)
+def test_every_mart_is_sql_of_every_dialect(dialect: str) -> None:
+    """What is written is read again in that dialect, and means the same tables and columns."""
+    there = writer(dialect)
+    for name, each in EVERYTHING.items():
+        assert each.query is not None
+        (statement,) = sqlglot.parse(there.create(each), read=dialect)
+        assert isinstance(statement, exp.Create)
+        assert statement.args["replace"]
+        view, query = statement.this, statement.expression
+        assert (view.db, view.name) == (there.normalize("crm_marts"), there.normalize(name))
+        ctes = {cte.alias for cte in query.find_all(exp.CTE)}
+        read = {(table.db, table.name) for table in query.find_all(exp.Table) if table.db or table.name not in ctes}
+        assert read == {(there.normalize("crm"), there.normalize(table)) for table in each.needs}
+        assert query.named_selects == [there.normalize(column) for column in each.query.named_selects]
+        assert all(identifier.quoted for identifier in query.find_all(exp.Identifier))
+    for statement in (there.drop("a"), there.count("a"), there.register(("mart",), [("a",)]), there.registered("mart")):
+        assert not isinstance(sqlglot.parse_one(statement, read=dialect), exp.Command)
+
+
+@pytest.mark.parametrize("dialect", TRIED)
+def test_missing_tables_are_empty_in_every_dialect(dialect: str) -> None:
+    each = planned([MARTS["overdue_tasks"]], "tasks")["overdue_tasks"]
+    (statement,) = sqlglot.parse(writer(dialect).create(each), read=dialect)
+    assert isinstance(statement, exp.Create)
+    assert [table.name for table in statement.expression.find_all(exp.Table) if table.db] == [
+        writer(dialect).normalize("tasks")
+    ]
+    assert {limit.expression.name for limit in statement.expression.find_all(exp.Limit)} == {"0"}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "sql", "written"),
+    [
+        ("duckdb", "cast(a at time zone 'UTC' as date)", """CAST("a" AT TIME ZONE 'UTC' AS DATE)"""),
+        ("postgres", "cast(a at time zone 'UTC' as date)", """CAST("a" AT TIME ZONE 'UTC' AS DATE)"""),
+        ("snowflake", "cast(a at time zone 'UTC' as date)", """CAST(CONVERT_TIMEZONE('UTC', "A") AS DATE)"""),
+        ("bigquery", "cast(a at time zone 'UTC' as date)", "CAST(TIMESTAMP(DATETIME(`a`, 'UTC')) AS DATE)"),
+        (
+            "databricks",
+            "cast(a at time zone 'UTC' as date)",
+            "CAST(TO_UTC_TIMESTAMP(`a`, CURRENT_TIMEZONE()) AS DATE)",
+        ),
+        ("clickhouse", "cast(a at time zone 'UTC' as date)", """CAST(toTimeZone("a", 'UTC') AS Nullable(DATE))"""),
+        ("bigquery", "date_trunc('week', cast(a as date))", "DATE_TRUNC(CAST(`a` AS DATE), WEEK(MONDAY))"),
+        ("databricks", "date_trunc('week', cast(a as date))", "TRUNC(CAST(`a` AS DATE), 'WEEK')"),
+        ("bigquery", "date_trunc('month', cast(a as date))", "DATE_TRUNC(CAST(`a` AS DATE), MONTH)"),
+        ("postgres", "cast(a / b as decimal(9, 4))", 'CAST(CAST("a" AS DOUBLE PRECISION) / "b" AS DECIMAL(9, 4))'),
+        ("bigquery", "cast(a as decimal(28, 4))", "CAST(`a` AS NUMERIC)"),
+        ("clickhouse", "cast(a as decimal(28, 4))", 'CAST("a" AS Nullable(Decimal(28, 4)))'),
+        ("snowflake", "a || 'it''s'", """"A" || 'it\\'s\'"""),
+    ],
+)
+def test_what_is_said_means_the_same_elsewhere(dialect: str, sql: str, written: str) -> None:
+    held = {"t": {"a": "TIMESTAMPTZ", "b": "BIGINT"}}
+    each = planned([mart(f"select {sql} as x from t")], held=held)["mine"]
+    assert f"{written} AS" in " ".join(writer(dialect).create(each).split())
+
+
+def test_what_a_dialect_has_no_words_for_is_told() -> None:
+    text = "select sum(a) over (order by a rows between unbounded preceding and current row) as x from t"
+    each = planned([mart(text)], held={"t": {"a": "BIGINT"}})["mine"]
+    assert "UNBOUNDED PRECEDING" in writer("snowflake").create(each).upper()
+    with pytest.raises(Unusable, match=r"cannot be said in the SQL of bigquery: .*NULLS LAST"):
+        writer("bigquery").create(each)
+
+
+def test_texts_of_the_register_cannot_break_out(tmp_path: Path) -> None:
+    for dialect in TRIED:
+        text = 'it\'s "quoted"; drop table contacts --'
+        (statement,) = sqlglot.parse(
+            writer(dialect).register(("mart", "own"), [(text, True), ("b", False)]), read=dialect
+        )
+        assert statement is not None
+        assert {literal.this for literal in statement.find_all(exp.Literal)} == {text, "b"}
