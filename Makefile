@@ -53,6 +53,7 @@ bench: install-dev
 
 docs: install-dev
 	$(BIN)/python -m docs.tables
+	$(BIN)/python -m docs.pictures
 
 # After a change of the dependencies in pyproject.toml; each file keeps the versions it has where they still fit.
 pins:

@@ -6,6 +6,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import duckdb
 import pytest
@@ -47,19 +48,40 @@ def synopsis() -> str:
 RUNNABLE = {page: [line for line in commands(page) if line.startswith("insightly ")] for page in PAGES}
 
 
-def test_the_page_of_tables_is_made_from_the_facts() -> None:
-    spec = importlib.util.spec_from_file_location("docs_tables", ROOT / "docs/tables.py")
+def program(name: str) -> ModuleType:
+    """A program that `make docs` runs."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / f"docs/{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert module.PAGE.read_text(encoding="utf-8") == module.page(), "make docs writes it anew"
+    return module
+
+
+def test_the_page_of_tables_follows_from_the_facts() -> None:
+    tables = program("tables")
+    assert tables.PAGE.read_text(encoding="utf-8") == tables.page(), "make docs writes it again"
+
+
+def test_the_pictures_follow_from_the_imports() -> None:
+    for path, text in program("pictures").pictures():
+        assert path.read_text(encoding="utf-8") == text, "make docs draws it again"
+
+
+def headings(page: Path) -> set[str]:
+    """The names by which a link can lead to a heading, as GitHub makes them."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\s-]", "", text.lower()).replace(" ", "-") for text in found}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_to_files_that_are_there(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
-    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+def test_links_lead_to_files_and_headings_that_are_there(page: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    for link in links:
+        file, _, heading = link.partition("#")
+        target = page.parent / file if file else page
+        assert "://" in link or target.exists(), link
+        assert "://" in link or not heading or heading in headings(target), link
 
 
 def test_the_tests_that_are_named_are_there() -> None:

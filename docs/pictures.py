@@ -1,0 +1,338 @@
+"""Draws docs/why/layers.svg and docs/why/record.svg from the imports in the code: `make docs`.
+
+The folders, their levels and the arrows follow from the imports. What a folder is for, its column, and the steps of a
+record are written below; a step whose function does not exist, or a folder without a text, is an error.
+"""
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from graphlib import TopologicalSorter
+from html import escape
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PICTURES = ROOT / "docs/why"
+SOURCE = "sources.insightly"
+
+# What each folder is for, and the column in which the picture shows it.
+COMMAND_FOLDERS = {
+    "pipelines.cli": (1, "arguments and output"),
+    "dags": (0, "Airflow"),
+    "pipelines.dashboard": (1, "one page of health and charts"),
+    "pipelines.commands": (1, "one module per command"),
+    "pipelines.push": (2, "writes to Insightly"),
+    "pipelines.views": (1, "marts, views over all accounts"),
+    "pipelines.engine": (1, "one run, its report and its log"),
+    "pipelines.destinations": (1, "where rows are stored"),
+    "pipelines.sandbox": (3, "a small Insightly"),
+}
+SOURCE_FOLDERS = {
+    f"{SOURCE}.source": (1, "the dlt source"),
+    f"{SOURCE}.resources": (1, "one module per way of reading"),
+    f"{SOURCE}.context": (1, "what the reads of a run share"),
+    f"{SOURCE}.api": (1, "HTTP: the only sender"),
+    f"{SOURCE}.config": (1, "settings and accounts"),
+    f"{SOURCE}.result": (3, "what became of an entity"),
+    f"{SOURCE}.paging": (0, "the walk that loses no row"),
+    f"{SOURCE}.rows": (1, "JSON to typed columns"),
+    f"{SOURCE}.state": (2, "checkpoints and watermarks"),
+    f"{SOURCE}.entities": (1, "the facts of every entity"),
+    f"{SOURCE}.errors": (1, "by what the caller should do"),
+}
+FOLDERS = {**COMMAND_FOLDERS, **SOURCE_FOLDERS}
+
+DLT = ("dlt", "")
+# The way of a page of contacts: module, function, what happens. First to the API, then back to the destination.
+TO_THE_API = (
+    ("pipelines.cli.__main__", "main", "parses the command"),
+    ("pipelines.commands.sync", "sync", "chooses the entities"),
+    ("pipelines.engine.runner", "Runner.read", "repeats rounds until no walk is unfinished"),
+    ("pipelines.destinations.target", "Target.load", "runs the dlt pipeline of the destination"),
+    (*DLT, "extracts: asks each resource for its next rows"),
+    (f"{SOURCE}.resources.build", "resource_of", "chooses how the entity is read"),
+    (f"{SOURCE}.resources.incremental", "read_changes", "starts at the watermark or at the checkpoint"),
+    (f"{SOURCE}.resources.fetch", "page_reader", "builds the calls of the entity"),
+    (f"{SOURCE}.paging.prefetch", "PageReader.ask", "requests pages ahead, in threads"),
+    (f"{SOURCE}.api.client", "Client.get_list", "sends, and retries by kind of failure"),
+    (f"{SOURCE}.api.quota", "CallBudget.take", "counts the call against the run and the day"),
+    (f"{SOURCE}.api.rate_limit", "RateLimiter.wait", "waits for its turn: ten calls per second"),
+)
+TO_THE_DESTINATION = (
+    (f"{SOURCE}.api.json_body", "parse", "parses the page without rounding a number"),
+    (f"{SOURCE}.paging.walk", "walk", "joins the page to the one before; loses no row"),
+    (f"{SOURCE}.resources.enrich", "fill_tags", "adds tags and custom-field definitions"),
+    (f"{SOURCE}.rows.masking", "Mask.mask", "hashes and drops columns"),
+    (f"{SOURCE}.rows.shaper", "RowShaper.shape", "one record: a row and its child rows"),
+    (f"{SOURCE}.rows.arrow", "to_column", "JSON values to a typed Arrow column"),
+    (f"{SOURCE}.state.checkpoint", "Checkpoint.store", "the position, in the package of its rows"),
+    (f"{SOURCE}.resources.hints", "marked", "keys and merge hints for dlt"),
+    (*DLT, "normalizes and merges rows and checkpoint, as one package"),
+    ("pipelines.engine.runner", "Runner.report", "counts what the run did"),
+    ("pipelines.engine.run_log", "record", "one row per entity in _sync_runs"),
+    ("pipelines.cli.console", "show", "prints the report"),
+)
+
+STYLE = """\
+text { fill: #1f2937; font-size: 14px }
+.small { fill: #4b5563; font-size: 12px }
+.frame { fill: #f8fafc; stroke: #cbd5e1 }
+.title { fill: #475569; font-size: 13px; font-weight: 600 }
+.command { fill: #dbeafe; stroke: #60a5fa }
+.source { fill: #dcfce7; stroke: #4ade80 }
+.outside { fill: #fef3c7; stroke: #fbbf24 }
+.name { font-weight: 600 }
+.code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: 12.5px }
+.arrow { fill: none; stroke: #64748b; stroke-width: 1.5; marker-end: url(#head) }
+.passed { stroke-dasharray: 3 3 }
+.public { fill: #2563eb }
+"""
+
+
+@cache
+def modules() -> Mapping[str, ast.Module]:
+    """Every module of the program by its name, parsed; a package has the name of its folder."""
+    paths = [path for folder in ("sources/insightly", "pipelines", "dags") for path in (ROOT / folder).rglob("*.py")]
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): ast.parse(
+            path.read_text(encoding="utf-8")
+        )
+        for path in sorted(paths)
+    }
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """The modules of the program that this one imports, wherever in it."""
+    package = (ROOT / module.replace(".", "/")).is_dir()
+    found: set[str] = set()
+    for node in ast.walk(modules()[module]):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = module.split(".")[: len(module.split(".")) - node.level + package] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            names = {f"{base}.{alias.name}" for alias in node.names}
+            found |= {name if name in modules() else base for name in names}
+    return frozenset(found & set(modules()) - {module})
+
+
+def folder_of(module: str) -> str:
+    """The box that a module belongs to; the face of the source belongs to the box of the source."""
+    if module == SOURCE:
+        return f"{SOURCE}.source"
+    depth = 3 if module.startswith(SOURCE) else 1 if module.startswith("dags") else 2
+    return ".".join(module.split(".")[:depth])
+
+
+def arrows() -> dict[str, set[str]]:
+    """The folders that each folder imports from.
+
+    Raises:
+        KeyError: a folder has no text above.
+    """
+    found: dict[str, set[str]] = {folder: set() for folder in FOLDERS}
+    for module in modules():
+        folder = folder_of(module)
+        found[folder] |= {folder_of(each) for each in imports(module)} - {folder}
+    return found
+
+
+def reduced(graph: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """The graph without the arrows that follow from others.
+
+    Raises:
+        graphlib.CycleError: the imports go round in a circle.
+    """
+    below: dict[str, set[str]] = {}
+    for name in TopologicalSorter(graph).static_order():
+        below[name] = graph[name].union(*(below[each] for each in graph[name]))
+    return {name: direct - set().union(*(below[each] for each in direct)) for name, direct in graph.items()}
+
+
+def levels(graph: Mapping[str, set[str]]) -> dict[str, int]:
+    """How far above the bottom each folder is: one above the highest that it imports from."""
+    found: dict[str, int] = {}
+    for name in TopologicalSorter(graph).static_order():
+        found[name] = 1 + max((found[each] for each in graph[name]), default=-1)
+    return found
+
+
+class Grid:
+    """Boxes in rows and columns, with arrows along the gaps between them."""
+
+    WIDTH, HEIGHT, GAP_X, GAP_Y = 204, 50, 26, 26
+
+    def __init__(self, cells: Mapping[str, tuple[int, int]], left: int, top: int) -> None:
+        self.cells, self.left, self.top = cells, left, top
+
+    def centre(self, name: str) -> tuple[int, int]:
+        column, row = self.cells[name]
+        return (
+            self.left + column * (self.WIDTH + self.GAP_X) + self.WIDTH // 2,
+            self.top + row * (self.HEIGHT + self.GAP_Y) + self.HEIGHT // 2,
+        )
+
+    def is_free(self, column: int, first: int, last: int) -> bool:
+        return not any((column, row) in self.cells.values() for row in range(first, last + 1))
+
+    def arrow(self, upper: str, lower: str) -> str:
+        """Straight down in a column; else sideways and down, or down and sideways where a box is in the way."""
+        (column, row), (to_column, to_row) = self.cells[upper], self.cells[lower]
+        (x, y), (to_x, to_y) = self.centre(upper), self.centre(lower)
+        half_x, half_y, side = self.WIDTH // 2, self.HEIGHT // 2, 1 if to_x > x else -1
+        if column == to_column:
+            path = f"M{x} {y + half_y}V{to_y - half_y - 1}"
+        elif self.is_free(to_column, row, to_row - 1):
+            path = f"M{x + side * half_x} {y}H{to_x - side * 8}q{side * 8} 0 {side * 8} 8V{to_y - half_y - 1}"
+        else:
+            path = f"M{x} {y + half_y}V{to_y - 8}q0 8 {side * 8} 8H{to_x - side * (half_x + 1)}"
+        return f'<path class="arrow" d="{path}"/>'
+
+    def box(self, name: str, text: str, kind: str, public: bool = False) -> str:
+        x, y = self.centre(name)
+        left, top = x - self.WIDTH // 2, y - self.HEIGHT // 2
+        dot = f'<circle class="public" cx="{left + 14}" cy="{top + 17}" r="4"/>' if public else ""
+        return (
+            f'<rect class="{kind}" x="{left}" y="{top}" width="{self.WIDTH}" height="{self.HEIGHT}" rx="6"/>{dot}'
+            f'<text class="name" x="{x}" y="{y - 3}" text-anchor="middle">{escape(name.rpartition(".")[2])}</text>'
+            f'<text class="small" x="{x}" y="{y + 15}" text-anchor="middle">{escape(text)}</text>'
+        )
+
+
+def layers() -> str:
+    """The folders by level, with an arrow from each to those that it imports from."""
+    graph, width = arrows(), 4 * Grid.WIDTH + 5 * Grid.GAP_X + 40
+    public = {each for folder in COMMAND_FOLDERS for each in graph[folder] & set(SOURCE_FOLDERS)}
+    parts, top = [], 20
+    for title, folders, kind in (
+        ("pipelines/ and dags/: the command insightly", COMMAND_FOLDERS, "command"),
+        ("sources/insightly/: the dlt source", SOURCE_FOLDERS, "source"),
+    ):
+        inner = {name: graph[name] & set(folders) for name in folders}
+        level = levels(inner)
+        highest = max(level.values())
+        cells = {name: (folders[name][0], highest - level[name]) for name in folders}
+        grid = Grid(cells, 20 + Grid.GAP_X, top + 52)
+        height = 52 + (highest + 1) * (Grid.HEIGHT + Grid.GAP_Y)
+        parts += [
+            f'<rect class="frame" x="20" y="{top}" width="{width - 40}" height="{height}" rx="10"/>',
+            f'<text class="title" x="{20 + Grid.GAP_X}" y="{top + 30}">{title}</text>',
+            *(grid.arrow(name, each) for name, direct in reduced(inner).items() for each in sorted(direct)),
+            *(grid.box(name, folders[name][1], kind, name in public) for name in folders),
+        ]
+        top += height + 44
+    middle = top - 44 - height
+    parts += [
+        f'<path class="arrow" d="M{width // 2} {middle - 43}V{middle - 2}"/>',
+        f'<circle class="public" cx="{width // 2 + 22}" cy="{middle - 22}" r="4"/>',
+        f'<text class="small" x="{width // 2 + 32}" y="{middle - 18}">imported by pipelines</text>',
+    ]
+    return svg(
+        width,
+        top - 24,
+        "Layers",
+        "Each folder imports only from folders below it. An arrow that follows from other arrows is not drawn.",
+        parts,
+    )
+
+
+def record() -> str:
+    """The way of a page of contacts, down to the API and up to the destination."""
+    box, height, gap, left, right, top = 410, 46, 28, 20, 500, 64
+    step = height + gap
+    count = max(len(TO_THE_API), len(TO_THE_DESTINATION))
+    bottom = top + count * step
+    width = right + box + 20
+    parts = [
+        f'<text class="title" x="{left}" y="44">the request goes down</text>',
+        f'<text class="title" x="{right}" y="44">the rows go up</text>',
+    ]
+    for x, steps, up in ((left, TO_THE_API, False), (right, TO_THE_DESTINATION, True)):
+        for index, (module, function, text) in enumerate(steps):
+            y = bottom - (index + 1) * step if up else bottom - (len(steps) - index) * step
+            parts.append(_step(x, y, box, height, module, function, text))
+            if index + 1 < len(steps):
+                ends = (y - 1, y - gap + 1) if up else (y + height + 1, y + step - 1)
+                passed = "" if is_linked(module, steps[index + 1][0]) else " passed"
+                parts.append(f'<path class="arrow{passed}" d="M{x + box // 2} {ends[0]}V{ends[1]}"/>')
+    api, last = bottom + 18, bottom - gap
+    parts += [
+        f'<rect class="outside" x="{left}" y="{api}" width="{width - 40}" height="{height}" rx="6"/>',
+        f'<text class="name" x="{width // 2}" y="{api + 28}" text-anchor="middle">Insightly API</text>',
+        f'<path class="arrow" d="M{left + box // 2} {last + 1}V{api - 1}"/>',
+        f'<path class="arrow" d="M{right + box // 2} {api - 1}V{last + 1}"/>',
+        f'<path class="arrow" d="M{left} {api + height + 32}h44"/>',
+        f'<text class="small" x="{left + 54}" y="{api + height + 36}">one of the two modules imports the other</text>',
+        f'<path class="arrow passed" d="M{right} {api + height + 32}h44"/>',
+        f'<text class="small" x="{right + 54}" y="{api + height + 36}">a caller above, or dlt, passes it on</text>',
+    ]
+    return svg(
+        width,
+        api + height + 56,
+        "The way of a record",
+        "The modules and functions that a page of contacts passes through, to the API and back to the destination.",
+        parts,
+    )
+
+
+def _step(x: int, y: int, width: int, height: int, module: str, function: str, text: str) -> str:
+    if module == "dlt":
+        kind, name = "outside", '<tspan class="name">dlt</tspan>'
+    else:
+        require(module, function)
+        kind = "source" if module.startswith(SOURCE) else "command"
+        folder, _, file = module.removeprefix(f"{SOURCE}.").removeprefix("pipelines.").rpartition(".")
+        name = f'{folder}/{file}.py <tspan class="name" dx="6">{function}</tspan>'
+    return (
+        f'<rect class="{kind}" x="{x}" y="{y}" width="{width}" height="{height}" rx="6"/>'
+        f'<text class="code" x="{x + 14}" y="{y + 19}">{name}</text>'
+        f'<text class="small" x="{x + 14}" y="{y + 36}">{escape(text)}</text>'
+    )
+
+
+def require(module: str, function: str) -> None:
+    """Asserts that a module has a function, or a class with this method.
+
+    Raises:
+        LookupError: it has none of this name.
+    """
+    body: Sequence[ast.stmt] = modules()[module].body
+    for name in function.split("."):
+        found = [node for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name]
+        if not found:
+            raise LookupError(f"{module} has no {function}: name the function that does this step in {__file__}")
+        body = found[0].body
+
+
+def is_linked(one: str, other: str) -> bool:
+    """Whether one of two modules imports the other; dlt calls, and is called by, what is next to it."""
+    return "dlt" in (one, other) or other in imports(one) or one in imports(other)
+
+
+def svg(width: int, height: int, title: str, text: str, parts: Sequence[str]) -> str:
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
+            'font-family="system-ui, -apple-system, Segoe UI, DejaVu Sans, sans-serif">',
+            f"<title>{title}</title>",
+            f"<desc>{text}</desc>",
+            f"<style>\n{STYLE}</style>",
+            '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+            'orient="auto"><path d="M0 0 8 4 0 8z" fill="#64748b"/></marker></defs>',
+            f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+            *parts,
+            "</svg>\n",
+        ]
+    )
+
+
+def pictures() -> Iterator[tuple[Path, str]]:
+    """Each picture's file, and what it should contain."""
+    yield PICTURES / "layers.svg", layers()
+    yield PICTURES / "record.svg", record()
+
+
+if __name__ == "__main__":
+    for path, text in pictures():
+        path.write_text(text, encoding="utf-8")
