@@ -17,6 +17,7 @@ from tests.support.crm import OPEN, contents_of
 from tests.support.process import ROOT, command, reach
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "sources/insightly/README.md"])
+WALKTHROUGH = ROOT / "docs/guide/walkthrough.md"
 PAGES_OF_DOCS = [page.relative_to(ROOT).as_posix() for page in PAGES if page.is_relative_to(ROOT / "docs")]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 NOT_TO_BE_HAD_HERE = (
@@ -133,7 +134,9 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("page", [page for page in PAGES if RUNNABLE[page]], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if RUNNABLE[page] and page != WALKTHROUGH], ids=lambda page: page.name
+)
 def test_commands_do_what_they_say(sandbox: Sandbox, synced_project: Path, page: Path, tmp_path: Path) -> None:
     project = Path(shutil.copytree(synced_project, tmp_path / "project"))
     _prepare(project, sandbox)
@@ -167,3 +170,30 @@ def _prepare(project: Path, sandbox: Sandbox) -> None:
     )
     with duckdb.connect(str(project / "crm.duckdb")) as database:
         database.sql("create table insightly.stale_leads as select max(lead_id) as lead_id from insightly.leads")
+
+
+@pytest.mark.long
+def test_the_walkthrough_shows_the_output_of_the_program(tmp_path: Path) -> None:
+    blocks = FENCE.findall(WALKTHROUGH.read_text(encoding="utf-8"))
+    with Sandbox(contents=contents_of(1.0), switches=OPEN) as sandbox:
+        account = {**reach(sandbox), "SOURCES__INSIGHTLY__ENTITIES": "all"}
+        runs = [command("check", cwd=tmp_path, **{**account, "SOURCES__INSIGHTLY__API_KEY": "wrong"})]
+        runs += [command(*shlex.split(line)[1:], cwd=tmp_path, **account) for line in RUNNABLE[WALKTHROUGH]]
+    assert [ran.code for ran in runs] == [1] + [0] * len(RUNNABLE[WALKTHROUGH])
+    queries = [text for kind, text in blocks if kind == "sql"]
+    queries += [query for _, text in blocks for query in re.findall(r'sql\("""(.*?)"""\)', text, re.DOTALL)]
+    with duckdb.connect(str(tmp_path / "crm.duckdb"), read_only=True) as crm:
+        answers = [str(crm.sql(query)) for query in queries]
+    assert len(answers) == 2
+    printed = {
+        without_numbers(line)
+        for text in (*(f"{ran.out}\n{ran.err}" for ran in runs), *answers)
+        for line in text.splitlines()
+    }
+    shown = [line for kind, text in blocks if kind == "text" for line in text.splitlines() if line.strip() != "…"]
+    assert [line for line in shown if without_numbers(line) not in printed] == []
+
+
+def without_numbers(line: str) -> str:
+    """A line of output without what differs from run to run: addresses, numbers, times, and the width of columns."""
+    return " ".join(re.sub(r"\d[\d.,:TZ-]*", "0", re.sub(r"https?://\S+", "address", line)).split())
