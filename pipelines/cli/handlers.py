@@ -104,7 +104,8 @@ def _entities(args: argparse.Namespace) -> "Report":
 def _status(args: argparse.Namespace) -> "Report":
     from pipelines.commands.status import status
 
-    return status(given.settings(args), given.target(args), args.entities, args.max_age)
+    max_age = None if args.max_age is None else given.duration("--max-age", args.max_age)
+    return status(given.settings(args), given.target(args), args.entities, max_age)
 
 
 def _marts(args: argparse.Namespace) -> "Report":
@@ -117,14 +118,14 @@ def _dashboard(args: argparse.Namespace) -> "Report | int":
     from pipelines.dashboard.build import export, look, report
     from pipelines.dashboard.serve import Dashboard, serve
 
-    target = given.target(args)
+    target, max_age = given.target(args), given.duration("--max-age", args.max_age)
     if args.json or args.export is not None:
-        page, path = look(target, args.max_age), None if args.export is None else Path(args.export)
+        page, path = look(target, max_age), None if args.export is None else Path(args.export)
         if path is not None:
             export(page, path)
         return report(page, path)
     target.require()
-    serve(Dashboard(lambda: look(target, args.max_age, wait=1)), args.port, not args.no_browser)
+    serve(Dashboard(lambda: look(target, max_age, wait=1)), args.port, not args.no_browser)
     return 0
 
 

@@ -1,12 +1,16 @@
 """What a command was given: settings, where to write, moments, and how to show progress."""
 
 import argparse
+import re
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipelines.destinations.target import Target
     from sources.insightly.config.settings import InsightlySettings
+
+SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
 def settings(args: argparse.Namespace, **overrides: Any) -> "InsightlySettings":
@@ -36,6 +40,16 @@ def moment(option: str, text: str | None) -> str | None:
         raise BadSetting(
             option, text, "must be an ISO date or date-time, as 2025-01-31 or 2025-01-31T00:00:00Z"
         ) from None
+
+
+def duration(option: str, text: str) -> timedelta:
+    """The duration that `90m`, `2h`, `1d` or `1h30m` means. Raises BadSetting if the text is not a duration."""
+    if not re.fullmatch(r"(\d+(\.\d+)?[dhms])+", text):
+        from sources.insightly.errors import BadSetting
+
+        raise BadSetting(option, text, "must be a duration, as 90m, 2h, 1d or 1h30m")
+    parts = re.findall(r"([\d.]+)([dhms])", text)
+    return timedelta(seconds=sum(float(number) * SECONDS[unit] for number, unit in parts))
 
 
 def watching(args: argparse.Namespace) -> "AbstractContextManager[Any]":

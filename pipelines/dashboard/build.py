@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pipelines.commands.status import duration
 from pipelines.destinations.dataset import Dataset
 from pipelines.destinations.target import WAIT_SECONDS, Target
 from pipelines.engine.report import Report
@@ -17,25 +16,23 @@ from .health import health
 from .page import Page
 
 
-def look(target: Target, max_age: str, wait: float = WAIT_SECONDS) -> Page:
+def look(target: Target, max_age: timedelta, wait: float = WAIT_SECONDS) -> Page:
     """Looks at the destination; nothing is asked of the API.
 
     Args:
         target: whose page.
-        max_age: how old an entity's last complete sync may be before it is stale, as `90m`, `2h`, `1d`.
+        max_age: how old an entity's last complete sync may be before it is stale.
         wait: seconds to wait for a run that is at work there.
 
     Raises:
-        BadSetting: `max_age` is no duration.
         NothingSynced: there is no such file.
         Busy: a run is at work there.
     """
-    limit = duration(max_age)
     target.require()
     with target.lock(wait):
         pipeline, at = target.pipeline(), datetime.now(UTC)
         with Dataset(pipeline) as dataset:
-            told = health(pipeline, dataset, limit, at)
+            told = health(pipeline, dataset, max_age, at)
             drawn = pictures(answers(pipeline, dataset, MARTS), at.date()) if told else ()
             return Page(str(target), at, told, drawn)
 

@@ -1,4 +1,4 @@
-"""What `_sync_runs` holds, and what `status` tells of it."""
+"""The rows of `_sync_runs`, and the report of `status`."""
 
 from datetime import timedelta
 
@@ -6,7 +6,8 @@ import duckdb
 import pytest
 
 from pipelines.cli.console import show
-from pipelines.commands.status import duration, status
+from pipelines.cli.options import duration
+from pipelines.commands.status import status
 from pipelines.destinations.target import NothingSynced
 from pipelines.sandbox import Fault
 from sources.insightly.errors import BadSetting
@@ -15,12 +16,14 @@ from tests.support.crm import Crm
 from tests.support.expected import CORE
 from tests.support.process import command, reach
 
+HOUR = timedelta(hours=1)
+
 
 def runs(crm: Crm) -> list[dict[str, object]]:
     return crm.read("select * from insightly._sync_runs order by started, entity")
 
 
-def test_each_run_writes_a_row_an_entity(crm: Crm) -> None:
+def test_run_log_has_one_row_per_entity_and_run(crm: Crm) -> None:
     first = crm.sync_done()
     second = crm.sync_done()
     rows = runs(crm)
@@ -37,7 +40,7 @@ def test_each_run_writes_a_row_an_entity(crm: Crm) -> None:
     assert _iso(contacts["watermark_after"]) == second.entities["contacts"].watermark
 
 
-def test_what_failed_is_written_as_well(crm: Crm) -> None:
+def test_run_log_has_failed_and_skipped_entities(crm: Crm) -> None:
     crm.first_sync("contacts", "notes")
     crm.sandbox.faults.add(
         Fault("object", match="Notes*", times=None), Fault("forbidden", match="Contacts*", times=None)
@@ -49,14 +52,14 @@ def test_what_failed_is_written_as_well(crm: Crm) -> None:
     assert last["notes"]["watermark_after"] == last["notes"]["watermark_before"] is not None
 
 
-def test_a_new_column_is_written_down(crm: Crm) -> None:
+def test_run_log_has_schema_changes(crm: Crm) -> None:
     crm.first_sync("notes")
     crm.sandbox.store.update("notes", crm.sandbox.store.tables["notes"].keys[0], {"MOOD": "good"})
     crm.sync_done("notes")
     assert "notes.mood" in str(runs(crm)[-1]["schema_changes"])
 
 
-def test_status_tells_of_the_last_runs_without_a_call(crm: Crm, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_reports_the_last_runs_without_a_call(crm: Crm, capsys: pytest.CaptureFixture[str]) -> None:
     synced = crm.sync_done("contacts", "notes")
     crm.sandbox.reset_log()
     report = status(crm.settings(api_key=None), crm.target)
@@ -75,37 +78,37 @@ def test_status_tells_of_the_last_runs_without_a_call(crm: Crm, capsys: pytest.C
     assert "never" in capsys.readouterr().out
 
 
-def test_a_sync_that_is_too_old_is_an_alert(crm: Crm) -> None:
+def test_status_fails_if_a_sync_is_older_than_max_age(crm: Crm) -> None:
     crm.first_sync("contacts", "notes")
     target, settings = crm.target, crm.settings()
-    assert status(settings, target, max_age="1h").exit_code == 0
+    assert status(settings, target, max_age=HOUR).exit_code == 0
     with duckdb.connect(str(crm.database)) as connection:
         connection.execute("update insightly._sync_runs set started = started - interval 2 hour where entity = 'notes'")
-    stale = status(settings, target, max_age="1h")
+    stale = status(settings, target, max_age=HOUR)
     assert (stale.exit_code, stale.status) == (1, "failed")
     assert (stale.entities["contacts"].facts["stale"], stale.entities["notes"].facts["stale"]) == (False, True)
     assert "notes" in (stale.reason or "")
-    assert status(settings, target, max_age="3h").exit_code == 0
-    assert status(settings, target, ["contacts"], max_age="1h").exit_code == 0
+    assert status(settings, target, max_age=3 * HOUR).exit_code == 0
+    assert status(settings, target, ["contacts"], max_age=HOUR).exit_code == 0
 
 
-def test_only_a_complete_sync_counts_as_fresh(crm: Crm) -> None:
+def test_status_counts_only_a_complete_sync(crm: Crm) -> None:
     crm.sync("contacts", page_size=5, max_calls=3)
-    report = status(crm.settings(), crm.target, max_age="1h")
+    report = status(crm.settings(), crm.target, max_age=HOUR)
     assert (report.exit_code, report.entities["contacts"].state) == (1, "partial")
     assert report.entities["contacts"].facts["last_complete_sync"] is None
     crm.sync_done("contacts", request=ReadRequest())
-    assert status(crm.settings(), crm.target, max_age="1h").exit_code == 0
+    assert status(crm.settings(), crm.target, max_age=HOUR).exit_code == 0
 
 
-def test_an_entity_that_is_not_available_is_not_stale(crm: Crm) -> None:
+def test_status_of_an_unavailable_entity_is_not_stale(crm: Crm) -> None:
     crm.sandbox.faults.add(Fault("missing", match="Product*", times=None))
     crm.sync("core")
-    report = status(crm.settings(), crm.target, max_age="1h")
+    report = status(crm.settings(), crm.target, max_age=HOUR)
     assert (report.exit_code, report.entities["products"].state) == (0, "skipped")
 
 
-def test_nothing_is_made_where_nothing_was_synced(crm: Crm) -> None:
+def test_status_creates_nothing_if_nothing_was_synced(crm: Crm) -> None:
     with pytest.raises(NothingSynced, match="run insightly sync first"):
         status(crm.settings(), crm.target)
     assert not crm.database.exists()
@@ -114,17 +117,17 @@ def test_nothing_is_made_where_nothing_was_synced(crm: Crm) -> None:
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90m", 5400), ("2h", 7200), ("1d", 86400), ("1h30m", 5400), ("45s", 45), ("1.5h", 5400)]
 )
-def test_durations(text: str, seconds: float) -> None:
-    assert duration(text) == timedelta(seconds=seconds)
+def test_duration_of_a_text(text: str, seconds: float) -> None:
+    assert duration("--max-age", text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("text", ["", "2", "h", "2 hours", "-1h", "1w"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_duration_refuses_other_texts(text: str) -> None:
     with pytest.raises(BadSetting, match="--max-age"):
-        duration(text)
+        duration("--max-age", text)
 
 
-def test_the_commands_show_their_tables(crm: Crm) -> None:
+def test_commands_print_their_tables(crm: Crm) -> None:
     crm.first_sync("contacts", "notes")
     at, settings = ("--database", str(crm.database)), reach(crm.sandbox)
     sweep = command("sweep", "contacts", *at, cwd=crm.folder, **settings)
@@ -135,12 +138,12 @@ def test_the_commands_show_their_tables(crm: Crm) -> None:
     assert plan.json["entities"]["contacts"]["total"] == crm.sandbox.store.count("contacts")
     verify = command("verify", "contacts", *at, cwd=crm.folder, **settings)
     assert (verify.code, "proved" in verify.out) == (0, True)
-    told = command("status", "--json", *at, cwd=crm.folder)
-    assert (told.code, told.json["command"]) == (0, "status")
-    assert told.json["entities"]["contacts"]["last_verify"] is not None
+    shown = command("status", "--json", *at, cwd=crm.folder)
+    assert (shown.code, shown.json["command"]) == (0, "status")
+    assert shown.json["entities"]["contacts"]["last_verify"] is not None
     stale = command("status", "--max-age", "0s", *at, cwd=crm.folder)
     assert (stale.code, "--max-age" in stale.out) == (1, True)
 
 
-def _iso(moment: object) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")  # type: ignore[attr-defined,no-any-return]
+def _iso(timestamp: object) -> str:
+    return timestamp.strftime("%Y-%m-%dT%H:%M:%SZ")  # type: ignore[attr-defined,no-any-return]

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -48,7 +48,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sandbox.store.delete("contacts", sandbox.store.tables["contacts"].keys[0])
         target = Target(database=str(crm.database))
         sweep(crm.settings(), target, ["contacts"])
-        export(look(target, "1d"), folder / "page.html")
+        export(look(target, timedelta(days=1)), folder / "page.html")
     return folder / "page.html"
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -51,7 +52,7 @@ def test_records_are_followed_through_edits_deletions_and_returns(crm: Crm) -> N
     assert marked(crm, "contacts") == [gone[1]["CONTACT_ID"]]
     assert {row[1]: row[3] for row in ledger(crm)} == {gone[0]["CONTACT_ID"]: True, gone[1]["CONTACT_ID"]: False}
     crm.assert_equal(*NAMES, deleted=True)
-    report = status(crm.settings(api_key=None), crm.target, max_age="1h")
+    report = status(crm.settings(api_key=None), crm.target, max_age=timedelta(hours=1))
     assert (report.exit_code, report.entities["contacts"].state) == (0, "ok")
 
 

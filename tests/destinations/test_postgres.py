@@ -11,6 +11,7 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 
 import psycopg2
 import pytest
@@ -141,11 +142,11 @@ def test_each_run_is_written_down_and_told(crm: Crm) -> None:
     told = crm.read("select command, entity, state from insightly._sync_runs order by 1, 2")
     wanted = [("sweep", "contacts"), ("sync", "contacts"), ("sync", "tags")]
     assert [tuple(row.values()) for row in told] == [(*each, "ok") for each in wanted]
-    report = status(crm.settings(api_key=None), crm.target, max_age="1h")
+    report = status(crm.settings(api_key=None), crm.target, max_age=timedelta(hours=1))
     assert report.exit_code == 0
     assert report.entities["contacts"].rows == crm.count("contacts")
     crm.change("update insightly._sync_runs set started = started - interval '2 hours'")
-    assert status(crm.settings(api_key=None), crm.target, max_age="1h").exit_code == 1
+    assert status(crm.settings(api_key=None), crm.target, max_age=timedelta(hours=1)).exit_code == 1
 
 
 @pytest.mark.long

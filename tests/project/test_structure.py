@@ -64,7 +64,6 @@ EXCEPTIONS: dict[str, set[str]] = {
     "pipelines.commands.verify": {"sources.insightly.paging.prefetch", "sources.insightly.rows.shaper"},
     "pipelines.commands.verify_children": {"sources.insightly.paging.prefetch", "sources.insightly.rows.shaper"},
     "pipelines.commands.verify_rows": {"sources.insightly.rows.shaper"},
-    "pipelines.dashboard.build": {"pipelines.commands.status"},
     "pipelines.destinations.dataset": {"sources.insightly.rows.arrow"},
     "pipelines.destinations.delta_dataset": {"sources.insightly.rows.arrow"},
     "pipelines.engine.deletions": {"sources.insightly.paging.prefetch"},
