@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pipelines.destinations.target import Busy, Target
 from pipelines.engine.report import DONE, FAILED, INTERRUPTED, STOPPED, Report, failed
 from pipelines.views import all_accounts
-from sources.insightly.config.accounts import ALL, DEFAULT, configured
+from sources.insightly.config.accounts import ALL, DEFAULT, configured_accounts
 from sources.insightly.config.settings import InsightlySettings, resolve_settings
 from sources.insightly.errors import BadSetting
 
@@ -30,7 +30,7 @@ def chosen(asked: Sequence[str], alone: bool) -> list[str] | None:
     Raises:
         BadSetting: there is no such account, or it must be said which one.
     """
-    known = configured()
+    known = configured_accounts()
     for name in asked:
         if name not in known and name != DEFAULT:
             fix = f"there is no such account; known are {', '.join([DEFAULT, *known])} (docs/guide/accounts.md)"

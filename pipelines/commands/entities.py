@@ -8,8 +8,8 @@ from typing import Any
 from pipelines.engine.report import EntityReport, Report
 from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import SyncContext
-from sources.insightly.entities import ENTITIES, PRESETS, RECORD_TYPES, RECORDS, Entity, way_to
-from sources.insightly.errors import BadCredentials, Gone, InsightlyError, MissingKey, NotAvailable, Stop
+from sources.insightly.entities import ENTITIES, PRESETS, RECORD_TYPES, RECORDS, Entity, how_to_read
+from sources.insightly.errors import BadCredentials, InsightlyError, MissingKey, NotAvailable, NotFound, Stop
 from sources.insightly.resources.reference import read_groups
 from sources.insightly.result import EntityResult
 
@@ -76,8 +76,8 @@ def _ask_all(context: SyncContext) -> dict[str, Verdict]:
     told["permissions"] = first
     verdicts = {}
     for name, entity in ENTITIES.items():
-        verdict = told.get(name) or Verdict(None, f"not asked by itself: {way_to(entity)}")
-        verdicts[name] = _beside(verdict, [row for row in rows if entity.is_called(row.get("OBJECT_TYPE"))])
+        verdict = told.get(name) or Verdict(None, f"not asked by itself: {how_to_read(entity)}")
+        verdicts[name] = _beside(verdict, [row for row in rows if entity.matches_name(row.get("OBJECT_TYPE"))])
     return verdicts
 
 
@@ -109,18 +109,18 @@ def _ask(entity: Entity, context: SyncContext) -> Verdict:
 
 def _ask_under(entity: Entity, lists: Mapping[str, Verdict], context: SyncContext) -> Verdict:
     """By one record of a list above it: a 404 may be that record's alone."""
-    above = {name: lists[name] for name in entity.read_under}
+    above = {name: lists[name] for name in entity.read_parents}
     name, record = next(((name, told.record) for name, told in above.items() if told.record), ("", None))
     if record is None:
         refused = all(told.readable is False for told in above.values())
         why = "which may not be read" if refused else "of which there was no record to ask"
         return Verdict(False if refused else None, f"it lies under records of {', '.join(above)}, {why}")
-    path = f"{ENTITIES[name].path}/{record.get(ENTITIES[name].key[0])}/{entity.part}"
+    path = f"{ENTITIES[name].path}/{record.get(ENTITIES[name].key[0])}/{entity.sub_path}"
     try:
         context.client.get_list(path, {"top": 1} if entity.paged else {}, label=entity.name)
     except BadCredentials:
         raise
-    except Gone as error:
+    except NotFound as error:
         return Verdict(None, str(error))
     except InsightlyError as error:
         return _refused(error)

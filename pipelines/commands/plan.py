@@ -127,7 +127,7 @@ def _sync_under(entity: Entity, context: SyncContext, state: State) -> EntityRep
     request, parts = context.request_of(entity.name), state.get("under", {})
     told: dict[str, int] = {}
     refused: list[NotAvailable] = []
-    for parent in entity.read_under:
+    for parent in entity.read_parents:
         checkpoint = checkpoint_under(parent, parts.get(parent, {}), request)
         try:
             told[parent] = _left_of(parent_of(entity, parent), context, checkpoint)

@@ -157,7 +157,7 @@ class _Sweep:
         except NotAvailable as error:
             result.notes.append(f"its tags may not be listed: {error}")
             return set()
-        stored = {tag: mask.stored(table, "TAG_NAME", tag) for tag in names}
+        stored = {tag: mask.masked_value(table, "TAG_NAME", tag) for tag in names}
         different = {id_ for tag in here.keys() - stored.values() for id_ in here[tag]}
         for some in _batches(sorted(names), self.context.settings.max_connections):
             readers = {tag: tagged_with(self.context, self.entity, tag) for tag in some}

@@ -11,11 +11,11 @@ from pipelines.engine import deletions, history
 from pipelines.engine.report import EntityReport, Report
 from pipelines.engine.runner import Runner, Watch, opened
 from sources.insightly.api.rate_limit import MARGIN
-from sources.insightly.api.search import Match, Search, match_of
+from sources.insightly.api.search import Search, SearchFilter, parse_filter
 from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import SyncContext, choose
 from sources.insightly.entities import RECORDS, Entity
-from sources.insightly.errors import BadSetting, MalformedAnswer, NotAvailable, Stop
+from sources.insightly.errors import BadSetting, MalformedResponse, NotAvailable, Stop
 from sources.insightly.resources.discovery import find
 from sources.insightly.resources.fetch import first_of, read_definitions, top_of, total_of
 from sources.insightly.rows.naming import DELETED_AT
@@ -156,8 +156,8 @@ def _ids(entity: Entity, ids: Sequence[str], given: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(map(int, ids)))
 
 
-def _match(entity: Entity, where: str, context: SyncContext) -> Match:
-    return match_of(entity, where, NamingConvention().normalize_path, lambda: read_definitions(context, entity))
+def _match(entity: Entity, where: str, context: SyncContext) -> SearchFilter:
+    return parse_filter(entity, where, NamingConvention().normalize_path, lambda: read_definitions(context, entity))
 
 
 def _settle(runner: Runner, entity: Entity, told: dict[str, list[int]]) -> None:
@@ -199,8 +199,8 @@ def _price(asked: Request, entity: Entity, context: SyncContext) -> EntityReport
     if asked.where is not None:
         match = _match(entity, asked.where, context)
         total, first = first_of(context, entity, match)
-        if not all(map(match.holds, first)):
-            raise MalformedAnswer(f"GET /{entity.search_path}: the API did not filter by {match.field}")
+        if not all(map(match.matches, first)):
+            raise MalformedResponse(f"GET /{entity.search_path}: the API did not filter by {match.field}")
         calls = pages = pages_of(total, top_of(context))
     calls += 1 if entity.custom_fields and total else 0
     calls += total if entity.tagged and context.settings.tags == "endpoint" else 0

@@ -8,7 +8,7 @@ from pipelines.destinations.child_rows import Held
 from pipelines.destinations.dataset import BATCH
 from pipelines.engine.runner import Runner
 from sources.insightly.entities import ENTITIES, Entity
-from sources.insightly.errors import Gone
+from sources.insightly.errors import NotFound
 from sources.insightly.paging.prefetch import read_list
 from sources.insightly.resources.fetch import page_reader, pages_at, parent_of, total_of
 from sources.insightly.resources.sublists import Sublist, read_sublist, sublists
@@ -88,11 +88,11 @@ class Comparison:
         held = self.held.rows([answer.id for answer in answers])
         for answer in answers:
             if answer.refused is not None:
-                if held[answer.id] and isinstance(answer.refused, Gone):
+                if held[answer.id] and isinstance(answer.refused, NotFound):
                     self._different[answer.id] = f"is gone: {self._sweep}"
                 continue
             self.compared += 1
-            told = [(self.entity.parent(self.parent, answer.id), answer.rows)]
+            told = [(self.entity.parent_values(self.parent, answer.id), answer.rows)]
             (table,) = self.shaper.shape_groups(told)
             text = group_difference(table, held[answer.id], self.runner.dataset.normalize)
             if text is not None:

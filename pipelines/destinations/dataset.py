@@ -8,7 +8,7 @@ from typing import Any
 
 import dlt
 
-from sources.insightly.entities import ENTITIES, Entity, of_object
+from sources.insightly.entities import ENTITIES, Entity, custom_object
 from sources.insightly.rows.arrow import VARIANT
 from sources.insightly.rows.naming import DELETED_AT, VALID_FROM, VALID_TO, child_table, history_table
 
@@ -197,7 +197,7 @@ class Dataset:
 
     def entities(self) -> dict[str, Entity]:
         """The entities that there can be tables of, custom objects among them."""
-        objects = {name: of_object(told, name) for name, told in custom_objects(self._pipeline).items()}
+        objects = {name: custom_object(told, name) for name, told in custom_objects(self._pipeline).items()}
         return {**ENTITIES, **objects}
 
     def restore(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pipelines.destinations.system_tables import prepare
 from sources.insightly.entities import Entity
-from sources.insightly.errors import Gone, InsightlyError, NotAvailable, Stop, Unsorted
+from sources.insightly.errors import InsightlyError, NotAvailable, NotFound, Stop, Unsorted
 from sources.insightly.paging.prefetch import read_list
 from sources.insightly.paging.probe import Differences, compare, probe
 from sources.insightly.resources.fetch import page_reader, pages_at, records_of, top_of
@@ -140,4 +140,4 @@ def _by_sample(runner: Runner, entity: Entity, ids: Sequence[int], settled: Sett
 
 def _reason(answer: NotAvailable) -> str:
     """404 means deleted, 403 that this key may not see the record any more (API.md 7.2)."""
-    return "deleted" if isinstance(answer, Gone) else "hidden"
+    return "deleted" if isinstance(answer, NotFound) else "hidden"

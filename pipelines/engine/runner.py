@@ -165,9 +165,9 @@ class Runner:
 
     def _entity(self, name: str, result: EntityResult, calls: int) -> EntityReport:
         shaper = self.context.shapers.get(name)
-        misfits = {} if shaper is None else shaper.misfits
+        variants = {} if shaper is None else shaper.variants
         changes = [] if shaper is None else shaper.changes
-        notes = [f"{count} values of {column} kept as text in {column}__v_text" for column, count in misfits.items()]
+        notes = [f"{count} values of {column} kept as text in {column}__v_text" for column, count in variants.items()]
         counted = [f"{count:,} {text}" for text, count in result.counted.items()]
         return EntityReport(
             state=result.state or "partial",

@@ -1,6 +1,6 @@
 """What a push asks of the API: one record created, changed or deleted, its tags, and the look-ups that need no id.
 
-A write may raise Unanswered: it was carried out, or it was not (see `client.send`).
+A write may raise UnresolvedWrite: it was carried out, or it was not (see `client.send`).
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from sources.insightly.api.json_body import parse
 from sources.insightly.api.messages import Request, Response
 from sources.insightly.context import Record, SyncContext
 from sources.insightly.entities import ENTITIES, Entity
-from sources.insightly.errors import NotAvailable, Unanswered
+from sources.insightly.errors import NotAvailable, UnresolvedWrite
 from sources.insightly.paging.prefetch import read_list
 from sources.insightly.resources.fetch import page_reader
 from sources.insightly.state.times import iso
@@ -27,14 +27,14 @@ def create(context: SyncContext, entity: Entity, body: Mapping[str, Any], parent
     """Creates a record, under a parent (entity, id) where the API wants that; returns its id.
 
     Raises:
-        Unanswered: also where the answer names no id.
+        UnresolvedWrite: also where the answer names no id.
     """
     path = entity.path if parent is None else f"{ENTITIES[parent[0]].path}/{parent[1]}/{entity.path}"
     answer, key = _send(context, entity, "POST", path, body), entity.key[0]
     id_ = (_object(answer) or {}).get(key)
     if isinstance(id_, int):
         return id_
-    raise Unanswered(f"POST /{path}: {answer.status} without the {key} of what was made", path=f"/{path}")
+    raise UnresolvedWrite(f"POST /{path}: {answer.status} without the {key} of what was made", path=f"/{path}")
 
 
 def update(
@@ -104,10 +104,10 @@ def service_clock(context: SyncContext, label: str, ask: bool = False) -> dateti
         label: for whom a call is counted.
         ask: whether one call may be spent where no answer told it yet.
     """
-    if ask and context.client.skew is None:
+    if ask and context.client.clock_skew is None:
         with contextlib.suppress(NotAvailable):  # that answer tells the time as well
             context.client.get("Users/Me", label=label)
-    return datetime.now(UTC) + timedelta(seconds=context.client.skew or 0.0)
+    return datetime.now(UTC) + timedelta(seconds=context.client.clock_skew or 0.0)
 
 
 def _send(

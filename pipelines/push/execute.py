@@ -11,13 +11,13 @@ from sources.insightly.entities import DATE_UPDATED, Entity
 from sources.insightly.errors import (
     BadCredentials,
     BadRequest,
-    Gone,
     InsightlyError,
-    MalformedAnswer,
+    MalformedResponse,
     NotAvailable,
-    ServerTrouble,
+    NotFound,
+    ServerError,
     Stop,
-    Unanswered,
+    UnresolvedWrite,
 )
 from sources.insightly.resources.fetch import first_of
 from sources.insightly.state.times import iso, parse
@@ -86,12 +86,12 @@ class Hand:
             try:
                 self.carry_out(row, in_doubt)
                 return
-            except Unanswered:
+            except UnresolvedWrite:
                 if tried == TRIES:
                     raise
                 in_doubt = True
                 time.sleep(2.0 ** (tried - 1))
-            except (BadCredentials, Stop, ServerTrouble) as error:
+            except (BadCredentials, Stop, ServerError) as error:
                 if not in_doubt and self._intended(row):
                     self.ledger.settle(row.number, "none", WAITING, None, str(error))
                 raise
@@ -99,7 +99,7 @@ class Hand:
                 # Not `failed`: that would be sent again without another look.
                 self.ledger.leave(row.number, str(error))
                 return
-            except (NotAvailable, BadRequest, MalformedAnswer, Refused) as error:
+            except (NotAvailable, BadRequest, MalformedResponse, Refused) as error:
                 before = self.ledger.entries.get(row.number)
                 self.ledger.settle(row.number, before.action if before else "none", FAILED, row.key, str(error))
                 return
@@ -187,7 +187,7 @@ class Hand:
                 self._guard(writes.read_record(self.context, self.entity, id_))
             self.ledger.intend(row.number, "delete", writes.service_clock(self.context, self.ledger.entity), id_)
             writes.delete(self.context, self.entity, id_)
-        except Gone:
+        except NotFound:
             # No such record, or no such list for this key: that would be no deletion.
             first_of(self.context, self.entity)
         self.ledger.settle(row.number, "delete", DONE, id_)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from sources.insightly.entities import ENTITIES, Entity
-from sources.insightly.errors import BadRequest, Gone
+from sources.insightly.errors import BadRequest, NotFound
 
 from . import api as writes
 from .execute import Hand
@@ -34,7 +34,7 @@ class TagHand(Hand):
         self.ledger.intend(row.number, self.op, writes.service_clock(self.context, "tags"), id_)
         try:
             (writes.add_tag if adds else writes.remove_tag)(self.context, entity, id_, name)
-        except (BadRequest, Gone):
+        except (BadRequest, NotFound):
             # A tag that is there already, or not there, may be refused; a record that is not there is.
             if self._has(entity, id_, name) != adds:
                 raise

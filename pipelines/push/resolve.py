@@ -6,7 +6,7 @@ from typing import Any
 
 from sources.insightly.context import Record, SyncContext
 from sources.insightly.entities import ENTITIES, Entity
-from sources.insightly.errors import BadRequest, Gone, InsightlyError, MalformedAnswer, NotAvailable
+from sources.insightly.errors import BadRequest, InsightlyError, MalformedResponse, NotAvailable, NotFound
 from sources.insightly.state.times import parse
 
 from . import api as writes
@@ -45,7 +45,7 @@ def was_done(context: SyncContext, entity: Entity, ledger: Ledger, row: Row, ent
             return _was_deleted(context, entity, ledger, row, entry.record_id)
         if entry.action == "create" and entry.intent_at is not None:
             return _was_created(context, entity, ledger, row, entry.intent_at)
-    except (NotAvailable, BadRequest, MalformedAnswer) as error:
+    except (NotAvailable, BadRequest, MalformedResponse) as error:
         raise Undecided(f"sent without an answer, and what came of it cannot be found out: {error}") from None
     return False
 
@@ -53,7 +53,7 @@ def was_done(context: SyncContext, entity: Entity, ledger: Ledger, row: Row, ent
 def _was_deleted(context: SyncContext, entity: Entity, ledger: Ledger, row: Row, id_: int) -> bool:
     try:
         writes.read_record(context, entity, id_)
-    except Gone:
+    except NotFound:
         ledger.settle(row.number, "delete", DONE, id_)
         return True
     return False

@@ -93,7 +93,7 @@ class Checker:
         for column, value in self._cells(cells, problems):
             name = self._name_of(column)
             try:
-                if self.entity.parents and column.lower() in PARENT:
+                if self.entity.create_parents and column.lower() in PARENT:
                     parent[column.lower()] = value
                 elif name is None:
                     problems.append(self._unknown(column))
@@ -170,9 +170,9 @@ class Checker:
         return [{part: wire(known[part], each) for part, each in item.items()} for item in value]
 
     def _parent(self, given: Mapping[str, Any], key: int | None, problems: list[str]) -> tuple[str, int] | None:
-        if not self.entity.parents or self.op == "update" or key is not None:
+        if not self.entity.create_parents or self.op == "update" or key is not None:
             return None
-        return _record(given, *PARENT, self.entity.parents, problems)
+        return _record(given, *PARENT, self.entity.create_parents, problems)
 
     def _absent(self, row: Row) -> list[str]:
         """What the row lacks, or must not have."""

@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from sources.insightly.entities import Field
-from sources.insightly.errors import shown
+from sources.insightly.errors import redact
 
 STAMP = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|\+00:00)?)?")
 NO_DATES = ("0001-01-01", "0000-00-00")
@@ -31,7 +31,7 @@ def wire(field: Field, value: Any) -> Any:
     if most is not None and len(made) > most:
         raise Misfit(f"has {len(made):,} characters, {most:,} at most are taken")
     if field.type == "integer" and abs(made) >= 2 ** (31 if "int32" in field.flags else 63):
-        raise Misfit(f"{shown(value)} is too large")
+        raise Misfit(f"{redact(value)} is too large")
     return made
 
 
@@ -90,28 +90,28 @@ def _number_or_none(value: Any) -> Decimal | None:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise Misfit(f"{shown(value)} is no text")
+        raise Misfit(f"{redact(value)} is no text")
     return value
 
 
 def _boolean(value: Any) -> bool:
     known = value if isinstance(value, bool) else TRUTHS.get(value.strip().lower()) if isinstance(value, str) else None
     if known is None:
-        raise Misfit(f"{shown(value)} is neither true nor false")
+        raise Misfit(f"{redact(value)} is neither true nor false")
     return known
 
 
 def _number(value: Any) -> Decimal:
     number = None if isinstance(value, bool) else _number_or_none(value.strip() if isinstance(value, str) else value)
     if number is None or not number.is_finite():
-        raise Misfit(f"{shown(value)} is no number")
+        raise Misfit(f"{redact(value)} is no number")
     return number
 
 
 def _integer(value: Any) -> int:
     number = _number(value)
     if abs(number) >= 2**63 or number != int(number):
-        raise Misfit(f"{shown(value)} is no whole number, or too large")
+        raise Misfit(f"{redact(value)} is no whole number, or too large")
     return int(number)
 
 
@@ -121,7 +121,7 @@ def _decimal(value: Any) -> int | float:
         return int(number)
     # A float from a file is what JSON would have; a decimal must survive the way.
     if not isinstance(value, float) and Decimal(repr(float(number))) != number:
-        raise Misfit(f"{shown(value)} has more digits than JSON numbers keep")
+        raise Misfit(f"{redact(value)} has more digits than JSON numbers keep")
     return float(number)
 
 
@@ -134,7 +134,7 @@ def _moment(value: Any) -> datetime:
             return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
     except (ValueError, OverflowError):
         pass
-    raise Misfit(f"{shown(value)} is no date, as 2026-01-31 or 2026-01-31 09:30:00 (UTC)")
+    raise Misfit(f"{redact(value)} is no date, as 2026-01-31 or 2026-01-31 09:30:00 (UTC)")
 
 
 def _datetime(value: Any) -> str:
@@ -144,7 +144,7 @@ def _datetime(value: Any) -> str:
 def _date(value: Any) -> str:
     moment = _moment(value)
     if moment.hour or moment.minute or moment.second:
-        raise Misfit(f"{shown(value)} has a time of day, and the field takes a date")
+        raise Misfit(f"{redact(value)} has a time of day, and the field takes a date")
     return moment.replace(microsecond=0).isoformat(sep=" ")
 
 
@@ -155,7 +155,7 @@ def _any(value: Any) -> Any:
         return _decimal(value)
     if isinstance(value, date):
         return _datetime(value)
-    raise Misfit(f"{shown(value)} is no plain value")
+    raise Misfit(f"{redact(value)} is no plain value")
 
 
 _FORMS: Mapping[str, Callable[[Any], Any]] = {

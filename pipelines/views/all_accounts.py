@@ -15,7 +15,7 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 from pipelines.destinations.pipeline_state import SCHEMA
 from pipelines.destinations.system_tables import RUNS
 from pipelines.destinations.target import Target
-from sources.insightly.config.accounts import ALL, DEFAULT, is_name
+from sources.insightly.config.accounts import ALL, DEFAULT, is_account_name
 
 DIGITS = 38
 """Digits that a decimal has at most, on DuckDB and by dlt's rule elsewhere."""
@@ -177,7 +177,7 @@ class _AllAccounts:
         """Where an account's tables are, None if no account can be called so."""
         if account == DEFAULT:
             return self.base
-        return f"{self.base}_{account}" if is_name(account) else None
+        return f"{self.base}_{account}" if is_account_name(account) else None
 
     def _select(self, table: str, accounts: Mapping[str, Tables], order: Iterable[str]) -> str:
         quoted, text = self.sql.escape_column_name, self._sql_type(TEXT)

@@ -19,7 +19,7 @@ from .api.quota import CallBudget
 from .api.rate_limit import RateLimiter
 from .api.search import Search
 from .config.settings import InsightlySettings
-from .entities import ENTITIES, OBJECTS, RECORDS, Entity, of_object, select
+from .entities import ENTITIES, OBJECTS, RECORDS, Entity, custom_object, select
 from .errors import BadCredentials, ConfigurationError, InsightlyError, NotAvailable, Stop
 from .paging.prefetch import PageReader, PrefetchWindow
 from .result import EntityResult
@@ -94,7 +94,7 @@ class SyncContext:
         self.begun: set[str] = set()
         self.under_way: dict[str, Any] = {}
         self.tags_cost_calls: set[str] = set()
-        self.skew = 0.0
+        self.clock_skew = 0.0
         self.on_progress: Callable[[], None] = lambda: None
         self.page_readers: dict[tuple[str, ...], PageReader] = {}
         self._chunk_calls = self._chunk_bytes = 0
@@ -129,11 +129,11 @@ class SyncContext:
 
     def know(self, objects: Mapping[str, str]) -> None:
         """Makes the custom objects of the destination known: table -> OBJECT_NAME."""
-        self.objects.update({name: of_object(object_name, name) for name, object_name in objects.items()})
+        self.objects.update({name: custom_object(object_name, name) for name, object_name in objects.items()})
 
     def entity(self, name: str) -> Entity:
         """The entity of a name; that of a custom object is the one defined, as far as that is known."""
-        return self.objects.get(name) or ENTITIES.get(name) or of_object(name, name)
+        return self.objects.get(name) or ENTITIES.get(name) or custom_object(name, name)
 
     def with_objects(self, names: Sequence[str]) -> list[str]:
         """Names, and those of all known custom objects where the entity that stands for them is among them."""
@@ -144,7 +144,7 @@ class SyncContext:
         entity, request = self.entity(name), self.requests.get(name, self.request)
         if entity.walked:
             request = replace(request, whole=True, since=None)
-        bounded = (entity.dated or entity.per_record) and not entity.walked
+        bounded = (entity.cursor_documented or entity.per_record) and not entity.walked
         start_date = request.start_date if bounded else None
         return replace(request, mask=self.mask(entity).fingerprint, start_date=start_date)
 

@@ -126,7 +126,7 @@ class Entity:
         return self.incremental or self.walked or self.per_record
 
     @property
-    def dated(self) -> bool:
+    def cursor_documented(self) -> bool:
         """True where the API promises the cursor; else records may come without it (API.md 7.4)."""
         field = self.fields.get(self.cursor or "")
         return field is not None and "undocumented" not in field.flags
@@ -136,7 +136,7 @@ class Entity:
         return "TAGS" in self.arrays
 
     @cached_property
-    def untagged(self) -> "Entity":
+    def without_tags(self) -> "Entity":
         """The same, but for the child table of tags."""
         return replace(self, children=" ".join(array for array in self.arrays if array != "TAGS"))
 
@@ -151,27 +151,27 @@ class Entity:
         return not self.embedded
 
     @cached_property
-    def read_under(self) -> tuple[str, ...]:
+    def read_parents(self) -> tuple[str, ...]:
         """The entities whose records are asked for it one by one; parents without a list of their own are left out."""
         lists = {entity.path: entity.name for entity in _TABLE if "{" not in entity.path}
         under = self.path.partition("/")[0].strip("{}").split("|") if self.per_record else ()
         return tuple(lists[path] for path in under if path in lists)
 
     @property
-    def part(self) -> str:
+    def sub_path(self) -> str:
         """What its path calls it below a parent's record."""
         return self.path.rpartition("/")[2]
 
     @cached_property
     def parent_key(self) -> "MappingProxyType[str, FieldType]":
         """The columns that tell under which record a row was read, with their types; none for most entities."""
-        if len(self.read_under) == 1:
-            (key,) = ENTITIES[self.read_under[0]].key
+        if len(self.read_parents) == 1:
+            (key,) = ENTITIES[self.read_parents[0]].key
             return MappingProxyType({key: self.fields[key].type if key in self.fields else "integer"})
         several: dict[str, FieldType] = {"PARENT_TYPE": "string", "PARENT_ID": "integer"}
-        return MappingProxyType(several if self.read_under else {})
+        return MappingProxyType(several if self.read_parents else {})
 
-    def parent(self, entity: "Entity", id_: int) -> Mapping[str, Any]:
+    def parent_values(self, entity: "Entity", id_: int) -> Mapping[str, Any]:
         """The values of `parent_key` for rows read under a record of `entity`."""
         if len(self.parent_key) > 1:
             return {"PARENT_TYPE": entity.name, "PARENT_ID": id_}
@@ -190,7 +190,7 @@ class Entity:
         return frozenset(n for n, field in self.fields.items() if "read_only" not in field.flags and n not in stamps)
 
     @cached_property
-    def parents(self) -> tuple[str, ...]:
+    def create_parents(self) -> tuple[str, ...]:
         """The entities under whose records it is created, by the names of their paths; none for most."""
         under = re.match(r"\{([\w|]+)\}/\{id\}/", self.create or "")
         return tuple(under[1].lower().split("|")) if under else ()
@@ -200,7 +200,7 @@ class Entity:
         """How `FIELD_FOR` of a custom field's definition names this entity: upper case and singular."""
         return self.object_name.upper() or self.key[0].removesuffix("_ID")
 
-    def is_called(self, name: object) -> bool:
+    def matches_name(self, name: object) -> bool:
         """Whether `FIELD_FOR` of a definition, or `OBJECT_TYPE` of a permission, means this entity.
 
         Seen live are CONTACT and FRUIT__C (API.md 4.3); for the rest, what Swagger calls key, path and model is taken.
@@ -471,13 +471,13 @@ PRESETS: "MappingProxyType[str, tuple[str, ...]]" = MappingProxyType(
 name only."""
 
 
-def of_object(object_name: str, name: str) -> Entity:
+def custom_object(object_name: str, name: str) -> Entity:
     """The entity of one custom object, named `name`: the generic routes with its name in them."""
     facts = ENTITIES[RECORDS]
     return Entity(name, object_name, facts.keys, custom_fields=facts.custom_fields, object_name=object_name)
 
 
-def names_object(name: str) -> bool:
+def is_custom_object(name: str) -> bool:
     """True for a name in the form of a custom object's; whether there is such a one, the API tells."""
     return _OBJECT.fullmatch(name) is not None
 
@@ -503,13 +503,13 @@ def select(
     for name in filter(None, asked):
         if name in PRESETS:
             chosen.update(member for member in PRESETS[name] if tags or member != "tags")
-        elif names_object(name):
+        elif is_custom_object(name):
             objects.append(name)
         elif name not in ENTITIES:
             known = f"known are {', '.join(PRESETS['all'])}, the presets all, core, and custom objects, as Fruit__c"
             raise BadSetting(setting, name, known)
         elif not ENTITIES[name].loadable:
-            raise BadSetting(setting, name, way_to(ENTITIES[name]))
+            raise BadSetting(setting, name, how_to_read(ENTITIES[name]))
         else:
             chosen.add(name)
     if not chosen and not objects:
@@ -517,10 +517,10 @@ def select(
     return (*(name for name in ENTITIES if name in chosen), *sorted(set(objects)))
 
 
-def way_to(entity: Entity) -> str:
+def how_to_read(entity: Entity) -> str:
     """How to get what cannot be read by itself."""
     if entity.per_record:
-        return f"it lies under records of {', '.join(entity.read_under)}, at a call a record; sync it by name"
+        return f"it lies under records of {', '.join(entity.read_parents)}, at a call a record; sync it by name"
     if not entity.embedded:
         return "it stands for the records of all custom objects"
     holders = [other.name for other in _TABLE if entity.embedded in other.arrays]

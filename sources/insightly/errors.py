@@ -11,15 +11,15 @@
     │   ├── Forbidden               403
     │   └── Gone                    404; on a record: it went away
     ├── BadRequest                  400 and every other 4xx, with the API's own words
-    ├── ServerTrouble               5xx, time-outs, resets, cut bodies, after every retry
-    │   └── Unanswered              a write of which nobody knows whether it was carried out
-    ├── MalformedAnswer             a success that makes no sense: not JSON, not the type expected, a redirect
+    ├── ServerError               5xx, time-outs, resets, cut bodies, after every retry
+    │   └── UnresolvedWrite              a write of which nobody knows whether it was carried out
+    ├── MalformedResponse             a success that makes no sense: not JSON, not the type expected, a redirect
     ├── DataError                   records that cannot be loaded truthfully
     │   ├── ColumnCollision         two names that fold to one column
     │   └── Unsorted                a list that keeps changing its order
     └── Stop                        exit 3: a clean stop, what was read is kept; run again later
-        ├── QuotaSpent              the day's calls are used up
-        └── BudgetSpent             `max_calls` is reached, or only `quota_reserve` is left
+        ├── QuotaExhausted              the day's calls are used up
+        └── BudgetExhausted             `max_calls` is reached, or only `quota_reserve` is left
 
 Messages carry the URL path, never the query, the headers or the key.
 """
@@ -84,12 +84,12 @@ class ApiError(InsightlyError):
         message: the whole sentence to show.
         path: URL path below the base URL.
         status: HTTP status, 0 if there was no answer.
-        said: the API's own words, scrubbed and shortened, "" if none.
+        api_message: the API's own words, scrubbed and shortened, "" if none.
     """
 
-    def __init__(self, message: str, *, path: str = "", status: int = 0, said: str = "") -> None:
+    def __init__(self, message: str, *, path: str = "", status: int = 0, api_message: str = "") -> None:
         super().__init__(message)
-        self.path, self.status, self.said = path, status, said
+        self.path, self.status, self.api_message = path, status, api_message
 
 
 class BadCredentials(ApiError):
@@ -104,7 +104,7 @@ class Forbidden(NotAvailable):
     """403: no permission, or a module that the plan lacks."""
 
 
-class Gone(NotAvailable):
+class NotFound(NotAvailable):
     """404: no such record, or an object family that the plan lacks."""
 
 
@@ -112,17 +112,17 @@ class BadRequest(ApiError):
     """400 or another 4xx: the request is wrong, and would be again."""
 
 
-class ServerTrouble(ApiError):
+class ServerError(ApiError):
     """No usable answer after every retry; the next run may do better."""
 
     transient = True
 
 
-class Unanswered(ServerTrouble):
+class UnresolvedWrite(ServerError):
     """A write without a usable answer: it may have been carried out, so it must not be sent again blindly."""
 
 
-class MalformedAnswer(ApiError):
+class MalformedResponse(ApiError):
     """A success whose body is not what the path promises; taking it for "no rows" would lose records."""
 
     transient = True
@@ -148,16 +148,16 @@ class Stop(InsightlyError):
     exit_code = 3
 
 
-class QuotaSpent(Stop):
+class QuotaExhausted(Stop):
     """The day's allowance is used up (API.md 3); nothing succeeds until the next period."""
 
 
-class BudgetSpent(Stop):
+class BudgetExhausted(Stop):
     """This run may not send more: `max_calls` is reached or only `quota_reserve` is left."""
 
 
 @dataclass(eq=False)
-class Again(Exception):
+class Retry(Exception):
     """An attempt failed in a way that the next may not; `verdict` is what to raise if there is no next.
 
     `unsent` is True where the request certainly did not reach the service.
@@ -169,7 +169,7 @@ class Again(Exception):
     unsent: bool = False
 
 
-def refusal(status: int, section: str) -> tuple[type[ApiError], str]:
+def error_for_status(status: int, section: str) -> tuple[type[ApiError], str]:
     """The error, and a hint, for a status that is neither a success nor worth another try (API.md 1.1).
 
     `section` is where the account's settings are.
@@ -177,19 +177,19 @@ def refusal(status: int, section: str) -> tuple[type[ApiError], str]:
     kinds: dict[int, tuple[type[ApiError], str]] = {
         401: (BadCredentials, f"check {section}.api_key, and that {section}.pod is that key's pod"),
         403: (Forbidden, "not available to this user or plan"),
-        404: (Gone, "no such record, or not in this plan"),
+        404: (NotFound, "no such record, or not in this plan"),
     }
-    other = (BadRequest, "") if status >= 400 else (MalformedAnswer, "redirects are not followed; check the base URL")
+    other = (BadRequest, "") if status >= 400 else (MalformedResponse, "redirects are not followed; check the base URL")
     return kinds.get(status, other)
 
 
-def shown(value: object) -> str:
+def redact(value: object) -> str:
     """`value` for a message: shortened, without what looks like a key or a password in a URL."""
     text = _SECRETS.sub("***", value if isinstance(value, str) else repr(value))
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 
-def innermost(error: BaseException) -> BaseException:
+def root_cause(error: BaseException) -> BaseException:
     """The exception that says something: HTTP libraries wrap it in up to four of their own."""
     inner = getattr(error, "reason", None) or next((arg for arg in reversed(error.args) if arg), None)
-    return innermost(inner) if isinstance(inner, BaseException) else error
+    return root_cause(inner) if isinstance(inner, BaseException) else error

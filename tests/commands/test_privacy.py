@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipelines.cli.__main__ import main
 from sources.insightly.config.settings import resolve_settings
 from sources.insightly.errors import BadSetting, ConfigurationError, MissingKey
-from sources.insightly.rows.masking import normal
+from sources.insightly.rows.masking import hash_input
 from tests.support.commands import delete, marked, swept, verified
 from tests.support.crm import Crm
 from tests.support.expected import Row
@@ -154,7 +154,7 @@ def test_what_was_loaded_plainly_is_concealed_by_the_next_sync_in_deleted_rows_t
         assert plain == 0, "a history that is no longer kept is emptied too"
     live = [record for record in planted.sandbox.store.rows("contacts") if record["EMAIL_ADDRESS"]]
     here = {each["email_address"] for each in planted.table("contacts")} - {None}
-    assert here == {told(str(normal(record["EMAIL_ADDRESS"]))) for record in live}
+    assert here == {told(str(hash_input(record["EMAIL_ADDRESS"]))) for record in live}
     planted.sync_done("contacts", "leads", history=["contacts"], **later)
     assert planted.sandbox.log[0].query.get("updated_after_utc"), "everything is read again once, not each time"
     assert planted.count("contacts_history") == known, "a hash is no other version"
@@ -214,4 +214,4 @@ def test_a_custom_field_that_there_is_not_is_refused(planted: Crm) -> None:
 
 @given(st.emails())
 def test_an_address_is_the_same_in_any_case_and_between_blanks(address: str) -> None:
-    assert normal(f" {address.upper()} ") == normal(address.upper().lower()) or not address.isascii()
+    assert hash_input(f" {address.upper()} ") == hash_input(address.upper().lower()) or not address.isascii()

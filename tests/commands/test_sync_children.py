@@ -64,7 +64,7 @@ def parents(crm: Crm, entity: str) -> int:
 
 
 def test_these_are_the_entities_and_no_preset_has_them() -> None:
-    assert {name: ENTITIES[name].read_under for name in PARENTS} == PARENTS
+    assert {name: ENTITIES[name].read_parents for name in PARENTS} == PARENTS
     assert not PARENTS.keys() & {name for names in PRESETS.values() for name in names}
 
 

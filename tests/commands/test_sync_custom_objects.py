@@ -106,7 +106,7 @@ def test_an_object_is_an_entity_at_its_own_paths() -> None:
     assert (entity.key, entity.field_for, entity.custom_fields) == (("RECORD_ID",), "SITE_VISIT__C", True)
     assert entity.fields == ENTITIES[RECORDS].fields
     assert entity.incremental
-    assert not entity.dated
+    assert not entity.cursor_documented
 
 
 HOSTILE = [

@@ -114,7 +114,7 @@ def test_lists_that_are_replaced_have_no_child_tables(name: str) -> None:
     ],
 )
 def test_an_object_goes_by_several_names_and_no_two_share_one(name: str, told: str) -> None:
-    assert [entity.name for entity in ENTITIES.values() if entity.is_called(told)] == [name]
+    assert [entity.name for entity in ENTITIES.values() if entity.matches_name(told)] == [name]
 
 
 @given(st.lists(st.sampled_from([*LOADABLE, *PRESETS]), min_size=1))

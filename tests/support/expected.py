@@ -11,7 +11,7 @@ from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from pipelines.sandbox import Sandbox
 from sources.insightly import ENTITIES
-from sources.insightly.entities import Entity, of_object
+from sources.insightly.entities import Entity, custom_object
 from tests.support.process import ROOT
 
 CORE = tuple(json.loads((ROOT / "tests/recorded/entities.json").read_text(encoding="utf-8"))["first_17"])
@@ -72,7 +72,7 @@ def expected(sandbox: Sandbox, entity: str) -> tuple[list[Row], dict[str, list[R
     if entity == "tags":
         pairs = [(kind, name) for kind in TAGGED_TYPES for name in sandbox.store.tag_names(kind)]
         return [{"record_type": kind, "tag_name": name} for kind, name in pairs], {}
-    definitions = [row for row in sandbox.store.definitions if facts.is_called(row["FIELD_FOR"])]
+    definitions = [row for row in sandbox.store.definitions if facts.matches_name(row["FIELD_FOR"])]
     custom = {row["FIELD_NAME"]: CUSTOM_TYPES.get(row["FIELD_TYPE"], "any") for row in definitions}
     own: list[Row] = []
     children: dict[str, list[Row]] = {f"{entity}__{array.lower()}": [] for array in facts.arrays}
@@ -106,7 +106,7 @@ def records_of(sandbox: Sandbox, entity: str) -> list[Row]:
 
 def facts_of(name: str) -> Entity:
     """The entity of a name; a custom object's name is the API's."""
-    return ENTITIES.get(name) or of_object(name, normalize(name))
+    return ENTITIES.get(name) or custom_object(name, normalize(name))
 
 
 def stored(value: Any, kind: str) -> Any:

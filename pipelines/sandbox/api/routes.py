@@ -9,7 +9,7 @@ from pipelines.sandbox.store.custom_objects import object_named
 from pipelines.sandbox.store.shapes import Key, facts_of, served_under
 from pipelines.sandbox.store.store import Store
 from pipelines.sandbox.switches import Switches
-from sources.insightly.entities import ENTITIES, Entity, names_object
+from sources.insightly.entities import ENTITIES, Entity, is_custom_object
 
 from .account import Account, plural
 from .arrays import Parts
@@ -51,7 +51,7 @@ def entity_of(path: str) -> str | None:
     """The entity whose collection `path` lies in, or None."""
     head = path.strip("/").partition("/")[0]
     found = _COLLECTIONS.get(head.lower())
-    return found.name if found is not None else head if names_object(head) else None
+    return found.name if found is not None else head if is_custom_object(head) else None
 
 
 class _Router:

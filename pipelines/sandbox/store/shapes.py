@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from sources.insightly.entities import ENTITIES, Entity, of_object
+from sources.insightly.entities import ENTITIES, Entity, custom_object
 
 Record = dict[str, Any]
 Key = int | str
@@ -39,7 +39,7 @@ def stamp(moment: datetime) -> str:
 @cache
 def facts_of(name: str) -> Entity:
     """The row of the entity table; a custom object is named by its OBJECT_NAME."""
-    return ENTITIES.get(name) or of_object(name, name)
+    return ENTITIES.get(name) or custom_object(name, name)
 
 
 @cache

@@ -24,9 +24,18 @@ from requests.utils import get_environ_proxies
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError
 
 from ..config.settings import InsightlySettings
-from ..errors import Again, BadCredentials, MalformedAnswer, QuotaSpent, ServerTrouble, Unanswered, innermost, refusal
+from ..errors import (
+    BadCredentials,
+    MalformedResponse,
+    QuotaExhausted,
+    Retry,
+    ServerError,
+    UnresolvedWrite,
+    error_for_status,
+    root_cause,
+)
 from .headers import count, parse_http_date, retry_after
-from .json_body import parse, said
+from .json_body import error_message, parse
 from .messages import Params, Request, Response, version
 from .quota import CallBudget
 from .rate_limit import Doubt, RateLimiter
@@ -55,7 +64,7 @@ class Client:
         timeout: seconds to connect, and between two reads.
 
     Attributes:
-        skew: seconds that the service's clock is ahead of ours by the last answer, None before one told.
+        clock_skew: seconds that the service's clock is ahead of ours by the last answer, None before one told.
 
     Raises:
         MissingKey: the settings hold no key.
@@ -74,7 +83,7 @@ class Client:
         self.base, self._section = settings.url, settings.section
         self.budget = budget if budget is not None else CallBudget(settings.max_calls, settings.quota_reserve)
         self.rate_limiter = rate_limiter if rate_limiter is not None else RateLimiter(settings.requests_per_second)
-        self.skew: float | None = None
+        self.clock_skew: float | None = None
         self._sleep, self._refused, self._doubt = sleep, "", Doubt()
         encoded = [b64encode(text.encode()).decode().rstrip("=") for text in (f"{key}:", key)]
         self._key_forms = re.compile("|".join(map(re.escape, [*encoded, key, quote(key, safe="")])), re.IGNORECASE)
@@ -101,14 +110,14 @@ class Client:
         return self._ask(Request("GET", path, params, label), bytes)[1]
 
     def get_list(self, path: str, params: Params | None = None, *, label: str = "") -> tuple[list[Row], Response]:
-        """The rows of a list, and the answer. Raises as `get`, and MalformedAnswer for all but a list of objects."""
+        """The rows of a list, and the answer. Raises as `get`, and MalformedResponse for all but a list of objects."""
         rows, answer = self._ask(Request("GET", path, params, label), parse)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise self._unexpected(path, answer, "a list of objects", rows)
         return rows, answer
 
     def get_object(self, path: str, params: Params | None = None, *, label: str = "") -> tuple[Row, Response]:
-        """One object, and the answer. Raises as `get`, and MalformedAnswer for anything but an object."""
+        """One object, and the answer. Raises as `get`, and MalformedResponse for anything but an object."""
         value, answer = self._ask(Request("GET", path, params, label), parse)
         if not isinstance(value, dict):
             raise self._unexpected(path, answer, "an object", value)
@@ -118,7 +127,7 @@ class Client:
         """POST, PUT or DELETE. Sent again only where it certainly was not carried out: a burst, or no connection.
 
         Raises:
-            Unanswered: it may have been carried out, or not.
+            UnresolvedWrite: it may have been carried out, or not.
             ApiError, Stop: it was not carried out.
             ValueError: its path leads out of the base URL.
         """
@@ -145,16 +154,16 @@ class Client:
                 try:
                     answer = self._attempt(turn, url, call)
                     return self._parsed(reader, answer, path), answer
-                except Again as again:
+                except Retry as again:
                     kind, verdict, after, unsent = again.kind, again.verdict, again.after, again.unsent
                 # Errors are raised outside of `except`: a library's exception, whose request has the key in its
                 # headers, must not hang on ours as its context.
                 if call.writes and kind == "trouble" and not unsent:
-                    raise Unanswered(str(verdict), path=path, status=getattr(verdict, "status", 0))
+                    raise UnresolvedWrite(str(verdict), path=path, status=getattr(verdict, "status", 0))
                 tries[kind] += 1
                 failed = max(tries[kind], self._doubt.in_a_row) if kind == "unexplained" else tries[kind]
                 if failed >= TRIES[kind]:
-                    if isinstance(verdict, QuotaSpent):
+                    if isinstance(verdict, QuotaExhausted):
                         self.budget.spend_day()
                     raise verdict
                 pause = after or min(2.0 ** (failed - 1), LONGEST_WAIT) * random.uniform(1.0, 1.25)
@@ -179,13 +188,13 @@ class Client:
             self._doubt.weigh(response.status_code, remaining, began)
             total, date = count(response.headers.get("X-Total-Count")), parse_http_date(response.headers.get("Date"))
             came = now - elapsed + response.elapsed.total_seconds()  # the headers, by our clock
-            asked_at, skew = (date - timedelta(seconds=elapsed), date.timestamp() - came) if date else (None, None)
-            self.skew = self.skew if skew is None else skew
+            requested_at, skew = (date - timedelta(seconds=elapsed), date.timestamp() - came) if date else (None, None)
+            self.clock_skew = self.clock_skew if skew is None else skew
             if not 200 <= response.status_code < 300:
                 self._refuse(response, body, call, remaining)
-            return Response(body, response.status_code, total, asked_at, elapsed, skew)
+            return Response(body, response.status_code, total, requested_at, elapsed, skew)
         except (OSError, HTTPError) as error:  # requests' own exceptions are OSErrors
-            cause = innermost(error)
+            cause = root_cause(error)
             text = self._clean(f"{type(cause).__name__}: {cause}")
             hint = f"; check {self._section}.pod" if isinstance(cause, NameResolutionError) else ""
             lasting = not isinstance(error, PASSING) or "CERTIFICATE_VERIFY_FAILED" in text
@@ -193,8 +202,8 @@ class Client:
             del cause
         finally:
             self.budget.note(remaining, ticket)
-        verdict = ServerTrouble(f"{call}: no complete answer ({text}){hint}", path=call.path)
-        raise verdict if lasting else Again("trouble", verdict, unsent=unsent)
+        verdict = ServerError(f"{call}: no complete answer ({text}){hint}", path=call.path)
+        raise verdict if lasting else Retry("trouble", verdict, unsent=unsent)
 
     def _fetch(self, url: str, call: Request) -> tuple[requests.Response, bytes]:
         with self._send(call.method, url, params=call.params, data=call.body, headers=call.headers) as response:
@@ -210,29 +219,31 @@ class Client:
         self.budget.check()
 
     def _refuse(self, response: requests.Response, body: bytes, call: Request, remaining: int | None) -> NoReturn:
-        status, words, limited = response.status_code, self._clean(said(body)), response.status_code == 429
+        status, words, limited = response.status_code, self._clean(error_message(body)), response.status_code == 429
         text = f"{call}: {status} {self._clean(response.reason or '')}".rstrip() + (f": {words}" if words else "")
         after = retry_after(response.headers.get("Retry-After"), parse_http_date(response.headers.get("Date")))
         if limited and (remaining == 0 or (remaining is None and (after or 0) > DAY_OVER)):
             self.budget.spend_day()
-            raise QuotaSpent(f"{text}; the day's calls are used up, what was read is kept. Run again after the reset")
+            raise QuotaExhausted(
+                f"{text}; the day's calls are used up, what was read is kept. Run again after the reset"
+            )
         if limited and remaining is None:
-            raise Again("unexplained", QuotaSpent(f"{text}; taken for the end of the day's calls"), after)
+            raise Retry("unexplained", QuotaExhausted(f"{text}; taken for the end of the day's calls"), after)
         if limited or status == 408 or status >= 500:
             hint = "lower sources.insightly.requests_per_second" if limited else "run again later"
-            trouble = ServerTrouble(f"{text}; {hint}", path=call.path, status=status, said=words)
-            raise Again("burst" if limited else "trouble", trouble, after and min(after, LONGEST_WAIT))
-        kind, hint = refusal(status, self._section)
+            trouble = ServerError(f"{text}; {hint}", path=call.path, status=status, api_message=words)
+            raise Retry("burst" if limited else "trouble", trouble, after and min(after, LONGEST_WAIT))
+        kind, hint = error_for_status(status, self._section)
         text += f"; {hint}" if hint else ""
         self._refused = text if kind is BadCredentials else self._refused
-        raise kind(text, path=call.path, status=status, said=words)
+        raise kind(text, path=call.path, status=status, api_message=words)
 
     def _parsed(self, reader: Callable[[bytes], T], answer: Response, path: str) -> T:
         try:
             return reader(answer.body)
         except ValueError:
             text = f"GET {path}: {answer.status} with {len(answer.body)} bytes that are not JSON; nothing is loaded"
-        raise Again("malformed", MalformedAnswer(text, path=path, status=answer.status))
+        raise Retry("malformed", MalformedResponse(text, path=path, status=answer.status))
 
     def _url(self, path: str) -> tuple[str, str]:
         path = f"/{path.strip('/')}"
@@ -244,8 +255,8 @@ class Client:
     def _clean(self, text: str) -> str:
         return " ".join(self._key_forms.sub("***", text).split())[:200]
 
-    def _unexpected(self, path: str, answer: Response, wanted: str, value: object) -> MalformedAnswer:
-        words = self._clean(said(answer.body)) if isinstance(value, dict | str) else ""
+    def _unexpected(self, path: str, answer: Response, wanted: str, value: object) -> MalformedResponse:
+        words = self._clean(error_message(answer.body)) if isinstance(value, dict | str) else ""
         came = "a list of something else" if isinstance(value, list) and value else type(value).__name__
         text = f"GET /{path.strip('/')}: {wanted} was expected, {came} came" + (words and f": {words}")
-        return MalformedAnswer(text, path=f"/{path.strip('/')}", status=answer.status, said=words)
+        return MalformedResponse(text, path=f"/{path.strip('/')}", status=answer.status, api_message=words)

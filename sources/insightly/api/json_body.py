@@ -37,7 +37,7 @@ def parse(body: bytes) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def said(body: bytes) -> str:
+def error_message(body: bytes) -> str:
     """What an error body says: its JSON `Message`, else its text without tags, "" if it says nothing (API.md 1.2)."""
     try:
         value = parse(body)

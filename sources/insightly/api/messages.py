@@ -30,15 +30,18 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A success. `total` is X-Total-Count; `asked_at` the service's clock (its Date) less the `elapsed` seconds, hence
-    never after the request left; `skew` the seconds that the service's clock is ahead of ours."""
+    """A success.
+
+    `total` is X-Total-Count. `requested_at` is the service's Date less `elapsed` seconds, so never after the request
+    left. `clock_skew` is the seconds that the service's clock is ahead of this machine's.
+    """
 
     body: bytes
     status: int
     total: int | None
-    asked_at: datetime | None
+    requested_at: datetime | None
     elapsed: float
-    skew: float | None
+    clock_skew: float | None
 
 
 def version() -> str:

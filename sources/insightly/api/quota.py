@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 
-from ..errors import BudgetSpent, QuotaSpent
+from ..errors import BudgetExhausted, QuotaExhausted
 
 
 class CallBudget:
@@ -34,8 +34,8 @@ class CallBudget:
         """Raise what `take` would raise now, and count nothing.
 
         Raises:
-            QuotaSpent: the day has no call left.
-            BudgetSpent: `max_calls` are spent, or the calls in flight may use up all but the reserve.
+            QuotaExhausted: the day has no call left.
+            BudgetExhausted: `max_calls` are spent, or the calls in flight may use up all but the reserve.
         """
         with self._lock:
             self._check()
@@ -44,8 +44,8 @@ class CallBudget:
         """Count one call, made for `label`, and return its ticket for `note`.
 
         Raises:
-            QuotaSpent: the day has no call left.
-            BudgetSpent: `max_calls` are spent, or the calls in flight may use up all but the reserve.
+            QuotaExhausted: the day has no call left.
+            BudgetExhausted: `max_calls` are spent, or the calls in flight may use up all but the reserve.
         """
         with self._lock:
             self._check()
@@ -97,16 +97,16 @@ class CallBudget:
 
     def _check(self) -> None:
         if self._day_spent or self._remaining == 0:
-            raise QuotaSpent(
+            raise QuotaExhausted(
                 "the day's calls are used up; what was read is kept. Run again after the reset (24 hours at most)"
             )
         if self._max_calls is not None and self._calls >= self._max_calls:
-            raise BudgetSpent(
+            raise BudgetExhausted(
                 f"sources.insightly.max_calls is {self._max_calls} and {self._calls} calls are spent; what was read is "
                 "kept. Run again to go on, or raise it"
             )
         if self._reserve > 0 and self._remaining is not None and self._remaining - self._in_flight <= self._reserve:
-            raise BudgetSpent(
+            raise BudgetExhausted(
                 f"sources.insightly.quota_reserve is {self._reserve} and {self._remaining} calls of the day are left; "
                 "what was read is kept. Run again tomorrow, or lower it"
             )

@@ -20,7 +20,7 @@ Definitions = Callable[[], Iterable[Mapping[str, Any]] | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class SearchFilter:
     """A field by its name at the API, and its value as it is sent; `kind` None is not known."""
 
     field: str
@@ -28,7 +28,7 @@ class Match:
     kind: FieldType | None
     custom: bool = False
 
-    def holds(self, record: Mapping[str, Any]) -> bool:
+    def matches(self, record: Mapping[str, Any]) -> bool:
         """Whether a record has the value; letters' case and the form of numbers and dates make no difference."""
         told = _custom_value(record, self.field) if self.custom else record.get(self.field)
         if told is None or told == "":
@@ -49,12 +49,12 @@ class Match:
 class Search:
     """A search under way, and how far it came."""
 
-    match: Match
+    match: SearchFilter
     skip: int = 0
     last_id: Any = None
 
 
-def match_of(entity: Entity, where: str, normalize: Normalize, definitions: Definitions) -> Match:
+def parse_filter(entity: Entity, where: str, normalize: Normalize, definitions: Definitions) -> SearchFilter:
     """What `FIELD=VALUE` means for an entity; FIELD is a field of the API or a column.
 
     Args:
@@ -75,14 +75,14 @@ def match_of(entity: Entity, where: str, normalize: Normalize, definitions: Defi
     types: dict[str, FieldType | None] = {field: facts.type for field, facts in entity.fields.items()}
     standard = _named(types, name, wanted, normalize)
     if standard is not None:
-        return _checked(Match(standard, value, types[standard]), where)
+        return _checked(SearchFilter(standard, value, types[standard]), where)
     told = definitions() if entity.custom_fields else ()
     if told is None:
-        return Match(name, value, None, custom=True)
+        return SearchFilter(name, value, None, custom=True)
     custom = declared_types(definitions_of(entity, told))
     found = _named(custom, name, wanted, normalize)
     if found is not None:
-        return _checked(Match(found, value, custom[found], custom=True), where)
+        return _checked(SearchFilter(found, value, custom[found], custom=True), where)
     columns = {normalize(field): field for field in (*types, *custom)}
     close = [columns[column] for column in difflib.get_close_matches(wanted, columns, n=3)]
     hint = f"; close names are {', '.join(close)}" if close else f"; it has {', '.join(columns.values())}"
@@ -96,7 +96,7 @@ def _named(fields: Iterable[str], name: str, column: str, normalize: Normalize) 
     return next((field for field in fields if column in (normalize(field), field.lower())), None)
 
 
-def _checked(match: Match, where: str) -> Match:
+def _checked(match: SearchFilter, where: str) -> SearchFilter:
     """The match with its value as the API writes such values."""
     value, kind = match.value.strip(), match.kind
     try:
@@ -114,7 +114,7 @@ def _checked(match: Match, where: str) -> Match:
         forms = {"boolean": "true or false", "datetime": "2026-01-31T09:30:00", "date": "2026-01-31"}
         form = forms.get(str(kind), f"{'a whole' if kind == 'integer' else 'a'} number")
         raise BadSetting(OPTION, where, f"{match.field} is a {kind}: the value must be as {form}") from None
-    return Match(match.field, value, kind, match.custom)
+    return SearchFilter(match.field, value, kind, match.custom)
 
 
 def _custom_value(record: Mapping[str, Any], name: str) -> Any:

@@ -10,7 +10,7 @@ from dlt.common.configuration.providers import ConfigProvider
 from dlt.common.configuration.specs.base_configuration import is_secret_hint
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 
-from ..errors import BadSetting, shown
+from ..errors import BadSetting, redact
 
 SECTION = ("sources", "insightly", "instances")
 DEFAULT, ALL = "default", "all"
@@ -33,12 +33,12 @@ def where_to_set(setting: str, instance: str | None = None, file: str = "secrets
     return f"set {variable} in the environment, or {setting} under [{section}] in .dlt/{file}"
 
 
-def is_name(text: str) -> bool:
+def is_account_name(text: str) -> bool:
     """Whether an instance can be called so: its dataset must be no other's, nor that of another's staging or views."""
     return bool(_NAME.fullmatch(text)) and text not in (DEFAULT, ALL) and not f"_{text}".endswith(("_staging", VIEWS))
 
 
-def configured() -> dict[str, set[str]]:
+def configured_accounts() -> dict[str, set[str]]:
     """The instances, in the order of their names, and which settings are given for each.
 
     dlt asks for single values only, so that its files are asked for the whole section, and the environment is searched.
@@ -71,10 +71,10 @@ def given(instance: str, known: Mapping[str, Any]) -> dict[str, Any]:
         BadSetting: the name cannot be one, a setting is not known, or a secret is in a file that holds none.
     """
     section = section_of(instance)
-    if not is_name(instance):
+    if not is_account_name(instance):
         fix = "its name is of a-z, 0-9 and single _, begins with a letter, and is not all, default, staging or marts"
-        raise BadSetting(".".join(SECTION), shown(instance), fix)
-    for setting in sorted(configured().get(instance, set()) - known.keys()):
+        raise BadSetting(".".join(SECTION), redact(instance), fix)
+    for setting in sorted(configured_accounts().get(instance, set()) - known.keys()):
         # What is told is never the value: the setting may be a key's, misspelt.
         raise BadSetting(f"{section}.{setting}", "***", f"there is no such setting; known are {', '.join(known)}")
     values: dict[str, Any] = {}

@@ -4,7 +4,7 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-from ..errors import RefusedHost, shown
+from ..errors import RefusedHost, redact
 
 # What people paste: the pod, the API's URL, or the web application's (https://crm.na1.insightly.com/...). Only the pod
 # is taken from it and the URL is built anew, so nothing else in the text can change the host.
@@ -29,7 +29,7 @@ def base_url(pod: str, override: str | None = None) -> str:
     match = _PASTED.fullmatch(text)
     if match is None:
         fix = "must be na1, eu1, ... or https://api.<pod>.insightly.com/v3.1; Insightly shows it below the API key"
-        raise RefusedHost("sources.insightly.pod", shown(pod), fix)
+        raise RefusedHost("sources.insightly.pod", redact(pod), fix)
     return f"https://api.{match[1] or match[2]}.insightly.com/v3.1"
 
 
@@ -44,7 +44,7 @@ def is_loopback(url: str) -> bool:
 
 def _override(text: str) -> str:
     fix = "must be https://host[:port][/path], or http to 127.0.0.1, ::1 or localhost; nothing else may be in it"
-    refused = RefusedHost("sources.insightly.base_url", shown(text), fix)
+    refused = RefusedHost("sources.insightly.base_url", redact(text), fix)
     # The strict alphabet comes first: parsers disagree about blanks, backslashes and user names, and so do attackers.
     if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z0-9:/\[\]._~-]+", text):
         raise refused

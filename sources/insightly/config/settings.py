@@ -17,9 +17,8 @@ from dlt.common.normalizers.naming.snake_case import NamingConvention
 from dlt.common.typing import TSecretStrValue
 
 from ..entities import select_history
-from ..errors import BadSetting, ConfigurationError, MissingKey, shown
-from ..rows.masking import KEY_PLACE as HASH_KEY_FIX
-from ..rows.masking import Privacy
+from ..errors import BadSetting, ConfigurationError, MissingKey, redact
+from ..rows.masking import HASH_KEY_FIX, Privacy
 from .accounts import DEFAULT, given, section_of, where_to_set
 from .hosts import base_url, is_loopback
 from .validators import bad, moment, names, number, whole
@@ -143,13 +142,13 @@ def resolve_settings(instance: str | None = None, **overrides: Any) -> Insightly
     Raises:
         BadSetting, RefusedHost: a value is unknown, of another type, or outside its range.
     """
-    named = {name: value for name, value in overrides.items() if value is not None}
-    for name in named:
+    chosen = {name: value for name, value in overrides.items() if value is not None}
+    for name in chosen:
         if name not in _known():
-            raise BadSetting(f"sources.insightly.{name}", shown(named[name]), f"known are {', '.join(_known())}")
+            raise BadSetting(f"sources.insightly.{name}", redact(chosen[name]), f"known are {', '.join(_known())}")
     if instance in (None, DEFAULT):
-        return _resolved(named)
-    values = _of_instance(instance, _resolved({}), {**given(instance, _known()), **named})
+        return _resolved(chosen)
+    values = _of_instance(instance, _resolved({}), {**given(instance, _known()), **chosen})
     try:
         return _resolved(values)
     except ConfigurationError as error:
@@ -174,7 +173,7 @@ def _resolved(values: Mapping[str, Any]) -> InsightlySettings:
         name = next((name for name in SECRETS if name in error.key), "api_key")
         wrong = BadSetting(f"sources.insightly.{name}", "in a file that holds no secrets", f"move it: {SECRETS[name]}")
     except ConfigurationException as error:
-        wrong = BadSetting("sources.insightly", type(error).__name__, shown(str(error)))
+        wrong = BadSetting("sources.insightly", type(error).__name__, redact(str(error)))
     raise wrong
 
 

@@ -5,12 +5,12 @@ import math
 import re
 from datetime import UTC, date, datetime, time, timedelta
 
-from ..errors import BadSetting, shown
+from ..errors import BadSetting, redact
 
 
 def bad(name: str, value: object, accepted: str) -> BadSetting:
     """The error that names the setting, the value seen and what is accepted."""
-    return BadSetting(f"sources.insightly.{name}", shown(value), f"must be {accepted}")
+    return BadSetting(f"sources.insightly.{name}", redact(value), f"must be {accepted}")
 
 
 def whole(name: str, value: object, low: int, high: float = math.inf) -> int:

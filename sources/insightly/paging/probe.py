@@ -65,7 +65,7 @@ def probe(read: ReadPages, key: str, known: Sequence[int], top: int) -> Differen
 
     Raises:
         Unsorted: the list is not in id order, tells no total, or its pages are not as long as asked for.
-        MalformedAnswer: a row has no id.
+        MalformedResponse: a row has no id.
     """
     found, spans, taken = Differences(len(known)), list[_Span](), set[int]()
     total = len(known)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from ..errors import InsightlyError, MalformedAnswer, Unsorted
+from ..errors import InsightlyError, MalformedResponse, Unsorted
 
 Row = dict[str, Any]
 Id = Any
@@ -64,7 +64,7 @@ def walk(fetch: Fetch, key: Key, skip: int = 0, last_id: Id = None) -> Iterator[
 
     Raises:
         Unsorted: ids do not ascend in a list of several pages.
-        MalformedAnswer: a row has no id, or the answers never come to an end.
+        MalformedResponse: a row has no id, or the answers never come to an end.
     """
     stuck, patience = 0, PATIENCE
     skip = 0 if last_id is None else skip
@@ -98,7 +98,7 @@ def walk(fetch: Fetch, key: Key, skip: int = 0, last_id: Id = None) -> Iterator[
         yield Step(fresh, at, None if ended else skip, last_id, page.size)
         if ended:
             return
-    raise MalformedAnswer(
+    raise MalformedResponse(
         f"the list keyed on {key} came to no end: {stuck} answers in a row up to offset {skip} "
         "brought nothing new and did not agree with their own X-Total-Count"
     )
@@ -160,13 +160,13 @@ def identify(row: Row, key: Key) -> Id:
     """The id of a row.
 
     Raises:
-        MalformedAnswer: it has none.
+        MalformedResponse: it has none.
     """
     if isinstance(key, tuple):
         return tuple(identify(row, part) for part in key)
     id_ = row.get(key)
     if id_ is None or isinstance(id_, (dict, list, bool)):
-        raise MalformedAnswer(f"a row without {key} came: {str(row)[:200]}")
+        raise MalformedResponse(f"a row without {key} came: {str(row)[:200]}")
     return id_
 
 

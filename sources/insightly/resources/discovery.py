@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from ..context import SyncContext, normalize
-from ..entities import ENTITIES, RECORDS, names_object
+from ..entities import ENTITIES, RECORDS, is_custom_object
 from ..errors import BadSetting, NotAvailable
 from ..result import EntityResult
 from ..rows.custom_objects import objects_of
@@ -76,7 +76,9 @@ def tell(result: EntityResult, refused: Sequence[str]) -> None:
 
 def _masked(context: SyncContext) -> list[str]:
     """Unknown tables of `hash` and `drop` in the form of custom objects': what is to be hidden would be loaded."""
-    return [table for table in context.settings.privacy.rules if names_object(table) and table not in context.objects]
+    return [
+        table for table in context.settings.privacy.rules if is_custom_object(table) and table not in context.objects
+    ]
 
 
 def _known(context: SyncContext) -> str:

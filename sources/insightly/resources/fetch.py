@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from ..api.messages import Response
-from ..api.search import Match
+from ..api.search import SearchFilter
 from ..context import PREFETCH_MIN_CALLS, Params, Record, SyncContext
 from ..entities import ENTITIES, OBJECTS, Entity
-from ..errors import Gone, NotAvailable, Stop
+from ..errors import NotAvailable, NotFound, Stop
 from ..paging.prefetch import PageReader, Read
 from ..paging.walk import Page
 from ..state.times import iso
@@ -25,7 +25,7 @@ def page_reader(
     since: str | None = None,
     variant: str = "",
     brief: bool = False,
-    match: Match | None = None,
+    match: SearchFilter | None = None,
 ) -> PageReader:
     """The reader of an entity's list, or of what changed after `since`; it outlives a chunk.
 
@@ -77,7 +77,7 @@ def total_of(context: SyncContext, entity: Entity, since: str | None) -> int:
 
 
 def first_of(
-    context: SyncContext, entity: Entity, match: Match | None = None, since: str | None = None
+    context: SyncContext, entity: Entity, match: SearchFilter | None = None, since: str | None = None
 ) -> tuple[int, list[Record]]:
     """How many records a walk would read, and the first of them, if any, for one call."""
     path, params = _list_of(entity, since, False, match)
@@ -108,7 +108,7 @@ def tags_of(context: SyncContext, entity: Entity, ids: Sequence[Any]) -> list[li
     def ask(id_: Any) -> list[Record] | None:
         try:
             return context.client.get_list(f"{entity.path}/{id_}/Tags", {}, label=entity.name)[0]
-        except Gone:
+        except NotFound:
             return None
 
     answers = _at_once(context, ask, ids)
@@ -167,7 +167,7 @@ def _at_once(context: SyncContext, ask: Callable[[Any], T], asked: Iterable[Any]
 
 
 def _list_of(
-    entity: Entity, since: str | None, brief: bool, match: Match | None = None
+    entity: Entity, since: str | None, brief: bool, match: SearchFilter | None = None
 ) -> tuple[str, dict[str, str | int]]:
     """Path and parameters of a list; only `/Search` takes the bound (API.md 2.4) and a field's value (7.1)."""
     path, params = entity.path, dict[str, str | int](entity.params)
@@ -200,7 +200,7 @@ def _fetcher(context: SyncContext, entity: Entity, path: str, params: Params) ->
         begun_at.append(skip)
         paging: Params = {"top": top, "skip": skip, "count_total": "true"} if entity.paged else {}
         rows, answer = context.client.get_list(path, {**params, **paging}, label=entity.name)
-        context.skew = answer.skew or 0.0
+        context.clock_skew = answer.clock_skew or 0.0
         if skip == 0:
             context.started_at.setdefault(entity, _moment(answer, entity.name))
         total = answer.total if entity.paged else len(rows)
@@ -226,8 +226,8 @@ def _is_parent(entity: Entity) -> bool:
 
 def _moment(answer: Response, entity: str) -> datetime:
     """The service's clock when the request left; ours, with a warning, where the answer carries no Date."""
-    if answer.asked_at is not None:
-        return answer.asked_at
+    if answer.requested_at is not None:
+        return answer.requested_at
     moment = datetime.now(UTC) - timedelta(seconds=answer.elapsed)
     logger.warning("%s: the answer has no Date header; this machine's clock (%s) is taken instead", entity, iso(moment))
     return moment

@@ -32,7 +32,7 @@ def shaper_of(entity: Entity, context: SyncContext, group: Sequence[str] = ()) -
 
 def make_shaper(entity: Entity, context: SyncContext, schema: Schema, group: Sequence[str] = ()) -> RowShaper:
     """A shaper as the settings have it: with a child table of tags or without, with columns hashed or left out."""
-    entity = entity.untagged if context.settings.tags == "off" else entity
+    entity = entity.without_tags if context.settings.tags == "off" else entity
     return RowShaper(entity, schema.naming.normalize_path, held(schema), tuple(group), context.mask(entity))
 
 

@@ -12,7 +12,7 @@ import dlt
 
 from ..context import Record, SyncContext
 from ..entities import ENTITIES, Entity
-from ..errors import Forbidden, Gone, InsightlyError, NotAvailable
+from ..errors import Forbidden, InsightlyError, NotAvailable, NotFound
 from ..result import EntityResult
 from ..state.checkpoint import Checkpoint, State, begin, checkpoint_of, end, loaded_from, note_full, settle
 from ..state.request import ReadRequest
@@ -67,7 +67,7 @@ def read_under(entity: Entity, context: SyncContext, result: EntityResult) -> It
     if context.chunk_spent():
         return
     yield from missing(shaper_of(entity, context, tuple(entity.parent_key)))
-    left = [parent for parent in entity.read_under if parent not in run.done]
+    left = [parent for parent in entity.read_parents if parent not in run.done]
     # Unfinished ones first: asked for again within a budget, all come to their end.
     for parent in sorted(left, key=lambda name: "checkpoint" not in state["under"][name]):
         try:
@@ -87,7 +87,7 @@ def read_under(entity: Entity, context: SyncContext, result: EntityResult) -> It
 
 def reached(entity: Entity, state: Mapping[str, Any]) -> str | None:
     """Up to when everything that changed is loaded; None before the first complete walk over each entity of parents."""
-    parts = [state.get("under", {}).get(name, {}) for name in entity.read_under if ENTITIES[name].incremental]
+    parts = [state.get("under", {}).get(name, {}) for name in entity.read_parents if ENTITIES[name].incremental]
     marks = [part.get("watermark") for part in parts]
     return None if None in marks else min(marks, default=None)
 
@@ -102,7 +102,7 @@ def _begin(entity: Entity, request: ReadRequest, state: State) -> None:
     note_full(state, request)
     state["mask"] = request.mask
     parts = state.setdefault("under", {})
-    for name in entity.read_under:
+    for name in entity.read_parents:
         part = parts.setdefault(name, {})
         begin(part, part.get("watermark"), _request_of(name, part, request))
 
@@ -177,7 +177,7 @@ class _Reading:
             witness = read_sublist(self.context, self.entity, self.parent.name, self.state["readable"])
             part.known = witness.refused is None
         else:
-            part.known = all(isinstance(refused, Gone) for refused in refusals) and len(refusals) < REFUSALS
+            part.known = all(isinstance(refused, NotFound) for refused in refusals) and len(refusals) < REFUSALS
         if not part.known:
             raise next((refused for refused in refusals if isinstance(refused, Forbidden)), refusals[0])
 
@@ -188,7 +188,7 @@ class _Reading:
             return
         told = [taken.sublist for taken in held]
         read = [sublist for sublist in told if sublist.refused is None]
-        groups = [(self.entity.parent(self.parent, sublist.id), sublist.rows) for sublist in read]
+        groups = [(self.entity.parent_values(self.parent, sublist.id), sublist.rows) for sublist in read]
         tables = list(marked(self.context.shapers[self.entity.name].shape_groups(groups))) if groups else []
         if held[-1].skip is not None:
             part.checkpoint = Checkpoint(part.checkpoint.since, self._started(), held[-1].skip, told[-1].id)
@@ -206,7 +206,7 @@ class _Reading:
     def _count(self, told: Sequence[Sublist]) -> None:
         parent, name, counted = self.parent.name, self.entity.name, self.result.counted
         for sublist in told:
-            if isinstance(sublist.refused, Gone):
+            if isinstance(sublist.refused, NotFound):
                 counted[f"records of {parent} went away before their {name} were read"] += 1
             elif sublist.refused is not None:
                 counted[

@@ -9,7 +9,7 @@ import dlt
 
 from ..context import Record, SyncContext
 from ..entities import ENTITIES, OBJECTS, RECORD_TYPES, RECORDS, Entity
-from ..errors import MalformedAnswer, NotAvailable
+from ..errors import MalformedResponse, NotAvailable
 from ..paging.digests import digest
 from ..paging.prefetch import PageReader, read_list
 from ..paging.walk import Key, identify
@@ -137,7 +137,7 @@ def _rows_of_object(entity: Entity, context: SyncContext) -> list[Record]:
     context.count_calls(1)
     try:
         told: Record = context.client.get_object(entity.path, {}, label=entity.name)[0]
-    except MalformedAnswer:
+    except MalformedResponse:
         if not entity.rows:
             raise
         told = {entity.rows: context.client.get_list(entity.path, {}, label=entity.name)[0]}
@@ -145,6 +145,6 @@ def _rows_of_object(entity: Entity, context: SyncContext) -> list[Record]:
         return [told]
     items: Any = told.pop(entity.rows, None) or []
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise MalformedAnswer(f"GET /{entity.path}: {entity.rows} is not a list of objects; nothing is loaded")
+        raise MalformedResponse(f"GET /{entity.path}: {entity.rows} is not a list of objects; nothing is loaded")
     rows = [told | {name: value for name, value in item.items() if value is not None} for item in items]
     return list({identify(row, entity.identity): row for row in rows}.values())

@@ -8,7 +8,7 @@ import dlt
 
 from ..context import Record, SyncContext
 from ..entities import DATE_UPDATED, Entity
-from ..errors import Forbidden, Gone, MalformedAnswer, Stop
+from ..errors import Forbidden, MalformedResponse, NotFound, Stop
 from ..paging.digests import forget
 from ..paging.prefetch import read_list
 from ..result import EntityResult
@@ -53,11 +53,11 @@ def _wanted(entity: Entity, context: SyncContext, result: EntityResult, state: S
         context.count_calls(len(answers))
         for id_, answer in answers.items():
             if isinstance(answer, dict) and answer.get(key) != id_:
-                raise MalformedAnswer(f"GET of {key} {id_} came back with {key} {answer.get(key)}; nothing is loaded")
+                raise MalformedResponse(f"GET of {key} {id_} came back with {key} {answer.get(key)}; nothing is loaded")
         found = [answer for answer in answers.values() if isinstance(answer, dict)]
         written = yield from _tables(entity, context, result, state, found)
         left = {record[key] for record in found[written:]}
-        result.gone += [id_ for id_, answer in answers.items() if isinstance(answer, Gone)]
+        result.gone += [id_ for id_, answer in answers.items() if isinstance(answer, NotFound)]
         result.hidden += [id_ for id_, answer in answers.items() if isinstance(answer, Forbidden)]
         wanted[: len(some)] = [id_ for id_, answer in answers.items() if isinstance(answer, Stop) or id_ in left]
         if left:
@@ -85,8 +85,8 @@ def _found(entity: Entity, context: SyncContext, result: EntityResult, state: St
     fetch = page_reader(context, entity, match=search.match)
     try:
         for step in read_list(fetch, entity.key[0], search.skip, search.last_id):
-            if not all(map(search.match.holds, step.rows)):
-                raise MalformedAnswer(
+            if not all(map(search.match.matches, step.rows)):
+                raise MalformedResponse(
                     f"GET /{entity.search_path}: the answer holds records whose {search.match.field} is another, so "
                     "the API did not filter by that field; none of them is loaded"
                 )
@@ -97,7 +97,7 @@ def _found(entity: Entity, context: SyncContext, result: EntityResult, state: St
                 search.skip, search.last_id = step.skip, step.last_id
                 if context.chunk_spent():
                     return
-    except Gone:
+    except NotFound:
         # Some say that a search that finds nothing is a 404: then the list itself can be read.
         total_of(context, entity, None)
     result.state = "ok"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..context import Params, Record, SyncContext
 from ..entities import Entity
-from ..errors import InsightlyError, MalformedAnswer, NotAvailable, Unsorted, shown
+from ..errors import InsightlyError, MalformedResponse, NotAvailable, Unsorted, redact
 from ..paging.prefetch import read_list
 from ..paging.walk import Fetch, Id, Page, Step, distinct, read_whole, walk
 from ..state.checkpoint import Checkpoint
@@ -47,8 +47,8 @@ def read_sublist(context: SyncContext, entity: Entity, parent: str, id_: Id) -> 
     """
     asked = parent_of(entity, parent)
     if type(id_) is not int:
-        raise MalformedAnswer(f"{asked.key[0]} of a record is no whole number: {shown(id_)}", path=f"/{asked.path}")
-    path, sizes, top = f"{asked.path}/{id_}/{entity.part}", list[int](), top_of(context)
+        raise MalformedResponse(f"{asked.key[0]} of a record is no whole number: {redact(id_)}", path=f"/{asked.path}")
+    path, sizes, top = f"{asked.path}/{id_}/{entity.sub_path}", list[int](), top_of(context)
 
     def fetch(skip: int) -> Page:
         paging: Params = {"top": top, "skip": skip, "count_total": "true"} if entity.paged else {}

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..entities import FieldType
-from ..errors import DataError, shown
+from ..errors import DataError, redact
 from .json_text import Mended, as_text
 
 VARIANT = "__v_text"
@@ -83,7 +83,7 @@ def to_table(
     except (pa.ArrowException, TypeError, OverflowError, UnicodeError):
         wire = [None] * len(types)
     columns: dict[str, pa.Array] = {}
-    misfits: dict[str, int] = {}
+    variants: dict[str, int] = {}
     for (name, kind), values in zip(types.items(), wire, strict=True):
         if values is None or kind in _TAKEN_UNASKED or _mentions(values, b"\xef\xbf\xbd"):
             told = [row.get(name) for row in rows]
@@ -92,13 +92,13 @@ def to_table(
         columns[name] = column
         if rest is not None:
             columns[name + VARIANT] = rest
-            misfits[name] = len(rest) - rest.null_count
+            variants[name] = len(rest) - rest.null_count
     for name in required:
         if columns[name].null_count:
             value = rows[columns[name].is_null().index(True).as_py()].get(name)
-            raise DataError(f"key {name} is null or not of type {types[name]} in a record of the API: {shown(value)}")
+            raise DataError(f"key {name} is null or not of type {types[name]} in a record of the API: {redact(value)}")
     fields = [pa.field(name, array.type, nullable=name not in required) for name, array in columns.items()]
-    return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields)), misfits
+    return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields)), variants
 
 
 def to_column(values: Sequence[Any] | pa.Array, kind: FieldType) -> tuple[pa.Array, pa.Array | None]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..entities import Entity, FieldType
-from ..errors import MalformedAnswer, shown
+from ..errors import MalformedResponse, redact
 
 DEFINED_TYPES: Mapping[str, FieldType] = {
     "TEXT": "string",
@@ -22,7 +22,7 @@ DEFINED_TYPES: Mapping[str, FieldType] = {
 
 def definitions_of(entity: Entity, definitions: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The definitions that belong to the entity: an object name the API does not know is answered with everybody's."""
-    return [dict(row) for row in definitions if entity.is_called(row.get("FIELD_FOR"))]
+    return [dict(row) for row in definitions if entity.matches_name(row.get("FIELD_FOR"))]
 
 
 def object_of(entity: Entity, definitions: Iterable[Mapping[str, Any]]) -> str:
@@ -36,7 +36,7 @@ def declared_types(definitions: Iterable[Mapping[str, Any]]) -> dict[str, FieldT
     for definition in definitions:
         name = definition.get("FIELD_NAME")
         if not isinstance(name, str) or not name:
-            raise MalformedAnswer(f"a custom field's definition has no FIELD_NAME: {str(definition)[:200]}")
+            raise MalformedResponse(f"a custom field's definition has no FIELD_NAME: {str(definition)[:200]}")
         # A lookup's value is the id of the other record.
         lookup: FieldType | None = "integer" if definition.get("JOIN_OBJECT") else None
         types[name] = DEFINED_TYPES.get(str(definition.get("FIELD_TYPE")).upper(), lookup)
@@ -47,7 +47,7 @@ def pivot(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, 
     """The values of each custom field over all rows; None where a record has no entry for it.
 
     Raises:
-        MalformedAnswer: CUSTOMFIELDS is not a list of objects with a FIELD_NAME, or holds two values of one field.
+        MalformedResponse: CUSTOMFIELDS is not a list of objects with a FIELD_NAME, or holds two values of one field.
     """
     columns: dict[str, list[Any]] = {name: [None] * len(rows) for name in names}
     for index, row in enumerate(rows):
@@ -55,21 +55,21 @@ def pivot(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, 
         if entries is None or entries == "":
             continue
         if not isinstance(entries, list):
-            raise MalformedAnswer(f"CUSTOMFIELDS of a record is not a list: {type(entries).__name__}")
+            raise MalformedResponse(f"CUSTOMFIELDS of a record is not a list: {type(entries).__name__}")
         for entry in entries:
             name = entry.get("FIELD_NAME") if isinstance(entry, dict) else None
             if not isinstance(name, str) or not name:
-                raise MalformedAnswer(f"an entry of CUSTOMFIELDS has no FIELD_NAME: {_outline(entry)}")
+                raise MalformedResponse(f"an entry of CUSTOMFIELDS has no FIELD_NAME: {_outline(entry)}")
             column = columns.get(name)
             if column is None:
                 column = columns[name] = [None] * len(rows)
             value = entry.get("FIELD_VALUE")
             if column[index] is not None and value != column[index]:
-                raise MalformedAnswer(f"a record has two values of its custom field {shown(name)}")
+                raise MalformedResponse(f"a record has two values of its custom field {redact(name)}")
             column[index] = value
     return columns
 
 
 def _outline(entry: Any) -> str:
     """Names and no values: those may be what a setting keeps from being written anywhere, logs included."""
-    return f"its keys are {shown(sorted(entry))}" if isinstance(entry, dict) else f"it is a {type(entry).__name__}"
+    return f"its keys are {redact(sorted(entry))}" if isinstance(entry, dict) else f"it is a {type(entry).__name__}"

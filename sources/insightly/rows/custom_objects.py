@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ..entities import ENTITIES, Entity, of_object
-from ..errors import shown
+from ..entities import ENTITIES, Entity, custom_object
+from ..errors import redact
 
 Normalize = Callable[[str], str]
 
@@ -50,7 +50,7 @@ def objects_of(
         for name in names:
             why = _taken(name, table)
             if why is None and name == owner:
-                entities[table] = of_object(name, table)
+                entities[table] = custom_object(name, table)
             else:
                 others = dict.fromkeys(other for other in (*names, held.get(table)) if other not in (None, name))
                 why = why or f"it would become table {table}, as would {' and '.join(map(repr, others))}"
@@ -74,4 +74,4 @@ def _taken(name: str, table: str) -> str | None:
 
 
 def _sentence(name: object, why: str) -> str:
-    return f"custom object {shown(name)!r} is not loaded: {why}"
+    return f"custom object {redact(name)!r} is not loaded: {why}"

@@ -9,16 +9,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..entities import DATE_UPDATED, ENTITIES, RECORDS, Entity, FieldType, child_fields, names_object, of_object
+from ..entities import DATE_UPDATED, ENTITIES, RECORDS, Entity, FieldType, child_fields, custom_object, is_custom_object
 from ..errors import BadSetting, MissingKey
 from .json_text import as_text
 
 Record = dict[str, Any]
-Way = Literal["hash", "drop"]
-Rules = Mapping[str, Mapping[str, Way]]
+Action = Literal["hash", "drop"]
+Rules = Mapping[str, Mapping[str, Action]]
 
 PLACE = "LIST_IDX"
-KEY_PLACE = (
+HASH_KEY_FIX = (
     "set SOURCES__INSIGHTLY__HASH_KEY in the environment, or hash_key under [sources.insightly] in .dlt/secrets.toml, "
     "to a long random text (openssl rand -hex 32), and keep it: with another one, hashes no longer join"
 )
@@ -51,8 +51,8 @@ class Privacy:
         Raises:
             BadSetting: there is no such column, or it cannot be spared.
         """
-        rules: dict[str, dict[str, Way]] = {}
-        ways: tuple[tuple[Way, Iterable[str]], ...] = (("hash", hashed), ("drop", dropped))
+        rules: dict[str, dict[str, Action]] = {}
+        ways: tuple[tuple[Action, Iterable[str]], ...] = (("hash", hashed), ("drop", dropped))
         for way, names in ways:
             for name in names:
                 table, column = name.split(".")
@@ -65,7 +65,7 @@ class Privacy:
     def require_key(self) -> None:
         """Raises MissingKey where columns are to be hashed and there is no key."""
         if not self.key and any("hash" in columns.values() for columns in self.rules.values()):
-            raise MissingKey("sources.insightly.hash_key", "", KEY_PLACE)
+            raise MissingKey("sources.insightly.hash_key", "", HASH_KEY_FIX)
 
     def mask(self, entity: Entity) -> "Mask":
         """What is done to the records of one entity.
@@ -102,7 +102,7 @@ class Mask:
         """Records as they may be written down; those given are left as they are."""
         return [self._record(record) for record in records] if self.rules else list(records)
 
-    def stored(self, table: str, name: str, value: Any, kind: FieldType = "string") -> Any:
+    def masked_value(self, table: str, name: str, value: Any, kind: FieldType = "string") -> Any:
         """What the destination is to hold for a value; None where it is left out."""
         way = self._way(table, name)
         return value if way is None else None if way == "drop" else self._hashed(value, kind)
@@ -118,7 +118,7 @@ class Mask:
                 fields = sorted(self.normalize(name) for name in names)
                 raise _unknown(way, f"{self.entity.name}.{column}", column, fields, "custom fields")
 
-    def texts(self) -> Iterable[tuple[str, str]]:
+    def hashed_columns(self) -> Iterable[tuple[str, str]]:
         """Table and column of all hashes."""
         return [(table, name) for table, ways in self.rules.items() for name, way in ways.items() if way == "hash"]
 
@@ -139,7 +139,7 @@ class Mask:
 
     def _row(self, table: str, kinds: Mapping[str, FieldType], row: Record) -> Record:
         return {
-            name: self.stored(table, name, value, kinds.get(name, "string"))
+            name: self.masked_value(table, name, value, kinds.get(name, "string"))
             for name, value in row.items()
             if not self.drops(table, name)
         }
@@ -150,7 +150,7 @@ class Mask:
             return entry
         return None if way == "drop" else {**entry, "FIELD_VALUE": self._hashed(entry.get("FIELD_VALUE"), "string")}
 
-    def _way(self, table: str, name: str) -> Way | None:
+    def _way(self, table: str, name: str) -> Action | None:
         if table not in self.rules:
             return None
         if name not in self._columns:
@@ -158,7 +158,7 @@ class Mask:
         return self.rules[table].get(self._columns[name])
 
     def _hashed(self, value: Any, kind: FieldType) -> str | None:
-        text = None if value is None else normal(value)
+        text = None if value is None else hash_input(value)
         if text is None or (kind in ("date", "datetime") and text.startswith(_NO_DATE)):
             return None
         return self._hmac(text)
@@ -167,7 +167,7 @@ class Mask:
         return hmac.digest((self.key or "").encode(), text.encode("utf-8", "surrogatepass"), "sha256").hex()
 
 
-def normal(value: Any) -> str | None:
+def hash_input(value: Any) -> str | None:
     """The text of a value that its hash is made of: e-mail addresses in small letters, without blanks around them.
 
     >>> normal(" Ada@Example.COM "), normal("Ada"), normal(5), normal("")
@@ -184,12 +184,12 @@ def _child(entity: Entity, array: str) -> str:
     return f"{entity.name}__{array.lower()}"
 
 
-def _assert_spared(way: Way, name: str, table: str, column: str, normalize: Callable[[str], str]) -> None:
+def _assert_spared(way: Action, name: str, table: str, column: str, normalize: Callable[[str], str]) -> None:
     """Refuses a column that is not known, or that runs themselves need."""
     tables = {_child(entity, array): (entity, array) for entity in ENTITIES.values() for array in entity.arrays}
     if table == RECORDS:
         raise _bad(way, name, f"it stands for all custom objects: name the table of one, as fruit__c.{column}")
-    own = of_object(table, table) if names_object(table) else ENTITIES.get(table)
+    own = custom_object(table, table) if is_custom_object(table) else ENTITIES.get(table)
     if own is not None:
         entity, fields, needed = own, {*own.fields, *own.parent_key}, {*own.key, *own.parent_key}
         deferred = entity.custom_fields and _CUSTOM.fullmatch(column) is not None
@@ -210,10 +210,10 @@ def _assert_spared(way: Way, name: str, table: str, column: str, normalize: Call
         raise _unknown(way, name, column, known, f"columns of {table}")
 
 
-def _unknown(way: Way, name: str, seen: str, known: Sequence[str], kind: str) -> BadSetting:
+def _unknown(way: Action, name: str, seen: str, known: Sequence[str], kind: str) -> BadSetting:
     close = difflib.get_close_matches(seen, known, 3)
     return _bad(way, name, f"no such column; {kind} like it: {', '.join(close)}" if close else f"not among the {kind}")
 
 
-def _bad(way: Way, name: str, fix: str) -> BadSetting:
+def _bad(way: Action, name: str, fix: str) -> BadSetting:
     return BadSetting(f"sources.insightly.{way}", name, fix)

@@ -23,7 +23,7 @@ def column_of(table: str, key: str, normalize: Normalize) -> str:
     return column
 
 
-def assert_apart(table: str, keys: Iterable[str], normalize: Normalize, ours: Collection[str] = ()) -> None:
+def check_collisions(table: str, keys: Iterable[str], normalize: Normalize, ours: Collection[str] = ()) -> None:
     """Raises ColumnCollision where two of a table's fields would become one column, or one the tool's own.
 
     Args:
@@ -54,7 +54,7 @@ def collision(table: str, column: str, fields: str, become: str) -> ColumnCollis
     )
 
 
-def named(table: pa.Table, normalize: Normalize) -> pa.Table:
+def rename_variants(table: pa.Table, normalize: Normalize) -> pa.Table:
     """`_` at the end of a name folds to `x`, in front of more it does not; a variant is named after its column."""
     names = table.column_names
     for index, name in enumerate(names):

@@ -8,12 +8,12 @@ from typing import Any
 import pyarrow as pa
 
 from ..entities import Entity, FieldType, child_fields
-from ..errors import DataError, MalformedAnswer
+from ..errors import DataError, MalformedResponse
 from .arrow import VARIANT, infer, to_column, to_table
 from .custom_fields import declared_types, pivot
 from .json_text import as_text
 from .masking import Mask
-from .naming import IS_EMPTY, LIST_IDX, assert_apart, child_table, collision, column_of, named
+from .naming import IS_EMPTY, LIST_IDX, check_collisions, child_table, collision, column_of, rename_variants
 
 Record = dict[str, Any]
 Types = dict[str, FieldType]
@@ -51,13 +51,13 @@ class RowShaper:
     group: tuple[str, ...] = ()
     mask: Mask | None = None
     changes: list[str] = field(default_factory=list)
-    misfits: dict[str, int] = field(default_factory=dict)
+    variants: dict[str, int] = field(default_factory=dict)
     defined: bool = False
     _found: dict[str, Types] = field(default_factory=dict)
     _custom: dict[str, FieldType | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for table, column in () if self.mask is None else self.mask.texts():
+        for table, column in () if self.mask is None else self.mask.hashed_columns():
             if self.held.get(table, {}).get(column, "string") != "string":
                 raise DataError(
                     f"{table}.{column} is held as {self.held[table][column]}, and a hash is text: sync into another "
@@ -73,7 +73,7 @@ class RowShaper:
         """
         self.defined, declared = True, declared_types(definitions or ())
         self._custom = self._typed(self.entity.name, declared)
-        assert_apart(self.entity.name, [*self.entity.fields, *declared], self.normalize)
+        check_collisions(self.entity.name, [*self.entity.fields, *declared], self.normalize)
         if self.mask is not None and definitions is not None:
             self.mask.assert_known(declared, self.held.get(self.entity.name, ()))
 
@@ -81,7 +81,7 @@ class RowShaper:
         """The tables of some records; an array whose key a record lacks leaves its old child rows alone.
 
         Raises:
-            ColumnCollision, MalformedAnswer, DataError: the records cannot be told truthfully.
+            ColumnCollision, MalformedResponse, DataError: the records cannot be told truthfully.
         """
         try:
             records = self.masked(records)
@@ -124,13 +124,15 @@ class RowShaper:
         custom = pivot(records, self._custom) if self.entity.custom_fields else {}
         if custom.keys() - self._custom.keys() or found or self.group:
             claims = [part + VARIANT for part in self.group]
-            assert_apart(name, [*types, *custom], self.normalize, {IS_EMPTY, *claims} if self.group else ())
-        table, misfits = to_table(records, types, self._required)
-        self._tell(name, misfits)
+            check_collisions(name, [*types, *custom], self.normalize, {IS_EMPTY, *claims} if self.group else ())
+        table, variants = to_table(records, types, self._required)
+        self._tell(name, variants)
         for key, values in custom.items():
             table = self._append_custom(table, key, values)
         self._assert_keys_held(table, records)
-        return ShapedTable(name, named(table, self.normalize), self.entity.key, self.group or None, self.entity.swept)
+        return ShapedTable(
+            name, rename_variants(table, self.normalize), self.entity.key, self.group or None, self.entity.swept
+        )
 
     def _append_custom(self, table: pa.Table, key: str, values: list[Any]) -> pa.Table:
         held = self.held.get(self.entity.name, {}).get(self.normalize(key))
@@ -166,16 +168,16 @@ class RowShaper:
         types = self._typed(name, facts)
         types[IS_EMPTY] = "boolean"
         types |= self._discover(name, {*key, LIST_IDX, *types}, rows)
-        assert_apart(
+        check_collisions(
             name, [*key, LIST_IDX, *types], self.normalize, {IS_EMPTY, *(part + VARIANT for part in (*key, LIST_IDX))}
         )
-        table, misfits = to_table(rows, types)
-        self._tell(name, misfits)
+        table, variants = to_table(rows, types)
+        self._tell(name, variants)
         owned = parents.select(key).take(pa.array(owners, pa.int64()))
         for at, part in enumerate(key):
             table = table.add_column(at, owned.schema.field(part), owned[part])
         table = table.add_column(len(key), pa.field(LIST_IDX, pa.int64(), nullable=False), pa.array(places, pa.int64()))
-        return ShapedTable(name, named(table, self.normalize), (*key, LIST_IDX), self.group or key)
+        return ShapedTable(name, rename_variants(table, self.normalize), (*key, LIST_IDX), self.group or key)
 
     def _typed(self, table: str, types: Mapping[str, Any]) -> dict[str, Any]:
         return dict(types) if self.mask is None else self.mask.types(table, types)
@@ -200,10 +202,10 @@ class RowShaper:
             if note not in self.changes:
                 self.changes.append(note)
 
-    def _tell(self, table: str, misfits: Mapping[str, int]) -> None:
-        for key, count in misfits.items():
+    def _tell(self, table: str, variants: Mapping[str, int]) -> None:
+        for key, count in variants.items():
             column = f"{table}.{self.normalize(key)}"
-            self.misfits[column] = self.misfits.get(column, 0) + count
+            self.variants[column] = self.variants.get(column, 0) + count
 
     def _assert_keys_held(self, table: pa.Table, records: Sequence[Record]) -> None:
         texts = [part for part in self._required if part in self.entity.key and table[part].type == pa.string()]
@@ -222,7 +224,7 @@ def _items(entity: Entity, array: str, record: Record) -> list[Record]:
     if items is None or items == "":
         return []
     if type(items) is not list or not all(type(item) is dict for item in items):
-        raise MalformedAnswer(f"{array} of {entity.name} {_part(record, entity.key)} is not a list of objects")
+        raise MalformedResponse(f"{array} of {entity.name} {_part(record, entity.key)} is not a list of objects")
     return items
 
 

@@ -55,10 +55,10 @@ def cursor_reliable(entity: Entity, state: Mapping[str, Any]) -> bool:
 
     Where the API does not promise the date, a walk over everything must have met records, and a date on each of them.
     """
-    return entity.dated or bool(state.get("dated"))
+    return entity.cursor_documented or bool(state.get("dated"))
 
 
 def note_dates(entity: Entity, state: State, records: Sequence[Mapping[str, Any]]) -> None:
     """Notes in state whether records of an entity that may come without dates have them."""
-    if records and not entity.dated:
+    if records and not entity.cursor_documented:
         state["dated"] = state.get("dated", True) and all(record.get(DATE_UPDATED) for record in records)

@@ -20,7 +20,7 @@ import requests
 from urllib3.exceptions import NewConnectionError
 
 from sources.insightly.api.client import Client
-from sources.insightly.api.json_body import parse, said
+from sources.insightly.api.json_body import error_message, parse
 from sources.insightly.api.messages import Request
 from sources.insightly.api.quota import CallBudget
 from sources.insightly.api.rate_limit import RateLimiter
@@ -28,16 +28,16 @@ from sources.insightly.config.settings import resolve_settings
 from sources.insightly.errors import (
     BadCredentials,
     BadRequest,
-    BudgetSpent,
+    BudgetExhausted,
     Forbidden,
-    Gone,
     InsightlyError,
-    MalformedAnswer,
+    MalformedResponse,
     MissingKey,
     NotAvailable,
-    QuotaSpent,
-    ServerTrouble,
-    Unanswered,
+    NotFound,
+    QuotaExhausted,
+    ServerError,
+    UnresolvedWrite,
 )
 
 KEY = "0a1b2c3d-1111-2222-3333-444455556666"
@@ -212,13 +212,13 @@ def test_when_the_request_was_made_by_the_services_clock(make):
     )
     answer = client.get("/Contacts")
     date = datetime(2025, 1, 31, 10, tzinfo=UTC)
-    assert answer.asked_at == date - timedelta(seconds=answer.elapsed)
-    assert answer.asked_at.tzinfo is UTC
+    assert answer.requested_at == date - timedelta(seconds=answer.elapsed)
+    assert answer.requested_at.tzinfo is UTC
     assert 0 < answer.elapsed < 5
-    assert answer.skew == pytest.approx((date - datetime.now(UTC)).total_seconds(), abs=5)
+    assert answer.clock_skew == pytest.approx((date - datetime.now(UTC)).total_seconds(), abs=5)
     for _ in range(2):
         answer = client.get("/Contacts")
-        assert (answer.asked_at, answer.skew) == (None, None)
+        assert (answer.requested_at, answer.clock_skew) == (None, None)
 
 
 @pytest.mark.parametrize(("header", "total"), [("12", 12), ("x", None), ("", None), ("1.5", None)])
@@ -233,7 +233,7 @@ FAILURES += [Reply(how="reset"), Reply(b'[{"A": 1}, ', how="cut")]
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda reply: f"{reply.status}-{reply.how}")
 def test_trouble_is_tried_five_times_with_growing_waits(server, make, failure, caplog):
     client = make(failure)
-    with pytest.raises(ServerTrouble, match="GET /Contacts: ") as caught:
+    with pytest.raises(ServerError, match="GET /Contacts: ") as caught:
         client.get_list("/Contacts")
     assert len(server.seen) == client.budget.calls == 5
     for exponent, pause in enumerate(client.fast.waits):
@@ -266,7 +266,7 @@ def test_nobody_at_the_port(make):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     client = make(base_url=f"http://127.0.0.1:{port}")
-    with pytest.raises(ServerTrouble, match="refused"):
+    with pytest.raises(ServerError, match="refused"):
         client.get("/Contacts")
     assert client.budget.calls == 5
 
@@ -278,7 +278,7 @@ def test_a_certificate_that_does_not_verify_is_not_tried_again(make, monkeypatch
         raise requests.exceptions.SSLError(ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] expired"))
 
     monkeypatch.setattr(client._session.get_adapter(client.base), "send", send)
-    with pytest.raises(ServerTrouble, match="CERTIFICATE_VERIFY_FAILED"):
+    with pytest.raises(ServerError, match="CERTIFICATE_VERIFY_FAILED"):
         client.get("/Contacts")
     assert client.budget.calls == 1
 
@@ -292,7 +292,7 @@ def test_certificates_are_verified(make, monkeypatch):
 @pytest.mark.parametrize("body", [b"", b"<html>", b'[{"A": 1}', b"[NaN]", b'[{"A": Infinity}]', b"\xff", b"[" * 9_999])
 def test_malformed_json_is_tried_four_times(make, body):
     client = make(body)
-    with pytest.raises(MalformedAnswer, match=rf"{len(body)} bytes that are not JSON"):
+    with pytest.raises(MalformedResponse, match=rf"{len(body)} bytes that are not JSON"):
         client.get_list("/Contacts")
     assert client.budget.calls == 4
 
@@ -304,7 +304,7 @@ def test_malformed_json_that_passes(make):
 @pytest.mark.parametrize("body", [b'{"Message": "down"}', b"null", b"5", b'"text"', b"[1]", b"[null]", b"[[]]"])
 def test_what_is_no_list_of_objects_is_an_error_at_once(make, body):
     client = make(body)
-    with pytest.raises(MalformedAnswer, match="a list of objects was expected") as caught:
+    with pytest.raises(MalformedResponse, match="a list of objects was expected") as caught:
         client.get_list("/Contacts")
     assert client.budget.calls == 1
     assert ("down" in str(caught.value)) == (b"down" in body)
@@ -312,7 +312,7 @@ def test_what_is_no_list_of_objects_is_an_error_at_once(make, body):
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"true"])
 def test_what_is_no_object_is_an_error_at_once(make, body):
-    with pytest.raises(MalformedAnswer, match="an object was expected"):
+    with pytest.raises(MalformedResponse, match="an object was expected"):
         make(body).get_object("/Instance")
 
 
@@ -337,7 +337,7 @@ def test_a_burst_holds_every_thread(make):
 
 def test_an_endless_burst_ends_after_ten_tries(make):
     client = make(limited(50))
-    with pytest.raises(ServerTrouble, match="requests_per_second"):
+    with pytest.raises(ServerError, match="requests_per_second"):
         client.get_list("/Contacts")
     assert client.budget.calls == 10
 
@@ -345,7 +345,7 @@ def test_an_endless_burst_ends_after_ten_tries(make):
 def test_the_days_end_is_never_retried(server, make):
     client = make(limited(0, 1))
     for _ in range(2):
-        with pytest.raises(QuotaSpent, match="day's calls"):
+        with pytest.raises(QuotaExhausted, match="day's calls"):
             client.get_list("/Contacts")
     assert (len(server.seen), client.fast.waits, client.budget.left()) == (1, [], 0)
 
@@ -353,17 +353,17 @@ def test_the_days_end_is_never_retried(server, make):
 def test_the_last_call_of_the_day_is_kept(server, make):
     client = make(Reply(b'[{"A": 1}]', headers={"X-RateLimit-Remaining": "0"}))
     assert client.get_list("/Contacts")[0] == [{"A": 1}]
-    with pytest.raises(QuotaSpent):
+    with pytest.raises(QuotaExhausted):
         client.get_list("/Contacts")
     assert len(server.seen) == 1
 
 
 def test_a_429_that_tells_nothing_is_a_burst_for_five_tries(server, make):
     client = make(limited())
-    with pytest.raises(QuotaSpent, match="taken for the end"):
+    with pytest.raises(QuotaExhausted, match="taken for the end"):
         client.get_list("/Contacts")
     assert len(server.seen) == 5
-    with pytest.raises(QuotaSpent):
+    with pytest.raises(QuotaExhausted):
         client.get_list("/Leads")
     assert len(server.seen) == 5
 
@@ -376,7 +376,7 @@ def test_a_429_that_tells_nothing_may_pass(make):
 
 def test_a_429_that_asks_for_hours_is_the_days_end(server, make):
     client = make(limited(None, 301))
-    with pytest.raises(QuotaSpent):
+    with pytest.raises(QuotaExhausted):
         client.get_list("/Contacts")
     assert len(server.seen) == 1
 
@@ -391,7 +391,7 @@ def test_retry_after_as_a_date_goes_by_the_services_clock(make):
 
 def test_max_calls_counts_retries(server, make):
     client = make(Reply(status=500), max_calls=3)
-    with pytest.raises(BudgetSpent, match="max_calls"):
+    with pytest.raises(BudgetExhausted, match="max_calls"):
         client.get_list("/Contacts")
     assert len(server.seen) == 3
 
@@ -399,7 +399,7 @@ def test_max_calls_counts_retries(server, make):
 def test_the_reserve_is_left(server, make):
     client = make(Reply(headers={"X-RateLimit-Remaining": "100"}), quota_reserve=100)
     client.get_list("/Contacts")
-    with pytest.raises(BudgetSpent, match="quota_reserve"):
+    with pytest.raises(BudgetExhausted, match="quota_reserve"):
         client.get_list("/Contacts")
     assert len(server.seen) == 1
 
@@ -408,9 +408,9 @@ def test_the_reserve_is_left(server, make):
     ("status", "kind"),
     [
         *((status, BadRequest) for status in (400, 402, 405, 409, 412, 417, 422)),
-        *((status, MalformedAnswer) for status in (301, 302, 304, 307)),
+        *((status, MalformedResponse) for status in (301, 302, 304, 307)),
         (403, Forbidden),
-        (404, Gone),
+        (404, NotFound),
     ],
 )
 def test_a_refusal_is_final_and_has_a_name(server, make, status, kind):
@@ -419,7 +419,7 @@ def test_a_refusal_is_final_and_has_a_name(server, make, status, kind):
     with pytest.raises(kind) as caught:
         client.get_list("/Contacts", {"field_value": "private@example.com"})
     assert (caught.value.status, caught.value.path) == (status, "/Contacts")
-    assert caught.value.said == ("" if status == 304 else "Field &c. is wrong.")
+    assert caught.value.api_message == ("" if status == 304 else "Field &c. is wrong.")
     assert "/Contacts" in str(caught.value)
     assert "private" not in str(caught.value)
     assert isinstance(caught.value, NotAvailable) == (status in (403, 404))
@@ -450,7 +450,7 @@ def test_a_refused_key_stops_everything(server, make):
 def test_what_an_error_body_says(make, body, words):
     with pytest.raises(Forbidden) as caught:
         make(Reply(body, 403)).get("/Contacts")
-    assert caught.value.said == words
+    assert caught.value.api_message == words
 
 
 def test_a_path_stays_below_the_base_url(server, make):
@@ -479,7 +479,7 @@ def test_nothing_is_written_but_by_send():
 @pytest.mark.parametrize("reply", [Reply(status=500), Reply(status=408), Reply(how="reset"), Reply(how="cut")])
 def test_a_write_that_may_have_been_carried_out_is_not_sent_again(server, make, method, reply):
     client = make(reply, Reply())
-    with pytest.raises(Unanswered, match=f"{method} /Contacts"):
+    with pytest.raises(UnresolvedWrite, match=f"{method} /Contacts"):
         client.send(Request(method, "Contacts", body=b"{}"))
     assert len(server.seen) == 1
 
@@ -499,9 +499,9 @@ def test_a_write_without_a_connection_is_tried_again_and_then_known_to_be_unsent
         raise requests.ConnectionError(NewConnectionError(None, "refused"))
 
     monkeypatch.setattr(client._session.get_adapter(client.base), "send", send)
-    with pytest.raises(ServerTrouble) as caught:
+    with pytest.raises(ServerError) as caught:
         client.send(Request("POST", "Contacts", body=b"{}"))
-    assert not isinstance(caught.value, Unanswered)
+    assert not isinstance(caught.value, UnresolvedWrite)
     assert len(tries) == 5
 
 
@@ -608,4 +608,4 @@ def test_the_last_of_a_repeated_key_wins():
 
 
 def test_what_is_no_message_says_nothing():
-    assert said(b"[1]") == said(b"{}") == said(b"") == ""
+    assert error_message(b"[1]") == error_message(b"{}") == error_message(b"") == ""

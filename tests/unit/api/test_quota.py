@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sources.insightly.api.quota import CallBudget
-from sources.insightly.errors import BudgetSpent, QuotaSpent, Stop
+from sources.insightly.errors import BudgetExhausted, QuotaExhausted, Stop
 
 
 @given(limit=st.integers(0, 50), asked=st.integers(0, 80))
@@ -18,7 +18,7 @@ def test_max_calls_is_never_passed(limit, asked):
         assert budget.left() == limit - sent
         try:
             budget.take()
-        except BudgetSpent:
+        except BudgetExhausted:
             assert sent == limit
             continue
         sent += 1
@@ -62,7 +62,7 @@ def test_one_after_the_other_the_reserve_is_exact():
         ticket = budget.take()
         left -= 1
         budget.note(left, ticket)
-    with pytest.raises(BudgetSpent, match="quota_reserve is 95 and 95 calls"):
+    with pytest.raises(BudgetExhausted, match="quota_reserve is 95 and 95 calls"):
         budget.take()
     assert (left, budget.left()) == (95, 0)
 
@@ -89,7 +89,7 @@ def test_none_left_stops_before_the_next_call():
     budget = CallBudget()
     budget.note(0, budget.take())
     for refused in (budget.take, budget.check):
-        with pytest.raises(QuotaSpent, match="Run again"):
+        with pytest.raises(QuotaExhausted, match="Run again"):
             refused()
     assert (budget.calls, budget.left()) == (1, 0)
 
@@ -101,7 +101,7 @@ def test_a_day_that_was_declared_over_stays_over():
     budget.note(50, late)
     budget.note(5000, later)
     assert (budget.left(), budget.remaining) == (0, 0)
-    with pytest.raises(QuotaSpent):
+    with pytest.raises(QuotaExhausted):
         budget.take()
 
 
@@ -127,7 +127,7 @@ def test_calls_are_counted_a_label_each():
     budget = CallBudget(3)
     for label in ("contacts", "contacts", "leads"):
         budget.take(label)
-    with pytest.raises(BudgetSpent, match="max_calls is 3 and 3 calls"):
+    with pytest.raises(BudgetExhausted, match="max_calls is 3 and 3 calls"):
         budget.take("leads")
     counts = budget.by_label
     assert counts == Counter(contacts=2, leads=1)
@@ -143,7 +143,7 @@ def test_threads_share_one_count():
             while True:
                 sent.append(budget.take())
                 budget.note()
-        except BudgetSpent:
+        except BudgetExhausted:
             pass
 
     threads = [threading.Thread(target=worker) for _ in range(8)]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sources.insightly import insightly
-from sources.insightly.config.accounts import configured
+from sources.insightly.config.accounts import configured_accounts
 from sources.insightly.config.settings import InsightlySettings, resolve_settings
 from sources.insightly.errors import BadSetting, ConfigurationError, MissingKey, RefusedHost
 from tests.support.crm import Crm
@@ -71,7 +71,7 @@ def test_the_files_are_read_and_the_environment_goes_before_them(
     )
     monkeypatch.setenv(f"{COMMON}INSTANCES__LATAM_2__API_KEY", OTHER)
     with switched_run_context(str(tmp_path)):
-        assert list(configured()) == ["apac", "emea", "latam_2"]
+        assert list(configured_accounts()) == ["apac", "emea", "latam_2"]
         emea, latam = resolve_settings("emea"), resolve_settings("latam_2")
         assert (emea.url, emea.page_size) == ("https://api.eu1.insightly.com/v3.1", 200)
         assert (emea.require_key(), latam.require_key()) == (KEY, OTHER)
@@ -85,7 +85,7 @@ def test_the_files_are_read_and_the_environment_goes_before_them(
 def test_a_variable_of_an_account_alone_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"{EMEA}API_KEY", KEY)
     monkeypatch.setenv(f"{EMEA}POD", "eu1")
-    assert configured() == {"emea": {"api_key", "pod"}}
+    assert configured_accounts() == {"emea": {"api_key", "pod"}}
     assert resolve_settings("emea").require_key() == KEY
 
 

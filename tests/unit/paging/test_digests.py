@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.insightly.errors import ServerTrouble
+from sources.insightly.errors import ServerError
 from sources.insightly.paging import digests as blocks
 from sources.insightly.paging.digests import Blocks, forget, whole_blocks
 from sources.insightly.paging.walk import Page, Step, walk
@@ -131,9 +131,9 @@ def test_each_step_can_be_resumed_from(listed: dict[int, int], top: int, hurry: 
 def test_what_came_before_an_error_is_handed_over() -> None:
     def failing() -> Iterator[Step]:
         yield Step([{"ID": 1}, {"ID": 2}], 0, 1, 2)
-        raise ServerTrouble("no")
+        raise ServerError("no")
 
     steps = whole_blocks(failing(), "ID", lambda: False)
     assert [row["ID"] for row in next(steps).rows] == [1, 2]
-    with pytest.raises(ServerTrouble):
+    with pytest.raises(ServerError):
         next(steps)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sources.insightly.errors import InsightlyError, MalformedAnswer, ServerTrouble, Unsorted
+from sources.insightly.errors import InsightlyError, MalformedResponse, ServerError, Unsorted
 from sources.insightly.paging.prefetch import AHEAD_BYTES, PAGE_BYTES, PageReader, PrefetchWindow
 from sources.insightly.paging.walk import Page, Step, gather, read_whole, walk
 
@@ -216,7 +216,7 @@ def test_nothing_is_asked_for_behind_a_failure_until_the_walk_goes_on() -> None:
                 return super().submit(fn, *args, **kwargs)
             self.asked.append(args)
             future: Future[Any] = Future()
-            future.set_exception(ServerTrouble("down", path="/"))
+            future.set_exception(ServerError("down", path="/"))
             return future
 
     pool = Failing()
@@ -224,11 +224,11 @@ def test_nothing_is_asked_for_behind_a_failure_until_the_walk_goes_on() -> None:
     steps = walk(fetch, "ID")
     assert [len(next(steps).rows), len(next(steps).rows)] == [500, 499]
     assert pool.asked == [(0, 500), (499, 500), (998, 500)]
-    with pytest.raises(ServerTrouble):
+    with pytest.raises(ServerError):
         next(steps)
-    with pytest.raises(ServerTrouble):
+    with pytest.raises(ServerError):
         fetch(998)
-    with pytest.raises(ServerTrouble):
+    with pytest.raises(ServerError):
         fetch(998)
     assert sum(len(step.rows) for step in walk(fetch, "ID", 998, 998)) == 4_001
 
@@ -295,12 +295,12 @@ def test_unsorted_list_that_never_shows_all_its_rows_is_an_error() -> None:
 
 @pytest.mark.parametrize("row", [{}, {"ID": None}, {"ID": {}}, {"ID": True}])
 def test_row_without_an_id_is_an_error(row: dict[str, Any]) -> None:
-    with pytest.raises(MalformedAnswer, match="without ID"):
+    with pytest.raises(MalformedResponse, match="without ID"):
         list(walk(lambda skip: Page([row], 1, 10), "ID"))
 
 
 def test_answers_that_contradict_themselves_for_ever_are_an_error() -> None:
-    with pytest.raises(MalformedAnswer, match="no end"):
+    with pytest.raises(MalformedResponse, match="no end"):
         list(walk(lambda skip: Page([{"ID": 1}], 7, 10) if skip == 0 else Page([], 7, 10), "ID"))
 
 

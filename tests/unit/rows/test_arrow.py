@@ -105,12 +105,12 @@ def test_moments_of_all_years_survive(moments: list[datetime]) -> None:
 
 def test_one_surprise_does_not_disturb_the_other_columns() -> None:
     rows = [{"ID": 1, "N": 1, "S": "a"}, {"ID": 2, "N": "x", "S": "b", "UNKNOWN": 1}]
-    table, misfits = to_table(rows, {"ID": "integer", "N": "integer", "S": "string"}, ["ID"])
+    table, variants = to_table(rows, {"ID": "integer", "N": "integer", "S": "string"}, ["ID"])
     assert table.to_pylist() == [
         {"ID": 1, "N": 1, "N" + VARIANT: None, "S": "a"},
         {"ID": 2, "N": None, "N" + VARIANT: "x", "S": "b"},
     ]
-    assert misfits == {"N": 1}
+    assert variants == {"N": 1}
 
 
 def test_key_that_is_no_number_is_an_error() -> None:

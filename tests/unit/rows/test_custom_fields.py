@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sources.insightly import ENTITIES
-from sources.insightly.errors import MalformedAnswer
+from sources.insightly.errors import MalformedResponse
 from sources.insightly.rows.custom_fields import declared_types, definitions_of, pivot
 
 NAMES = st.text(st.characters(categories=["L", "Nd"]), min_size=1, max_size=4)
@@ -38,7 +38,7 @@ def test_type_of_a_definition(kind: str | None, column: str | None) -> None:
 
 @pytest.mark.parametrize("definition", [{}, {"FIELD_NAME": ""}, {"FIELD_NAME": None}, {"FIELD_NAME": 5}])
 def test_a_definition_without_a_name_is_an_error(definition: dict[str, Any]) -> None:
-    with pytest.raises(MalformedAnswer, match="FIELD_NAME"):
+    with pytest.raises(MalformedResponse, match="FIELD_NAME"):
         declared_types([definition])
 
 
@@ -67,5 +67,5 @@ def test_a_record_without_custom_fields_has_nulls(row: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("entry", ["text", 5, None, {"FIELD_VALUE": 1}, ["FIELD_NAME"]])
 def test_an_entry_without_a_name_is_an_error(entry: Any) -> None:
-    with pytest.raises(MalformedAnswer, match="CUSTOMFIELDS"):
+    with pytest.raises(MalformedResponse, match="CUSTOMFIELDS"):
         pivot([{"CUSTOMFIELDS": [entry]}], [])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sources.insightly import ENTITIES
-from sources.insightly.errors import ColumnCollision, DataError, MalformedAnswer
+from sources.insightly.errors import ColumnCollision, DataError, MalformedResponse
 from sources.insightly.rows.shaper import RowShaper, ShapedTable
 from tests.support.expected import normalize
 
@@ -64,7 +64,7 @@ def test_an_item_cannot_claim_another_parent() -> None:
 
 @pytest.mark.parametrize("items", ["a", 5, {"TAG_NAME": "a"}, ["a"], [None]])
 def test_an_array_of_anything_else_is_an_error(items: Any) -> None:
-    with pytest.raises(MalformedAnswer, match="TAGS"):
+    with pytest.raises(MalformedResponse, match="TAGS"):
         shaper().shape([{"PROJECT_ID": 1, "TAGS": items}])
 
 
@@ -99,7 +99,7 @@ def test_a_custom_field_has_its_declared_type_and_keeps_what_does_not_fit() -> N
     ]
     rows = tables(made.shape(records))["projects"]
     assert pick(rows, "Floors__c", "Floors__c__v_text") == [(3, None), (None, "n/a"), (None, None), (None, None)]
-    assert made.misfits == {"projects.floors__c": 1}
+    assert made.variants == {"projects.floors__c": 1}
 
 
 def test_a_fraction_in_a_whole_number_column_is_kept_as_text() -> None:
@@ -135,7 +135,9 @@ def test_rows_under_records_replace_each_other_by_record_and_an_emptied_one_leav
     under: dict[int, list[int]],
 ) -> None:
     made, notes = shaper("comments", group=("PARENT_TYPE", "PARENT_ID")), ENTITIES["notes"]
-    groups = [(made.entity.parent(notes, key), [{"COMMENT_ID": id_} for id_ in ids]) for key, ids in under.items()]
+    groups = [
+        (made.entity.parent_values(notes, key), [{"COMMENT_ID": id_} for id_ in ids]) for key, ids in under.items()
+    ]
     (comments,) = made.shape_groups(groups)
     assert comments.merge_key == ("PARENT_TYPE", "PARENT_ID")
     wanted = [("notes", key, id_, None) for key, ids in under.items() for id_ in ids]
