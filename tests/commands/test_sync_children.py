@@ -235,7 +235,7 @@ def test_an_emptied_list_loses_its_rows_and_a_deleted_row_goes(crm: Crm) -> None
     crm.first_sync("comments", "ticket_comments", "static_list_memberships")
     crm.clock.advance()
     several, prospect = keys(crm.sandbox, "tickets")[-2], keys(crm.sandbox, "prospects")[-1]
-    below = crm.sandbox.store.below
+    below = crm.sandbox.store.child_rows
     for row in below.of("ticket_comments", "tickets", several):
         below.remove("ticket_comments", row["TICKET_COMMENT_ID"])
     below.remove("static_list_memberships", 901, ("prospects", prospect))
@@ -254,7 +254,7 @@ def test_one_id_under_two_records_is_two_rows(crm: Crm) -> None:
     crm.sync_done("comments")
     assert_equal(crm, "comments")
     crm.clock.advance()
-    crm.sandbox.store.below.remove("comments", row["COMMENT_ID"], ("tasks", other))
+    crm.sandbox.store.child_rows.remove("comments", row["COMMENT_ID"], ("tasks", other))
     crm.sync_done("comments")
     held = [each for each in live(crm, "comments") if each["comment_id"] == row["COMMENT_ID"]]
     assert [(each["parent_type"], each["parent_id"]) for each in held] == [("notes", one)]
@@ -289,7 +289,7 @@ def test_a_sweep_takes_away_the_rows_of_deleted_records(crm: Crm, policy: str) -
     crm.first_sync("comments", "quotation_documents")
     note = next(key for parent, key, _ in lying(crm.sandbox, "comments") if parent == "notes")
     quote = keys(crm.sandbox, "quotes")[-1]
-    kept, rows = crm.sandbox.store.get("notes", note), crm.sandbox.store.below.of("comments", "notes", note)
+    kept, rows = crm.sandbox.store.get("notes", note), crm.sandbox.store.child_rows.of("comments", "notes", note)
     crm.sandbox.store.delete("notes", note)
     crm.sandbox.store.delete("quotes", quote)
     report = swept(crm, "comments", "quotation_documents", deletions=policy)

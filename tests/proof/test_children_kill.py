@@ -26,11 +26,11 @@ LONG = [
 def edit_meanwhile(store: Store) -> None:
     """What happens while the run is dead: to records that it asked, and to those it had yet to ask."""
     for parent in ("notes", "tasks"):
-        held = [key for (kind, key), _ in store.below.all("comments") if kind == parent]
+        held = [key for (kind, key), _ in store.child_rows.all("comments") if kind == parent]
         for key in {held[0], held[-1]}:
-            for row in store.below.of("comments", parent, key):
-                store.below.remove("comments", row["COMMENT_ID"])
-        store.below.add("comments", parent, store.tables[parent].keys[1], {"BODY": "meanwhile"})
+            for row in store.child_rows.of("comments", parent, key):
+                store.child_rows.remove("comments", row["COMMENT_ID"])
+        store.child_rows.add("comments", parent, store.tables[parent].keys[1], {"BODY": "meanwhile"})
         store.create(parent, {})
     deal = store.tables["opportunities"].keys[0]
     store.record_state(store.update("opportunities", deal, {"OPPORTUNITY_STATE": "LOST"}), store.now(), None)

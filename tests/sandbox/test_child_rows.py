@@ -40,7 +40,7 @@ def test_each_list_has_every_field_and_nothing_is_below_what_is_not_there(sandbo
 
 
 def test_lists_are_paged_counted_and_filtered_where_the_api_says_so(sandbox: Sandbox) -> None:
-    note, below = keys(sandbox, "notes")[1], sandbox.store.below
+    note, below = keys(sandbox, "notes")[1], sandbox.store.child_rows
     for hour in range(5):
         stamp = f"2026-11-03 0{hour}:00:00"
         below.add("comments", "notes", note, {"BODY": str(hour), "DATE_UPDATED_UTC": stamp})
@@ -102,7 +102,7 @@ def test_comments_are_made_changed_and_removed_and_move_the_record_or_not(sandbo
 def test_what_is_wrong_is_refused(sandbox: Sandbox, method: str, path: str, body: Any, status: int) -> None:
     names = {"note": "notes", "email": "emails", "ticket": "tickets", "prospect": "prospects", "quote": "quotes"}
     ids = {name: keys(sandbox, entity)[-1] for name, entity in {**names, "deal": "opportunities"}.items()}
-    document = sandbox.store.below.of("quotation_documents", "quotes", ids["quote"])[0]["QUOTE_DOCUMENT_ID"]
+    document = sandbox.store.child_rows.of("quotation_documents", "quotes", ids["quote"])[0]["QUOTE_DOCUMENT_ID"]
     assert ask(sandbox, path.format(**ids, document=document), method, json=body).status_code == status
 
 
@@ -128,7 +128,7 @@ def test_files_lie_below_comments_and_go_with_their_record(sandbox: Sandbox) -> 
     assert len(ask(sandbox, path).json()) == 1
     assert ask(sandbox, f"Notes/{note}", "DELETE").status_code == 202
     assert ask(sandbox, path).status_code == 404
-    assert not [at for at, _ in sandbox.store.below.all("file_attachments") if at == ("comments", comment)]
+    assert not [at for at, _ in sandbox.store.child_rows.all("file_attachments") if at == ("comments", comment)]
 
 
 def test_a_key_without_the_right_reads_none_of_them(sandbox: Sandbox) -> None:
@@ -140,14 +140,14 @@ def test_a_key_without_the_right_reads_none_of_them(sandbox: Sandbox) -> None:
 
 def test_the_same_seed_lays_the_same_rows_below_records_at_believable_times() -> None:
     contents = contents_of(0.05)
-    assert generate(1, 0.05).below == contents.below != generate(2, 0.05).below
+    assert generate(1, 0.05).child_rows == contents.child_rows != generate(2, 0.05).child_rows
     store = Store(contents)
-    told = list(store.below.all("comments"))
+    told = list(store.child_rows.all("comments"))
     assert told
     assert {parent for (parent, _), _ in told} == set(PARENTS["comments"])
     for (parent, key), row in told:
         record = store.get(parent, key) or {}
         latest = record.get("DATE_UPDATED_UTC", record["DATE_CREATED_UTC"])
         assert record["DATE_CREATED_UTC"] <= row["DATE_CREATED_UTC"] <= latest
-    ids = [row["FILE_ID"] for _, row in store.below.all("file_attachments")]
+    ids = [row["FILE_ID"] for _, row in store.child_rows.all("file_attachments")]
     assert len(ids) == len(set(ids))

@@ -48,7 +48,7 @@ def fill(sandbox: Sandbox) -> None:
             key = store.create(parent, fields)[ENTITIES[parent].key[0]]
             for again in range(number):
                 told = {"LIST_ID": 900 + again} if parent == "prospects" else row
-                store.below.add(entity, parent, key, told, touch=False)
+                store.child_rows.add(entity, parent, key, told, touch=False)
 
 
 def keys(sandbox: Sandbox, parent: str) -> list[Any]:
@@ -57,14 +57,14 @@ def keys(sandbox: Sandbox, parent: str) -> list[Any]:
 
 def add(sandbox: Sandbox, entity: str, parent: str, key: Any, *, touch: bool = True, **fields: Any) -> Row:
     """A new row under a record."""
-    return sandbox.store.below.add(entity, parent, key, fields, touch=touch)
+    return sandbox.store.child_rows.add(entity, parent, key, fields, touch=touch)
 
 
 def lying(sandbox: Sandbox, entity: str) -> list[tuple[str, int, Row]]:
     """Every row of an entity at the account, with the record it lies under; those under comments are not read."""
     if entity == "opportunity_state_history":
         return [("opportunities", key, row) for key, rows in sandbox.store.history.items() for row in rows]
-    told = [(parent, int(key), row) for (parent, key), row in sandbox.store.below.all(entity)]
+    told = [(parent, int(key), row) for (parent, key), row in sandbox.store.child_rows.all(entity)]
     return [each for each in told if each[0] in PARENTS[entity]]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from email import message_from_bytes
 from email.policy import HTTP
 
-from pipelines.sandbox.store.child_rows import At
+from pipelines.sandbox.store.child_rows import CHILD_ENTITIES, Parent
 from pipelines.sandbox.store.shapes import Record
 from pipelines.sandbox.store.table import dump
 from sources.insightly.entities import ENTITIES
@@ -16,10 +16,9 @@ from .query import flag, paging, updated_after
 from .validate import json_object, require, writable
 from .writes import Writer
 
-_SERVED = ("comments", "file_attachments", "ticket_comments", "static_list_memberships", "quotation_documents")
 _BELOW = {
     (head.lower(), ENTITIES[name].path.rpartition("/")[2].lower()): name
-    for name in _SERVED
+    for name in CHILD_ENTITIES
     for head in ENTITIES[name].path.partition("/")[0].strip("{}").split("|")
 }
 """(First and last part of a path, in lower case) -> the entity it leads to."""
@@ -32,7 +31,7 @@ class Asked:
     """A call to the rows of `entity` below the record `at`; `id` of one of them where the path names it."""
 
     entity: str
-    at: At
+    at: Parent
     request: Request
     id: int = 0
 
@@ -46,7 +45,7 @@ class Sublists:
     def __init__(self, writer: Writer, account: Account) -> None:
         self.writer, self.account = writer, account
         self.store, self.switches = writer.store, writer.switches
-        self.below = writer.store.below
+        self.child_rows = writer.store.child_rows
 
     def handle(self, parent: str, key: int, rest: list[str], request: Request) -> Response | None:
         """The answer to `/{parent}/{key}/{rest}`."""
@@ -66,7 +65,7 @@ class Sublists:
         id_ = int(rest[0]) if rest and rest[0].isascii() and rest[0].isdigit() else None
         if not rest:
             return self._do({"PUT": self._change_comment}, Asked(name, ("", 0), request))
-        found = None if id_ is None else self.below.find(name, id_)
+        found = None if id_ is None else self.child_rows.find(name, id_)
         if id_ is None or found is None:
             raise ApiError(404, f"The record with id {rest[0]} was not found in {head}.")
         if len(rest) > 1:
@@ -77,7 +76,7 @@ class Sublists:
             offered | ({"GET": self._file} if head != "comments" else {}), Asked(name, found[0], request, id_)
         )
 
-    def _answer(self, name: str, at: At, rest: list[str], request: Request) -> Response | None:
+    def _answer(self, name: str, at: Parent, rest: list[str], request: Request) -> Response | None:
         self.account.check(name)
         if rest:
             if name != "quotation_documents" or not (rest[0].isascii() and rest[0].isdigit()):
@@ -99,7 +98,7 @@ class Sublists:
             return offered[asked.request.method](asked)
 
     def _list(self, asked: Asked) -> Response:
-        rows, query = self.below.of(asked.entity, *asked.at), asked.request.query
+        rows, query = self.child_rows.of(asked.entity, *asked.at), asked.request.query
         if not ENTITIES[asked.entity].paged:
             return answer(200, rows)
         dated, (skip, top) = updated_after(query, self.switches), paging(query, self.switches)
@@ -118,7 +117,7 @@ class Sublists:
     def _add(self, asked: Asked, fields: Record) -> Record:
         user = dict.fromkeys(("OWNER_USER_ID", "CREATED_USER_ID"), self.writer.user)
         known = {name: value for name, value in user.items() if name in ENTITIES[asked.entity].fields}
-        return self.below.add(asked.entity, *asked.at, known | fields, self.switches.comment_moves_date)
+        return self.child_rows.add(asked.entity, *asked.at, known | fields, self.switches.comment_moves_date)
 
     def _upload(self, asked: Asked) -> Response:
         """A multipart body with one file; of its content only the size is kept."""
@@ -133,7 +132,7 @@ class Sublists:
 
     def _file(self, asked: Asked) -> Response:
         """What is known of a file with `format=JSON`, else its content, which is made up."""
-        found = self.below.find(asked.entity, asked.id)
+        found = self.child_rows.find(asked.entity, asked.id)
         if found is not None and asked.request.query.get("format", "").lower() == "json":
             return answer(200, found[1])
         return Response(200, {"Content-Type": "application/octet-stream"}, b"content of a file")
@@ -145,22 +144,22 @@ class Sublists:
             raise ApiError(400, "BODY is required.")
         try:
             id_ = int(sent.get("COMMENT_ID") or 0)
-            return answer(200, self.below.change(asked.entity, id_, fields, self.switches.comment_moves_date))
+            return answer(200, self.child_rows.update(asked.entity, id_, fields, self.switches.comment_moves_date))
         except (KeyError, ValueError, TypeError):
             raise ApiError(404, f"The record with id {sent.get('COMMENT_ID')} was not found in Comments.") from None
 
     def _remove(self, asked: Asked) -> Response:
         try:
-            self.below.remove(asked.entity, asked.id, asked.at, self.switches.comment_moves_date)
+            self.child_rows.remove(asked.entity, asked.id, asked.at, self.switches.comment_moves_date)
         except KeyError:
             raise ApiError(404, f"The record with id {asked.id} was not found.") from None
         return empty(202)
 
     def _join(self, asked: Asked) -> Response:
         sent = self._membership(asked)
-        held = self.below.of(asked.entity, *asked.at)
+        held = self.child_rows.of(asked.entity, *asked.at)
         if sent["LIST_ID"] not in [row["LIST_ID"] for row in held]:
-            self.below.add(asked.entity, *asked.at, sent, self.switches.comment_moves_date)
+            self.child_rows.add(asked.entity, *asked.at, sent, self.switches.comment_moves_date)
         return answer(201 if asked.request.method == "POST" else self.switches.put_status, sent)
 
     def _leave(self, asked: Asked) -> Response:

@@ -119,7 +119,7 @@ class _Day:
         done = {"COMPLETED": True, "STATUS": "COMPLETED", "PERCENT_COMPLETE": 100}
         done["COMPLETED_DATE_UTC"] = self.store.now()
         self.store.update("tasks", task["TASK_ID"], done)
-        self.store.below.add("comments", "tasks", task["TASK_ID"], {"BODY": "Done, they are happy."})
+        self.store.child_rows.add("comments", "tasks", task["TASK_ID"], {"BODY": "Done, they are happy."})
         return f"task {task['TASK_ID']} was completed"
 
     def new_task(self) -> str | None:

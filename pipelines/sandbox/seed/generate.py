@@ -4,11 +4,11 @@ import gc
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from pipelines.sandbox.store.child_rows import seeded
 from pipelines.sandbox.store.shapes import Key, Record, blank, definition, key_of
 from pipelines.sandbox.store.store import Contents
 from pipelines.sandbox.store.table import dump
 
+from .child_rows import child_rows
 from .deals import events, history, notes, opportunities, products, projects, tasks
 from .marketing import document_templates, emails, marketing_visits, prospects
 from .people import SOURCE_BASE, STATUS_BASE, contacts, leads, organisations, users
@@ -109,7 +109,7 @@ def _write(story: Story) -> Contents:
         tables=tables,
         definitions=[*_definitions(), *object_fields()],
         history=history(story),
-        below=seeded(tables, story.rng),
+        child_rows=child_rows(tables, story.rng),
     )
 
 

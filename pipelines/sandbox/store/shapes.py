@@ -88,6 +88,17 @@ def link(link_id: int, own: tuple[str, int], other: tuple[str, int], role: str |
     }
 
 
+def state_row(opportunity_id: int, at: str, state: str, reason: Record | None) -> Record:
+    """One row of an opportunity's state history; `reason` is a record of `opportunity_state_reasons`."""
+    return {
+        "OPPORTUNITY_ID": opportunity_id,
+        "DATE_CHANGED_UTC": at,
+        "FOR_OPPORTUNITY_STATE": state,
+        "STATE_REASON_ID": reason and reason["STATE_REASON_ID"],
+        "STATE_REASON": reason and reason["STATE_REASON"],
+    }
+
+
 def definition(
     field_for: str,
     name: str,

@@ -14,7 +14,7 @@ from typing import Any
 from pipelines.sandbox.seed.reference import INSTANCE
 from sources.insightly.entities import ENTITIES
 
-from .child_rows import Below, Rows, state_of
+from .child_rows import ChildRows, Rows
 from .shapes import (
     CHILD_KEYS,
     LINK_NAMES,
@@ -29,6 +29,7 @@ from .shapes import (
     link,
     served_under,
     stamp,
+    state_row,
 )
 from .table import Table, dump, parse
 
@@ -39,13 +40,13 @@ _FIRST_CHILD_ID = 900_000_000
 
 @dataclass
 class Contents:
-    """Generated data: JSON bytes by key for each entity, definitions, state history, and what lies below records."""
+    """Generated data: JSON bytes by key for each entity, definitions, state history, and child rows."""
 
     tables: dict[str, dict[Key, bytes]] = field(default_factory=dict)
     definitions: list[Record] = field(default_factory=list)
     history: dict[int, list[Record]] = field(default_factory=dict)
     instance: Record = field(default_factory=lambda: dict(INSTANCE))
-    below: Rows = field(default_factory=dict)
+    child_rows: Rows = field(default_factory=dict)
 
 
 class Store:
@@ -65,7 +66,7 @@ class Store:
         self.definitions = copy.deepcopy(contents.definitions)
         self.history = {key: list(rows) for key, rows in contents.history.items()}
         self.instance = dict(contents.instance)
-        self.below = Below(self, contents.below)
+        self.child_rows = ChildRows(contents.child_rows, self.lock, self.now, self.touch)
         self._child_id = _FIRST_CHILD_ID
 
     def now(self) -> str:
@@ -142,14 +143,14 @@ class Store:
             return record
 
     def touch(self, entity: str, key: Key, at: str | None = None) -> None:
-        """Moves DATE_UPDATED_UTC of one record to `at`, or to now."""
-        self.update(entity, key, {"DATE_UPDATED_UTC": at or self.now()})
+        """Sets DATE_UPDATED_UTC of one record to `at`, or to now where it has one."""
+        self.update(entity, key, {"DATE_UPDATED_UTC": at} if at else {})
 
     def delete(self, entity: str, key: Key) -> None:
         """Removes one record. Raises KeyError where there is none."""
         with self.lock:
             self.tables[entity].remove(key)
-            self.below.forget(entity, key)
+            self.child_rows.remove_parent(entity, key)
             if entity == "opportunities":
                 self.history.pop(int(key), None)
 
@@ -215,8 +216,9 @@ class Store:
             return None if change is None else {**found, **change}
 
     def record_state(self, opportunity: Record, at: str, reason: Record | None) -> None:
-        """Adds the opportunity's present state to its state history."""
-        self.history.setdefault(opportunity["OPPORTUNITY_ID"], []).append(state_of(opportunity, at, reason))
+        """Adds the opportunity's current state to its state history."""
+        row = state_row(opportunity["OPPORTUNITY_ID"], at, opportunity["OPPORTUNITY_STATE"], reason)
+        self.history.setdefault(opportunity["OPPORTUNITY_ID"], []).append(row)
 
     def define(
         self, field_for: str, name: str, kind: str, label: str | None = None, options: Iterable[str] = ()
