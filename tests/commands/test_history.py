@@ -1,11 +1,7 @@
 """The setting `history`: one row a version of a record, whatever is edited, deleted, cut off or concealed."""
 
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,7 +25,8 @@ from tests.support.commands import MakeCrm, delete, refreshed, swept
 from tests.support.crm import OPEN, Clock, Crm, PostgresCrm, begin, contents_of, isolate
 from tests.support.expected import CORE, Row, stored
 from tests.support.histories import FROM, TO, assert_level, business, versions
-from tests.support.process import ROOT, reach
+from tests.support.kill import Call, run_and_die
+from tests.support.process import ROOT
 from tests.support.push import ids, jsonl, pushed
 from tests.support.sync_kill import METHODS
 
@@ -275,17 +272,7 @@ def test_a_version_that_was_loaded_is_kept_though_the_run_was_killed(kept: Crm, 
     store.define("CONTACT", "Fresh__c", "TEXT")
     store.update("contacts", key, {"CUSTOMFIELDS": [{"FIELD_NAME": "Fresh__c", "FIELD_VALUE": "fresh"}]})
     crm.clock.advance()
-    place, when = POINTS[point]
-    arguments = ["sync", "contacts", *crm.arguments()]
-    environment = {
-        **os.environ,
-        **reach(crm.sandbox),
-        "PYTHONPATH": str(ROOT),
-        "SOURCES__INSIGHTLY__HISTORY": "contacts",
-    }
-    killer = [sys.executable, str(ROOT / "tests/support/kill.py"), place, when, str(nth)]
-    code = subprocess.run([*killer, *arguments], cwd=crm.folder, env=environment, check=False, timeout=120).returncode
-    assert code == -signal.SIGKILL
+    run_and_die(crm, ["sync", "contacts"], Call(*POINTS[point], nth), {"SOURCES__INSIGHTLY__HISTORY": "contacts"})
     held = crm.read(f"select title from insightly.contacts where contact_id = {key}")[0]["title"]
     store.update("contacts", key, {"TITLE": "second"})
     crm.sync_done("contacts", **KEPT)

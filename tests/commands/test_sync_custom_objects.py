@@ -2,9 +2,6 @@
 
 import logging
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +19,7 @@ from pipelines.commands.sync_selected import refresh, selection
 from pipelines.commands.verify import verify
 from pipelines.destinations.target import Target
 from pipelines.engine.report import Report
-from pipelines.sandbox import Fault, Sandbox, define_object, remove_object
+from pipelines.sandbox import Sandbox, define_object, remove_object
 from sources.insightly import insightly
 from sources.insightly.entities import ENTITIES, OBJECTS, RECORDS, select
 from sources.insightly.errors import BadSetting
@@ -30,7 +27,8 @@ from sources.insightly.rows.custom_objects import objects_of
 from sources.insightly.state.request import ReadRequest
 from tests.support.crm import OPEN, Clock, Crm, contents_of, isolate
 from tests.support.expected import normalize
-from tests.support.process import ROOT, command, reach
+from tests.support.kill import Sent, run_and_die
+from tests.support.process import command, reach
 
 VISITS, WARRANTIES = "Site_Visit__c", "Warranty__c"
 ALL = (OBJECTS, RECORDS)
@@ -405,15 +403,8 @@ def test_a_small_budget_comes_to_an_end(crm: Crm) -> None:
     [(5, False), *(pytest.param(nth, kept, marks=pytest.mark.long) for nth in (2, 3, 6, 8) for kept in (True, False))],
 )
 def test_a_run_killed_between_objects_is_completed_by_the_next(crm: Crm, nth: int, kept: bool) -> None:
-    dying: list[subprocess.Popen[bytes]] = []
-    crm.sandbox.faults.add(Fault("call", nth=nth, action=lambda _: dying[0].send_signal(signal.SIGKILL)))
     paging = {f"SOURCES__INSIGHTLY__{name.upper()}": str(value) for name, value in PAGING.items()}
-    environment = {"PATH": "", "DLT_DATA_DIR": str(crm.folder / "dlt"), **reach(crm.sandbox), **paging}
-    start = [sys.executable, "-m", "pipelines.cli", "sync", *ALL, "--database", str(crm.database)]
-    with subprocess.Popen(start, cwd=ROOT, env=environment) as process:
-        dying.append(process)
-        assert process.wait(timeout=120) == -signal.SIGKILL
-    crm.sandbox.faults.clear()
+    run_and_die(crm, ["sync", *ALL], Sent(nth), paging)
     if not kept:
         shutil.rmtree(crm.folder / "dlt")
     crm.sync_done(*ALL, **PAGING)

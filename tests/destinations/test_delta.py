@@ -1,10 +1,6 @@
 """A lake of Delta tables, read by DuckDB: equal to the account value by value, whatever is done to it."""
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -17,8 +13,9 @@ from sources.insightly.errors import BadSetting
 from tests.support.commands import delete, ledger, marked, refreshed, swept, verified
 from tests.support.crm import IN_A_LAKE, Crm, LakeCrm
 from tests.support.expected import SQL_TYPES
+from tests.support.kill import Call, run_and_die
 from tests.support.masking import HASH_KEY
-from tests.support.process import ROOT, command, reach
+from tests.support.process import command, reach
 from tests.support.push import ids, jsonl, people, pushed
 
 MakeCrm = Callable[..., Crm]
@@ -91,7 +88,7 @@ def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> No
 def test_a_sweep_that_was_killed_between_two_commits_is_ended_by_the_next(crm: Crm) -> None:
     crm.first_sync("contacts")
     gone = sorted(row["CONTACT_ID"] for row in delete(crm, "contacts", *ids(crm, "contacts")[3:5]))
-    die(crm, "pipelines.destinations.delta:LakeClient.write", "after", 1, "sweep", "contacts")
+    run_and_die(crm, ["sweep", "contacts"], Call("pipelines.destinations.delta:LakeClient.write", "after", 1))
     assert (marked(crm, "contacts"), [row[1] for row in ledger(crm)]) == ([], gone)
     swept(crm, "contacts")
     assert (marked(crm, "contacts"), [row[1] for row in ledger(crm)]) == (gone, gone)
@@ -104,18 +101,11 @@ def test_a_killed_load_is_completed_by_the_next_run(crm: Crm, when: str, nth: in
     for key in ids(crm, "contacts")[::2]:
         crm.sandbox.store.update("contacts", key, {"TITLE": "changed", "TAGS": [], "LINKS": []})
     crm.clock.advance()
-    die(crm, "pipelines.destinations.delta:ReplaceRows.run", when, nth, "sync", *NAMES)
+    run_and_die(crm, ["sync", *NAMES], Call("pipelines.destinations.delta:ReplaceRows.run", when, nth))
     if not kept:
         shutil.rmtree(crm.folder / "dlt")
     crm.sync_done(*NAMES)
     crm.assert_equal(*NAMES)
-
-
-def die(crm: Crm, place: str, when: str, nth: int, *arguments: str) -> None:
-    """Runs the command in a process of its own, which must not survive that call."""
-    start = [sys.executable, str(ROOT / "tests/support/kill.py"), place, when, str(nth), *arguments, *crm.arguments()]
-    environment = {**os.environ, **reach(crm.sandbox), "PYTHONPATH": str(ROOT)}
-    assert subprocess.run(start, cwd=crm.folder, env=environment, check=False).returncode == -signal.SIGKILL
 
 
 @pytest.mark.long

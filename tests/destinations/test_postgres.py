@@ -4,11 +4,7 @@ What the tests of sync, sweep, refresh, push and verify ask of DuckDB they ask o
 """
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -30,8 +26,9 @@ from sources.insightly.state.request import ReadRequest
 from tests.support.accounts import all_of, hold, tell, type_of
 from tests.support.commands import delete, ledger, marked, refreshed, swept, verified
 from tests.support.crm import ON_POSTGRES, Crm, PostgresCrm
+from tests.support.kill import Call, run_and_die
 from tests.support.postgres import Postgres
-from tests.support.process import ROOT, command, reach
+from tests.support.process import command, reach
 from tests.support.push import ids, jsonl, named, people, pushed, results
 
 pytestmark = ON_POSTGRES
@@ -254,18 +251,7 @@ def test_a_killed_load_is_completed_by_the_next_run(
             store.update("contacts", key, {"TITLE": "changed", "TAGS": [], "LINKS": []})
         store.delete("lead_sources", ids(crm, "lead_sources")[0])
     crm.clock.advance()
-    start = [
-        sys.executable,
-        str(ROOT / "tests/support/kill.py"),
-        place,
-        when,
-        str(nth),
-        "sync",
-        *names,
-        *crm.arguments(),
-    ]
-    environment = {**os.environ, **reach(crm.sandbox), "PYTHONPATH": str(ROOT)}
-    assert subprocess.run(start, cwd=crm.folder, env=environment, check=False).returncode == -signal.SIGKILL
+    run_and_die(crm, ["sync", *names], Call(place, when, nth))
     if run == "second":
         assert crm.count("lead_sources") > 0
     if not kept:

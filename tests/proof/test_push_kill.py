@@ -1,57 +1,33 @@
 """kill -9 at every step of a push: run again, it goes on where it stopped, and nothing is done twice."""
 
-import os
-import signal
-import subprocess
-import sys
-
 import pytest
 
-from pipelines.sandbox import Fault, Store
 from tests.support.crm import Crm
-from tests.support.process import ROOT, reach
+from tests.support.kill import Call, Sent, run_and_die
 from tests.support.push import ids, jsonl, named, people, planned, pushed, results
 
 SEND, SETTLE = "sources.insightly.api.client:Client.send", "pipelines.push.ledger:Ledger.settle"
-SENT = "HTTP"
-"""The request has arrived and is carried out, and nobody is there to take the answer."""
 
 
-def push_and_die(crm: Crm, source: str, op: str, point: tuple[str, str, int]) -> None:
+def push_and_die(crm: Crm, source: str, op: str, point: Call | Sent) -> None:
     """Runs `insightly push` in a process of its own, which must not survive `point`."""
-    place, when, nth = point
-    dying: list[subprocess.Popen[bytes]] = []
-
-    def kill(_: Store) -> None:
-        dying[0].send_signal(signal.SIGKILL)
-
-    start = ["-m", "pipelines.cli"]
-    if place == SENT:
-        crm.sandbox.faults.add(Fault("call", "Contacts*", {"create": "POST", "update": "PUT"}[op], nth, action=kill))
-    else:
-        start = [str(ROOT / "tests/support/kill.py"), place, when, str(nth)]
-    arguments = ["push", "contacts", source, "--op", op, "--yes", "--database", str(crm.database)]
-    environment = {**os.environ, **reach(crm.sandbox), "PYTHONPATH": str(ROOT)}
     crm.clock.advance()
-    with subprocess.Popen([sys.executable, *start, *arguments], cwd=crm.folder, env=environment) as process:
-        dying.append(process)
-        assert process.wait(timeout=120) == -signal.SIGKILL
-    crm.sandbox.faults.clear()
+    run_and_die(crm, ["push", "contacts", source, "--op", op, "--yes"], point)
 
 
 @pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("point", "made"),
     [
-        ((SEND, "before", 3), 2),
-        ((SENT, "", 3), 3),
-        ((SEND, "after", 3), 3),
-        ((SETTLE, "after", 3), 3),
-        (("dlt.load.load:Load.run", "before", 1), 4),
+        (Call(SEND, "before", 3), 2),
+        (Sent(3, "Contacts*", "POST"), 3),
+        (Call(SEND, "after", 3), 3),
+        (Call(SETTLE, "after", 3), 3),
+        (Call("dlt.load.load:Load.run", "before", 1), 4),
     ],
-    ids=lambda value: "-".join(map(str, value)) if isinstance(value, tuple) else str(value),
+    ids=str,
 )
-def test_a_killed_push_creates_nothing_twice(synced_crm: Crm, point: tuple[str, str, int], made: int) -> None:
+def test_a_killed_push_creates_nothing_twice(synced_crm: Crm, point: Call | Sent, made: int) -> None:
     crm, names = synced_crm, ("Ann", "Bob", "Bob", "Cy")
     source, before = jsonl(crm, people(*names)), len(ids(crm, "contacts"))
     push_and_die(crm, source, "create", point)
@@ -67,10 +43,10 @@ def test_a_killed_push_creates_nothing_twice(synced_crm: Crm, point: tuple[str, 
 
 
 @pytest.mark.few(1)
-@pytest.mark.parametrize(("op", "point"), [("update", (SENT, "", 2)), ("delete", (SEND, "after", 2))])
-def test_a_killed_update_or_delete_is_ended_by_the_next_run(
-    synced_crm: Crm, op: str, point: tuple[str, str, int]
-) -> None:
+@pytest.mark.parametrize(
+    ("op", "point"), [("update", Sent(2, "Contacts*", "PUT")), ("delete", Call(SEND, "after", 2))], ids=str
+)
+def test_a_killed_update_or_delete_is_ended_by_the_next_run(synced_crm: Crm, op: str, point: Call | Sent) -> None:
     crm, keys = synced_crm, ids(synced_crm, "contacts")[:3]
     source = jsonl(crm, [{"CONTACT_ID": key, "TITLE": "pushed"} for key in keys])
     push_and_die(crm, source, op, point)

@@ -1,37 +1,71 @@
-"""Runs the command in a process that ends itself as `kill -9` would, before or after the N-th call of a method:
-
-killed.py MODULE:CLASS.METHOD before|after N ARGUMENT ...
-"""
+"""The command in a process that ends as `kill -9` ends it."""
 
 import importlib
 import os
 import signal
-import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipelines.cli.__main__ import main
+from pipelines.sandbox import Fault
+from tests.support.process import end_of, new_process, reach
 
-
-def arm(place: str, when: str, nth: int) -> None:
-    """Makes the `nth` call of the method at `place` the last thing this process does."""
-    module, _, path = place.partition(":")
-    owner, _, method = path.partition(".")
-    holder = getattr(importlib.import_module(module), owner)
-    real, calls = getattr(holder, method), count(1)
-
-    def armed(*args: Any, **options: Any) -> Any:
-        due = next(calls) == nth
-        if due and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = real(*args, **options)
-        if due:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    setattr(holder, method, armed)
+if TYPE_CHECKING:
+    from tests.support.crm import Crm
 
 
-if __name__ == "__main__":
-    arm(sys.argv[1], sys.argv[2], int(sys.argv[3]))
-    sys.exit(main(sys.argv[4:]))
+@dataclass(frozen=True)
+class Call:
+    """The `nth` call of a method, MODULE:CLASS.METHOD; a process ends `before` or `after` it."""
+
+    method: str
+    when: str
+    nth: int
+
+    def __str__(self) -> str:
+        return f"{self.when} {self.method.rpartition(':')[2]} {self.nth}"
+
+    def __call__(self) -> None:
+        """Makes the call the last thing that this process does."""
+        module, _, path = self.method.partition(":")
+        owner, _, name = path.partition(".")
+        holder = getattr(importlib.import_module(module), owner)
+        real, calls = getattr(holder, name), count(1)
+
+        def last(*args: Any, **options: Any) -> Any:
+            due = next(calls) == self.nth
+            if due and self.when == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = real(*args, **options)
+            if due:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        setattr(holder, name, last)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """The `nth` request of a kind: the account has carried it out, and the process ends before it has the response."""
+
+    nth: int
+    match: str = "*"
+    method: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.method or 'request'} {self.nth}"
+
+
+def run_and_die(
+    crm: "Crm", arguments: list[str], point: Call | Sent, environment: Mapping[str, str] | None = None
+) -> None:
+    """Runs `insightly` over an account in a process that must not survive a point."""
+    environment = {**reach(crm.sandbox), **(environment or {})}
+    prepare = point if isinstance(point, Call) else None
+    process = new_process([*arguments, *crm.arguments()], crm.folder, environment, prepare=prepare)
+    if isinstance(point, Sent):
+        crm.sandbox.faults.add(Fault("call", point.match, point.method, point.nth, action=lambda _: process.kill()))
+    process.start()
+    assert end_of(process) == -signal.SIGKILL
+    crm.sandbox.faults.clear()

@@ -1,15 +1,10 @@
 """A sync in a process that ends itself at a chosen point, as `kill -9` would."""
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipelines.sandbox import Fault, Store
 from tests.support.crm import Crm
-from tests.support.process import ROOT, reach
+from tests.support.kill import Call, Sent, run_and_die
 
 NAMES = ("contacts", "notes", "lead_sources", "tags")
 PAGING = {"page_size": 7, "chunk_calls": 6, "max_connections": 2}
@@ -43,21 +38,7 @@ class Point:
 
 def sync_and_die(crm: Crm, point: Point, names: Sequence[str] = NAMES) -> None:
     """Runs `insightly sync` in a process of its own, which must not survive `point`."""
-    dying: list[subprocess.Popen[bytes]] = []
-
-    def kill(_: Store) -> None:
-        dying[0].send_signal(signal.SIGKILL)
-
-    arguments = ["sync", *names, "--database", str(crm.database)]
-    if point.what in METHODS:
-        start = [str(ROOT / "tests/support/kill.py"), METHODS[point.what], point.when, str(point.nth)]
-    else:
-        start = ["-m", "pipelines.cli"]
-        crm.sandbox.faults.add(Fault("call", nth=point.nth, action=kill))
-    paging = {f"SOURCES__INSIGHTLY__{name.upper()}": str(value) for name, value in PAGING.items()}
-    environment = {**os.environ, **reach(crm.sandbox), **paging, "PYTHONPATH": str(ROOT)}
+    nth, method = point.nth, METHODS.get(point.what)
     crm.sandbox.reset_log()
-    with subprocess.Popen([sys.executable, *start, *arguments], cwd=crm.folder, env=environment) as process:
-        dying.append(process)
-        assert process.wait(timeout=120) == -signal.SIGKILL
-    crm.sandbox.faults.clear()
+    paging = {f"SOURCES__INSIGHTLY__{name.upper()}": str(value) for name, value in PAGING.items()}
+    run_and_die(crm, ["sync", *names], Call(method, point.when, nth) if method else Sent(nth), paging)
