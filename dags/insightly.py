@@ -145,7 +145,7 @@ def run(command: str, instance: str, params: Any, watch: "Watch | None") -> "Rep
         report = Report(command)
         unite(report, target())
         return report
-    settings, where = settings_of(instance, params.get("max_calls")), target().of(instance)
+    settings, where = settings_of(instance, params.get("max_calls")), target().for_account(instance)
     if command == "sweep":
         return sweep(settings, where, watch=watch)
     if command == "verify":

@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 
 from pipelines.sandbox import Sandbox
-from tests.support.crm import OPEN, Clock, Crm, LakeCrm, PostgresCrm, begin, contents_of, isolate
+from tests.support.crm import OPEN, Clock, Crm, DeltaCrm, PostgresCrm, begin, contents_of, isolate
 from tests.support.postgres import Postgres
 
 # Nothing here asserts on time, and a busy machine is no bug.
@@ -94,7 +94,7 @@ def make_crm(
                     return PostgresCrm(sandbox, tmp_path, clock, copies, url, server=server)
                 case "lake":
                     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(tmp_path / "lake"))
-                    return LakeCrm(sandbox, tmp_path, clock, copies)
+                    return DeltaCrm(sandbox, tmp_path, clock, copies)
             return Crm(sandbox, tmp_path, clock, copies)
 
         yield make

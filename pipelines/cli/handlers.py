@@ -124,7 +124,7 @@ def _dashboard(args: argparse.Namespace) -> "Report | int":
         if path is not None:
             export(page, path)
         return report(page, path)
-    target.require()
+    target.require_exists()
     serve(Dashboard(lambda: look(target, max_age, wait=1)), args.port, not args.no_browser)
     return 0
 

@@ -24,7 +24,7 @@ def target(args: argparse.Namespace) -> "Target":
     """Where that account's tables are."""
     from pipelines.destinations.target import Target
 
-    return Target(args.destination, args.dataset, args.database).of(getattr(args, "instance", None))
+    return Target(args.destination, args.dataset, args.database).for_account(getattr(args, "instance", None))
 
 
 def moment(option: str, text: str | None) -> str | None:

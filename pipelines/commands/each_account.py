@@ -100,7 +100,7 @@ def unite(report: Report, target: Target) -> None:
         report: of the sync; it fails where the views do.
         target: the dataset that those of the accounts are named after.
     """
-    dataset, code = target.of(ALL).dataset, 1
+    dataset, code = target.for_account(ALL).dataset, 1
     try:
         views = all_accounts.refresh(target)
     except Busy as busy:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from pipelines.destinations.pipeline_state import custom_objects, states
+from pipelines.destinations.pipeline_state import custom_objects, resource_states
 from pipelines.destinations.target import Target
 from pipelines.engine.report import EntityReport, Report
 from sources.insightly.api.rate_limit import MARGIN
@@ -91,7 +91,7 @@ def _states(target: Target, context: SyncContext) -> Mapping[str, State]:
     with target.lock():
         pipeline = target.pipeline()
         context.know(custom_objects(pipeline))
-        return states(pipeline)
+        return resource_states(pipeline)
 
 
 def pages_of(total: int, top: int) -> int:

@@ -38,7 +38,7 @@ def status(
     started = time.monotonic()
     chosen, context = choose(settings, names), SyncContext(settings)
     report = Report("status")
-    target.require()
+    target.require_exists()
     with target.lock():
         pipeline = target.pipeline()
         context.know(custom_objects(pipeline))

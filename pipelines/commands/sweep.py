@@ -55,7 +55,7 @@ def sweep(
         ConfigurationError, NothingSynced, Busy: nothing was read or written.
     """
     chosen = choose(settings, names)
-    target.require()
+    target.require_exists()
     with opened("sweep", settings, target, None, watch) as runner:
         runner.require_synced()
 
@@ -76,7 +76,7 @@ def not_verifiable(runner: Runner, entity: Entity) -> str | None:
     if entity.per_record:
         until_done = f"run insightly sync {entity.name} until it is done"
     complete = "ended" in state if entity.per_record else "start_date" in state or not entity.swept
-    if not runner.dataset.holds(entity.name) or not complete:
+    if not runner.dataset.table_exists(entity.name) or not complete:
         return f"not loaded completely yet: {until_done}"
     if entity.swept and state.get("mask", "") != runner.context.request_of(entity.name).mask:
         return f"loaded before sources.insightly.hash or drop changed: {until_done}"
@@ -170,7 +170,7 @@ class _Sweep:
 
     def _tagged_here(self) -> dict[str, set[int]]:
         key, here = self.runner.dataset.normalize(self.entity.key[0]), dict[str, set[int]]()
-        for row in self.runner.dataset.all(child_table(self.entity, "TAGS")):
+        for row in self.runner.dataset.all_rows(child_table(self.entity, "TAGS")):
             here.setdefault(row["tag_name"], set()).add(row[key])
         return here
 
@@ -184,7 +184,7 @@ def _read_again(runner: Runner) -> None:
     swept = {name: context.results.pop(name) for name in names}
     try:
         runner.read(names)
-        runner.dataset.restore()
+        runner.dataset.record_restored()
     finally:
         for name, before in swept.items():
             after = context.result(name)

@@ -1,6 +1,6 @@
 """The sweep of an entity whose rows belong to records of another: it marks the rows of deleted parents."""
 
-from pipelines.destinations.child_rows import Held
+from pipelines.destinations.child_rows import ChildRows
 from pipelines.engine import deletions
 from pipelines.engine.runner import Runner
 from sources.insightly.entities import Entity
@@ -20,7 +20,7 @@ def sweep_under(runner: Runner, entity: Entity, result: EntityResult, force: boo
     """
     parts, refused = runner.states()[entity.name]["under"], list[NotAvailable]()
     for name, part in parts.items():
-        held = Held(runner.dataset, entity, name)
+        held = ChildRows(runner.dataset, entity, name)
         known = held.parents() if "start_date" in part else {}
         if not known:
             continue
@@ -36,7 +36,7 @@ def sweep_under(runner: Runner, entity: Entity, result: EntityResult, force: boo
         live = [id_ for id_, alive in known.items() if alive]
         found, settled = Differences(len(live), missing_ids=sorted(set(live) - listed)), deletions.Settled()
         gone = deletions.confirm(runner, asked, found, force, settled)
-        result.deleted += held.take_away(list(gone), runner.context.settings.deletions == "remove")
+        result.deleted += held.mark_deleted(list(gone), runner.context.settings.deletions == "remove")
         result.notes += settled.notes
         if back := [id_ for id_, alive in known.items() if not alive and id_ in listed]:
             held.undelete(back)

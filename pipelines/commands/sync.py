@@ -46,7 +46,7 @@ def sync(
             with history.kept(runner):
                 _resume_full(runner, runner.context.with_objects(chosen))
                 runner.read(chosen)
-                runner.dataset.restore()
+                runner.dataset.record_restored()
                 for name in runner.context.with_objects(chosen):
                     _mark_what_a_full_walk_missed(runner, name)
 
@@ -73,10 +73,10 @@ def _mask(runner: Runner, chosen: Sequence[str]) -> None:
     """Empties what was loaded before the settings `hash` and `drop` were as they are: no walk reads deleted records."""
     for entity in (each for each in map(runner.context.entity, chosen) if each.swept):
         mask = runner.context.mask(entity)
-        loaded = runner.dataset.holds(entity.name)
+        loaded = runner.dataset.table_exists(entity.name)
         if loaded and mask.rules and runner.states().get(entity.name, {}).get("mask", "") != mask.fingerprint:
             own = mask.rules.get(entity.name, {})
-            runner.dataset.empty({**mask.rules, history_table(entity): own})
+            runner.dataset.clear_columns({**mask.rules, history_table(entity): own})
 
 
 def _mark_what_a_full_walk_missed(runner: Runner, name: str) -> None:

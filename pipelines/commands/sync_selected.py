@@ -105,7 +105,7 @@ def refresh(settings: InsightlySettings, target: Target, asked: Request, watch: 
                 runner.context.searches[name] = Search(_match(entity, asked.where, runner.context))
             with history.kept(runner):
                 runner.read([name])
-                runner.dataset.restore()
+                runner.dataset.record_restored()
                 _settle(runner, entity, told)
 
         error = runner.attempt(work)
@@ -186,10 +186,10 @@ def _settle(runner: Runner, entity: Entity, told: dict[str, list[int]]) -> None:
 
 
 def _live(runner: Runner, entity: Entity, ids: Sequence[int]) -> list[int]:
-    if not ids or not runner.dataset.holds(entity.name):
+    if not ids or not runner.dataset.table_exists(entity.name):
         return []
     key = runner.dataset.normalize(entity.key[0])
-    held = {row[key] for row in runner.dataset.rows_of(entity, entity.name, ids) if row.get(DELETED_AT) is None}
+    held = {row[key] for row in runner.dataset.rows_by_id(entity, entity.name, ids) if row.get(DELETED_AT) is None}
     return [id_ for id_ in ids if id_ in held]
 
 

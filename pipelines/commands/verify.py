@@ -83,7 +83,7 @@ def verify(
     """
     chosen = choose(settings, names)
     found = defaultdict[str, Findings](Findings)
-    target.require()
+    target.require_exists()
     with opened("verify", settings, target, None, watch) as runner:
         runner.require_synced()
 
@@ -133,7 +133,7 @@ class _Verification:
             since = self.runner.states().get(self.entity.name, {}).get("start_date")
             if (lacking := not_verifiable(self.runner, self.entity)) is not None:
                 result.state, result.reason = "failed", lacking
-                if synced is None and not self.dataset.holds(self.entity.name):
+                if synced is None and not self.dataset.table_exists(self.entity.name):
                     result.reason = "never synced: run insightly sync"
                 elif synced is not None and synced["state"] == "skipped":
                     result.state, result.reason = "skipped", f"the last sync skipped it: {synced['reason']}"
@@ -198,7 +198,7 @@ class _Verification:
         for table in shaper.shape(records):
             array = table.table.removeprefix(f"{self.entity.name}__").upper()
             told = [id_[0] for id_, record in by_id.items() if table.table == self.entity.name or array in record]
-            held = self.dataset.rows_of(self.entity, table.table, told)
+            held = self.dataset.rows_by_id(self.entity, table.table, told)
             for id_, text in differences(table, held, self.dataset.normalize).items():
                 self._judge(by_id[id_], text)
         self.found.compared += len(records)
@@ -211,7 +211,7 @@ class _Verification:
             self.found.ids += len(rows)
             self.found.compared += len(rows)
             for table in shaper.shape_groups([(dict.fromkeys(group, name), rows)]) if group else shaper.shape(rows):
-                ours = held.setdefault(table.table, self.dataset.all(table.table))
+                ours = held.setdefault(table.table, self.dataset.all_rows(table.table))
                 mine = [row for row in ours if all(row[normalize(part)] == name for part in group)]
                 for text in differences(table, mine, normalize).values():
                     self.found.add(f"{text}: insightly sync repairs it")

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pipelines.destinations.child_rows import Held
+from pipelines.destinations.child_rows import ChildRows
 from pipelines.destinations.dataset import BATCH
 from pipelines.engine.runner import Runner
 from sources.insightly.entities import ENTITIES, Entity
@@ -34,7 +34,7 @@ class Comparison:
     def __init__(self, runner: Runner, entity: Entity, parent: str, part: Mapping[str, Any], shaper: RowShaper) -> None:
         self.runner, self.context, self.entity, self.parent = runner, runner.context, entity, ENTITIES[parent]
         self.part, self.shaper = part, shaper
-        self.held, self.asked = Held(runner.dataset, entity, parent), parent_of(entity, parent)
+        self.held, self.asked = ChildRows(runner.dataset, entity, parent), parent_of(entity, parent)
         self.key = self.asked.key[0]
         self.listed = self.compared = self.newer = 0
         self.differences: list[str] = []
@@ -85,7 +85,7 @@ class Comparison:
         self._compare(list(self.context.pool.map(ask, sorted(ids))))
 
     def _compare(self, answers: Sequence[Sublist]) -> None:
-        held = self.held.rows([answer.id for answer in answers])
+        held = self.held.live_rows([answer.id for answer in answers])
         for answer in answers:
             if answer.refused is not None:
                 if held[answer.id] and isinstance(answer.refused, NotFound):

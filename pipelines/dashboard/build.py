@@ -28,7 +28,7 @@ def look(target: Target, max_age: timedelta, wait: float = WAIT_SECONDS) -> Page
         NothingSynced: there is no such file.
         Busy: a run is at work there.
     """
-    target.require()
+    target.require_exists()
     with target.lock(wait):
         pipeline, at = target.pipeline(), datetime.now(UTC)
         with Dataset(pipeline) as dataset:

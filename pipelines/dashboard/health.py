@@ -10,7 +10,7 @@ import dlt
 
 from pipelines.destinations.dataset import Dataset, Row
 from pipelines.destinations.pipeline_state import source_state
-from pipelines.destinations.system_tables import DELETIONS, RUNS, held
+from pipelines.destinations.system_tables import DELETIONS, RUNS, table_exists
 from pipelines.engine.run_log import last_done, latest
 from sources.insightly.rows.naming import DELETED_AT
 
@@ -107,7 +107,7 @@ def health(pipeline: dlt.Pipeline, dataset: Dataset, max_age: timedelta, at: dat
     last = latest(pipeline)
     if not last:
         return None
-    runs = _runs_since(dataset, at - timedelta(days=DAYS)) if held(pipeline, RUNS) else []
+    runs = _runs_since(dataset, at - timedelta(days=DAYS)) if table_exists(pipeline, RUNS) else []
     account: Mapping[str, Any] = source_state(pipeline).get("account", {})
     newest = max(last.values(), key=lambda row: row["started"])
     return Health(
@@ -159,9 +159,9 @@ def _freshness(
 def _counts(dataset: Dataset, names: Iterable[str]) -> dict[str, tuple[int, int]]:
     """Rows live and marked deleted, a table each, in one query."""
     parts = []
-    for name in filter(dataset.holds, names):
+    for name in filter(dataset.table_exists, names):
         marked = f"count({dataset.column(DELETED_AT)})" if dataset.has_column(name, DELETED_AT) else "0"
-        parts.append(f"select '{name}' as entity, count(*) as n, {marked} as marked from {dataset.name(name)}")
+        parts.append(f"select '{name}' as entity, count(*) as n, {marked} as marked from {dataset.table_name(name)}")
     if not parts:
         return {}
     return {
@@ -170,7 +170,7 @@ def _counts(dataset: Dataset, names: Iterable[str]) -> dict[str, tuple[int, int]
 
 
 def _runs_since(dataset: Dataset, since: datetime) -> list[Row]:
-    return dataset.query(f"select * from {dataset.name(RUNS)} where started >= %s order by started desc", since)
+    return dataset.query(f"select * from {dataset.table_name(RUNS)} where started >= %s order by started desc", since)
 
 
 def _grouped(rows: Iterable[Row]) -> list[Run]:
@@ -194,11 +194,11 @@ def _grouped(rows: Iterable[Row]) -> list[Run]:
 
 
 def _deletions(dataset: Dataset, since: datetime) -> list[Deletions]:
-    if not dataset.holds(DELETIONS):
+    if not dataset.table_exists(DELETIONS):
         return []
     sql = (
         f"select entity, count(*) as found, count(restored_at) as restored, max(found_at) as last from "
-        f"{dataset.name(DELETIONS)} where found_at >= %s group by entity order by entity"
+        f"{dataset.table_name(DELETIONS)} where found_at >= %s group by entity order by entity"
     )
     return [Deletions(**row) for row in dataset.query(sql, since)]
 

@@ -1,4 +1,4 @@
-"""Which account a destination holds: asked once for a new destination, host or key, and refused when it differs."""
+"""The account whose records a destination holds: stored with the first package, checked by every later run."""
 
 import hashlib
 import logging
@@ -16,39 +16,41 @@ from .target import Target
 logger = logging.getLogger(__name__)
 
 
-def bind(pipeline: dlt.Pipeline, context: SyncContext, target: Target) -> None:
-    """Puts the account into the session, to be stored with the first package; asks `/Instance` only when it must.
+def check_account(pipeline: dlt.Pipeline, context: SyncContext, target: Target) -> None:
+    """Checks that the key belongs to the destination's account, and sets `context.account`, which dlt's state stores.
+
+    Sends one call to `/Instance` if the destination, the host or the key is new.
 
     Raises:
         WrongAccount: the destination holds another account's records.
     """
-    held: dict[str, str] | None = source_state(pipeline).get("account")
-    mine = fingerprint(context.settings)
-    if held is not None and all(held.get(key) == value for key, value in mine.items()):
-        context.account = held
+    stored: dict[str, str] | None = source_state(pipeline).get("account")
+    current = _fingerprint(context.settings)
+    if stored is not None and current.items() <= stored.items():
+        context.account = stored
         return
-    account = {**identify(context), **mine}
-    if held is not None and any(held[key] != account[key] for key in ("name", "subdomain")):
+    account = {**_read_account(context), **current}
+    if stored is not None and any(stored[key] != account[key] for key in ("name", "subdomain")):
         raise WrongAccount(
             f"{context.settings.section}.api_key",
-            f"a key of {describe(account)}",
-            f"{target} holds the account {describe(held)}; use its key, or another --database or --dataset",
+            f"a key of {_describe(account)}",
+            f"{target} holds the account {_describe(stored)}; use its key, or another --database or --dataset",
         )
     context.account = account
 
 
-def fingerprint(settings: InsightlySettings) -> dict[str, str]:
-    """What changes with host or key; the key itself cannot be told from it."""
+def _fingerprint(settings: InsightlySettings) -> dict[str, str]:
+    """The host and a hash of the key, from which the key cannot be recovered."""
     key = hashlib.sha256(f"insightly-sync\n{settings.require_key()}".encode()).hexdigest()[:16]
     return {"host": settings.url, "key": key}
 
 
-def identify(context: SyncContext) -> dict[str, str]:
-    """Name and subdomain of the account; both are the host where `/Instance` may not be read."""
+def _read_account(context: SyncContext) -> dict[str, str]:
+    """The account's name and subdomain; the host for both if this key may not read `/Instance`."""
     try:
         instance: dict[str, Any] = context.client.get_object("Instance", {}, label="account")[0]
     except NotAvailable as error:
-        logger.warning("the account's name cannot be read, so the destination is bound to its host alone: %s", error)
+        logger.warning("the account's name cannot be read, so the destination is tied to its host alone: %s", error)
         instance = {}
     host = context.settings.url
     return {
@@ -57,5 +59,5 @@ def identify(context: SyncContext) -> dict[str, str]:
     }
 
 
-def describe(account: dict[str, str]) -> str:
+def _describe(account: dict[str, str]) -> str:
     return f"{account['name']} ({account['subdomain']})"

@@ -1,4 +1,4 @@
-"""Where a run writes: a destination of dlt's, and what of it dlt does not say."""
+"""The adapter of a destination: dlt's destination, and the facts about it that dlt does not know."""
 
 import os
 from collections.abc import Iterator
@@ -16,26 +16,26 @@ from dlt.common.normalizers.naming import NamingConvention
 
 from sources.insightly.errors import BadSetting
 
-# Entities finish one after another, so a small budget ends walks instead of touching all of them; a table is replaced
-# within one transaction, so a kill never shows it empty; and nothing is told to dlt's makers unasked.
+# Entities finish one after another, so a small budget completes some instead of starting all. A table is replaced in
+# one transaction, so a killed run never leaves it empty. No telemetry is sent.
 os.environ.setdefault("EXTRACT__NEXT_ITEM_MODE", "fifo")
 os.environ.setdefault("DESTINATION__REPLACE_STRATEGY", "insert-from-staging")
 os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
 os.environ.setdefault("RUNTIME__LOG_LEVEL", "ERROR")
 
-APART = ("catalog", "database", "project_id")
-"""What keeps two places apart that share what dlt calls a location: that can be a whole account's."""
+DATABASE_FIELDS = ("catalog", "database", "project_id")
+"""Credentials that name a database. dlt's `data_location` can leave them out and name the server alone."""
 
 
 class DestinationAdapter:
-    """A destination with nothing special about it; its settings and credentials are those of dlt.
+    """Any destination of dlt. Its settings and credentials come from dlt's configuration.
 
     Args:
-        name: a destination of dlt's, or one that dlt's configuration names.
+        name: a destination of dlt, or one that dlt's configuration names.
     """
 
     sql = True
-    """Whether rows there are changed by SQL."""
+    """Whether SQL can change rows."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -44,34 +44,36 @@ class DestinationAdapter:
         return self.name
 
     def exists(self) -> bool:
-        """False where it would have to be made first."""
+        """False if the destination is a file that does not exist."""
         return True
 
     def factory(self) -> "Destination[Any, Any]":
-        """The destination as dlt takes it.
+        """The destination for a dlt pipeline.
 
         Raises:
-            BadSetting: dlt knows none of that name.
+            BadSetting: dlt has no destination of this name.
         """
-        return _known(self.name)
+        return _resolve(self.name)
 
     @cached_property
     def location(self) -> str:
-        """Tells the place from others of its kind, without a secret.
+        """A text that differs between two databases, folders or files. It contains no secret.
 
         Raises:
-            BadSetting: it is not configured.
+            BadSetting: the destination is not configured.
         """
         with self.configured():
             factory = self.factory()
             configuration = factory.configuration(factory.spec(), accept_partial=True)
             credentials = getattr(configuration, "credentials", None)
-            apart = (getattr(configuration, "bucket_url", ""), *(getattr(credentials, name, "") for name in APART))
-            return "\n".join(map(str, (configuration.data_location(), *apart)))
+            names = (getattr(credentials, name, "") for name in DATABASE_FIELDS)
+            return "\n".join(
+                map(str, (configuration.data_location(), getattr(configuration, "bucket_url", ""), *names))
+            )
 
     @contextmanager
     def configured(self) -> Iterator[None]:
-        """Tells what to do where dlt finds the destination badly configured, or its packages missing.
+        """Turns dlt's errors about settings and missing packages into BadSetting, with what to do next.
 
         Raises:
             BadSetting
@@ -79,54 +81,54 @@ class DestinationAdapter:
         try:
             yield
         except ConfigurationException as error:
-            told = f"{str(error).splitlines()[0].rstrip('.')}; docs/operate/destinations.md has the settings"
+            reason = f"{str(error).splitlines()[0].rstrip('.')}; see docs/operate/destinations.md for the settings"
         except MissingDependencyException as error:
-            told = f"it needs packages that are missing: pip install {' '.join(map(repr, error.dependencies))}"
+            reason = f"packages are missing: pip install {' '.join(map(repr, error.dependencies))}"
         except ImportError as error:
-            told = f"{error}: pip install 'dlt[{destination_type(self.name)}]'"
+            reason = f"{error}: pip install 'dlt[{destination_type(self.name)}]'"
         else:
             return
-        raise BadSetting("--destination", self.name, told) from None
+        raise BadSetting("--destination", self.name, reason) from None
 
-    def kept_open(self, _: dlt.Pipeline) -> AbstractContextManager[None]:
-        """What a command holds open while it is at work."""
+    def keep_open(self, _: dlt.Pipeline) -> AbstractContextManager[None]:
+        """A context that lasts as long as a command uses the destination."""
         return nullcontext()
 
-    def loaded(self, _: dlt.Pipeline) -> None:
-        """What follows each package that was loaded."""
+    def after_load(self, _: dlt.Pipeline) -> None:
+        """Runs after each loaded package."""
 
 
-def with_cached_capabilities(destination: "Destination[Any, Any]") -> "Destination[Any, Any]":
-    """The destination, which now works out once what it is capable of.
+def cache_capabilities(destination: "Destination[Any, Any]") -> "Destination[Any, Any]":
+    """Makes the destination compute its capabilities once.
 
-    dlt has it do so from its whole configuration some fifty times a run, a quarter of the time that a small run takes.
+    dlt computes them from its whole configuration some fifty times a run: a quarter of the time of a small run.
     """
-    work_out, known = destination.capabilities, dict[Any, DestinationCapabilitiesContext]()
+    compute, cached = destination.capabilities, dict[Any, DestinationCapabilitiesContext]()
 
     def capabilities(config: Any = None, naming: NamingConvention | None = None) -> DestinationCapabilitiesContext:
         if config is not None:
-            return work_out(config, naming)
+            return compute(config, naming)
         key = type(naming), getattr(naming, "max_length", None)
-        if key not in known:
-            known[key] = work_out(None, naming)
-        return deepcopy(known[key])
+        if key not in cached:
+            cached[key] = compute(None, naming)
+        return deepcopy(cached[key])
 
     destination.capabilities = capabilities  # type: ignore[method-assign]
     return destination
 
 
 def destination_type(name: str) -> str:
-    """The sort of destination that a name stands for, by dlt's name for the sort.
+    """dlt's type of a destination, such as `postgres`.
 
     Raises:
-        BadSetting: dlt knows none of that name.
+        BadSetting: dlt has no destination of this name.
     """
-    return _known(name).destination_type.rpartition(".")[2]
+    return _resolve(name).destination_type.rpartition(".")[2]
 
 
-def _known(name: str) -> "Destination[Any, Any]":
+def _resolve(name: str) -> "Destination[Any, Any]":
     try:
         return dlt.destination(name)
     except (UnknownDestinationModule, InvalidDestinationReference):
-        told = "dlt has no destination of that name, and its configuration names none"
-        raise BadSetting("--destination", name, told) from None
+        reason = "dlt has no destination of that name, and its configuration names none"
+        raise BadSetting("--destination", name, reason) from None

@@ -1,4 +1,4 @@
-"""What a destination holds, and the marks that a sweep sets there, in SQL through dlt's own client."""
+"""The tables of a dataset, read and changed by SQL through dlt's client."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -9,28 +9,27 @@ from typing import Any
 import dlt
 
 from sources.insightly.entities import ENTITIES, Entity, custom_object
-from sources.insightly.rows.arrow import VARIANT
-from sources.insightly.rows.naming import DELETED_AT, VALID_FROM, VALID_TO, child_table, history_table
+from sources.insightly.rows.naming import DELETED_AT, VALID_FROM, VALID_TO, VARIANT, child_table, history_table
 
 from .pipeline_state import custom_objects, source_state
-from .system_tables import DELETIONS, HISTORIES, held
+from .system_tables import DELETIONS, HISTORIES, table_exists
 
-BATCH, ROWS = 500, 10_000
-"""Rows of one INSERT, and rows that are fetched at a time: of each id a tuple would take more than the id."""
+BATCH, FETCH_ROWS = 500, 10_000
+"""Rows or ids of one statement, and rows fetched at a time: a row's tuple takes more memory than the id in it."""
 Row = dict[str, Any]
 
 
 class Dataset:
-    """The tables of one dataset, over one connection that opens when it is first needed.
+    """The tables of one dataset, over one connection that opens at the first statement.
 
     Args:
-        pipeline: a pipeline whose schema is that of the destination.
+        pipeline: a pipeline that has the destination's schema.
     """
 
     def __init__(self, pipeline: dlt.Pipeline) -> None:
         self._pipeline = pipeline
         self._open = ExitStack()
-        self._held: set[str] = set()
+        self._existing: set[str] = set()
 
     def __enter__(self) -> "Dataset":
         return self
@@ -38,64 +37,68 @@ class Dataset:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def holds(self, table: str) -> bool:
-        """True where there is such a table; dlt reads its schema anew each time it is asked, so a yes is kept."""
-        if table not in self._held and held(self._pipeline, table):
-            self._held.add(table)
-        return table in self._held
-
     @property
     def has_schema(self) -> bool:
-        """False where nothing was ever loaded."""
+        """False before the first load."""
         return self._pipeline.default_schema_name is not None
 
     @property
     def has_account(self) -> bool:
-        """True where the destination tells whose records it holds."""
+        """True if the destination stores which account it holds."""
         return "account" in source_state(self._pipeline)
 
+    def table_exists(self, table: str) -> bool:
+        """True if the table exists. A yes is cached, because dlt reads its schema file every time."""
+        if table not in self._existing and table_exists(self._pipeline, table):
+            self._existing.add(table)
+        return table in self._existing
+
+    def has_column(self, table: str, name: str) -> bool:
+        """True if the table exists and has the column."""
+        return self.table_exists(table) and "data_type" in self._columns(table).get(name, {})
+
     def normalize(self, name: str) -> str:
-        """The column that a field of the API becomes."""
+        """The column name of an API field."""
         return str(self._naming.normalize_path(name))
 
+    def column(self, name: str) -> str:
+        """The column of an API field, quoted for SQL."""
+        return str(self._client.escape_column_name(self.normalize(name)))
+
+    def table_name(self, table: str) -> str:
+        """A table's qualified name, quoted for SQL."""
+        return str(self._client.make_qualified_table_name(table))
+
     def live_ids(self, entity: Entity) -> list[int]:
-        """The ids of the records that are not marked deleted, in ascending order; none where there is no table."""
-        if not self.holds(entity.name):
+        """The ids of the records that are not marked deleted, in ascending order; [] without a table."""
+        if not self.table_exists(entity.name):
             return []
-        sql = f"select {self._key(entity)} from {self.name(entity.name)} where {self._live} order by 1"
+        sql = f"select {self._key(entity)} from {self.table_name(entity.name)} where {self._live} order by 1"
         ids: list[int] = []
         with self._client.execute_query(sql) as cursor:
-            while rows := cursor.fetchmany(ROWS):
+            while rows := cursor.fetchmany(FETCH_ROWS):
                 ids += (int(id_) for (id_,) in rows)
         return ids
 
-    def rows_of(self, entity: Entity, table: str, ids: Sequence[int]) -> list[Row]:
-        """The rows of some records, live or not, in the entity's own table or a child table; none without a table."""
-        listed = ", ".join(str(int(id_)) for id_ in ids) or "null"
-        return self.rows_where(table, f"where {self._key(entity)} in ({listed})")
+    def rows_by_id(self, entity: Entity, table: str, ids: Sequence[int]) -> list[Row]:
+        """The rows of some records, deleted ones included, in the entity's table or a child table; [] without one."""
+        literals = ", ".join(str(int(id_)) for id_ in ids) or "null"
+        return self.rows_where(table, f"where {self._key(entity)} in ({literals})")
 
-    def all(self, table: str) -> list[Row]:
-        """All rows of a table; none where there is no table."""
+    def all_rows(self, table: str) -> list[Row]:
+        """All rows of a table; [] without a table."""
         return self.rows_where(table, "")
 
     def rows_where(self, table: str, where: str) -> list[Row]:
-        """The rows of a table that a clause lets through; none where there is no table."""
-        if not self.holds(table):
+        """The rows of a table that a WHERE clause selects; [] without a table."""
+        if not self.table_exists(table):
             return []
-        return self.query(f"select * from {self.name(table)} {where}")
-
-    def column(self, name: str) -> str:
-        """The column that a field becomes, as SQL names it."""
-        return str(self._client.escape_column_name(self.normalize(name)))
-
-    def has_column(self, table: str, name: str) -> bool:
-        """True where the table is held and has the column."""
-        return self.holds(table) and "data_type" in self._pipeline.default_schema.tables[table]["columns"].get(name, {})
+        return self.query(f"select * from {self.table_name(table)} {where}")
 
     def query(self, sql: str, *values: Any) -> list[Row]:
-        """The rows of a query, its columns named in lower case where the destination names all in upper case.
+        """The rows of a query; `%s` in it stands for a value.
 
-        `%s` in it stands for the values.
+        Column names are in lower case where the destination's own are in upper case.
         """
         upper = self._client.capabilities.casefold_identifier is str.upper
         with self._client.execute_query(sql, *values) as cursor:
@@ -103,112 +106,102 @@ class Dataset:
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def execute(self, table: str, sql: str, *values: Any) -> list[Any]:
-        """Runs one statement, which commits by itself; `{}` in it stands for the table. Returns its rows, if any."""
-        # BigQuery cannot tell the type of a parameter that is null.
-        sql = sql.format(self.name(table)) % tuple("null" if value is None else "%s" for value in values)
+        """Runs and commits one statement, `{}` in it being the table and `%s` a value. Returns its rows, if any."""
+        # BigQuery cannot infer the type of a parameter that is null.
+        sql = sql.format(self.table_name(table)) % tuple("null" if value is None else "%s" for value in values)
         return list(self._client.execute_sql(sql, *(value for value in values if value is not None)) or ())
 
     @contextmanager
     def transaction(self) -> Iterator[Callable[..., list[Any]]]:
-        """One transaction; it gives what runs a statement in it and returns the rows, if any."""
+        """A transaction; it yields a function that runs a statement and returns its rows, if any."""
         with self._client.begin_transaction():
             yield lambda sql, *values: list(self._client.execute_sql(sql, *values) or ())
 
-    def name(self, table: str) -> str:
-        """A table as SQL names it."""
-        return str(self._client.make_qualified_table_name(table))
-
-    def moment(self, history: str) -> datetime:
-        """Now, or the latest bound of a version where that is later: clocks can be set back."""
+    def version_timestamp(self, history: str) -> datetime:
+        """The time for new versions: now, or the latest time in the history if that is later (clocks are set back)."""
         columns = ", ".join(f"max({self.column(bound)})" for bound in (VALID_FROM, VALID_TO))
-        ((from_, to),) = self._client.execute_sql(f"select {columns} from {self.name(history)}")
+        ((from_, to),) = self._client.execute_sql(f"select {columns} from {self.table_name(history)}")
         latest: datetime = max(filter(None, (datetime.now(UTC), from_, to)))
         return latest
 
-    def leave_histories(self, names: Iterable[str]) -> None:
-        """Notes, before rows of entities are loaded, that their histories are behind until they follow."""
-        if self.holds(HISTORIES):
-            told = ", ".join(f"'{name}'" for name in names)
-            self.execute(HISTORIES, f"update {{}} set followed_at = null where entity in ({told})")
+    def mark_histories_stale(self, names: Iterable[str]) -> None:
+        """Records, before rows of some entities are loaded, that their histories do not have these rows yet."""
+        if self.table_exists(HISTORIES):
+            literals = ", ".join(f"'{name}'" for name in names)
+            self.execute(HISTORIES, f"update {{}} set followed_at = null where entity in ({literals})")
 
-    def mark(self, entity: Entity, gone: Mapping[int, str], remove: bool, versions: bool = False) -> None:
-        """Marks records deleted, or removes them and their child rows, in one transaction with the ledger.
+    def mark_deleted(self, entity: Entity, reasons: Mapping[int, str], remove: bool, versions: bool = False) -> None:
+        """Marks records deleted, or removes them and their child rows, in one transaction with the table `deletions`.
 
         Args:
-            entity: whose records.
-            gone: id -> why.
-            remove: whether their rows go, instead of getting `_deleted_at`.
-            versions: whether the versions that are open in the entity's history end.
+            entity: the records' entity.
+            reasons: id -> why it is deleted.
+            remove: delete the rows instead of setting `_deleted_at`.
+            versions: end the open versions in the entity's history.
         """
         history = history_table(entity)
-        versions = versions and self.holds(history)
-        moment, facts = self.moment(history) if versions else datetime.now(UTC), list(gone.items())
-        tables = [*(child_table(entity, array) for array in entity.arrays), entity.name]
-        ledger, run = self.name(DELETIONS), self._client.execute_sql
-        found = f"{self._key(entity)} in (select record_id from {ledger} where entity = %s and found_at = %s)"
+        versions = versions and self.table_exists(history)
+        now, deleted = self.version_timestamp(history) if versions else datetime.now(UTC), list(reasons.items())
+        ledger, run = self.table_name(DELETIONS), self._client.execute_sql
+        # One statement for any number of ids: those that this transaction writes into the ledger.
+        selected = f"{self._key(entity)} in (select record_id from {ledger} where entity = %s and found_at = %s)"
         with self._client.begin_transaction():
-            for start in range(0, len(facts), BATCH):
-                part = facts[start : start + BATCH]
-                rows = ", ".join("(%s, %s, %s, %s)" for _ in part)
-                values = [value for id_, reason in part for value in (entity.name, id_, moment, reason)]
+            for start in range(0, len(deleted), BATCH):
+                batch = deleted[start : start + BATCH]
+                rows = ", ".join("(%s, %s, %s, %s)" for _ in batch)
+                values = [value for id_, reason in batch for value in (entity.name, id_, now, reason)]
                 run(f"insert into {ledger} (entity, record_id, found_at, reason) values {rows}", *values)
             if versions:
                 to = self.column(VALID_TO)
-                end = f"update {self.name(history)} set {to} = %s where {to} is null and {found}"
-                run(end, moment, entity.name, moment)
+                end = f"update {self.table_name(history)} set {to} = %s where {to} is null and {selected}"
+                run(end, now, entity.name, now)
             if remove:
-                for table in filter(self.holds, tables):
-                    run(f"delete from {self.name(table)} where {found}", entity.name, moment)
+                for table in filter(self.table_exists, (*_child_tables(entity), entity.name)):
+                    run(f"delete from {self.table_name(table)} where {selected}", entity.name, now)
             else:
-                mark = f"update {self.name(entity.name)} set {self._deleted_at} = %s where {found}"
-                run(mark, moment, entity.name, moment)
+                mark = f"update {self.table_name(entity.name)} set {self.column(DELETED_AT)} = %s where {selected}"
+                run(mark, now, entity.name, now)
 
-    def empty(self, columns: Mapping[str, Iterable[str]]) -> None:
-        """Empties columns of tables in one transaction, with what did not fit them; those not held are passed over."""
-        tables = self._pipeline.default_schema.tables if columns else {}
+    def clear_columns(self, columns: Mapping[str, Iterable[str]]) -> None:
+        """Sets columns of tables (table -> columns) and their `__v_text` columns to null, in one transaction.
+
+        Skips columns that do not exist.
+        """
         with self._client.begin_transaction():
             for table, names in columns.items():
-                held = tables[table]["columns"] if self.holds(table) else {}
-                ours = [
-                    each
-                    for name in names
-                    for each in (name, self.normalize(name + VARIANT))
-                    if "data_type" in held.get(each, {})
-                ]
-                if ours:
-                    told = ", ".join(f"{self.column(each)} = null" for each in ours)
-                    # Some databases change all rows only when a condition says so.
-                    self._client.execute_sql(f"update {self.name(table)} set {told} where 1 = 1")
+                existing = [name for name in self._with_variants(names) if self.has_column(table, name)]
+                if existing:
+                    assignments = ", ".join(f"{self.column(name)} = null" for name in existing)
+                    # Some databases refuse an UPDATE of all rows without a condition.
+                    self._client.execute_sql(f"update {self.table_name(table)} set {assignments} where 1 = 1")
 
     def remove_orphans(self, entity: Entity) -> int:
-        """Removes child rows whose record is not held, live or not, in one transaction; returns how many there were."""
+        """Removes child rows that have no parent row, in one transaction; returns how many."""
         key, run, removed = self._key(entity), self._client.execute_sql, 0
-        tables = [child_table(entity, array) for array in entity.arrays]
         with self._client.begin_transaction():
-            for table in filter(self.holds, tables):
-                without = f"left join {self.name(entity.name)} p on c.{key} = p.{key} where p.{key} is null"
-                found = run(f"select c.{key}, count(*) from {self.name(table)} c {without} group by c.{key}")
-                ids = [int(id_) for id_, _ in found]
-                removed += sum(count for _, count in found)
+            for table in filter(self.table_exists, _child_tables(entity)):
+                without = f"left join {self.table_name(entity.name)} p on c.{key} = p.{key} where p.{key} is null"
+                counts = run(f"select c.{key}, count(*) from {self.table_name(table)} c {without} group by c.{key}")
+                ids = [int(id_) for id_, _ in counts]
+                removed += sum(count for _, count in counts)
                 for start in range(0, len(ids), BATCH):
-                    part = ", ".join(map(str, ids[start : start + BATCH]))
-                    run(f"delete from {self.name(table)} where {key} in ({part})")
+                    batch = ", ".join(map(str, ids[start : start + BATCH]))
+                    run(f"delete from {self.table_name(table)} where {key} in ({batch})")
         return removed
 
     def entities(self) -> dict[str, Entity]:
-        """The entities that there can be tables of, custom objects among them."""
-        objects = {name: custom_object(told, name) for name, told in custom_objects(self._pipeline).items()}
+        """All entities that can have a table here, custom objects included."""
+        objects = {table: custom_object(name, table) for table, name in custom_objects(self._pipeline).items()}
         return {**ENTITIES, **objects}
 
-    def restore(self) -> None:
-        """Writes into the ledger which deleted records live again, since they were loaded anew."""
-        if not self.holds(DELETIONS):
+    def record_restored(self) -> None:
+        """Sets `restored_at` in the table `deletions` for deleted records that a later load brought back."""
+        if not self.table_exists(DELETIONS):
             return
-        ledger = self.name(DELETIONS)
-        waiting = self._client.execute_sql(f"select distinct entity from {ledger} where restored_at is null")
-        known = self.entities()
-        for entity in (known[name] for (name,) in waiting if name in known and self.holds(name)):
-            live = f"select {self._key(entity)} from {self.name(entity.name)}"
+        ledger, entities = self.table_name(DELETIONS), self.entities()
+        open_ = self._client.execute_sql(f"select distinct entity from {ledger} where restored_at is null")
+        for entity in (entities[name] for (name,) in open_ if name in entities and self.table_exists(name)):
+            live = f"select {self._key(entity)} from {self.table_name(entity.name)}"
             live += f" where {self._live}" if entity.swept else ""
             sql = f"update {ledger} set restored_at = %s where entity = %s and restored_at is null"
             self._client.execute_sql(f"{sql} and record_id in ({live})", datetime.now(UTC), entity.name)
@@ -222,13 +215,20 @@ class Dataset:
         client: Any = self._pipeline.sql_client()
         return self._open.enter_context(client)
 
+    def _columns(self, table: str) -> Mapping[str, Any]:
+        return self._pipeline.default_schema.tables[table]["columns"]
+
+    def _with_variants(self, columns: Iterable[str]) -> Iterator[str]:
+        for name in columns:
+            yield from (name, self.normalize(name + VARIANT))
+
     def _key(self, entity: Entity) -> str:
         return self.column(entity.key[0])
 
     @property
-    def _deleted_at(self) -> str:
-        return self.column(DELETED_AT)
-
-    @property
     def _live(self) -> str:
-        return f"{self._deleted_at} is null"
+        return f"{self.column(DELETED_AT)} is null"
+
+
+def _child_tables(entity: Entity) -> list[str]:
+    return [child_table(entity, array) for array in entity.arrays]

@@ -1,7 +1,7 @@
-"""A lake: dlt's filesystem destination, its tables in Delta format, written as they are in a database.
+"""Delta tables in a folder or bucket: dlt's filesystem destination, with merges like those of a database.
 
-What dlt does there alone is not enough: it replaces no child rows by their parent's key, and reads Delta tables with an
-extension of DuckDB's that has to be downloaded. A table changes by one commit of Delta's, so no reader sees half of it.
+dlt's own merge does not replace child rows by their parent's key, and its SQL client reads Delta tables with a DuckDB
+extension that must be downloaded. Each table changes in one Delta commit, so no reader sees half of a load.
 """
 
 from typing import Any, cast
@@ -20,14 +20,14 @@ from dlt.destinations.impl.filesystem.sql_client import FilesystemSqlClient
 from .base import DestinationAdapter
 
 OLD = "_old_"
-"""Begins the names of the columns that tell a merge which rows go."""
+"""Prefix of the columns with the keys of the rows that a merge replaces."""
 
-UNFILTERED = "limit 9223372036854775807"
-"""Keeps DuckDB from handing its filters to Arrow, which cannot compare the `string_view` columns that merges write."""
+NO_PUSHDOWN = "limit 9223372036854775807"
+"""Stops DuckDB from passing its filters to Arrow, which cannot compare the `string_view` columns that merges write."""
 
 
 class DeltaAdapter(DestinationAdapter):
-    """Files of Delta tables in a folder or bucket; dlt's configuration has its `bucket_url`."""
+    """Delta tables in a folder or bucket; dlt's configuration has its `bucket_url`."""
 
     sql = False
 
@@ -35,25 +35,25 @@ class DeltaAdapter(DestinationAdapter):
         with self.configured():
             import dlt.common.libs.deltalake  # noqa: F401
 
-        return Lake(destination_name=self.name)
+        return DeltaFilesystem(destination_name=self.name)
 
 
-class Lake(filesystem):
-    """dlt's filesystem destination, all tables in Delta format and merged like those of a database."""
+class DeltaFilesystem(filesystem):
+    """dlt's filesystem destination with all tables in Delta format."""
 
     def _raw_capabilities(self) -> DestinationCapabilitiesContext:
-        told = super()._raw_capabilities()
-        told.preferred_table_format, told.preferred_loader_file_format = "delta", "parquet"
-        told.supported_merge_strategies = ["delete-insert"]
-        return told
+        capabilities = super()._raw_capabilities()
+        capabilities.preferred_table_format, capabilities.preferred_loader_file_format = "delta", "parquet"
+        capabilities.supported_merge_strategies = ["delete-insert"]
+        return capabilities
 
     @property
     def client_class(self) -> type[FilesystemClient]:
-        return LakeClient
+        return DeltaClient
 
 
-class LakeClient(FilesystemClient):
-    """Loads with jobs, and reads with a client, that are the lake's own."""
+class DeltaClient(FilesystemClient):
+    """Loads packages with `ReplaceRows` and reads with `DeltaSqlClient`."""
 
     @staticmethod
     def get_reference_followup_job_class(table: PreparedTableSchema) -> type[ReferenceFollowupJob] | None:
@@ -62,7 +62,7 @@ class LakeClient(FilesystemClient):
     @property
     def sql_client(self) -> Any:
         if self._sql_client is None:
-            self._sql_client = LakeSqlClient(self, self.dataset_name)
+            self._sql_client = DeltaSqlClient(self, self.dataset_name)
         return self._sql_client
 
     @sql_client.setter
@@ -70,18 +70,18 @@ class LakeClient(FilesystemClient):
         self._sql_client = client
 
     def delta(self, table: str) -> Any:
-        """The Delta table, None where nothing was ever written into it."""
+        """The Delta table, None before its first write."""
         try:
             return self.load_open_table("delta", table)
         except DestinationUndefinedEntity:
             return None
 
     def columns(self, table: str) -> pa.Schema:
-        """The columns of a table, those too that no row has yet."""
+        """The columns of a table in dlt's schema, including those that no row has yet."""
         return columns_to_arrow(self.prepare_load_table(table)["columns"], self.capabilities, "UTC")
 
     def write(self, table: str, rows: pa.Table, disposition: Any = "append") -> None:
-        """Appends rows, or has them replace all; makes the table where it is not there yet."""
+        """Appends rows or replaces all rows. Creates the table if it does not exist."""
         from dlt.common.libs.deltalake import deltalake_storage_options, write_delta_table
 
         write_delta_table(
@@ -94,41 +94,37 @@ class LakeClient(FilesystemClient):
 
 
 class ReplaceRows(DeltaLoadFilesystemJob):
-    """Loads what a package holds of one table: rows of the same key are replaced, child rows by their parent's."""
+    """Loads a package's rows of one table: they replace the rows of the same key, child rows those of their parent."""
 
-    _job_client: LakeClient
+    _job_client: DeltaClient
 
     def run(self) -> None:
         table, client = cast(TTableSchema, self._load_table), self._job_client
         with get_local_dataset_reader(self.file_paths) as reader:
-            told = reader.read_all()
-        rows = _completed(_kept(told, table), client.columns(self.load_table_name))
+            loaded = reader.read_all()
+        rows = _add_missing_columns(_deduplicate(loaded, table), client.columns(self.load_table_name))
         delta = client.delta(self.load_table_name)
         if table["write_disposition"] == "merge" and delta is not None:
-            if len(told):
-                _replace(delta, told, rows, _keys(table))
+            if len(loaded):
+                keys = get_columns_names_with_prop(table, "merge_key")
+                _replace(delta, loaded, rows, keys or get_columns_names_with_prop(table, "primary_key"))
         else:
             client.write(self.load_table_name, rows, table["write_disposition"])
 
 
-def _keys(table: TTableSchema) -> list[str]:
-    """The columns whose values say which rows are replaced."""
-    return get_columns_names_with_prop(table, "merge_key") or get_columns_names_with_prop(table, "primary_key")
-
-
-def _kept(told: pa.Table, table: TTableSchema) -> pa.Table:
-    """The rows that are to be there: without tombstones, and of a primary key's value the last one."""
+def _deduplicate(rows: pa.Table, table: TTableSchema) -> pa.Table:
+    """The rows to write: no tombstones, and only the last row of each primary key."""
     hard_delete = get_first_column_name_with_prop(table, "hard_delete")
-    if hard_delete in told.column_names:
-        told = told.filter(pa.compute.invert(pa.compute.fill_null(told[hard_delete], False)))
+    if hard_delete in rows.column_names:
+        rows = rows.filter(pa.compute.invert(pa.compute.fill_null(rows[hard_delete], False)))
     if keys := get_columns_names_with_prop(table, "primary_key"):
-        last = {key: at for at, key in enumerate(zip(*(told[key].to_pylist() for key in keys), strict=True))}
-        told = told if len(last) == len(told) else told.take(sorted(last.values()))
-    return told
+        last = {key: index for index, key in enumerate(zip(*(rows[key].to_pylist() for key in keys), strict=True))}
+        rows = rows if len(last) == len(rows) else rows.take(sorted(last.values()))
+    return rows
 
 
-def _completed(rows: pa.Table, columns: pa.Schema) -> pa.Table:
-    """Rows with all columns of their table, for what a row does not tell is null and not what it was."""
+def _add_missing_columns(rows: pa.Table, columns: pa.Schema) -> pa.Table:
+    """The rows with all columns of their table: a missing column becomes null instead of keeping its old value."""
     for column in columns:
         if column.name not in rows.column_names:
             rows = rows.append_column(column.name, pa.nulls(len(rows), column.type))
@@ -139,12 +135,12 @@ def _nullable(rows: pa.Table) -> pa.Table:
     return rows.cast(pa.schema([column.with_nullable(True) for column in rows.schema]))
 
 
-def _replace(delta: Any, told: pa.Table, rows: pa.Table, keys: list[str]) -> None:
-    """Deletes the rows of every key's value that is told, and adds `rows`, in one commit."""
+def _replace(delta: Any, loaded: pa.Table, rows: pa.Table, keys: list[str]) -> None:
+    """Deletes the rows with a key of `loaded` and inserts `rows`, in one commit."""
     from dlt.common.libs.deltalake import evolve_delta_table_schema
 
     evolve_delta_table_schema(delta, rows.schema)
-    old = _nullable(told.select(keys).group_by(keys).aggregate([])).rename_columns([OLD + key for key in keys])
+    old = _nullable(loaded.select(keys).group_by(keys).aggregate([])).rename_columns([OLD + key for key in keys])
     source = pa.concat_tables([rows, old], promote_options="default")
     matched = " and ".join(f"target.{quoted(key)} = source.{quoted(OLD + key)}" for key in keys)
     (
@@ -159,21 +155,21 @@ def _replace(delta: Any, told: pa.Table, rows: pa.Table, keys: list[str]) -> Non
 
 
 def quoted(name: str) -> str:
-    """A column's name as Delta's expressions take it."""
+    """A column's name, quoted for Delta's expressions."""
     return '"' + name.replace('"', '""') + '"'
 
 
-class LakeSqlClient(FilesystemSqlClient):
-    """Reads the Delta tables as they are now, with a DuckDB in memory."""
+class DeltaSqlClient(FilesystemSqlClient):
+    """Reads the latest version of the Delta tables with an in-memory DuckDB."""
 
-    remote_client: LakeClient
+    remote_client: DeltaClient
 
     def create_views_for_tables(self, tables: dict[str, str]) -> None:
-        ours = {table: view for table, view in tables.items() if self.remote_client.is_open_table("delta", table)}
-        for table, view in ours.items():
+        in_delta = {table: view for table, view in tables.items() if self.remote_client.is_open_table("delta", table)}
+        for table, view in in_delta.items():
             delta = self.remote_client.delta(table)
-            held = self.remote_client.columns(table).empty_table() if delta is None else delta.to_pyarrow_dataset()
-            self._conn.register(f"held {view}", held)
+            rows = self.remote_client.columns(table).empty_table() if delta is None else delta.to_pyarrow_dataset()
+            self._conn.register(f"delta {view}", rows)
             name = self.make_qualified_table_name(view)
-            self._conn.execute(f'create or replace view {name} as select * from "held {view}" {UNFILTERED}')
-        super().create_views_for_tables({table: view for table, view in tables.items() if table not in ours})
+            self._conn.execute(f'create or replace view {name} as select * from "delta {view}" {NO_PUSHDOWN}')
+        super().create_views_for_tables({table: view for table, view in tables.items() if table not in in_delta})

@@ -1,4 +1,4 @@
-"""DuckDB, the default destination: a file, and the memory that DuckDB takes for it."""
+"""DuckDB, the default destination: its file, and a limit to its memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,16 +15,16 @@ from sources.insightly.errors import BadSetting
 
 from .base import DestinationAdapter
 
-MEMORY, KEPT = "400MB", "50MB"
-"""Unasked, DuckDB keeps of its file what it touched, up to four fifths of the machine's memory."""
+MEMORY, CACHE = "400MB", "50MB"
+"""DuckDB's memory limit during a run, and of the pages it caches after a load. Its default is 80% of the machine."""
 
 
 class DuckDbAdapter(DestinationAdapter):
-    """A file of DuckDB's.
+    """A DuckDB file.
 
     Args:
         path: the file.
-        dataset: the schema in it.
+        dataset: the schema in the file.
     """
 
     def __init__(self, path: Path, dataset: str) -> None:
@@ -38,15 +38,15 @@ class DuckDbAdapter(DestinationAdapter):
         return self.path.exists()
 
     def factory(self) -> "Destination[Any, Any]":
-        # DuckDB names a database after its file, and then refuses `insightly.contacts` as ambiguous.
+        # DuckDB names a database after its file. If the dataset has the same name, `insightly.contacts` is ambiguous.
         if self.path.stem.lower() == self.dataset.lower():
             raise BadSetting(
                 "--database",
                 self.path.name,
                 f"DuckDB cannot tell this file from its dataset {self.dataset}; rename it",
             )
-        # Unasked, dlt writes a table whose SQL has no CREATE, ALTER or DROP in it (`date_created_utc` does) without
-        # a transaction: a kill between its DELETE and its INSERT would show it empty.
+        # By default dlt opens no transaction for a table whose SQL contains none of the words CREATE, ALTER and DROP
+        # (`date_created_utc` contains one). A kill between its DELETE and its INSERT would leave the table empty.
         return dlt.destinations.duckdb(DuckDbCredentials(str(self.path)), supports_transactions=True)
 
     @cached_property
@@ -54,24 +54,20 @@ class DuckDbAdapter(DestinationAdapter):
         return str(self.path)
 
     @contextmanager
-    def kept_open(self, pipeline: dlt.Pipeline) -> Iterator[None]:
-        """Holds the file open: it is written out and read anew whenever its last connection closes.
+    def keep_open(self, pipeline: dlt.Pipeline) -> Iterator[None]:
+        """Keeps one connection open, so that the memory limit applies to all of them.
 
-        dlt opens a connection for each job and closes it, which cost more than the jobs themselves. While the file is
-        open, a limit to its memory holds for all of them.
+        dlt opens and closes a connection for each job. DuckDB writes the file when the last one closes and reads it
+        again afterwards, which takes longer than the jobs themselves.
         """
-        with pipeline.sql_client():
-            _tell(pipeline, f"set memory_limit = '{MEMORY}'")
+        with pipeline.sql_client() as client:
+            client.execute_sql(f"set memory_limit = '{MEMORY}'")
             yield
 
-    def loaded(self, pipeline: dlt.Pipeline) -> None:
-        """Has DuckDB forget what it kept in memory of the tables that it wrote."""
-        _tell(pipeline, "checkpoint")
-        with suppress(DatabaseException):
-            _tell(pipeline, f"set memory_limit = '{KEPT}'")
-        _tell(pipeline, f"set memory_limit = '{MEMORY}'")
-
-
-def _tell(pipeline: dlt.Pipeline, sql: str) -> None:
-    with pipeline.sql_client() as client:
-        client.execute_sql(sql)
+    def after_load(self, pipeline: dlt.Pipeline) -> None:
+        """Frees the memory in which DuckDB caches the tables it wrote."""
+        with pipeline.sql_client() as client:
+            client.execute_sql("checkpoint")
+            with suppress(DatabaseException):
+                client.execute_sql(f"set memory_limit = '{CACHE}'")
+            client.execute_sql(f"set memory_limit = '{MEMORY}'")

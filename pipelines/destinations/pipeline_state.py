@@ -1,4 +1,4 @@
-"""What dlt stores of the source's state and schema in the destination."""
+"""The source's state and schema, which dlt stores in the destination."""
 
 import json
 from collections.abc import Mapping
@@ -14,25 +14,28 @@ PIPELINE = SCHEMA = "insightly"
 
 
 def source_state(pipeline: dlt.Pipeline) -> Mapping[str, Any]:
-    """What the source keeps between runs, as of the last load."""
+    """The state that the source keeps between runs, as of the last load."""
     state: Mapping[str, Any] = pipeline.state.get("sources", {}).get("insightly", {})
     return state
 
 
 def custom_objects(pipeline: dlt.Pipeline) -> Mapping[str, str]:
-    """The custom objects that the destination knows, as of the last load: table -> OBJECT_NAME."""
-    known: Mapping[str, str] = source_state(pipeline).get(OBJECTS, {})
-    return known
+    """The custom objects in the destination, as of the last load: table -> OBJECT_NAME."""
+    objects: Mapping[str, str] = source_state(pipeline).get(OBJECTS, {})
+    return objects
 
 
-def states(pipeline: dlt.Pipeline) -> Mapping[str, dict[str, Any]]:
+def resource_states(pipeline: dlt.Pipeline) -> Mapping[str, dict[str, Any]]:
     """The state of each entity's resource, as of the last load."""
     resources: Mapping[str, dict[str, Any]] = source_state(pipeline).get("resources", {})
     return resources
 
 
-def _restore_schema(pipeline: dlt.Pipeline) -> None:
-    """Takes the schema of tables that a killed first run left: dlt restores it only beside state, which comes last."""
+def restore_schema(pipeline: dlt.Pipeline) -> None:
+    """Restores the schema of tables from a killed first run.
+
+    dlt restores a schema only together with state, and a load stores its state last.
+    """
     if SCHEMA in pipeline.schemas.list_schemas():
         return
     with pipeline.destination_client() as client:
@@ -43,19 +46,9 @@ def _restore_schema(pipeline: dlt.Pipeline) -> None:
         pipeline.schemas.save_schema(Schema.from_dict(json.loads(stored.schema)))
 
 
-def _holds_state(pipeline: dlt.Pipeline) -> bool:
+def has_stored_state(pipeline: dlt.Pipeline) -> bool:
+    """True if the destination stores a state of this pipeline."""
     with pipeline.destination_client() as client:
         if not client.is_storage_initialized() or not isinstance(client, WithStateSync):
             return False
         return client.get_stored_state(pipeline.pipeline_name) is not None
-
-
-def load_begun(pipeline: dlt.Pipeline) -> bool:
-    """Whether a package that waits to be loaded was under way already when a run ended."""
-    packages = map(pipeline.get_load_package_info, pipeline.list_normalized_load_packages())
-    return any(
-        state != "new_jobs" or job.job_file_info.retry_count
-        for package in packages
-        for state, jobs in package.jobs.items()
-        for job in jobs
-    )

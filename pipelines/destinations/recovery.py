@@ -1,4 +1,4 @@
-"""What an interrupted run left to be loaded, and why a load failed."""
+"""Packages that an interrupted run left, and the cause of a failed load."""
 
 import logging
 
@@ -7,25 +7,28 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from sources.insightly import InsightlyError
 
-from .pipeline_state import load_begun
 from .target import LoadingFailed, Target
 
 logger = logging.getLogger(__name__)
 
 
-def without_pending(target: Target) -> dlt.Pipeline:
-    """The pipeline, what an interrupted run left being loaded: with it pending, a run extracts nothing (dlt#3227).
+def recover_pipeline(target: Target) -> dlt.Pipeline:
+    """The pipeline, with the packages of an interrupted run loaded.
 
-    A load that had begun is not gone on with, but read again: dlt copies a file once more that was under way, and
-    child rows, which merge by their parent alone, would be there twice.
+    While a package is pending, dlt loads it and extracts nothing new (dlt#3227).
+    A package whose load had started is dropped and its rows are read again. dlt would copy an unfinished file a second
+    time, and child rows merge by their parent's key alone, so they would be loaded twice.
+
+    Raises:
+        InsightlyError: a pending package cannot be loaded.
     """
     pipeline = target.pipeline()
-    if pipeline.has_pending_data and load_begun(pipeline):
-        logger.warning("a load was interrupted; what it did not finish is read again")
+    if pipeline.has_pending_data and _load_started(pipeline):
+        logger.warning("A load was interrupted. This run reads its unfinished rows again.")
         pipeline.drop()
         pipeline = target.pipeline()
     if pipeline.has_pending_data:
-        logger.warning("an interrupted run left packages; they are loaded first")
+        logger.warning("An interrupted run left packages. Loading them first.")
         try:
             pipeline.run()
         except PipelineStepFailed as failed:
@@ -33,13 +36,28 @@ def without_pending(target: Target) -> dlt.Pipeline:
     return pipeline
 
 
+def _load_started(pipeline: dlt.Pipeline) -> bool:
+    """True if a job of a pending package was started."""
+    packages = map(pipeline.get_load_package_info, pipeline.list_normalized_load_packages())
+    return any(
+        state != "new_jobs" or job.job_file_info.retry_count
+        for package in packages
+        for state, jobs in package.jobs.items()
+        for job in jobs
+    )
+
+
 def cause(raised: BaseException) -> Exception:
-    """The error of ours behind dlt's, or dlt's own."""
-    seen: BaseException | None = raised
-    while seen is not None:
-        if isinstance(seen, InsightlyError):
-            if seen.exit_code == 2:
-                raise seen
-            return seen
-        seen = seen.__cause__ or seen.__context__
-    return LoadingFailed(f"loading failed; what was loaded before stays: {raised}")
+    """The InsightlyError behind an error of dlt, else LoadingFailed with its message.
+
+    Raises:
+        InsightlyError: the cause is an error of the configuration (exit code 2).
+    """
+    error: BaseException | None = raised
+    while error is not None:
+        if isinstance(error, InsightlyError):
+            if error.exit_code == 2:
+                raise error
+            return error
+        error = error.__cause__ or error.__context__
+    return LoadingFailed(f"loading failed; rows loaded before are kept: {raised}")

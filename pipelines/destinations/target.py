@@ -1,4 +1,4 @@
-"""The dataset that a run writes: its place, the dlt pipeline over it, and the lock that keeps runs apart."""
+"""The dataset that a run writes: its destination, the dlt pipeline over it, and the lock that separates runs."""
 
 import hashlib
 import logging
@@ -19,9 +19,10 @@ from filelock import FileLock, Timeout
 from sources.insightly.config.accounts import DEFAULT
 from sources.insightly.errors import BadSetting, InsightlyError
 
-from .base import DestinationAdapter, destination_type, with_cached_capabilities
+from .base import DestinationAdapter, cache_capabilities, destination_type
+from .dataset import Dataset
 from .duckdb import DuckDbAdapter
-from .pipeline_state import PIPELINE, _holds_state, _restore_schema
+from .pipeline_state import PIPELINE, has_stored_state, restore_schema
 
 logger = logging.getLogger(__name__)
 WAIT_SECONDS = 60.0
@@ -29,25 +30,25 @@ DEFAULT_FILE = "crm.duckdb"
 
 
 class Busy(InsightlyError):
-    """Another run on this machine holds the destination."""
+    """Another run on this machine uses the destination."""
 
     transient = True
 
 
 class LoadingFailed(InsightlyError):
-    """The destination did not take what was read."""
+    """The destination did not accept the rows."""
 
     transient = True
 
 
 class Unreachable(InsightlyError):
-    """The destination does not answer, or not as it should; nothing was read or written."""
+    """The destination does not answer, or answers with an error; nothing was read or written."""
 
     transient = True
 
 
 class NothingSynced(InsightlyError):
-    """The command needs what a sync loads first."""
+    """The command needs tables that no sync has loaded yet."""
 
     def __init__(self, target: "Target") -> None:
         super().__init__(f"nothing was synced into {target} yet: run insightly sync first")
@@ -55,7 +56,7 @@ class NothingSynced(InsightlyError):
 
 @dataclass(frozen=True)
 class Target:
-    """A destination by dlt's name, the dataset in it, and for DuckDB the file."""
+    """A destination by dlt's name, the dataset in it, and the file if it is DuckDB."""
 
     destination: str = "duckdb"
     dataset: str = "insightly"
@@ -67,10 +68,10 @@ class Target:
 
     @cached_property
     def adapter(self) -> DestinationAdapter:
-        """What is special about the destination.
+        """The adapter of the destination.
 
         Raises:
-            BadSetting: a file was named for a destination that takes none.
+            BadSetting: a file is named for a destination other than DuckDB, or dlt has no such destination.
         """
         if self.destination == "duckdb":
             return DuckDbAdapter(self.path, self.dataset)
@@ -85,34 +86,38 @@ class Target:
     def __str__(self) -> str:
         return f"{self.adapter}, dataset {self.dataset}"
 
-    def of(self, instance: str | None) -> "Target":
-        """Where an account's tables are: in a dataset of its own, as `insightly_emea`."""
-        return self if instance in (None, DEFAULT) else replace(self, dataset=f"{self.dataset}_{instance}")
+    def for_account(self, name: str | None) -> "Target":
+        """The target of an account: each has a dataset of its own, such as `insightly_emea`."""
+        return self if name in (None, DEFAULT) else replace(self, dataset=f"{self.dataset}_{name}")
 
     def exists(self) -> bool:
-        """False where a file would have to be made first."""
+        """False if the destination is a file that does not exist."""
         return self.adapter.exists()
 
-    def require(self) -> None:
-        """Raises NothingSynced where there is no file to look into."""
+    def require_exists(self) -> None:
+        """Raises NothingSynced if the destination is a file that does not exist."""
         if not self.exists():
             raise NothingSynced(self)
 
+    def require_sql(self, why: str) -> None:
+        """Raises BadSetting with the reason `why` if the destination stores rows in files."""
+        if not self.adapter.sql:
+            raise BadSetting("--destination", self.destination, f"{why}; name one")
+
     @cached_property
     def digest(self) -> str:
-        """Names the working folder and the lock: one a destination and dataset, for state belongs to one of each."""
-        told = f"{self.destination}\n{self.adapter.location}\n{self.dataset}"
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        """Names the working folder and the lock: each destination and dataset has its own, as it has its own state."""
+        text = f"{self.destination}\n{self.adapter.location}\n{self.dataset}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def pipeline(self) -> dlt.Pipeline:
-        """The pipeline over this destination, its state taken from there: local leftovers are no truth.
+        """The pipeline over this destination. Its state comes from the destination, not from the local folder.
 
-        Packages that an interrupted run left half loaded are kept, so that the next `run` finishes them, unless
-        the destination they belong to has gone.
+        Keeps the packages of an interrupted run if they are ready to load and the destination still has its state.
 
         Raises:
             BadSetting: the destination is not configured, or not installed.
-            Unreachable: it does not answer, or not as it should.
+            Unreachable: it does not answer, or answers with an error.
         """
         try:
             with self.adapter.configured():
@@ -126,41 +131,44 @@ class Target:
 
     def _pipeline(self) -> dlt.Pipeline:
         folder = Path(get_dlt_pipelines_dir()) / f"insightly-{self.digest}"
-        destination = with_cached_capabilities(self.adapter.factory())
+        destination = cache_capabilities(self.adapter.factory())
         pipeline = dlt.pipeline(PIPELINE, pipelines_dir=str(folder), destination=destination, dataset_name=self.dataset)
-        if pipeline.has_pending_data and not pipeline.first_run and not _holds_state(pipeline):
-            logger.warning("%s is new; what an interrupted run left for its predecessor is dropped", self)
+        if pipeline.has_pending_data and not pipeline.first_run and not has_stored_state(pipeline):
+            logger.warning("%s is new: dropping the packages of an interrupted run that belong to another one", self)
             pipeline = pipeline.drop()
         elif not pipeline.has_pending_data or pipeline.list_extracted_load_packages():
-            # Nothing of a package that was only read is loaded. dlt would rewrite it by the schema stored before it was
-            # read, in which its new tables are missing, and fail at that in every later run.
+            # No row of an extracted package is loaded yet. dlt would rewrite the package by the stored schema, which
+            # lacks the package's new tables, and would fail at it in every later run.
             pipeline = pipeline.drop()
         pipeline.sync_destination()
-        _restore_schema(pipeline)
+        restore_schema(pipeline)
         return pipeline
 
-    def require_sql(self, why: str) -> None:
-        """Raises BadSetting, with the reason `why`, where rows are kept in files."""
-        if not self.adapter.sql:
-            raise BadSetting("--destination", self.destination, f"{why}; name one")
+    def open_dataset(self, pipeline: dlt.Pipeline) -> Dataset:
+        """The tables of the dataset, over a pipeline of this target; a context manager."""
+        if self.adapter.sql:
+            return Dataset(pipeline)
+        from .delta_dataset import DeltaDataset
+
+        return DeltaDataset(pipeline)
 
     def load(self, pipeline: dlt.Pipeline, source: DltSource) -> None:
-        """Runs the pipeline."""
+        """Reads the source and loads its rows."""
         pipeline.run(source)
-        self.adapter.loaded(pipeline)
+        self.adapter.after_load(pipeline)
 
     @contextmanager
     def lock(self, wait: float = WAIT_SECONDS) -> Iterator[None]:
-        """Holds the destination for one run on this machine.
+        """Locks the destination for one run on this machine.
 
         Raises:
-            Busy: another run still holds it after `wait` seconds.
+            Busy: another run still has the lock after `wait` seconds.
         """
         folder = Path(get_dlt_pipelines_dir())
         folder.mkdir(parents=True, exist_ok=True)
-        # One process at a time can write to a DuckDB file, whichever dataset.
-        held = replace(self, dataset="") if self.destination == "duckdb" else self
-        lock = FileLock(folder / f"insightly-{held.digest}.lock")
+        # Only one process can write to a DuckDB file, whichever dataset it writes.
+        locked = replace(self, dataset="") if self.destination == "duckdb" else self
+        lock = FileLock(folder / f"insightly-{locked.digest}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:

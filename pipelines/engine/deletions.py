@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipelines.destinations.system_tables import prepare
+from pipelines.destinations.system_tables import ensure_table
 from sources.insightly.entities import Entity
 from sources.insightly.errors import InsightlyError, NotAvailable, NotFound, Stop, Unsorted
 from sources.insightly.paging.prefetch import read_list
@@ -96,10 +96,10 @@ def mark(runner: Runner, entity: Entity, gone: Mapping[int, str]) -> None:
         gone: id -> why.
     """
     if gone:
-        prepare(runner.pipeline)
+        ensure_table(runner.pipeline)
         remove = runner.context.settings.deletions == "remove" or not entity.swept
         versions = entity.name in (runner.context.settings.history or ())
-        runner.dataset.mark(entity, gone, remove=remove, versions=versions)
+        runner.dataset.mark_deleted(entity, gone, remove=remove, versions=versions)
 
 
 def _one_by_one(runner: Runner, entity: Entity, ids: Sequence[int], settled: Settled) -> dict[int, str]:

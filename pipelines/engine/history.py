@@ -15,12 +15,11 @@ import dlt
 from dlt.common.libs.pyarrow import columns_to_arrow
 
 from pipelines.destinations.dataset import Dataset
-from pipelines.destinations.system_tables import HISTORIES, prepare
+from pipelines.destinations.system_tables import HISTORIES, ensure_table
 from sources.insightly.context import FEW
 from sources.insightly.entities import ENTITIES, UNVERSIONED, Entity
 from sources.insightly.errors import BadSetting
-from sources.insightly.rows.arrow import VARIANT
-from sources.insightly.rows.naming import DELETED_AT, VALID_FROM, VALID_TO, history_table
+from sources.insightly.rows.naming import DELETED_AT, VALID_FROM, VALID_TO, VARIANT, history_table
 
 from .runner import Runner
 
@@ -51,7 +50,7 @@ def _follow(runner: Runner, entity: Entity) -> None:
     state, mask = runner.states().get(entity.name, {}), runner.context.mask(entity)
     fresh = runner.context.changed_keys.pop(entity.name, None)
     # What is still to be concealed is not copied to where it never was.
-    if not runner.dataset.holds(entity.name) or state.get("mask", "") != mask.fingerprint:
+    if not runner.dataset.table_exists(entity.name) or state.get("mask", "") != mask.fingerprint:
         return
     history, masked = _History(runner.pipeline, runner.dataset, entity), tuple(mask.rules.get(entity.name, ()))
     if history.prepare():
@@ -107,7 +106,7 @@ class _History:
             raise BadSetting(
                 "sources.insightly.history", self.entity.name, f"its table {self.table} would be that of something else"
             )
-        prepare(self.pipeline, HISTORIES)
+        ensure_table(self.pipeline, HISTORIES)
         if self.columns.keys() - held.keys():
             columns: Any = {**self.columns, VALID_FROM: _bound(VALID_FROM), VALID_TO: _bound(VALID_TO)}
             empty = columns_to_arrow(columns, self.pipeline.destination.capabilities(), "UTC").empty_table()
@@ -123,7 +122,7 @@ class _History:
 
     def write(self, note: _Note) -> None:
         """Notes that the history is level with its table."""
-        table, told = self.dataset.name(HISTORIES), (self.entity.name, note.mask, " ".join(note.masked))
+        table, told = self.dataset.table_name(HISTORIES), (self.entity.name, note.mask, " ".join(note.masked))
         with self.dataset.transaction() as run:
             run(f"delete from {table} where entity = %s", self.entity.name)
             insert = f"insert into {table} (entity, mask, concealed, followed_at) values (%s, %s, %s, %s)"
@@ -147,7 +146,7 @@ class _History:
         records, versions = f"(select * from {self._own}{where})", f"(select * from {self._versions}{where})"
         pairs = f"{versions} v left join {records} r on r.{self.key} = v.{self.key} where v.{self.to} is null"
         with self.dataset.transaction() as run:
-            at = self.dataset.moment(self.table)
+            at = self.dataset.version_timestamp(self.table)
             self._end(run, at, pairs, self._counted(restated))
             self._restate(run, pairs, [name for name in self.columns if name in restated])
             self._begin(run, at, records)
@@ -215,8 +214,8 @@ class _History:
 
     @property
     def _own(self) -> str:
-        return self.dataset.name(self.entity.name)
+        return self.dataset.table_name(self.entity.name)
 
     @property
     def _versions(self) -> str:
-        return self.dataset.name(self.table)
+        return self.dataset.table_name(self.table)

@@ -8,7 +8,7 @@ from uuid import uuid4
 import dlt
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from pipelines.destinations.system_tables import COLUMNS, DELETIONS, RUNS, _resource, held
+from pipelines.destinations.system_tables import COLUMNS, DELETIONS, RUNS, table_exists, table_resource
 
 from .report import Report
 
@@ -22,9 +22,9 @@ def record(pipeline: dlt.Pipeline, report: Report, started: datetime, finished: 
     if pipeline.has_pending_data:
         logger.error("what this run read waits to be loaded by the next one, so it is not written into %s", RUNS)
         return
-    tables = [_resource(RUNS, _rows(report, started, finished))]
-    if not held(pipeline, DELETIONS):
-        tables.append(_resource(DELETIONS, []))
+    tables = [table_resource(RUNS, _rows(report, started, finished))]
+    if not table_exists(pipeline, DELETIONS):
+        tables.append(table_resource(DELETIONS, []))
     try:
         pipeline.run(tables)
     except PipelineStepFailed as error:
@@ -33,7 +33,7 @@ def record(pipeline: dlt.Pipeline, report: Report, started: datetime, finished: 
 
 def last_done(pipeline: dlt.Pipeline, command: str) -> dict[str, datetime]:
     """When each entity's last run of a command that ended `ok` began."""
-    if not held(pipeline, RUNS):
+    if not table_exists(pipeline, RUNS):
         return {}
     with pipeline.sql_client() as client:
         table = client.make_qualified_table_name(RUNS)
@@ -43,7 +43,7 @@ def last_done(pipeline: dlt.Pipeline, command: str) -> dict[str, datetime]:
 
 def latest(pipeline: dlt.Pipeline) -> dict[tuple[str, str], dict[str, Any]]:
     """The last run of each entity and command, as a row of `_sync_runs`."""
-    if not held(pipeline, RUNS):
+    if not table_exists(pipeline, RUNS):
         return {}
     with pipeline.sql_client() as client:
         table = client.make_qualified_table_name(RUNS)

@@ -13,11 +13,10 @@ import dlt
 from dlt.destinations.exceptions import DatabaseException
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from pipelines.destinations.account import bind
+from pipelines.destinations.account import check_account
 from pipelines.destinations.dataset import Dataset
-from pipelines.destinations.datasets import dataset_of
-from pipelines.destinations.pipeline_state import custom_objects, states
-from pipelines.destinations.recovery import cause, without_pending
+from pipelines.destinations.pipeline_state import custom_objects, resource_states
+from pipelines.destinations.recovery import cause, recover_pipeline
 from pipelines.destinations.target import LoadingFailed, NothingSynced, Target
 from sources.insightly import ENTITIES, InsightlyError, insightly
 from sources.insightly.config.settings import InsightlySettings
@@ -54,7 +53,7 @@ class Runner:
 
     def states(self) -> Mapping[str, Any]:
         """The state of each resource, as of the last load."""
-        return states(self.pipeline)
+        return resource_states(self.pipeline)
 
     def watermark(self, entity: Entity) -> str | None:
         """The watermark of an entity, None before its first complete walk."""
@@ -73,7 +72,7 @@ class Runner:
             ConfigurationError: a setting must change first.
         """
         try:
-            bind(self.pipeline, self.context, self.target)
+            check_account(self.pipeline, self.context, self.target)
             work()
         except InsightlyError as raised:
             if raised.exit_code == 2:
@@ -90,7 +89,7 @@ class Runner:
 
         Custom objects that are found on the way are read as well, where all are to be.
         """
-        self.dataset.leave_histories(chosen)
+        self.dataset.mark_histories_stale(chosen)
         all_ = self.context.with_objects
         self.committed.update(name for name in all_(chosen) if not self.context.result(name).open)
         left = self.context.budget.left()
@@ -225,8 +224,8 @@ def opened(
         context.on_progress = lambda: watch(context)
     try:
         with target.lock(), _fewer_collections():
-            pipeline = without_pending(target)
-            with target.adapter.kept_open(pipeline), dataset_of(target, pipeline) as dataset:
+            pipeline = recover_pipeline(target)
+            with target.adapter.keep_open(pipeline), target.open_dataset(pipeline) as dataset:
                 context.live_ids = dataset.live_ids
                 context.know(custom_objects(pipeline))
                 yield Runner(command, context, pipeline, dataset, target)

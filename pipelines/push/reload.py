@@ -73,7 +73,7 @@ def _read(runner: Runner, name: str) -> None:
     after.merged += before.merged if before is not None else 0
     if after.error is not None:
         raise after.error
-    runner.dataset.restore()
+    runner.dataset.record_restored()
 
 
 def _mark(runner: Runner, entity: Entity, ids: set[int]) -> None:

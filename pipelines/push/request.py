@@ -83,7 +83,7 @@ def definitions_asked(context: SyncContext, entity: Entity, given: Given) -> Def
 
 def definitions_held(dataset: Dataset | None, entity: Entity) -> Definitions | None:
     """The custom fields by the destination, None where it holds none of any entity."""
-    rows = [] if dataset is None else dataset.all("custom_fields")
+    rows = [] if dataset is None else dataset.all_rows("custom_fields")
     if not rows:
         return None
     return definitions_of(entity, ({name.upper(): value for name, value in row.items()} for row in rows))

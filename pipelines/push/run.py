@@ -4,8 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from pipelines.destinations.datasets import dataset_of
-from pipelines.destinations.system_tables import PUSHES, held, prepare
+from pipelines.destinations.system_tables import PUSHES, ensure_table, table_exists
 from pipelines.destinations.target import Target
 from pipelines.engine import history
 from pipelines.engine.report import EntityReport, Report
@@ -49,9 +48,9 @@ def dry_run(settings: InsightlySettings, target: Target, request: Request) -> Re
         if target.exists():
             stack.enter_context(target.lock())
             pipeline = target.pipeline()
-            dataset = stack.enter_context(dataset_of(target, pipeline))
+            dataset = stack.enter_context(target.open_dataset(pipeline))
             given = read(request.source, dataset)
-            if held(pipeline, PUSHES):
+            if table_exists(pipeline, PUSHES):
                 ledger = Ledger(dataset, _id(request, given), request.entity, request.op)
         else:
             given = read(request.source, None)
@@ -122,7 +121,7 @@ class _Push:
         definitions = definitions_asked(runner.context, self.entity, given)
         self.rows, match = checked(request, self.entity, given, definitions, runner.dataset)
         valid = [row for row in self.rows if not row.problems]
-        prepared = held(runner.pipeline, PUSHES)
+        prepared = table_exists(runner.pipeline, PUSHES)
         ledger = Ledger(runner.dataset, _id(request, given), request.entity, request.op) if prepared else None
         open_ = valid if ledger is None else self._open(ledger, valid)
         told = self.plan = _plan(runner.context.settings, request, self.entity, given, self.rows, open_, ledger)
@@ -130,7 +129,7 @@ class _Push:
             raise _invalid(told)
         if open_ and not self.confirm(told):
             raise Unconfirmed("not confirmed: nothing was sent")
-        prepare(runner.pipeline, PUSHES)
+        ensure_table(runner.pipeline, PUSHES)
         self.ledger = ledger or Ledger(runner.dataset, told.push_id, request.entity, request.op)
         if request.again and self.ledger.finished(row.number for row in valid):
             self.ledger.begin_again()

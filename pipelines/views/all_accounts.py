@@ -105,7 +105,7 @@ def refresh(base: Target) -> Views:
         ConfigurationError: there can be no such dataset.
         Busy: another run is at work on the destination.
     """
-    target = base.of(ALL)
+    target = base.for_account(ALL)
     if not target.exists():
         return Views(note="nothing was synced yet")
     with target.lock(), _client(target) as client:

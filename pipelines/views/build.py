@@ -50,14 +50,14 @@ def make(target: Target, folder: str | None = None) -> Report:
     begun, report = time.monotonic(), Report("marts")
     marts = _marts(folder)
     assert_possible(target)
-    target.require()
+    target.require_exists()
     with target.lock():
         pipeline = target.pipeline()
         if pipeline.default_schema_name is None:
             raise NothingSynced(target)
         schema = pipeline.default_schema
         plans = plan(marts, held(schema), known(schema.naming.normalize_path))
-        with target.adapter.kept_open(pipeline), pipeline.sql_client() as client:
+        with target.adapter.keep_open(pipeline), pipeline.sql_client() as client:
             views = Views(client, client.dataset_name + VIEWS)
             try:
                 _conclude(report, views.make(plans, with_own=folder is not None))

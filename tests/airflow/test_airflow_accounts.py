@@ -122,7 +122,7 @@ def test_one_task_at_a_time_works_with_an_account_and_none_overwrites_a_watermar
     for name, entities in ENTITIES.items():
         sandbox = teams.emea if name == "emea" else teams.shared
         settings = resolve_settings(api_key=sandbox.key, base_url=sandbox.url, requests_per_second=1000)
-        target = Target("postgres").of(name)
+        target = Target("postgres").for_account(name)
         proof = verify(settings, target, entities)
         assert (proof.status, [entity.facts["proved"] for entity in proof.entities.values()]) == ("done", [True, True])
         unchanged = sync(settings, target, entities)

@@ -363,7 +363,15 @@ def test_two_processes_load_into_one_database(accounts: Accounts, tmp_path: Path
 
 def test_the_datasets_of_one_file_are_held_together(tmp_path: Path) -> None:
     target = Target(database=str(tmp_path / "a.duckdb"))
-    assert (target.of("emea").dataset, target.of("default"), target.of(None)) == ("insightly_emea", target, target)
-    with target.of("emea").lock(), pytest.raises(Busy, match=r"a\.duckdb"), target.of("apac").lock(wait=0.01):
+    assert (target.for_account("emea").dataset, target.for_account("default"), target.for_account(None)) == (
+        "insightly_emea",
+        target,
+        target,
+    )
+    with (
+        target.for_account("emea").lock(),
+        pytest.raises(Busy, match=r"a\.duckdb"),
+        target.for_account("apac").lock(wait=0.01),
+    ):
         pass
-    assert len({target.of(name).digest for name in ("emea", "apac", None)}) == 3
+    assert len({target.for_account(name).digest for name in ("emea", "apac", None)}) == 3

@@ -11,7 +11,7 @@ from pipelines.commands.status import status
 from sources.insightly import ENTITIES
 from sources.insightly.errors import BadSetting
 from tests.support.commands import delete, ledger, marked, refreshed, swept, verified
-from tests.support.crm import IN_A_LAKE, Crm, LakeCrm
+from tests.support.crm import ON_DELTA, Crm, DeltaCrm
 from tests.support.expected import SQL_TYPES
 from tests.support.kill import Call, run_and_die
 from tests.support.masking import HASH_KEY
@@ -19,7 +19,7 @@ from tests.support.process import command, reach
 from tests.support.push import ids, jsonl, people, pushed
 
 MakeCrm = Callable[..., Crm]
-pytestmark = IN_A_LAKE
+pytestmark = ON_DELTA
 NAMES = ("contacts", "notes", "lead_sources", "tags")
 
 
@@ -88,7 +88,7 @@ def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> No
 def test_a_sweep_that_was_killed_between_two_commits_is_ended_by_the_next(crm: Crm) -> None:
     crm.first_sync("contacts")
     gone = sorted(row["CONTACT_ID"] for row in delete(crm, "contacts", *ids(crm, "contacts")[3:5]))
-    run_and_die(crm, ["sweep", "contacts"], Call("pipelines.destinations.delta:LakeClient.write", "after", 1))
+    run_and_die(crm, ["sweep", "contacts"], Call("pipelines.destinations.delta:DeltaClient.write", "after", 1))
     assert (marked(crm, "contacts"), [row[1] for row in ledger(crm)]) == ([], gone)
     swept(crm, "contacts")
     assert (marked(crm, "contacts"), [row[1] for row in ledger(crm)]) == (gone, gone)
@@ -141,14 +141,14 @@ def test_a_push_wants_a_database(crm: Crm) -> None:
 
 
 @pytest.mark.long
-def test_another_folder_has_a_state_of_its_own(crm: LakeCrm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_folder_has_a_state_of_its_own(crm: DeltaCrm, monkeypatch: pytest.MonkeyPatch) -> None:
     crm.first_sync("notes")
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(crm.folder / "lake/inside"))
     assert crm.sync_done("notes").entities["notes"].rows == crm.sandbox.store.count("notes")
 
 
 @pytest.mark.long
-def test_old_versions_of_rows_are_kept_until_they_are_cleared_away(crm: LakeCrm) -> None:
+def test_old_versions_of_rows_are_kept_until_they_are_cleared_away(crm: DeltaCrm) -> None:
     crm.first_sync("notes")
     version = crm.tables["notes"].version()
     crm.sandbox.store.update("notes", ids(crm, "notes")[0], {"TITLE": "later"})

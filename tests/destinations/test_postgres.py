@@ -15,7 +15,7 @@ import pytest
 from pipelines.commands.status import status
 from pipelines.commands.sweep import sweep
 from pipelines.commands.sync import sync
-from pipelines.destinations.pipeline_state import states
+from pipelines.destinations.pipeline_state import resource_states
 from pipelines.destinations.target import Target
 from pipelines.sandbox import Fault, evolve
 from pipelines.views.all_accounts import refresh
@@ -99,7 +99,7 @@ def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> No
 def test_single_records_are_read_again(crm: Crm) -> None:
     crm.first_sync("contacts")
     first, second, third = crm.sandbox.store.rows("contacts")[:3]
-    before = states(crm.target.pipeline())["contacts"]
+    before = resource_states(crm.target.pipeline())["contacts"]
     for row in (first, second):
         crm.sandbox.store.put_raw("contacts", {**row, "TITLE": "quietly changed", "TAGS": []})
     delete(crm, "contacts", third["CONTACT_ID"])
@@ -107,7 +107,7 @@ def test_single_records_are_read_again(crm: Crm) -> None:
     refreshed(crm, "contacts", where=f"email_address={second['EMAIL_ADDRESS']}")
     assert marked(crm, "contacts") == [third["CONTACT_ID"]]
     crm.assert_equal("contacts", deleted=True)
-    assert states(crm.target.pipeline())["contacts"]["incremental"] == before["incremental"]
+    assert resource_states(crm.target.pipeline())["contacts"]["incremental"] == before["incremental"]
 
 
 def test_rows_are_pushed_once_from_a_file_and_from_a_query(synced_crm: Crm) -> None:

@@ -14,8 +14,7 @@ import sqlglot
 from sqlglot import exp
 
 from pipelines.destinations.dataset import Dataset
-from pipelines.destinations.system_tables import COLUMNS, DELETIONS, PUSHES, RUNS
-from pipelines.destinations.system_tables import _resource as resource
+from pipelines.destinations.system_tables import COLUMNS, DELETIONS, PUSHES, RUNS, table_resource
 from pipelines.engine.run_log import latest
 from pipelines.push.ledger import Ledger
 from pipelines.sandbox import Sandbox
@@ -106,7 +105,7 @@ def warehouse(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         sandbox.store.put_raw("contacts", {**first, **dict.fromkeys(RESERVED, 1)})
         settings = resolve_settings(api_key=sandbox.key, base_url=sandbox.url, requests_per_second=1000)
         pipeline = dlt.pipeline("insightly", destination=name, dataset_name="insightly", pipelines_dir=str(folder))
-        ledgers = [resource(table, []) for table in (RUNS, DELETIONS, PUSHES)]
+        ledgers = [table_resource(table, []) for table in (RUNS, DELETIONS, PUSHES)]
         pipeline.extract(insightly(context=SyncContext(settings), order=CORE))
         pipeline.extract(ledgers)
         pipeline.normalize()
@@ -166,12 +165,12 @@ def test_our_own_statements_are_sql_of_the_warehouse(warehouse: Warehouse, monke
     dataset = Dataset(warehouse.pipeline)
     dataset.__dict__["_client"] = client
     dataset.live_ids(contacts)
-    assert dataset.rows_of(contacts, "contacts__tags", [1, 2]) == [{"contact_id": 1, "list_idx": 0}]
-    dataset.mark(contacts, {1: "deleted", 2: "hidden"}, remove=False)
-    dataset.mark(contacts, {1: "deleted"}, remove=True)
-    dataset.empty({"contacts": ["phone", "order"]})
+    assert dataset.rows_by_id(contacts, "contacts__tags", [1, 2]) == [{"contact_id": 1, "list_idx": 0}]
+    dataset.mark_deleted(contacts, {1: "deleted", 2: "hidden"}, remove=False)
+    dataset.mark_deleted(contacts, {1: "deleted"}, remove=True)
+    dataset.clear_columns({"contacts": ["phone", "order"]})
     assert dataset.remove_orphans(contacts) > 0
-    dataset.restore()
+    dataset.record_restored()
     latest(warehouse.pipeline)
     ledger = Ledger(dataset, "push", "contacts", "create")
     ledger.intend(1, "create", datetime.now(UTC))

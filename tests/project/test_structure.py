@@ -64,10 +64,7 @@ EXCEPTIONS: dict[str, set[str]] = {
     "pipelines.commands.verify": {"sources.insightly.paging.prefetch", "sources.insightly.rows.shaper"},
     "pipelines.commands.verify_children": {"sources.insightly.paging.prefetch", "sources.insightly.rows.shaper"},
     "pipelines.commands.verify_rows": {"sources.insightly.rows.shaper"},
-    "pipelines.destinations.dataset": {"sources.insightly.rows.arrow"},
-    "pipelines.destinations.delta_dataset": {"sources.insightly.rows.arrow"},
     "pipelines.engine.deletions": {"sources.insightly.paging.prefetch"},
-    "pipelines.engine.history": {"sources.insightly.rows.arrow"},
     "pipelines.push.api": {
         "sources.insightly.api.json_body",
         "sources.insightly.api.messages",

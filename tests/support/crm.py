@@ -16,7 +16,7 @@ from deltalake import DeltaTable, write_deltalake
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from pipelines.commands.sync import sync
-from pipelines.destinations.system_tables import PUSHES, prepare
+from pipelines.destinations.system_tables import PUSHES, ensure_table
 from pipelines.destinations.target import Target
 from pipelines.engine.report import Report
 from pipelines.engine.runner import opened
@@ -199,7 +199,7 @@ class PostgresCrm(Crm):
 
 
 @dataclass
-class LakeCrm(Crm):
+class DeltaCrm(Crm):
     """An account, and a folder of Delta tables to sync it into, read by DuckDB."""
 
     @property
@@ -266,14 +266,14 @@ def isolate(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 ON_POSTGRES = pytest.mark.parametrize("make_crm", ["postgres"], indirect=True)
-IN_A_LAKE = pytest.mark.parametrize("make_crm", ["lake"], indirect=True)
+ON_DELTA = pytest.mark.parametrize("make_crm", ["lake"], indirect=True)
 """Where the accounts of a test are synced to; DuckDB, where nothing is said."""
 
 
 def begin(crm: Crm) -> None:
     crm.sync_done("contacts", "leads", "tags")
     with opened("push", crm.settings(), crm.target) as runner:
-        prepare(runner.pipeline, PUSHES)
+        ensure_table(runner.pipeline, PUSHES)
 
 
 EVERY_WAY_TO_TAGS = pytest.mark.parametrize(

@@ -284,7 +284,7 @@ class Proof(RuleBasedStateMachine):
     # What holds always
 
     @invariant()
-    def holds(self) -> None:
+    def table_exists(self) -> None:
         if self.unseen:
             self.unseen = False
             with duckdb.connect(str(self.folder / "crm.duckdb")) as connection:

@@ -15,9 +15,7 @@ import pyarrow.compute as pc
 from ..entities import FieldType
 from ..errors import DataError, redact
 from .json_text import Mended, as_text
-
-VARIANT = "__v_text"
-"""What dlt appends to a column's name for values of another type."""
+from .naming import VARIANT
 
 PRECISION, SCALE = 38, 15
 DECIMAL = pa.decimal128(PRECISION, SCALE)

@@ -7,7 +7,9 @@ import pyarrow as pa
 
 from ..entities import Entity
 from ..errors import ColumnCollision, DataError
-from .arrow import VARIANT
+
+VARIANT = "__v_text"
+"""What dlt appends to a column's name for values of another type."""
 
 RESERVED = re.compile(r"_is_empty|_deleted_at|_dlt_.*")
 """Columns of the tool's own: a field of that name would delete its record, or pass for a deletion."""

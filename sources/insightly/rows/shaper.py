@@ -9,11 +9,11 @@ import pyarrow as pa
 
 from ..entities import Entity, FieldType, child_fields
 from ..errors import DataError, MalformedResponse
-from .arrow import VARIANT, infer, to_column, to_table
+from .arrow import infer, to_column, to_table
 from .custom_fields import declared_types, pivot
 from .json_text import as_text
 from .masking import Mask
-from .naming import IS_EMPTY, LIST_IDX, check_collisions, child_table, collision, column_of, rename_variants
+from .naming import IS_EMPTY, LIST_IDX, VARIANT, check_collisions, child_table, collision, column_of, rename_variants
 
 Record = dict[str, Any]
 Types = dict[str, FieldType]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from sources.insightly.entities import FieldType
 from sources.insightly.errors import DataError
-from sources.insightly.rows.arrow import VARIANT, infer, to_column, to_table
+from sources.insightly.rows.arrow import infer, to_column, to_table
+from sources.insightly.rows.naming import VARIANT
 
 
 @pytest.mark.parametrize(
