@@ -66,7 +66,7 @@ def _entity(entity: Entity) -> Iterator[str]:
 
 def _reading(entity: Entity) -> str:
     if entity.per_record:
-        return f"A call for each new or changed record of {', '.join(entity.read_under)}."
+        return f"A call for each new or changed record of {', '.join(entity.read_parents)}."
     if entity.incremental:
         return "Read by DATE_UPDATED_UTC: only what changed."
     return "Read in full, in blocks." if entity.walked else "Read in full, replaced when it changed."
