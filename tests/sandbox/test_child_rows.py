@@ -10,9 +10,9 @@ from pipelines.sandbox import Sandbox, Store, generate
 from sources.insightly import ENTITIES
 from tests.support.child_rows import PARENTS, fill, keys, lying
 from tests.support.crm import OPEN, Clock, contents_of
-from tests.support.requests_to_sandbox import ask
+from tests.support.requests_to_sandbox import send
 
-PARTS = {name: ENTITIES[name].part for name in PARENTS}
+PARTS = {name: ENTITIES[name].sub_path for name in PARENTS}
 
 
 @pytest.fixture
@@ -31,12 +31,12 @@ def test_each_list_has_every_field_and_nothing_is_below_what_is_not_there(sandbo
     for parent in PARENTS[entity]:
         told = [row for at, key, row in lying(sandbox, entity) if at == parent and key]
         key = next((key for at, key, _ in lying(sandbox, entity) if at == parent), keys(sandbox, parent)[0])
-        rows = ask(sandbox, path_of(entity, parent, key)).json()
+        rows = send(sandbox, path_of(entity, parent, key)).json()
         assert all(set(row) == set(ENTITIES[entity].fields) for row in rows)
         assert rows == [row for at, id_, row in lying(sandbox, entity) if (at, id_) == (parent, key)]
         assert told or parent == "emails"
-        assert ask(sandbox, path_of(entity, parent, 1_999_999_999)).status_code == 404
-        assert ask(sandbox, path_of(entity, parent, key), "PATCH").status_code in (405, 501)
+        assert send(sandbox, path_of(entity, parent, 1_999_999_999)).status_code == 404
+        assert send(sandbox, path_of(entity, parent, key), "PATCH").status_code in (405, 501)
 
 
 def test_lists_are_paged_counted_and_filtered_where_the_api_says_so(sandbox: Sandbox) -> None:
@@ -45,9 +45,9 @@ def test_lists_are_paged_counted_and_filtered_where_the_api_says_so(sandbox: San
         stamp = f"2026-11-03 0{hour}:00:00"
         below.add("comments", "notes", note, {"BODY": str(hour), "DATE_UPDATED_UTC": stamp})
     path = path_of("comments", "notes", note)
-    page = ask(sandbox, f"{path}?top=2&skip=1&count_total=true")
+    page = send(sandbox, f"{path}?top=2&skip=1&count_total=true")
     assert (len(page.json()), page.headers["X-Total-Count"]) == (2, str(len(below.of("comments", "notes", note))))
-    late = ask(sandbox, f"{path}?updated_after_utc=2026-11-03T02:00:00Z").json()
+    late = send(sandbox, f"{path}?updated_after_utc=2026-11-03T02:00:00Z").json()
     assert [row["BODY"] for row in late] == ["3", "4"]
 
 
@@ -57,16 +57,16 @@ def test_comments_are_made_changed_and_removed_and_move_the_record_or_not(sandbo
     for parent, claim in (("notes", "NOTE_ID"), ("tasks", "TASK_ID"), ("emails", "EMAIL_ID")):
         key = keys(sandbox, parent)[0]
         before, path = sandbox.store.get(parent, key) or {}, path_of("comments", parent, key)
-        made = ask(sandbox, path, "POST", json={"BODY": "first"})
+        made = send(sandbox, path, "POST", json={"BODY": "first"})
         assert (made.status_code, made.json()["BODY"], made.json()[claim]) == (201, "first", key)
         after = sandbox.store.get(parent, key) or {}
         assert (after.get("DATE_UPDATED_UTC") != before.get("DATE_UPDATED_UTC")) == (moves and parent != "emails")
         id_ = made.json()["COMMENT_ID"]
-        changed = ask(sandbox, "Comments", "PUT", json={"COMMENT_ID": id_, "BODY": "second"})
+        changed = send(sandbox, "Comments", "PUT", json={"COMMENT_ID": id_, "BODY": "second"})
         assert (changed.status_code, changed.json()["BODY"]) == (200, "second")
-        assert ask(sandbox, f"Comments/{id_}", "DELETE").status_code == 202
-        assert ask(sandbox, f"Comments/{id_}", "DELETE").status_code == 404
-        assert id_ not in [row["COMMENT_ID"] for row in ask(sandbox, path).json()]
+        assert send(sandbox, f"Comments/{id_}", "DELETE").status_code == 202
+        assert send(sandbox, f"Comments/{id_}", "DELETE").status_code == 404
+        assert id_ not in [row["COMMENT_ID"] for row in send(sandbox, path).json()]
 
 
 @pytest.mark.parametrize(
@@ -103,31 +103,31 @@ def test_what_is_wrong_is_refused(sandbox: Sandbox, method: str, path: str, body
     names = {"note": "notes", "email": "emails", "ticket": "tickets", "prospect": "prospects", "quote": "quotes"}
     ids = {name: keys(sandbox, entity)[-1] for name, entity in {**names, "deal": "opportunities"}.items()}
     document = sandbox.store.child_rows.of("quotation_documents", "quotes", ids["quote"])[0]["QUOTE_DOCUMENT_ID"]
-    assert ask(sandbox, path.format(**ids, document=document), method, json=body).status_code == status
+    assert send(sandbox, path.format(**ids, document=document), method, json=body).status_code == status
 
 
 def test_a_file_is_sent_listed_read_and_deleted(sandbox: Sandbox) -> None:
     contact = keys(sandbox, "contacts")[2]
     path = path_of("file_attachments", "contacts", contact)
-    made = ask(sandbox, path, "POST", files={"file": ("plan.txt", b"the plan", "text/plain")})
+    made = send(sandbox, path, "POST", files={"file": ("plan.txt", b"the plan", "text/plain")})
     told = made.json()
     assert (made.status_code, told["FILE_NAME"], told["CONTENT_TYPE"]) == (201, "plan.txt", "text/plain")
     assert told["FILE_SIZE"] == len(b"the plan")
-    assert told in ask(sandbox, path).json()
-    assert ask(sandbox, f"FileAttachments/{told['FILE_ID']}?format=JSON").json() == told
-    assert ask(sandbox, f"FileAttachments/{told['FILE_ID']}").headers["Content-Type"] == "application/octet-stream"
-    assert ask(sandbox, f"FileAttachments/{told['FILE_ID']}", "DELETE").status_code == 202
-    assert told not in ask(sandbox, path).json()
+    assert told in send(sandbox, path).json()
+    assert send(sandbox, f"FileAttachments/{told['FILE_ID']}?format=JSON").json() == told
+    assert send(sandbox, f"FileAttachments/{told['FILE_ID']}").headers["Content-Type"] == "application/octet-stream"
+    assert send(sandbox, f"FileAttachments/{told['FILE_ID']}", "DELETE").status_code == 202
+    assert told not in send(sandbox, path).json()
 
 
 def test_files_lie_below_comments_and_go_with_their_record(sandbox: Sandbox) -> None:
     note = keys(sandbox, "notes")[0]
-    comment = ask(sandbox, path_of("comments", "notes", note), "POST", json={"BODY": "see file"}).json()["COMMENT_ID"]
+    comment = send(sandbox, path_of("comments", "notes", note), "POST", json={"BODY": "see file"}).json()["COMMENT_ID"]
     path = f"Comments/{comment}/FileAttachments"
-    assert ask(sandbox, path, "POST", files={"file": ("a.txt", b"a")}).status_code == 201
-    assert len(ask(sandbox, path).json()) == 1
-    assert ask(sandbox, f"Notes/{note}", "DELETE").status_code == 202
-    assert ask(sandbox, path).status_code == 404
+    assert send(sandbox, path, "POST", files={"file": ("a.txt", b"a")}).status_code == 201
+    assert len(send(sandbox, path).json()) == 1
+    assert send(sandbox, f"Notes/{note}", "DELETE").status_code == 202
+    assert send(sandbox, path).status_code == 404
     assert not [at for at, _ in sandbox.store.child_rows.all("file_attachments") if at == ("comments", comment)]
 
 
@@ -135,7 +135,7 @@ def test_a_key_without_the_right_reads_none_of_them(sandbox: Sandbox) -> None:
     sandbox.switches = replace(OPEN, forbidden=frozenset(PARENTS))
     for entity in ("comments", "ticket_comments", "quotation_documents"):
         parent = PARENTS[entity][0]
-        assert ask(sandbox, path_of(entity, parent, keys(sandbox, parent)[0])).status_code == 403
+        assert send(sandbox, path_of(entity, parent, keys(sandbox, parent)[0])).status_code == 403
 
 
 def test_the_same_seed_lays_the_same_rows_below_records_at_believable_times() -> None:
