@@ -44,7 +44,9 @@ fold = NamingConvention().normalize_path
 
 def page() -> str:
     """The whole page."""
-    tables = [entity for entity in ENTITIES.values() if entity.loadable and entity.name != "custom_object_records"]
+    tables = [
+        entity for entity in ENTITIES.values() if entity.read != "embedded" and entity.name != "custom_object_records"
+    ]
     return "\n".join([INTRO, *(line for entity in tables for line in _entity(entity))])
 
 
@@ -65,11 +67,11 @@ def _entity(entity: Entity) -> Iterator[str]:
 
 
 def _reading(entity: Entity) -> str:
-    if entity.per_record:
+    if entity.read == "per_parent":
         return f"A call for each new or changed record of {', '.join(entity.read_parents)}."
-    if entity.incremental:
+    if entity.read == "incremental":
         return "Read by DATE_UPDATED_UTC: only what changed."
-    return "Read in full, in blocks." if entity.walked else "Read in full, replaced when it changed."
+    return "Read in full, in blocks." if entity.read == "full" else "Read in full, replaced when it changed."
 
 
 def _column(name: str, field: Field, key: tuple[str, ...]) -> str:

@@ -65,12 +65,12 @@ def _ask_all(context: SyncContext) -> dict[str, Verdict]:
     """The first call goes alone: it may say that the key is refused, or that no call is left."""
     context.settings.require_key()
     first, rows = _ask_permissions(context)
-    lists = [entity for entity in ENTITIES.values() if entity.loadable and not entity.per_record]
+    lists = [entity for entity in ENTITIES.values() if entity.read not in ("embedded", "per_parent")]
     others = [entity for entity in lists if entity.name not in ("permissions", RECORDS)]
     told = dict(
         zip((entity.name for entity in others), context.pool.map(lambda e: _ask(e, context), others), strict=True)
     )
-    under = [entity for entity in ENTITIES.values() if entity.per_record]
+    under = [entity for entity in ENTITIES.values() if entity.read == "per_parent"]
     asked = context.pool.map(lambda entity: _ask_under(entity, told, context), under)
     told |= dict(zip((entity.name for entity in under), asked, strict=True))
     told["permissions"] = first
@@ -97,7 +97,7 @@ def _ask(entity: Entity, context: SyncContext) -> Verdict:
     params: dict[str, Any] = {**dict(entity.params), **({"top": 1} if entity.paged else {})}
     if entity.name == "tags":
         params["record_type"] = RECORD_TYPES[0]
-    get = context.client.get_object if entity.shape == "object" else context.client.get_list
+    get = context.client.get_object if entity.read == "object" else context.client.get_list
     try:
         rows = get(path, params, label=entity.name)[0]
     except BadCredentials:
@@ -145,11 +145,11 @@ def _facts(entity: Entity) -> dict[str, Any]:
     return {
         "path": f"/{entity.path}",
         "key": list(entity.key),
-        "cursor": entity.cursor if entity.incremental else None,
+        "cursor": entity.cursor if entity.read == "incremental" else None,
         "children": [array.lower() for array in entity.arrays],
         "custom_fields": entity.custom_fields,
         "can": [ABILITIES[letter] for letter in entity.can],
         "presets": [preset for preset, names in PRESETS.items() if entity.name in names],
-        "loadable": entity.loadable,
+        "loadable": entity.read != "embedded",
         "plan": entity.plan or None,
     }

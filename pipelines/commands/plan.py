@@ -104,7 +104,7 @@ def pages_of(total: int, top: int) -> int:
 
 
 def _sync_of(entity: Entity, context: SyncContext, state: State) -> EntityReport:
-    if entity.per_record:
+    if entity.read == "per_parent":
         return _sync_under(entity, context, state)
     top = top_of(context)
     if entity.name in GROUPS or not entity.paged:
@@ -152,7 +152,7 @@ def _left_of(parent: Entity, context: SyncContext, checkpoint: Checkpoint) -> in
 
 
 def _sweep_of(entity: Entity, context: SyncContext, state: State) -> EntityReport:
-    if entity.per_record:
+    if entity.read == "per_parent":
         parts = {name: part for name, part in state.get("under", {}).items() if "start_date" in part}
         totals = [total_of(context, parent_of(entity, name), part["start_date"]) for name, part in parts.items()]
         pages = sum(pages_of(total, top_of(context)) for total in totals)

@@ -73,9 +73,9 @@ def sweep(
 def not_verifiable(runner: Runner, entity: Entity) -> str | None:
     """Why an entity's table is not to be compared with the API; None where it is."""
     state, until_done = runner.states().get(entity.name, {}), "run insightly sync until it is done"
-    if entity.per_record:
+    if entity.read == "per_parent":
         until_done = f"run insightly sync {entity.name} until it is done"
-    complete = "ended" in state if entity.per_record else "start_date" in state or not entity.swept
+    complete = "ended" in state if entity.read == "per_parent" else "start_date" in state or not entity.swept
     if not runner.dataset.table_exists(entity.name) or not complete:
         return f"not loaded completely yet: {until_done}"
     if entity.swept and state.get("mask", "") != runner.context.request_of(entity.name).mask:
@@ -106,7 +106,7 @@ class _Sweep:
             if (reason := not_verifiable(self.runner, self.entity)) is not None:
                 result.state, result.reason = "skipped", reason
                 return
-            if self.entity.per_record:
+            if self.entity.read == "per_parent":
                 sweep_under(self.runner, self.entity, result, self.force)
             else:
                 self._compare(result)

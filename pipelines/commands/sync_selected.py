@@ -63,7 +63,7 @@ def selection(
     if len(names) != 1 or len(chosen) != 1 or chosen[0] == RECORDS:
         raise BadSetting(option, given, f"needs one entity by name, as: insightly sync contacts {option} ...")
     entity = SyncContext(settings).entity(chosen[0])
-    if entity.per_record:
+    if entity.read == "per_parent":
         again = "--since DATE or --full reads them again"
         raise BadSetting(option, given, f"{entity.name} are read under other records, not by themselves: {again}")
     if ids is not None:

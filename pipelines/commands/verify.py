@@ -138,7 +138,7 @@ class _Verification:
                 elif synced is not None and synced["state"] == "skipped":
                     result.state, result.reason = "skipped", f"the last sync skipped it: {synced['reason']}"
                 return
-            if self.entity.per_record:
+            if self.entity.read == "per_parent":
                 self._under(result)
                 result.rows, result.state = self.found.ids, "ok"
                 return

@@ -101,7 +101,7 @@ class Comparison:
 
     def _newer(self) -> Callable[[int], bool]:
         """Whether the next sync would read a record anyway."""
-        if self.parent.incremental:
+        if self.parent.read == "incremental":
             fetch = page_reader(self.context, self.asked, self.part.get("watermark"), brief=True)
             changed = {row[self.key] for step in read_list(fetch, self.key) for row in step.rows}
             return changed.__contains__

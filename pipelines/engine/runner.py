@@ -58,7 +58,7 @@ class Runner:
     def watermark(self, entity: Entity) -> str | None:
         """The watermark of an entity, None before its first complete walk."""
         state = self.states().get(entity.name, {})
-        return reached(entity, state) if entity.per_record else watermark_in(entity, state)
+        return reached(entity, state) if entity.read == "per_parent" else watermark_in(entity, state)
 
     def require_synced(self) -> None:
         """Raises NothingSynced where nothing was ever loaded."""
@@ -192,7 +192,12 @@ class Runner:
         def turn(name: str) -> tuple[bool, bool, str, int]:
             state = known.get(name, {})
             order = position.get(name, len(position))
-            return self.context.entity(name).per_record, "checkpoint" not in state, state.get("ended", ""), order
+            return (
+                self.context.entity(name).read == "per_parent",
+                "checkpoint" not in state,
+                state.get("ended", ""),
+                order,
+            )
 
         return sorted(names, key=turn)
 

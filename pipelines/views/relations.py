@@ -39,7 +39,7 @@ def known(normalize: Callable[[str], str]) -> Tables:
     for name, entity in ENTITIES.items():
         columns = {normalize(field): TYPES.get(facts.type, TEXT) for field, facts in entity.fields.items()}
         tables[name] = columns | dict.fromkeys([DELETED_AT] if entity.swept else [], MOMENT)
-        if entity.incremental:
+        if entity.read == "incremental":
             tables[history_table(entity)] = columns | dict.fromkeys((VALID_FROM, VALID_TO), MOMENT)
         keys = {normalize(key): columns[normalize(key)] for key in entity.key if normalize(key) in columns}
         for array in entity.arrays:

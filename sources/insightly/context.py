@@ -142,9 +142,9 @@ class SyncContext:
     def request_of(self, name: str) -> ReadRequest:
         """What is asked of an entity; `start_date` bounds only those whose records are sure to have dates."""
         entity, request = self.entity(name), self.requests.get(name, self.request)
-        if entity.walked:
+        if entity.read == "full":
             request = replace(request, whole=True, since=None)
-        bounded = (entity.cursor_documented or entity.per_record) and not entity.walked
+        bounded = (entity.cursor_documented or entity.read == "per_parent") and entity.read != "full"
         start_date = request.start_date if bounded else None
         return replace(request, mask=self.mask(entity).fingerprint, start_date=start_date)
 

@@ -31,6 +31,16 @@ _OBJECT = re.compile(r"[A-Za-z][A-Za-z0-9_]*__[Cc]")
 RECORD_TYPES = ("contacts", "leads", "opportunities", "organisations", "projects", "emails")
 """What `/Tags?record_type=` takes; anything else, or nothing, is answered with 400."""
 
+ReadMode = Literal["incremental", "full", "reference", "object", "per_parent", "embedded"]
+"""How an entity is read.
+
+incremental  what changed since the watermark: `/Search` filters by the cursor.
+full         the whole list, merged block by block: there is no cursor, and the list may be long or has child tables.
+reference    the whole list, which is short and is replaced when it changed.
+object       one object, not a list.
+per_parent   one call per parent record.
+embedded     not by itself: other records carry it in an array.
+"""
 FieldType = Literal["integer", "string", "boolean", "number", "datetime", "date", "json", "any"]
 
 
@@ -54,11 +64,11 @@ class Field:
 class Entity:
     """One collection.
 
-    `can` has a letter an ability: S search (hence the `updated_after_utc` filter), G get by id, C create, U update,
-    D delete; `get`, `create`, `update` and `delete` are the paths where they are not the usual ones. `walked` is set
-    where there is no cursor and the list may be long or has child tables: each run walks it whole and merges it, in
-    place of holding it in memory. `rows` is the array whose items are the rows of an object, `embedded` the one that
-    each record of other entities carries, `object_name` what the API calls a custom object.
+    `can` has one letter per ability: S search (hence the `updated_after_utc` filter), G get by id, C create, U update,
+    D delete. `get`, `create`, `update` and `delete` are the paths where they are not the usual ones. `read` follows
+    from path, abilities and cursor where a row does not set it. `rows` is the array whose items are the rows of an
+    object, `embedded` the array of other entities' records that has the rows, `object_name` the API's name of a custom
+    object.
     """
 
     name: str
@@ -71,13 +81,12 @@ class Entity:
     children: str = ""
     custom_fields: bool = False
     params: tuple[tuple[str, str], ...] = ()
-    shape: Literal["list", "object"] = "list"
     get: str | None = SAME
     create: str | None = SAME
     update: str | None = SAME
     delete: str | None = SAME
     plan: str = ""
-    walked: bool = False
+    read: ReadMode = "reference"
     rows: str = ""
     embedded: str = ""
     object_name: str = ""
@@ -94,8 +103,18 @@ class Entity:
                 object.__setattr__(self, ability, path if ability[0].upper() in self.can else None)
         if self.cursor is SAME:
             object.__setattr__(self, "cursor", DATE_UPDATED if "S" in self.can else None)
+        if self.read == "reference":
+            object.__setattr__(self, "read", self._usual_read())
         if self.brief is None:
             object.__setattr__(self, "brief", "S" in self.can)
+
+    def _usual_read(self) -> ReadMode:
+        if self.embedded:
+            return "embedded"
+        if "{id}" in self.path:
+            return "per_parent"
+        # The plain list ignores the filter by the cursor.
+        return "incremental" if "S" in self.can and self.cursor is not None else "reference"
 
     @cached_property
     def key(self) -> tuple[str, ...]:
@@ -116,14 +135,9 @@ class Entity:
         return f"{self.path}/Search" if "S" in self.can else None
 
     @property
-    def incremental(self) -> bool:
-        """True where the server filters by the cursor: only `/Search` does, the plain list ignores the filter."""
-        return "S" in self.can and self.cursor is not None
-
-    @property
     def swept(self) -> bool:
         """True where a record that went away is confirmed by a call for it and marked; other lists are replaced."""
-        return self.incremental or self.walked or self.per_record
+        return self.read in ("incremental", "full", "per_parent")
 
     @property
     def cursor_documented(self) -> bool:
@@ -140,21 +154,11 @@ class Entity:
         """The same, but for the child table of tags."""
         return replace(self, children=" ".join(array for array in self.arrays if array != "TAGS"))
 
-    @property
-    def per_record(self) -> bool:
-        """True where reading it costs a call for each parent record."""
-        return "{id}" in self.path and not self.embedded
-
-    @property
-    def loadable(self) -> bool:
-        """True where a sync can read it."""
-        return not self.embedded
-
     @cached_property
     def read_parents(self) -> tuple[str, ...]:
         """The entities whose records are asked for it one by one; parents without a list of their own are left out."""
         lists = {entity.path: entity.name for entity in _TABLE if "{" not in entity.path}
-        under = self.path.partition("/")[0].strip("{}").split("|") if self.per_record else ()
+        under = self.path.partition("/")[0].strip("{}").split("|") if self.read == "per_parent" else ()
         return tuple(lists[path] for path in under if path in lists)
 
     @property
@@ -296,7 +300,7 @@ _TABLE = (
     ),
     Entity("tasks", "Tasks", "TASK_ID", children="LINKS", custom_fields=True),
     Entity("users", "Users", "USER_ID", can="SG", brief=False),
-    Entity("activity_sets", "ActivitySets", "ACTIVITYSET_ID", can="G", brief=True, children="ACTIVITIES", walked=True),
+    Entity("activity_sets", "ActivitySets", "ACTIVITYSET_ID", can="G", brief=True, children="ACTIVITIES", read="full"),
     Entity(
         "comments",
         "{Notes|Tasks|Emails}/{id}/Comments",
@@ -328,8 +332,8 @@ _TABLE = (
     # Stands for the records of every custom object; each has a table and a state of its own.
     Entity(RECORDS, "{objectName}", "RECORD_ID", custom_fields=True),
     # /Search takes the filter, yet no DATE_UPDATED_UTC is listed: nothing to tell a change by.
-    Entity("document_templates", "DocumentTemplates", "TEMPLATE_ID", can="SG", cursor=None, walked=True),
-    Entity("emails", "Emails", "EMAIL_ID", can="SGD", cursor=None, children="TAGS LINKS", walked=True),
+    Entity("document_templates", "DocumentTemplates", "TEMPLATE_ID", can="SG", cursor=None, read="full"),
+    Entity("emails", "Emails", "EMAIL_ID", can="SGD", cursor=None, children="TAGS LINKS", read="full"),
     Entity(
         "file_attachments",
         "{Contacts|Leads|Opportunities|Organisations|Projects|Notes|Emails|Comments}/{id}/FileAttachments",
@@ -342,7 +346,7 @@ _TABLE = (
     ),
     Entity("file_categories", "FileCategories", "CATEGORY_ID", can="GCUD"),
     Entity("follows", "Follows", "RECORD_TYPE RECORD_ID", can=""),
-    Entity("instance", "Instance", "INSTANCE_NAME", can="", paged=False, shape="object"),
+    Entity("instance", "Instance", "INSTANCE_NAME", can="", paged=False, read="object"),
     Entity("knowledge_articles", "KnowledgeArticle", "ARTICLE_ID", children="TAGS", custom_fields=True, plan=_SERVICE),
     Entity("knowledge_article_categories", "KnowledgeArticleCategory", "CATEGORY_ID", can="SGCU", plan=_SERVICE),
     Entity("knowledge_article_folders", "KnowledgeArticleFolder", "FOLDER_ID", can="SGCU", plan=_SERVICE),
@@ -374,7 +378,7 @@ _TABLE = (
         create="Opportunities/{id}/StateChange (PUT)",
     ),
     Entity("opportunity_state_reasons", "OpportunityStateReasons", "STATE_REASON_ID", can=""),
-    Entity("permissions", "Permissions", "OBJECT_TYPE", can="", paged=False, shape="object", rows="OBJECT_PERMISSIONS"),
+    Entity("permissions", "Permissions", "OBJECT_TYPE", can="", paged=False, read="object", rows="OBJECT_PERMISSIONS"),
     Entity("pricebooks", "Pricebook", "PRICEBOOK_ID", can="SGCU", plan=_PRICED),
     Entity(
         "pricebook_entries",
@@ -411,10 +415,10 @@ _TABLE = (
     Entity("task_categories", "TaskCategories", "CATEGORY_ID", can="GCUD"),
     # Carries DATE_UPDATED_UTC, but has no /Search to filter by it.
     Entity(
-        "teams", "Teams", "TEAM_ID", can="GCUD", brief=True, cursor=DATE_UPDATED, children="TEAMMEMBERS", walked=True
+        "teams", "Teams", "TEAM_ID", can="GCUD", brief=True, cursor=DATE_UPDATED, children="TEAMMEMBERS", read="full"
     ),
     # Not MEMBER_USER_ID, which repeats for a user in several teams.
-    Entity("team_members", "TeamMembers", "PERMISSION_ID", can="GCD", walked=True),
+    Entity("team_members", "TeamMembers", "PERMISSION_ID", can="GCD", read="full"),
     Entity("tickets", "Ticket", "TICKET_ID", children="TAGS", custom_fields=True, plan=_SERVICE),
     Entity("ticket_comments", "Ticket/{id}/Comments", "TICKET_COMMENT_ID", can="C"),
     Entity("contact_dates", "Contacts/{id}/Dates", "DATE_ID", can="U", paged=False, embedded="DATES"),
@@ -437,7 +441,7 @@ _TABLE = (
         update="{Object}/{id}/Links (not Emails, Events, Notes, Tasks)",
         delete="{Object}/{id}/Links/{linkId}",
     ),
-    Entity("marketing_visits", "MarketingVisits", "VISIT_ID", can="G", walked=True),
+    Entity("marketing_visits", "MarketingVisits", "VISIT_ID", can="G", read="full"),
     Entity(
         "static_list_memberships",
         "Prospect/{id}/StaticListMembership",
@@ -463,9 +467,9 @@ _TABLE = (
 ENTITIES: "MappingProxyType[str, Entity]" = MappingProxyType({entity.name: entity for entity in _TABLE})
 
 CORE = tuple(ENTITIES)[:17]
-_BY_NAME = {"custom_fields", *(e.name for e in _TABLE if e.per_record or e.shape == "object")}
+_BY_NAME = {"custom_fields", *(e.name for e in _TABLE if e.read in ("per_parent", "object"))}
 PRESETS: "MappingProxyType[str, tuple[str, ...]]" = MappingProxyType(
-    {"core": CORE, "all": tuple(e.name for e in _TABLE if e.loadable and e.name not in _BY_NAME)}
+    {"core": CORE, "all": tuple(e.name for e in _TABLE if e.read != "embedded" and e.name not in _BY_NAME)}
 )
 """`all` are the lists: the two objects, the definitions of custom fields, and what costs a call a record are read by
 name only."""
@@ -508,7 +512,7 @@ def select(
         elif name not in ENTITIES:
             known = f"known are {', '.join(PRESETS['all'])}, the presets all, core, and custom objects, as Fruit__c"
             raise BadSetting(setting, name, known)
-        elif not ENTITIES[name].loadable:
+        elif ENTITIES[name].read == "embedded":
             raise BadSetting(setting, name, how_to_read(ENTITIES[name]))
         else:
             chosen.add(name)
@@ -519,7 +523,7 @@ def select(
 
 def how_to_read(entity: Entity) -> str:
     """How to get what cannot be read by itself."""
-    if entity.per_record:
+    if entity.read == "per_parent":
         return f"it lies under records of {', '.join(entity.read_parents)}, at a call a record; sync it by name"
     if not entity.embedded:
         return "it stands for the records of all custom objects"
@@ -539,7 +543,7 @@ def select_history(names: Iterable[str]) -> list[str]:
     """
     setting, named = "sources.insightly.history", list(names)
     for name in named:
-        if name in ENTITIES and not ENTITIES[name].incremental:
+        if name in ENTITIES and ENTITIES[name].read != "incremental":
             raise BadSetting(setting, name, "it has no cursor: versions are kept of what the API tells changes of")
     chosen = select(named, setting=setting) if named else ()
-    return [name for name in chosen if ENTITIES[name].incremental]
+    return [name for name in chosen if ENTITIES[name].read == "incremental"]

@@ -19,8 +19,8 @@ from tests.support.expected import normalize
 from tests.support.process import command, reach
 
 MakeCrm = Callable[..., Crm]
-ASKED = [n for n, entity in ENTITIES.items() if entity.loadable and not entity.per_record and n != RECORDS]
-UNDER = [n for n, entity in ENTITIES.items() if entity.per_record]
+ASKED = [n for n, entity in ENTITIES.items() if entity.read not in ("embedded", "per_parent") and n != RECORDS]
+UNDER = [n for n, entity in ENTITIES.items() if entity.read == "per_parent"]
 REFUSED = {
     404: ["products", "pricebooks", "pricebook_entries", "opportunity_line_items", "quotes", "quote_line_items"],
     403: ["knowledge_articles", "tickets", "prospects", "community_forums", "forum_categories"],

@@ -360,7 +360,7 @@ def test_a_history_that_cannot_be_kept_is_refused_with_the_reason(names: list[An
 
 
 def test_a_preset_stands_for_its_entities_with_a_cursor() -> None:
-    assert resolve_settings(history="core").history == [name for name in CORE if ENTITIES[name].incremental]
+    assert resolve_settings(history="core").history == [name for name in CORE if ENTITIES[name].read == "incremental"]
     assert resolve_settings().history == []
 
 

@@ -39,7 +39,7 @@ def nothing_marked(crm: Crm) -> Iterator[None]:
 def test_an_unchanged_account_costs_one_call_a_table(crm: Crm) -> None:
     crm.first_sync()
     report = swept(crm)
-    assert report.calls == sum(ENTITIES[name].incremental for name in report.entities) == len(paths(crm))
+    assert report.calls == sum(ENTITIES[name].read == "incremental" for name in report.entities) == len(paths(crm))
     assert sum(entity.deleted for entity in report.entities.values()) == 0
 
 

@@ -24,7 +24,7 @@ from tests.support.crm import EVERY_WAY_TO_TAGS, OPEN, Clock, Crm
 from tests.support.expected import CORE, normalize
 
 MakeCrm = Callable[..., Crm]
-INCREMENTAL = [name for name in CORE if ENTITIES[name].incremental]
+INCREMENTAL = [name for name in CORE if ENTITIES[name].read == "incremental"]
 
 
 def changed_since(crm: Crm, entity: str, watermark: str | None) -> int:

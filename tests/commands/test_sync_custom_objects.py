@@ -103,7 +103,7 @@ def test_an_object_is_an_entity_at_its_own_paths() -> None:
     )  # fmt: skip
     assert (entity.key, entity.field_for, entity.custom_fields) == (("RECORD_ID",), "SITE_VISIT__C", True)
     assert entity.fields == ENTITIES[RECORDS].fields
-    assert entity.incremental
+    assert entity.read == "incremental"
     assert not entity.cursor_documented
 
 

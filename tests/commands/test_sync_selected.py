@@ -195,7 +195,7 @@ def test_each_entity_with_a_get_is_read_by_id(make_crm: MakeCrm) -> None:
         field = next(name for name, facts in ENTITIES[entity].fields.items() if facts.type == "string")
         for key in keys:
             change(crm, entity, key, **{field: f"new {key}"})
-        with nothing_moved(crm, *({entity} if ENTITIES[entity].incremental else ())):
+        with nothing_moved(crm, *({entity} if ENTITIES[entity].read == "incremental" else ())):
             report = refreshed(crm, entity, ids=[*keys, keys[0]])
         told = report.entities[entity]
         assert (told.rows, told.merged, told.calls) == (2, 2, 2 + ENTITIES[entity].custom_fields)

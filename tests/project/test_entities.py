@@ -14,7 +14,7 @@ from tests.support.process import ROOT
 
 RECORDED = json.loads((ROOT / "tests/recorded/entities.json").read_text(encoding="utf-8"))
 FACTS: dict[str, dict[str, Any]] = RECORDED["entities"]
-LOADABLE = [name for name, entity in ENTITIES.items() if entity.loadable]
+LOADABLE = [name for name, entity in ENTITIES.items() if entity.read != "embedded"]
 PER_RECORD = {
     *("comments", "file_attachments", "opportunity_state_history"),
     *("quotation_documents", "static_list_memberships", "ticket_comments"),
@@ -49,7 +49,7 @@ def test_paths_and_abilities(name: str) -> None:
     assert list(entity.key) == (
         [facts["primary_key"]] if isinstance(facts["primary_key"], str) else facts["primary_key"]
     )
-    assert entity.incremental == bool(facts["search_path"] and facts["cursor"])
+    assert (entity.read == "incremental") == bool(facts["search_path"] and facts["cursor"])
     assert entity.tagged == ("TAGS" in facts["fields"])
 
 
@@ -74,7 +74,7 @@ def test_fields_and_arrays(name: str) -> None:
 
 
 def test_all_are_the_lists_that_cost_no_call_a_record() -> None:
-    assert {name for name in FACTS if ENTITIES[name].per_record} == PER_RECORD
+    assert {name for name in FACTS if ENTITIES[name].read == "per_parent"} == PER_RECORD
     assert set(CORE) <= set(PRESETS["all"])
     by_name = {"custom_fields", "instance", "permissions"}
     assert set(PRESETS["all"]) == set(FACTS) - PER_RECORD - set(EMBEDDED) - by_name
@@ -95,7 +95,7 @@ def test_lists_that_are_replaced_have_no_child_tables(name: str) -> None:
     """A table that is replaced would keep a child's tombstone; a list that is walked needs an id to confirm by."""
     entity = ENTITIES[name]
     assert entity.swept or not entity.arrays or name == "custom_fields"
-    if entity.walked:
+    if entity.read == "full":
         assert FACTS[name]["get"] == f"{FACTS[name]['path']}/{{id}}"
         assert FACTS[name]["fields"][FACTS[name]["primary_key"]] == "integer"
 

@@ -26,7 +26,7 @@ POINTS = (
     "pipelines.engine.history._History._begin",
     "pipelines.engine.history._follow",
 )
-WITH_VERSIONS = [name for name in NAMES if ENTITIES[name].incremental]
+WITH_VERSIONS = [name for name in NAMES if ENTITIES[name].read == "incremental"]
 
 
 class Versions(Proof):

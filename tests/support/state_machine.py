@@ -415,14 +415,17 @@ class Proof(RuleBasedStateMachine):
         self.truth.hidden.discard((entity, key))
         if new and "DATE_UPDATED_UTC" in record:
             record["DATE_UPDATED_UTC"] = self.store.now()
-        elif ENTITIES[entity].incremental and self.held_stamp(entity, key) not in (None, record["DATE_UPDATED_UTC"]):
+        elif ENTITIES[entity].read == "incremental" and self.held_stamp(entity, key) not in (
+            None,
+            record["DATE_UPDATED_UTC"],
+        ):
             # The row is held as live and older, and the old stamp may be behind the watermark already.
             self.truth.undated.add(entity)
         self.store.put_raw(entity, record)
 
     def edit_one(self, kind: str, entity: str, key: int, value: int) -> None:
         facts, dated = ENTITIES[entity], not kind.endswith("_undated")
-        if not dated and kind != "retag_undated" and facts.incremental:
+        if not dated and kind != "retag_undated" and facts.read == "incremental":
             self.truth.undated.add(entity)
         if kind in ("delete", "hide") or (kind == "delete_block" and value > 4):
             self.bury(entity, [key], hidden=kind == "hide" and facts.get is not None)

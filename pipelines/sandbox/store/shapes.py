@@ -70,7 +70,7 @@ def key_of(entity: str, record: Record) -> Key:
 
 def served_under(entity: Entity) -> bool:
     """True where the collection has a path of its own that returns a list of records."""
-    return "{" not in entity.path and entity.shape == "list" and entity.name not in {"tags"}
+    return "{" not in entity.path and entity.read != "object" and entity.name not in {"tags"}
 
 
 def link(link_id: int, own: tuple[str, int], other: tuple[str, int], role: str | None, forward: bool = True) -> Record:

@@ -1,13 +1,13 @@
 """Entities -> dlt resources."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import dlt
 from dlt.extract import DltResource
 
 from ..context import SyncContext
-from ..entities import DATE_UPDATED, OBJECTS, RECORDS, Entity
+from ..entities import DATE_UPDATED, OBJECTS, RECORDS, Entity, ReadMode
 from ..errors import Stop
 from ..result import EntityResult
 from ..state.checkpoint import Checkpoint, begin
@@ -19,6 +19,14 @@ from .incremental import read_changes, wish_in
 from .per_parent import read_under
 from .reference import GROUPS, read_reference
 from .selected import refresh
+
+READERS: dict[ReadMode, Callable[..., Iterator[Any]]] = {
+    "incremental": read_changes,
+    "full": read_changes,
+    "reference": read_reference,
+    "object": read_reference,
+    "per_parent": read_under,
+}
 
 
 def resource_of(entity: Entity, context: SyncContext) -> DltResource:
@@ -34,12 +42,12 @@ def resource_of(entity: Entity, context: SyncContext) -> DltResource:
     def others() -> Iterator[Any]:
         with context.reading(entity.name) as result:
             context.save_account()
-            read = read_under if entity.per_record else read_changes if entity.walked else read_reference
-            yield from (refresh if context.is_selected(entity.name) else read)(entity, context, result)
+            read = refresh if context.is_selected(entity.name) else READERS[entity.read]
+            yield from read(entity, context, result)
         _give_up_on_full(entity, context, result)
 
     hints: Any = {"name": entity.name, "primary_key": list(entity.key), "write_disposition": MERGE}
-    return dlt.resource(changes if entity.incremental else others, **hints)
+    return dlt.resource(changes if entity.read == "incremental" else others, **hints)
 
 
 def resource_of_objects(context: SyncContext, name: str = RECORDS) -> DltResource:
@@ -76,7 +84,7 @@ def _changes(entity: Entity, context: SyncContext, updated: Watermark) -> Iterat
         return
     with context.reading(entity.name) as result:
         context.save_account()
-        read = refresh if context.is_selected(entity.name) else read_changes
+        read = refresh if context.is_selected(entity.name) else READERS[entity.read]
         yield from read(entity, context, result, updated)
     _give_up_on_full(entity, context, result)
 
@@ -100,7 +108,7 @@ def prime(entity: Entity, context: SyncContext, state: Mapping[str, Any]) -> Non
     The run's very first answer is waited for: it may say that the key is refused, or that no call is left.
     """
     known = entity.name == OBJECTS and context.told is not None
-    if entity.name in (*GROUPS, RECORDS) or entity.shape == "object" or entity.per_record or known:
+    if entity.name in (*GROUPS, RECORDS) or entity.read in ("object", "per_parent") or known:
         return
     checkpoint = checkpoint_in(entity, state, context) if entity.swept else Checkpoint(None, None, 0, None)
     page_reader(context, entity, checkpoint.since).prime(checkpoint.skip, patiently=not context.budget.calls)

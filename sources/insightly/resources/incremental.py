@@ -51,7 +51,7 @@ def read_changes(
     shaper = shaper_of(entity, context)
     yield from missing(shaper)
     # One decision for the whole walk, however many rounds it takes: digests are those of what the destination holds.
-    whole = entity.walked or (checkpoint.since is None and not entity.cursor_documented)
+    whole = entity.read == "full" or (checkpoint.since is None and not entity.cursor_documented)
     blocks = _blocks(entity, state, checkpoint, result) if whole else None
     steps = read_list(
         page_reader(context, entity, checkpoint.since), entity.key[0], checkpoint.skip, checkpoint.last_id

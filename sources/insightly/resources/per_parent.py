@@ -87,7 +87,9 @@ def read_under(entity: Entity, context: SyncContext, result: EntityResult) -> It
 
 def reached(entity: Entity, state: Mapping[str, Any]) -> str | None:
     """Up to when everything that changed is loaded; None before the first complete walk over each entity of parents."""
-    parts = [state.get("under", {}).get(name, {}) for name in entity.read_parents if ENTITIES[name].incremental]
+    parts = [
+        state.get("under", {}).get(name, {}) for name in entity.read_parents if ENTITIES[name].read == "incremental"
+    ]
     marks = [part.get("watermark") for part in parts]
     return None if None in marks else min(marks, default=None)
 
@@ -112,7 +114,7 @@ def _request_of(parent: str, part: Mapping[str, Any], request: ReadRequest) -> R
     if request.full and "again" not in part and part.get("full_done") == request.run:
         request = replace(request, full=False, rest=True)
     # Records without a date of their last change cannot be asked for by one.
-    return request if ENTITIES[parent].incremental else replace(request, start_date=None, since=None)
+    return request if ENTITIES[parent].read == "incremental" else replace(request, start_date=None, since=None)
 
 
 def _assert_available(run: _UnderWay, state: State) -> None:
@@ -217,11 +219,11 @@ class _Reading:
 
     def _end(self) -> None:
         checkpoint, started = self.part.checkpoint, self._started()
-        if self.parent.incremental:
+        if self.parent.read == "incremental":
             lookback = self.context.settings.lookback_seconds
             self.state["watermark"] = watermark(started, lookback, self.state.get("watermark"))
         end(self.state, Checkpoint(checkpoint.since, started, 0, None), self.start_date)
-        if not self.parent.incremental and checkpoint.last_id is not None:
+        if self.parent.read != "incremental" and checkpoint.last_id is not None:
             # The next run goes on behind the last record: only new ones can be told.
             checkpoint.store(self.state)
 

@@ -98,7 +98,7 @@ def calls_of(entity: Entity, context: SyncContext) -> int:
 
 
 def _readers(entity: Entity, context: SyncContext) -> dict[str, Read]:
-    if entity.shape == "object":
+    if entity.read == "object":
         return {"": partial(_rows_of_object, entity, context)}
     if entity.name == "custom_fields":
         return {each.name: partial(_definitions, each, context) for each in _defined(context)}
@@ -115,7 +115,9 @@ def _readers(entity: Entity, context: SyncContext) -> dict[str, Read]:
 def _defined(context: SyncContext) -> list[Entity]:
     with suppress(NotAvailable):
         discover(context)
-    own = [each for each in ENTITIES.values() if each.custom_fields and each.loadable and each.name != RECORDS]
+    own = [
+        each for each in ENTITIES.values() if each.custom_fields and each.read != "embedded" and each.name != RECORDS
+    ]
     return own + list(context.objects.values())
 
 

@@ -200,7 +200,7 @@ def _assert_spared(way: Action, name: str, table: str, column: str, normalize: C
         raise _unknown(way, name, table, [*ENTITIES, *tables], "tables")
     if column in map(normalize, needed):
         raise _bad(way, name, "it is part of the key that rows are told apart by, which stays as it is")
-    if own is not None and entity.incremental and column == normalize(DATE_UPDATED):
+    if own is not None and entity.read == "incremental" and column == normalize(DATE_UPDATED):
         raise _bad(way, name, "it is the cursor that tells what changed, which stays as it is")
     if column in {normalize(array) for array in (*entity.arrays, "CUSTOMFIELDS")} and own is not None:
         raise _bad(
