@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from pipelines.engine.report import INTERRUPTED, failed
+from pipelines.engine.report import INTERRUPTED, error_report
 
 from . import logs
 from . import options as given
@@ -32,12 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         told = _over_accounts(args) if "instances" in args else HANDLERS[args.command](args)
         return told if isinstance(told, int) else _tell(args, told)
     except (KeyboardInterrupt, Exception) as error:
-        return _refuse(args, failed(args.command, error))
+        return _refuse(args, error_report(args.command, error))
 
 
 def _over_accounts(args: argparse.Namespace) -> "Report":
     """The report of a command over the accounts that it is for."""
-    from pipelines.commands import each_account as instances
+    from pipelines.commands.each_account import run_for_each, select_accounts
 
     def work(name: str | None) -> Any:
         return HANDLERS[args.command](argparse.Namespace(**vars(args), instance=name))
@@ -49,13 +49,15 @@ def _over_accounts(args: argparse.Namespace) -> "Report":
             show(report, name)
 
     alone = args.command == "push" or getattr(args, "ids", None) is not None or getattr(args, "print", False)
-    names = instances.chosen(args.instances, alone)
+    names = select_accounts(args.instances, alone)
     if names is None:
         return cast("Report", work(None))
     one = len(names) == 1 and (alone or bool(args.instances))
-    report = work(names[0]) if one else instances.each(args.command, names, work, told)
+    report = work(names[0]) if one else run_for_each(args.command, names, work, told)
     if args.command == "sync" and not args.plan and report.exit_code != INTERRUPTED:
-        instances.unite(report, given.target(args))
+        from pipelines.views.all_accounts import refresh_after
+
+        refresh_after(report, given.target(args))
     return cast("Report", report)
 
 

@@ -54,6 +54,6 @@ def duration(option: str, text: str) -> timedelta:
 
 def watching(args: argparse.Namespace) -> "AbstractContextManager[Any]":
     """What shows progress while the command is at work."""
-    from pipelines.engine.progress import watching
+    from pipelines.engine.progress import show_progress
 
-    return watching("off" if args.json and args.progress == "auto" else args.progress)
+    return show_progress("off" if args.json and args.progress == "auto" else args.progress)

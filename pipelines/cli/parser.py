@@ -22,9 +22,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         if "--json" in sys.argv[1:]:
-            from pipelines.engine.report import failure
+            from pipelines.engine.report import failure_report
 
-            write(failure(sys.argv[1], message, 2))
+            write(failure_report(sys.argv[1], message, 2))
         super().error(message)
 
 

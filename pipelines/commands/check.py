@@ -1,4 +1,4 @@
-"""Is the key good, whose is it, what may it read: asked of the API, nothing written."""
+"""Checks the key with three calls: the account, the user, the permissions. Nothing is written."""
 
 import time
 from typing import Any
@@ -8,34 +8,25 @@ from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import SyncContext
 from sources.insightly.errors import NotAvailable
 
+PATHS = {"account": "Instance", "user": "Users/Me", "permissions": "Permissions"}
+
 
 def check(settings: InsightlySettings) -> Report:
-    """Asks `/Instance`, `/Users/Me` and `/Permissions`: account, plan, user, permissions and the calls left today.
+    """Reads `/Instance`, `/Users/Me` and `/Permissions`: account, plan, user, permissions and the calls left today.
 
     Raises:
         InsightlyError: the key or the address does not work.
     """
-    begun = time.monotonic()
-    context = SyncContext(settings)
+    started, context = time.monotonic(), SyncContext(settings)
+    facts: dict[str, Any] = {"url": settings.url}
     try:
-        answers = {name: _ask(context, path) for name, path in QUESTIONS.items()}
+        for name, path in PATHS.items():
+            try:
+                facts[name] = context.client.get_object(path, {}, label="check")[0]
+            except NotAvailable:
+                facts[name] = None
     finally:
         context.close()
-    facts = {"url": settings.url, **answers}
-    return Report(
-        "check",
-        calls=context.budget.calls,
-        calls_left_today=context.budget.remaining,
-        seconds=time.monotonic() - begun,
-        facts=facts,
-    )
-
-
-QUESTIONS = {"account": "Instance", "user": "Users/Me", "permissions": "Permissions"}
-
-
-def _ask(context: SyncContext, path: str) -> dict[str, Any] | None:
-    try:
-        return context.client.get_object(path, {}, label="check")[0]
-    except NotAvailable:
-        return None
+    report = Report("check", calls=context.budget.calls, calls_left_today=context.budget.remaining, facts=facts)
+    report.seconds = time.monotonic() - started
+    return report

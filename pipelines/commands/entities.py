@@ -1,8 +1,8 @@
-"""What can be loaded and how, and what of it this key and plan may read: by /Permissions, and one call each."""
+"""What can be loaded and how, and what this key and plan may read: by /Permissions and one call per entity."""
 
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipelines.engine.report import EntityReport, Report
@@ -14,131 +14,121 @@ from sources.insightly.resources.reference import read_groups
 from sources.insightly.result import EntityResult
 
 ABILITIES = {"S": "search", "G": "get", "C": "create", "U": "update", "D": "delete"}
-STATES = {True: "ok", False: "skipped", None: "ok"}
-Rows = Iterable[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Whether an entity may be read (None: not known), why, what kept us from knowing, and a record of it."""
+class Access:
+    """Whether an entity may be read (None: not known), the reason, the error, and one of its records."""
 
     readable: bool | None
     reason: str | None = None
     error: InsightlyError | None = None
     record: Mapping[str, Any] | None = None
 
+    @property
+    def state(self) -> str:
+        if self.readable is None and self.error is not None:
+            return "partial" if isinstance(self.error, Stop) else "failed"
+        return "skipped" if self.readable is False else "ok"
+
 
 def entities(settings: InsightlySettings) -> Report:
     """The entity table, and whether each entity may be read.
 
     Args:
-        settings: validated settings; without a key nothing is asked, and whether an entity may be read is not known.
+        settings: validated settings; without a key no call is sent, and whether an entity may be read is not known.
 
     Returns:
-        A report whose entities carry `readable`.
+        A report whose entities have the fact `readable`.
 
     Raises:
         BadCredentials: the key is refused.
     """
-    begun, context = time.monotonic(), SyncContext(settings)
+    started, context = time.monotonic(), SyncContext(settings)
     try:
-        verdicts = _ask_all(context)
+        access = _check_all(context)
     except MissingKey as error:
-        verdicts = {name: Verdict(None, f"not asked without a key: {error}") for name in ENTITIES}
+        access = {name: Access(None, f"not checked without a key: {error}") for name in ENTITIES}
     finally:
         context.close()
     report = Report("entities", calls=context.budget.calls, calls_left_today=context.budget.remaining)
-    for name, verdict in verdicts.items():
-        state = STATES[verdict.readable]
-        if verdict.error is not None and verdict.readable is None:
-            state = "partial" if isinstance(verdict.error, Stop) else "failed"
-        calls = context.budget.by_label[name]
-        report.entities[name] = EntityReport(state, verdict.reason, calls=calls, facts={"readable": verdict.readable})
-    stops = [verdict.error for verdict in verdicts.values() if isinstance(verdict.error, Stop)]
-    report.conclude(None, stops, set())
+    for name, found in access.items():
+        calls, facts = context.budget.by_label[name], {"readable": found.readable}
+        report.entities[name] = EntityReport(found.state, found.reason, calls=calls, facts=facts)
+    report.conclude(None, [found.error for found in access.values() if isinstance(found.error, Stop)], set())
     report.facts = {"table": {name: _facts(entity) for name, entity in ENTITIES.items()}}
-    report.seconds = time.monotonic() - begun
+    report.seconds = time.monotonic() - started
     return report
 
 
-def _ask_all(context: SyncContext) -> dict[str, Verdict]:
-    """The first call goes alone: it may say that the key is refused, or that no call is left."""
+def _check_all(context: SyncContext) -> dict[str, Access]:
     context.settings.require_key()
-    first, rows = _ask_permissions(context)
+    permissions: list[Mapping[str, Any]] = []
+
+    def read_permissions() -> None:
+        for _, rows in read_groups(ENTITIES["permissions"], context, EntityResult()):
+            permissions.extend(rows)
+
+    # The first call is sent alone: it may say that the key is refused, or that no call is left.
+    access = {"permissions": _access(read_permissions)}
     lists = [entity for entity in ENTITIES.values() if entity.read not in ("embedded", "per_parent")]
-    others = [entity for entity in lists if entity.name not in ("permissions", RECORDS)]
-    told = dict(
-        zip((entity.name for entity in others), context.pool.map(lambda e: _ask(e, context), others), strict=True)
-    )
-    under = [entity for entity in ENTITIES.values() if entity.read == "per_parent"]
-    asked = context.pool.map(lambda entity: _ask_under(entity, told, context), under)
-    told |= dict(zip((entity.name for entity in under), asked, strict=True))
-    told["permissions"] = first
-    verdicts = {}
-    for name, entity in ENTITIES.items():
-        verdict = told.get(name) or Verdict(None, f"not asked by itself: {how_to_read(entity)}")
-        verdicts[name] = _beside(verdict, [row for row in rows if entity.matches_name(row.get("OBJECT_TYPE"))])
-    return verdicts
+    lists = [entity for entity in lists if entity.name not in ("permissions", RECORDS)]
+    children = [entity for entity in ENTITIES.values() if entity.read == "per_parent"]
+    for entity, found in zip(lists, context.pool.map(lambda each: _check_list(each, context), lists), strict=True):
+        access[entity.name] = found
+    checked = context.pool.map(lambda each: _check_children(each, access, context), children)
+    access |= {entity.name: found for entity, found in zip(children, list(checked), strict=True)}
+    return {
+        name: _with_permissions(
+            access.get(name) or Access(None, f"not checked by itself: {how_to_read(entity)}"),
+            [row for row in permissions if entity.matches_name(row.get("OBJECT_TYPE"))],
+        )
+        for name, entity in ENTITIES.items()
+    }
 
 
-def _ask_permissions(context: SyncContext) -> tuple[Verdict, Rows]:
+def _access(read: Callable[[], Any]) -> Access:
+    """Reads, and turns every error except a refused key into the result."""
     try:
-        return Verdict(True), [
-            row for _, rows in read_groups(ENTITIES["permissions"], context, EntityResult()) for row in rows
-        ]
+        rows = read()
     except BadCredentials:
         raise
     except InsightlyError as error:
-        return _refused(error), ()
+        return Access(False if isinstance(error, NotAvailable) else None, str(error), error)
+    return Access(True, record=rows[0] if isinstance(rows, list) and rows else None)
 
 
-def _ask(entity: Entity, context: SyncContext) -> Verdict:
+def _check_list(entity: Entity, context: SyncContext) -> Access:
     path = entity.path.format(objectName=ENTITIES["contacts"].path)
     params: dict[str, Any] = {**dict(entity.params), **({"top": 1} if entity.paged else {})}
     if entity.name == "tags":
         params["record_type"] = RECORD_TYPES[0]
     get = context.client.get_object if entity.read == "object" else context.client.get_list
-    try:
-        rows = get(path, params, label=entity.name)[0]
-    except BadCredentials:
-        raise
-    except InsightlyError as error:
-        return _refused(error)
-    return Verdict(True, record=rows[0] if isinstance(rows, list) and rows else None)
+    return _access(lambda: get(path, params, label=entity.name)[0])
 
 
-def _ask_under(entity: Entity, lists: Mapping[str, Verdict], context: SyncContext) -> Verdict:
-    """By one record of a list above it: a 404 may be that record's alone."""
-    above = {name: lists[name] for name in entity.read_parents}
-    name, record = next(((name, told.record) for name, told in above.items() if told.record), ("", None))
+def _check_children(entity: Entity, access: Mapping[str, Access], context: SyncContext) -> Access:
+    """Reads the rows of one parent. A 404 proves nothing: it may be about that parent only."""
+    parents = {name: access[name] for name in entity.read_parents}
+    name, record = next(((name, found.record) for name, found in parents.items() if found.record), ("", None))
     if record is None:
-        refused = all(told.readable is False for told in above.values())
-        why = "which may not be read" if refused else "of which there was no record to ask"
-        return Verdict(False if refused else None, f"it lies under records of {', '.join(above)}, {why}")
+        refused = all(found.readable is False for found in parents.values())
+        reason = "they may not be read" if refused else "there is no parent record to test with"
+        return Access(False if refused else None, f"it belongs to records of {', '.join(parents)}: {reason}")
     path = f"{ENTITIES[name].path}/{record.get(ENTITIES[name].key[0])}/{entity.sub_path}"
-    try:
-        context.client.get_list(path, {"top": 1} if entity.paged else {}, label=entity.name)
-    except BadCredentials:
-        raise
-    except NotFound as error:
-        return Verdict(None, str(error))
-    except InsightlyError as error:
-        return _refused(error)
-    return Verdict(True)
+    params = {"top": 1} if entity.paged else {}
+    found = _access(lambda: context.client.get_list(path, params, label=entity.name)[0])
+    return Access(None, found.reason) if isinstance(found.error, NotFound) else found
 
 
-def _refused(error: InsightlyError) -> Verdict:
-    return Verdict(False if isinstance(error, NotAvailable) else None, str(error), error)
-
-
-def _beside(verdict: Verdict, rows: Rows) -> Verdict:
-    """The verdict beside what /Permissions says: an answer of the list itself is the better evidence."""
-    said = {bool(row["CAN_READ"]) for row in rows if row.get("CAN_READ") is not None}
-    if len(said) != 1 or verdict.readable is None or said == {verdict.readable}:
-        return verdict
-    word = "may" if True in said else "may not"
-    reason = "; ".join(filter(None, (verdict.reason, f"/Permissions says that it {word} be read")))
-    return Verdict(verdict.readable, reason, verdict.error)
+def _with_permissions(found: Access, permissions: Sequence[Mapping[str, Any]]) -> Access:
+    """Adds what /Permissions says if it differs; the response of the list itself is the better evidence."""
+    allowed = {bool(row["CAN_READ"]) for row in permissions if row.get("CAN_READ") is not None}
+    if len(allowed) != 1 or found.readable is None or allowed == {found.readable}:
+        return found
+    verb = "may" if True in allowed else "may not"
+    reasons = filter(None, (found.reason, f"/Permissions says that it {verb} be read"))
+    return replace(found, reason="; ".join(reasons))
 
 
 def _facts(entity: Entity) -> dict[str, Any]:

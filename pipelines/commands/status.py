@@ -10,7 +10,7 @@ import dlt
 from pipelines.destinations.pipeline_state import custom_objects, source_state
 from pipelines.destinations.target import NothingSynced, Target
 from pipelines.engine.report import FAILED, EntityReport, Report
-from pipelines.engine.run_log import last_done, latest
+from pipelines.engine.run_log import last_runs, last_success
 from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import SyncContext, choose
 from sources.insightly.resources.discovery import find
@@ -54,8 +54,8 @@ def _add_runs(
     report: Report, target: Target, pipeline: dlt.Pipeline, chosen: Sequence[str], max_age: timedelta | None
 ) -> None:
     now = datetime.now(UTC)
-    runs = latest(pipeline)
-    synced, swept, verified = (last_done(pipeline, command) for command in ("sync", "sweep", "verify"))
+    runs = last_runs(pipeline)
+    synced, swept, verified = (last_success(pipeline, command) for command in ("sync", "sweep", "verify"))
     for name in chosen:
         run = runs.get((name, "sync"))
         if run is None:

@@ -7,7 +7,7 @@ from itertools import islice
 from pipelines.destinations.target import Target
 from pipelines.engine import deletions, history
 from pipelines.engine.report import Report
-from pipelines.engine.run_log import last_done
+from pipelines.engine.run_log import last_success
 from pipelines.engine.runner import Runner, Watch, opened
 from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import choose, with_settings
@@ -23,7 +23,7 @@ from sources.insightly.rows.naming import child_table
 from sources.insightly.state.request import ReadRequest
 from sources.insightly.state.times import earlier, parse
 
-from .sweep_children import sweep_under
+from .sweep_children import sweep_children
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 FEW = 20
@@ -61,8 +61,8 @@ def sweep(
 
         def work() -> None:
             find(runner.context, chosen, ask=False)
-            done = last_done(runner.pipeline, "sweep")
-            with history.kept(runner):
+            done = last_success(runner.pipeline, "sweep")
+            with history.maintained(runner):
                 for name in sorted(runner.context.with_objects(chosen), key=lambda name: done.get(name, NEVER)):
                     _Sweep(runner, runner.context.entity(name), thorough, tags, force).run()
                 _read_again(runner)
@@ -107,7 +107,7 @@ class _Sweep:
                 result.state, result.reason = "skipped", reason
                 return
             if self.entity.read == "per_parent":
-                sweep_under(self.runner, self.entity, result, self.force)
+                sweep_children(self.runner, self.entity, result, self.force)
             else:
                 self._compare(result)
             result.state = "ok"
@@ -115,13 +115,13 @@ class _Sweep:
     def _compare(self, result: EntityResult) -> None:
         since = self.runner.states()[self.entity.name]["start_date"]
         found = deletions.differences(self.runner, self.entity, since, self.thorough)
-        settled = deletions.settle(self.runner, self.entity, found, self.force)
-        result.rows, result.deleted = found.listed, settled.deleted
-        result.notes += settled.notes
+        confirmed = deletions.confirm_and_mark(self.runner, self.entity, found, self.force)
+        result.rows, result.deleted = found.listed, len(confirmed.gone)
+        result.notes += confirmed.notes
         if orphans := self.runner.dataset.remove_orphans(self.entity):
             result.notes.append(f"{orphans:,} child rows of records that are not held are removed")
-        if settled.stop is not None:
-            raise settled.stop
+        if confirmed.stop is not None:
+            raise confirmed.stop
         again = {row[self.entity.key[0]] for row in found.unknown}
         if self.tags and self.entity.tagged:
             again |= self._differently_tagged(result)

@@ -11,37 +11,36 @@ from sources.insightly.resources.fetch import page_reader, parent_of
 from sources.insightly.result import EntityResult
 
 
-def sweep_under(runner: Runner, entity: Entity, result: EntityResult, force: bool) -> None:
-    """Marks, or removes, the rows of records that are gone, by a look at every id that their lists have.
+def sweep_children(runner: Runner, entity: Entity, result: EntityResult, force: bool) -> None:
+    """Marks or removes the rows of parents that are gone, after reading the full list of parents.
 
     Raises:
-        Refused: more records are gone than is plausible; nothing of that entity of parents was marked.
+        Refused: more parents are gone than is plausible; none of their rows was marked.
         NotAvailable: no list of parents may be read.
     """
     parts, refused = runner.states()[entity.name]["under"], list[NotAvailable]()
     for name, part in parts.items():
-        held = ChildRows(runner.dataset, entity, name)
-        known = held.parents() if "start_date" in part else {}
-        if not known:
+        loaded = ChildRows(runner.dataset, entity, name)
+        parents = loaded.parents() if "start_date" in part else {}
+        if not parents:
             continue
-        asked = parent_of(entity, name)
+        parent = parent_of(entity, name)
         try:
-            steps = read_list(page_reader(runner.context, asked, part["start_date"], brief=True), asked.key[0])
-            listed = {row[asked.key[0]] for step in steps for row in step.rows}
+            steps = read_list(page_reader(runner.context, parent, part["start_date"], brief=True), parent.key[0])
+            listed = {row[parent.key[0]] for step in steps for row in step.rows}
         except NotAvailable as error:
             refused.append(error)
-            result.notes.append(f"what lies under {name} is not swept: {error}")
+            result.notes.append(f"rows of {name} are not swept: {error}")
             continue
         result.rows += len(listed)
-        live = [id_ for id_, alive in known.items() if alive]
-        found, settled = Differences(len(live), missing_ids=sorted(set(live) - listed)), deletions.Settled()
-        gone = deletions.confirm(runner, asked, found, force, settled)
-        result.deleted += held.mark_deleted(list(gone), runner.context.settings.deletions == "remove")
-        result.notes += settled.notes
-        if back := [id_ for id_, alive in known.items() if not alive and id_ in listed]:
-            held.undelete(back)
-            result.notes.append(f"the rows of {len(back):,} {name} that are listed again live again")
-        if settled.stop is not None:
-            raise settled.stop
+        live = {id_ for id_, is_live in parents.items() if is_live}
+        confirmed = deletions.confirm(runner, parent, Differences(len(live), missing_ids=sorted(live - listed)), force)
+        result.deleted += loaded.mark_deleted(list(confirmed.gone), runner.context.settings.deletions == "remove")
+        result.notes += confirmed.notes
+        if reappeared := [id_ for id_ in parents if id_ in listed and id_ not in live]:
+            loaded.undelete(reappeared)
+            result.notes.append(f"{len(reappeared):,} {name} reappeared; their rows are restored")
+        if confirmed.stop is not None:
+            raise confirmed.stop
     if refused and len(refused) == len(parts):
         raise refused[0]

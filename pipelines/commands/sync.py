@@ -43,7 +43,7 @@ def sync(
         def work() -> None:
             find(runner.context, chosen)
             _mask(runner, runner.context.with_objects(chosen))
-            with history.kept(runner):
+            with history.maintained(runner):
                 _resume_full(runner, runner.context.with_objects(chosen))
                 runner.read(chosen)
                 runner.dataset.record_restored()
@@ -89,14 +89,14 @@ def _mark_what_a_full_walk_missed(runner: Runner, name: str) -> None:
         known, missing_ids = runner.dataset.live_ids(entity), set(state["missing_ids"])
         found = Differences(len(known), missing_ids=[id_ for id_ in known if id_ in missing_ids])
         try:
-            settled = deletions.settle(runner, entity, found, force=False)
+            confirmed = deletions.confirm_and_mark(runner, entity, found, force=False)
         except deletions.Refused:
             runner.settle(name)
             raise
-        result.deleted += settled.deleted
-        result.notes += settled.notes
-        if settled.stop is not None:
-            runner.settle(name, missing_ids - settled.there)
-            raise settled.stop
+        result.deleted += len(confirmed.gone)
+        result.notes += confirmed.notes
+        if confirmed.stop is not None:
+            runner.settle(name, missing_ids - confirmed.readable)
+            raise confirmed.stop
         runner.settle(name)
         result.state = before

@@ -103,7 +103,7 @@ def refresh(settings: InsightlySettings, target: Target, asked: Request, watch: 
                 runner.context.wanted[name] = list(asked.ids)
             elif runner.context.result(name).open:
                 runner.context.searches[name] = Search(_match(entity, asked.where, runner.context))
-            with history.kept(runner):
+            with history.maintained(runner):
                 runner.read([name])
                 runner.dataset.record_restored()
                 _settle(runner, entity, told)

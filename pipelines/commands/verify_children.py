@@ -15,104 +15,108 @@ from sources.insightly.resources.sublists import Sublist, read_sublist, sublists
 from sources.insightly.rows.shaper import RowShaper
 from sources.insightly.state.checkpoint import Checkpoint
 
-from .verify_rows import group_difference
+from .verify_rows import Findings, group_difference
 
 ROWS = 5
 """Neighbours in a list of parents that a sample takes together."""
 
 
-class Comparison:
-    """Rows held under the records of one entity of parents, against those that the API tells.
+class ChildComparison:
+    """Compares the rows of one entity that belong to records of one parent entity.
+
+    Args:
+        runner: the command's runner.
+        entity: whose rows.
+        parent: the name of the parent entity.
+        part: the state of reading the entity's rows from these parents.
+        shaper: makes rows of the API's records.
+        found: gets the differences.
 
     Attributes:
-        listed: how many records there are.
-        compared: how many of them were asked.
-        newer: how many of these differ because they changed after they were read.
-        differences: what differs, in words.
+        listed: parents that the API lists.
+        compared: parents whose rows were compared.
     """
 
-    def __init__(self, runner: Runner, entity: Entity, parent: str, part: Mapping[str, Any], shaper: RowShaper) -> None:
+    def __init__(
+        self, runner: Runner, entity: Entity, parent: str, part: Mapping[str, Any], shaper: RowShaper, found: Findings
+    ) -> None:
         self.runner, self.context, self.entity, self.parent = runner, runner.context, entity, ENTITIES[parent]
-        self.part, self.shaper = part, shaper
-        self.held, self.asked = ChildRows(runner.dataset, entity, parent), parent_of(entity, parent)
-        self.key = self.asked.key[0]
-        self.listed = self.compared = self.newer = 0
-        self.differences: list[str] = []
-        self._different: dict[int, str] = {}
+        self.part, self.shaper, self.found = part, shaper, found
+        self.loaded, self.parent_list = ChildRows(runner.dataset, entity, parent), parent_of(entity, parent)
+        self.key, self.since = self.parent_list.key[0], part["start_date"]
+        self.listed = self.compared = 0
+        self.differences: dict[int, str] = {}
 
-    def run(self, most: int | None) -> None:
-        """Asks `most` random records of the list, and as many that rows are held of; None: every record.
+    def run(self, limit: int | None) -> None:
+        """Compares `limit` random parents of the list and as many that have rows in the destination; None: all parents.
 
         Raises:
             Stop and the other errors of the client.
         """
-        if most is None:
-            self._every()
+        live = [id_ for id_, is_live in self.loaded.parents().items() if is_live]
+        if limit is None:
+            self._compare_all(live)
         else:
-            self._sample(most)
-        newer = self._newer() if self._different else lambda _: False
-        for id_, text in self._different.items():
-            if newer(id_):
-                self.newer += 1
+            self._compare_sample(live, limit)
+        changed_later = self._changed_later() if self.differences else lambda _: False
+        self.found.ids += self.listed
+        self.found.compared += self.compared
+        for id_, text in self.differences.items():
+            if changed_later(id_):
+                self.found.newer += 1
             else:
-                self.differences.append(f"{self.parent.name} {id_}: {text}")
+                self.found.add(f"{self.parent.name} {id_}: {text}")
 
-    def _every(self) -> None:
-        met, live = set[int](), [id_ for id_, alive in self.held.parents().items() if alive]
-        batch: list[Sublist] = []
-        for taken in sublists(self.context, self.entity, self.parent.name, Checkpoint(self._since, None, 0, None)):
-            met.add(taken.sublist.id)
+    def _compare_all(self, live: Sequence[int]) -> None:
+        listed, batch = set[Any](), list[Sublist]()
+        for taken in sublists(self.context, self.entity, self.parent.name, Checkpoint(self.since, None, 0, None)):
+            listed.add(taken.sublist.id)
             batch.append(taken.sublist)
             if len(batch) == BATCH:
                 self._compare(batch)
                 batch = []
         self._compare(batch)
-        self.listed = len(met)
-        self._different |= {id_: f"is not listed: {self._sweep}" for id_ in live if id_ not in met}
+        self.listed = len(listed)
+        self.differences |= {id_: f"is not listed: {self._fix_by_sweep}" for id_ in live if id_ not in listed}
 
-    def _sample(self, most: int) -> None:
-        self.listed = total_of(self.context, self.asked, self._since)
+    def _compare_sample(self, live: Sequence[int], limit: int) -> None:
+        self.listed = total_of(self.context, self.parent_list, self.since)
         offsets = range(0, self.listed, ROWS)
-        some = random.sample(offsets, min(most // ROWS, len(offsets)))
-        pages = pages_at(self.context, self.asked, self._since, ROWS, brief=True)(some) if some else []
+        chosen = random.sample(offsets, min(limit // ROWS, len(offsets)))
+        pages = pages_at(self.context, self.parent_list, self.since, ROWS, brief=True)(chosen) if chosen else []
         ids = {row[self.key] for page in pages for row in page.rows}
-        with_rows = [id_ for id_, alive in self.held.parents().items() if alive and id_ not in ids]
-        ids |= set(random.sample(with_rows, min(most, len(with_rows))))
+        with_rows = [id_ for id_ in live if id_ not in ids]
+        ids |= set(random.sample(with_rows, min(limit, len(with_rows))))
 
-        def ask(id_: int) -> Sublist:
+        def read(id_: int) -> Sublist:
             return read_sublist(self.context, self.entity, self.parent.name, id_)
 
-        self._compare(list(self.context.pool.map(ask, sorted(ids))))
+        self._compare(list(self.context.pool.map(read, sorted(ids))))
 
-    def _compare(self, answers: Sequence[Sublist]) -> None:
-        held = self.held.live_rows([answer.id for answer in answers])
-        for answer in answers:
-            if answer.refused is not None:
-                if held[answer.id] and isinstance(answer.refused, NotFound):
-                    self._different[answer.id] = f"is gone: {self._sweep}"
+    def _compare(self, sublists: Sequence[Sublist]) -> None:
+        loaded = self.loaded.live_rows([sublist.id for sublist in sublists])
+        for sublist in sublists:
+            if sublist.refused is not None:
+                if loaded[sublist.id] and isinstance(sublist.refused, NotFound):
+                    self.differences[sublist.id] = f"is deleted: {self._fix_by_sweep}"
                 continue
             self.compared += 1
-            told = [(self.entity.parent_values(self.parent, answer.id), answer.rows)]
-            (table,) = self.shaper.shape_groups(told)
-            text = group_difference(table, held[answer.id], self.runner.dataset.normalize)
+            group = self.entity.parent_values(self.parent, sublist.id)
+            (table,) = self.shaper.shape_groups([(group, sublist.rows)])
+            text = group_difference(table, loaded[sublist.id], self.runner.dataset.normalize)
             if text is not None:
-                self._different[answer.id] = f"{text}: insightly sync {self.entity.name} --full repairs it"
+                self.differences[sublist.id] = f"{text}: insightly sync {self.entity.name} --full repairs it"
         self.context.on_progress()
 
-    def _newer(self) -> Callable[[int], bool]:
-        """Whether the next sync would read a record anyway."""
+    def _changed_later(self) -> Callable[[int], bool]:
+        """Returns a function that says whether the next sync would read a parent anyway."""
         if self.parent.read == "incremental":
-            fetch = page_reader(self.context, self.asked, self.part.get("watermark"), brief=True)
+            fetch = page_reader(self.context, self.parent_list, self.part.get("watermark"), brief=True)
             changed = {row[self.key] for step in read_list(fetch, self.key) for row in step.rows}
             return changed.__contains__
-        last = self.part.get("checkpoint", {}).get("last_id")
-        return lambda id_: last is None or id_ > last
+        last_id = self.part.get("checkpoint", {}).get("last_id")
+        return lambda id_: last_id is None or id_ > last_id
 
     @property
-    def _since(self) -> str | None:
-        since: str | None = self.part["start_date"]
-        return since
-
-    @property
-    def _sweep(self) -> str:
-        return f"insightly sweep {self.entity.name} takes its rows away"
+    def _fix_by_sweep(self) -> str:
+        return f"insightly sweep {self.entity.name} removes its rows"

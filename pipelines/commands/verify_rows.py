@@ -1,7 +1,8 @@
-"""Rows as the API tells them against rows as the destination holds them, value by value. Pure logic."""
+"""Compares rows of the API with rows of the destination, value by value. Pure logic."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sources.insightly.rows.naming import DELETED_AT, IS_EMPTY, LIST_IDX
@@ -10,61 +11,91 @@ from sources.insightly.rows.shaper import ShapedTable
 Row = Mapping[str, Any]
 Normalize = Callable[[str], str]
 IGNORED = frozenset({DELETED_AT, IS_EMPTY, "_dlt_id", "_dlt_load_id", "e_tag", "etag"})
-"""Columns of ours and of dlt's, and the ETag, which says nothing of the record (API.md 1.3)."""
+"""Columns that this tool and dlt add, and the ETag, which is no property of the record (API.md 1.3)."""
+EXAMPLES = 20
 
 
-def differences(told: ShapedTable, held: Iterable[Row], normalize: Normalize) -> dict[tuple[Any, ...], str]:
-    """What differs between the rows of one table.
+@dataclass
+class Findings:
+    """The result of comparing one entity.
+
+    Attributes:
+        ids: records that the API lists.
+        compared: records compared field by field.
+        newer: records that differ because they changed after the last sync.
+        count: differences.
+        sampled: True if not even every id was compared.
+        examples: the first differences, in words.
+    """
+
+    ids: int = 0
+    compared: int = 0
+    newer: int = 0
+    count: int = 0
+    sampled: bool = False
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, difference: str) -> None:
+        self.count += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(difference)
+
+
+def differences(shaped: ShapedTable, loaded: Iterable[Row], normalize: Normalize) -> dict[tuple[Any, ...], str]:
+    """Compares the rows of one table.
 
     Args:
-        told: the rows that the API's answer becomes.
-        held: the destination's rows of the same records.
+        shaped: the rows made of the API's records.
+        loaded: the rows of the same records in the destination.
         normalize: an API field name -> the column's name.
 
     Returns:
-        For each record (by the values of its key, without a child row's position): what differs, in words.
+        The difference in words, by the key of the record (without the position of a child row).
     """
-    key = [normalize(part) for part in told.key]
-    theirs = {_key(row, key): row for row in _rows(told, normalize)}
-    ours = {_key(row, key): row for row in held}
-    parts = len(key) - (LIST_IDX in told.key)
+    key = [normalize(part) for part in shaped.key]
+    api_rows = {_key(row, key): row for row in _rows(shaped, normalize)}
+    loaded_rows = {_key(row, key): row for row in loaded}
+    key_length = len(key) - (LIST_IDX in shaped.key)
     found: dict[tuple[Any, ...], str] = {}
-    for row_key in [*theirs, *(extra for extra in ours if extra not in theirs)]:
-        text = _difference(theirs.get(row_key), ours.get(row_key))
-        if text:
-            found.setdefault(row_key[:parts], f"{told.table} {_named(key, row_key)}: {text}")
+    for row_key in dict.fromkeys([*api_rows, *loaded_rows]):
+        if text := _difference(api_rows.get(row_key), loaded_rows.get(row_key)):
+            named = ", ".join(f"{name} {value}" for name, value in zip(key, row_key, strict=True))
+            found.setdefault(row_key[:key_length], f"{shaped.table} {named}: {text}")
     return found
 
 
-def group_difference(told: ShapedTable, held: Sequence[Row], normalize: Normalize) -> str | None:
-    """What differs between the rows under one record, in words; None where nothing does. Two may have one key."""
-    theirs = list(_rows(told, normalize))
-    if Counter(map(_values, theirs)) == Counter(map(_values, held)):
+def group_difference(shaped: ShapedTable, loaded: Sequence[Row], normalize: Normalize) -> str | None:
+    """Compares the rows of one parent, two of which may have the same key.
+
+    Returns:
+        The difference in words; None if there is none.
+    """
+    api_rows = list(_rows(shaped, normalize))
+    if Counter(map(_values, api_rows)) == Counter(map(_values, loaded)):
         return None
-    words = next(iter(differences(told, held, normalize).values()), None)
-    return words or f"{told.table}: {len(theirs)} rows at the API, {len(held)} here"
+    text = next(iter(differences(shaped, loaded, normalize).values()), None)
+    return text or f"{shaped.table}: {len(api_rows)} rows in the API, {len(loaded)} in the destination"
 
 
 def _values(row: Row) -> frozenset[tuple[str, Any]]:
     return frozenset((name, value) for name, value in row.items() if value is not None and name not in IGNORED)
 
 
-def _difference(theirs: Row | None, ours: Row | None) -> str:
-    if ours is None:
-        return "the row is missing here"
-    if theirs is None:
-        return "the row is not at the API"
-    columns = sorted({*theirs, *ours} - IGNORED)
+def _difference(api_row: Row | None, loaded_row: Row | None) -> str:
+    if loaded_row is None:
+        return "the row is missing in the destination"
+    if api_row is None:
+        return "the row is not in the API"
     return "; ".join(
-        f"{column} is {_shown(theirs.get(column))} at the API, {_shown(ours.get(column))} here"
-        for column in columns
-        if theirs.get(column) != ours.get(column)
+        f"{column} is {_shorten(api_row.get(column))} in the API, {_shorten(loaded_row.get(column))} in the destination"
+        for column in sorted({*api_row, *loaded_row} - IGNORED)
+        if api_row.get(column) != loaded_row.get(column)
     )
 
 
-def _rows(told: ShapedTable, normalize: Normalize) -> Iterable[Row]:
-    names = [normalize(name) for name in told.rows.column_names]
-    for values in zip(*(column.to_pylist() for column in told.rows.columns), strict=True):
+def _rows(shaped: ShapedTable, normalize: Normalize) -> Iterable[Row]:
+    names = [normalize(name) for name in shaped.rows.column_names]
+    for values in zip(*(column.to_pylist() for column in shaped.rows.columns), strict=True):
         row = dict(zip(names, values, strict=True))
         if not row.get(IS_EMPTY):
             yield row
@@ -74,10 +105,6 @@ def _key(row: Row, key: Sequence[str]) -> tuple[Any, ...]:
     return tuple(row[part] for part in key)
 
 
-def _named(key: Sequence[str], values: Sequence[Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in zip(key, values, strict=True))
-
-
-def _shown(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = "null" if value is None else repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else f"{text[:59]}…"

@@ -11,7 +11,7 @@ import dlt
 from pipelines.destinations.dataset import Dataset, Row
 from pipelines.destinations.pipeline_state import source_state
 from pipelines.destinations.system_tables import DELETIONS, RUNS, table_exists
-from pipelines.engine.run_log import last_done, latest
+from pipelines.engine.run_log import last_runs, last_success
 from sources.insightly.rows.naming import DELETED_AT
 
 DAYS = 30
@@ -104,7 +104,7 @@ def health(pipeline: dlt.Pipeline, dataset: Dataset, max_age: timedelta, at: dat
         max_age: how old an entity's last complete sync may be before it is stale.
         at: now.
     """
-    last = latest(pipeline)
+    last = last_runs(pipeline)
     if not last:
         return None
     runs = _runs_since(dataset, at - timedelta(days=DAYS)) if table_exists(pipeline, RUNS) else []
@@ -136,7 +136,7 @@ def health(pipeline: dlt.Pipeline, dataset: Dataset, max_age: timedelta, at: dat
 def _freshness(
     pipeline: dlt.Pipeline, dataset: Dataset, last: Mapping[tuple[str, str], Row], oldest: datetime
 ) -> list[Freshness]:
-    done = {command: last_done(pipeline, command) for command in ("sync", "sweep", "verify")}
+    done = {command: last_success(pipeline, command) for command in ("sync", "sweep", "verify")}
     synced = {entity: row for (entity, command), row in last.items() if command == "sync"}
     counts = _counts(dataset, synced)
     return [

@@ -1,7 +1,7 @@
-"""Records that went away: found by comparing ids, confirmed at the API, marked."""
+"""Deleted records: found by comparing ids, confirmed at the API, then marked."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipelines.destinations.system_tables import ensure_table
@@ -13,36 +13,43 @@ from sources.insightly.resources.fetch import page_reader, pages_at, records_of,
 
 from .runner import Runner
 
-SINGLY = 100
-"""Candidates up to which each is confirmed by a call of its own."""
+CONFIRM_EACH = 100
+"""Up to this many missing records, each is confirmed by a call."""
 SAMPLE = 20
-"""Of more candidates, so many are confirmed."""
-SMALL = 50
-"""Rows up to which a table may lose any share."""
+"""Of more missing records, this many are confirmed."""
+SMALL_TABLE = 50
+"""A table of at most this many rows may lose any share of them."""
 
 
 class Refused(InsightlyError):
-    """More would be marked deleted than is plausible; nothing was."""
+    """More records would be marked deleted than is plausible; none was marked."""
 
 
 @dataclass
-class Settled:
-    """What became of an entity's candidates; `there` are readable, `stop` says that the calls did not suffice."""
+class DeletionResult:
+    """What the API said about missing records.
 
-    deleted: int = 0
-    there: set[int] = field(default_factory=set)
+    Attributes:
+        gone: ids of deleted records, and why: `deleted`, `hidden` or `unlisted`.
+        readable: ids that are not listed but can be read.
+        notes: what the report says about them.
+        stop: set if the calls did not suffice.
+    """
+
+    gone: dict[int, str] = field(default_factory=dict)
+    readable: set[int] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     stop: Stop | None = None
 
 
 def differences(runner: Runner, entity: Entity, since: str | None, thorough: bool) -> Differences:
-    """Compares the ids held as live with those the API lists.
+    """Compares the ids of the live rows with the ids that the API lists.
 
     Args:
-        runner: the command at work.
+        runner: the command's runner.
         entity: one with a cursor.
-        since: the lower bound of the set that syncs read, None for everything.
-        thorough: read every page, not only those that tell of a change.
+        since: the lower bound of the records that syncs read, None for all.
+        thorough: read every page, not only the pages that show a change.
     """
     known, context = runner.dataset.live_ids(entity), runner.context
     if not thorough:
@@ -50,48 +57,75 @@ def differences(runner: Runner, entity: Entity, since: str | None, thorough: boo
             top = top_of(context)
             return probe(pages_at(context, entity, since, top, brief=True), entity.key[0], known, top)
         except Unsorted as error:
-            context.result(entity.name).notes.append(f"the list was read whole: {error}")
+            context.result(entity.name).notes.append(f"every page of the list was read: {error}")
     fetch = page_reader(context, entity, since, brief=True)
     return compare(read_list(fetch, entity.key[0]), entity.key[0], known)
 
 
-def settle(runner: Runner, entity: Entity, found: Differences, force: bool) -> Settled:
-    """Confirms the candidates at the API and marks those that are gone; where it raises, nothing is marked.
+def confirm_and_mark(runner: Runner, entity: Entity, found: Differences, force: bool) -> DeletionResult:
+    """Confirms missing records at the API and marks those that are gone. If it raises, none is marked.
 
     Raises:
-        Refused: they are too many, or one of a sample can be read.
+        Refused: too many are missing, or one of a sample can be read.
     """
-    settled = Settled()
-    gone = confirm(runner, entity, found, force, settled)
-    mark(runner, entity, gone)
-    settled.deleted = len(gone)
-    return settled
+    confirmed = confirm(runner, entity, found, force)
+    mark(runner, entity, confirmed.gone)
+    return confirmed
 
 
-def confirm(runner: Runner, entity: Entity, found: Differences, force: bool, settled: Settled) -> dict[int, str]:
-    """The candidates that are gone, and why; what else was found of them is noted in `settled`.
+def confirm(runner: Runner, entity: Entity, found: Differences, force: bool) -> DeletionResult:
+    """Asks the API for the missing records: for each, or for a sample if there are many.
+
+    A sample confirms all of them. If the calls do not suffice for the sample, only the ids that were read count: the
+    next run has fewer left.
+
+    Args:
+        runner: the command's runner.
+        entity: whose records.
+        found: the missing records, and how many records there were.
+        force: accept any number of missing records.
 
     Raises:
-        Refused: they are too many, or one of a sample can be read.
+        Refused: too many are missing, or one of a sample can be read.
     """
-    if not found.missing_ids:
-        return {}
-    share, most = len(found.missing_ids) / found.known, runner.context.settings.max_deleted_share
-    if share > most and found.known > SMALL and not force:
+    ids, result = found.missing_ids, DeletionResult()
+    if not ids:
+        return result
+    max_share = runner.context.settings.max_deleted_share
+    if len(ids) / found.known > max_share and found.known > SMALL_TABLE and not force:
         raise Refused(
-            f"{len(found.missing_ids):,} of {found.known:,} records are no longer listed, more than "
-            f"sources.insightly.max_deleted_share ({most:g}) lets a run mark; if they are really gone, run "
+            f"{len(ids):,} of {found.known:,} records are no longer listed, more than "
+            f"sources.insightly.max_deleted_share ({max_share:g}) allows; if they are really deleted, run "
             f"insightly sweep {entity.name} --force"
         )
-    ask = _by_sample if len(found.missing_ids) > SINGLY else _one_by_one
-    return ask(runner, entity, found.missing_ids, settled)
+    sampled = len(ids) > CONFIRM_EACH
+    requested = random.sample(ids, SAMPLE) if sampled else ids
+    for id_, answer in zip(requested, records_of(runner.context, entity, requested), strict=True):
+        if isinstance(answer, NotAvailable):
+            # 404 means deleted, 403 that this key may not see the record any more (API.md 7.2).
+            result.gone[id_] = "deleted" if isinstance(answer, NotFound) else "hidden"
+        elif isinstance(answer, Stop):
+            result.stop = answer
+        elif sampled:
+            raise Refused(
+                f"{len(ids):,} records are no longer listed, but {entity.key[0]} {id_} can be read; nothing is marked. "
+                "Run again later, or run insightly sync --full to read everything again"
+            )
+        else:
+            result.readable.add(id_)
+    if result.readable:
+        result.notes.append(f"{len(result.readable)} records are not listed but readable: kept")
+    if sampled and result.stop is None:
+        reasons = set(result.gone.values())
+        result.gone = dict.fromkeys(ids, reasons.pop() if len(reasons) == 1 else "unlisted")
+    return result
 
 
 def mark(runner: Runner, entity: Entity, gone: Mapping[int, str]) -> None:
-    """Marks records deleted, or removes them, by the setting `deletions`; a list that is written whole has no mark.
+    """Marks records deleted, or removes them, by the setting `deletions`. A list that each sync replaces has no marks.
 
     Args:
-        runner: the command at work.
+        runner: the command's runner.
         entity: whose records.
         gone: id -> why.
     """
@@ -100,44 +134,3 @@ def mark(runner: Runner, entity: Entity, gone: Mapping[int, str]) -> None:
         remove = runner.context.settings.deletions == "remove" or not entity.swept
         versions = entity.name in (runner.context.settings.history or ())
         runner.dataset.mark_deleted(entity, gone, remove=remove, versions=versions)
-
-
-def _one_by_one(runner: Runner, entity: Entity, ids: Sequence[int], settled: Settled) -> dict[int, str]:
-    gone = dict[int, str]()
-    for id_, answer in zip(ids, records_of(runner.context, entity, ids), strict=True):
-        if isinstance(answer, NotAvailable):
-            gone[id_] = _reason(answer)
-        elif isinstance(answer, Stop):
-            settled.stop = answer
-        else:
-            settled.there.add(id_)
-    if settled.there:
-        settled.notes.append(f"{len(settled.there)} records are not listed and yet can be read: they stay live")
-    return gone
-
-
-def _by_sample(runner: Runner, entity: Entity, ids: Sequence[int], settled: Settled) -> dict[int, str]:
-    """Every id, with the reason that all answers give; `unlisted` where they give several.
-
-    Where the calls do not suffice for the sample, only the ids that were confirmed: the next run has fewer left.
-    """
-    sample, gone = random.sample(ids, SAMPLE), dict[int, str]()
-    for id_, answer in zip(sample, records_of(runner.context, entity, sample), strict=True):
-        if isinstance(answer, Stop):
-            settled.stop = answer
-        elif isinstance(answer, NotAvailable):
-            gone[id_] = _reason(answer)
-        else:
-            raise Refused(
-                f"{len(ids):,} records are no longer listed, yet {entity.key[0]} {id_} can be read; nothing is marked. "
-                "Run again later, or insightly sync --full to read everything again"
-            )
-    if settled.stop is not None:
-        return gone
-    reasons = set(gone.values())
-    return dict.fromkeys(ids, reasons.pop() if len(reasons) == 1 else "unlisted")
-
-
-def _reason(answer: NotAvailable) -> str:
-    """404 means deleted, 403 that this key may not see the record any more (API.md 7.2)."""
-    return "deleted" if isinstance(answer, NotFound) else "hidden"

@@ -1,8 +1,8 @@
-"""Versions of records: `<entity>_history` follows the entity's table, in SQL, one transaction a time.
+"""Versions of records: `<entity>_history` is updated from the entity's table, by SQL, in one transaction.
 
-dlt's scd2 strategy would compare a package with the versions: a record that comes twice in one has two open versions,
-what was loaded before cannot be begun with, and a mark that a sweep sets is not seen. Here the table alone is compared
-with the open versions, so whatever was cut off is made up for by the next run.
+dlt's scd2 strategy compares a load package with the versions: a record that comes twice in a package gets two open
+versions, rows that were loaded before get none, and a deletion that a sweep marks is not seen. Here the entity's table
+is compared with the open versions, so the next run completes whatever was interrupted.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -23,61 +23,58 @@ from sources.insightly.rows.naming import DELETED_AT, VALID_FROM, VALID_TO, VARI
 
 from .runner import Runner
 
-Columns = Mapping[str, Mapping[str, Any]]
-Run = Callable[..., list[Any]]
+DECLARED = ("name", "data_type", "precision", "scale", "timezone", "nullable")
+"""What a history's column takes over from the entity's column."""
+Execute = Callable[..., list[Any]]
 
 
 @contextmanager
-def kept(runner: Runner) -> Iterator[None]:
-    """Has the histories follow what is loaded: first what an earlier run left, then what is loaded meanwhile.
+def maintained(runner: Runner) -> Iterator[None]:
+    """Updates the histories before and after the rows of a run are loaded.
 
-    Where an error ends the run, the next one begins with what this one leaves.
+    The update before completes what an earlier run left. If an error ends the run, the next run completes this one.
 
     Raises:
-        BadSetting: the destination is made of files, or a table has the name of a history.
+        BadSetting: the destination is made of files, or a history's table exists and is not a history.
     """
     entities = [ENTITIES[name] for name in runner.context.settings.history or ()]
     if entities:
         runner.target.require_sql("sources.insightly.history keeps versions in an SQL database")
     for entity in entities:
-        _follow(runner, entity)
+        _update(runner, entity)
     yield
     for entity in entities:
-        _follow(runner, entity)
+        _update(runner, entity)
 
 
-def _follow(runner: Runner, entity: Entity) -> None:
+def _update(runner: Runner, entity: Entity) -> None:
     state, mask = runner.states().get(entity.name, {}), runner.context.mask(entity)
-    fresh = runner.context.changed_keys.pop(entity.name, None)
-    # What is still to be concealed is not copied to where it never was.
+    changed_keys = runner.context.changed_keys.pop(entity.name, None)
+    # Values that are not masked yet are not copied into a history.
     if not runner.dataset.table_exists(entity.name) or state.get("mask", "") != mask.fingerprint:
         return
     history, masked = _History(runner.pipeline, runner.dataset, entity), tuple(mask.rules.get(entity.name, ()))
     if history.prepare():
-        runner.context.result(entity.name).notes.append(f"{history.table} begins: versions of {entity.name}")
-    then = history.note()
-    restated = set[str]() if then.mask == mask.fingerprint else {*then.masked, *masked}
-    if fresh:
-        history.follow(fresh if len(fresh) <= FEW else None, restated)
-    known = fresh is not None or then.followed_at is not None
-    if not (known and history.is_level()):
-        history.follow(None, restated)
+        runner.context.result(entity.name).notes.append(f"{history.table} is new: it keeps versions of {entity.name}")
+    before = history.read_state()
+    remasked = set[str]() if before.mask == mask.fingerprint else {*before.masked, *masked}
+    if changed_keys:
+        history.update(changed_keys if len(changed_keys) <= FEW else None, remasked)
+    keys_known = changed_keys is not None or before.followed_at is not None
+    if not (keys_known and history.counts_match()):
+        history.update(None, remasked)
     runner.context.changed_keys[entity.name] = set()
-    # Until everything is read again, some values are told as they were before the settings changed.
-    now = then if "again" in state else replace(then, mask=mask.fingerprint, masked=masked)
-    if then.followed_at is None or now != then:
-        history.write(now)
-
-
-def _bound(name: str) -> Mapping[str, Any]:
-    return {"name": name, "data_type": "timestamp", "nullable": name == VALID_TO}
+    # Until a full refresh has ended, some values are still masked as they were before the settings changed.
+    after = before if "again" in state else replace(before, mask=mask.fingerprint, masked=masked)
+    if before.followed_at is None or after != before:
+        history.write_state(after)
 
 
 @dataclass(frozen=True)
-class _Note:
-    """What `_histories` tells of a history: under which mask values are told, and of which columns.
+class _State:
+    """A row of `_histories`: the mask of the values, and the columns that it changes.
 
-    `followed_at` is when it was level with its table; None where rows were loaded since.
+    `followed_at` is when the history was last up to date; None if rows were loaded since.
     """
 
     mask: str = ""
@@ -86,134 +83,120 @@ class _Note:
 
 
 class _History:
-    """The history of one entity, and the SQL that brings it level with the entity's table."""
+    """The history of one entity, and the SQL that updates it from the entity's table."""
 
     def __init__(self, pipeline: dlt.Pipeline, dataset: Dataset, entity: Entity) -> None:
         self.pipeline, self.dataset, self.entity = pipeline, dataset, entity
         self.table = history_table(entity)
-        self.columns = self._columns()
+        self.columns = {  # without a sweep's mark and the columns that dlt adds
+            name: {hint: column[hint] for hint in DECLARED if hint in column}
+            for name, column in self._columns_of(entity.name).items()
+            if "data_type" in column and name != DELETED_AT and not name.startswith("_dlt_")
+        }
         self.key = dataset.column(entity.key[0])
-        self.from_, self.to, self.deleted = map(dataset.column, (VALID_FROM, VALID_TO, DELETED_AT))
+        self.valid_from, self.valid_to, self.deleted_at = map(dataset.column, (VALID_FROM, VALID_TO, DELETED_AT))
+        self.is_open = f"{self.valid_to} is null"
+        self.is_live = f"r.{self.key} is not null and r.{self.deleted_at} is null"
 
     def prepare(self) -> bool:
-        """Makes the tables, or the columns that the entity's table has since; True where the history is new.
+        """Creates the tables, or adds the columns that the entity's table has got. Returns True if the history is new.
 
         Raises:
-            BadSetting: a table of that name is something else.
+            BadSetting: the table exists and is not a history.
         """
-        held = self._schema.get(self.table, {}).get("columns", {})
-        if held and VALID_TO not in held:
-            raise BadSetting(
-                "sources.insightly.history", self.entity.name, f"its table {self.table} would be that of something else"
-            )
+        existing = self._columns_of(self.table)
+        if existing and VALID_TO not in existing:
+            fix = f"the table {self.table} exists and is not a history; keep no history of {self.entity.name}"
+            raise BadSetting("sources.insightly.history", self.entity.name, fix)
         ensure_table(self.pipeline, HISTORIES)
-        if self.columns.keys() - held.keys():
-            columns: Any = {**self.columns, VALID_FROM: _bound(VALID_FROM), VALID_TO: _bound(VALID_TO)}
+        if self.columns.keys() - existing.keys():
+            columns: dict[str, Any] = dict(self.columns)
+            for name in (VALID_FROM, VALID_TO):
+                columns[name] = {"name": name, "data_type": "timestamp", "nullable": name == VALID_TO}
             empty = columns_to_arrow(columns, self.pipeline.destination.capabilities(), "UTC").empty_table()
             self.pipeline.run(dlt.resource([empty], name=self.table, columns=columns, write_disposition="append"))
-        return not held
+        return not existing
 
-    def note(self) -> _Note:
-        """What is noted of the history."""
+    def read_state(self) -> _State:
         sql = "select mask, concealed, followed_at from {} where entity = %s"
         for mask, masked, followed_at in self.dataset.execute(HISTORIES, sql, self.entity.name):
-            return _Note(mask or "", tuple(filter(None, (masked or "").split())), followed_at)
-        return _Note()
+            return _State(mask or "", tuple(filter(None, (masked or "").split())), followed_at)
+        return _State()
 
-    def write(self, note: _Note) -> None:
-        """Notes that the history is level with its table."""
-        table, told = self.dataset.table_name(HISTORIES), (self.entity.name, note.mask, " ".join(note.masked))
-        with self.dataset.transaction() as run:
-            run(f"delete from {table} where entity = %s", self.entity.name)
+    def write_state(self, state: _State) -> None:
+        """Writes that the history is up to date."""
+        table, values = self.dataset.table_name(HISTORIES), (self.entity.name, state.mask, " ".join(state.masked))
+        with self.dataset.transaction() as execute:
+            execute(f"delete from {table} where entity = %s", self.entity.name)
             insert = f"insert into {table} (entity, mask, concealed, followed_at) values (%s, %s, %s, %s)"
-            run(insert, *told, datetime.now(UTC))
+            execute(insert, *values, datetime.now(UTC))
 
-    def is_level(self) -> bool:
-        """Whether there are as many open versions as live records."""
-        live = f"select count(*) from {self._own} where {self.deleted} is null"
-        open_ = f"select count(*) from {self._versions} where {self._is_open}"
+    def counts_match(self) -> bool:
+        """True if there are as many open versions as live records."""
+        live = f"select count(*) from {self._records} where {self.deleted_at} is null"
+        open_ = f"select count(*) from {self._versions} where {self.is_open}"
         (counts,) = self.dataset.query(f"select ({live}) as live_records, ({open_}) as open_versions")
         return len(set(counts.values())) == 1
 
-    def follow(self, keys: Collection[Any] | None, restated: Collection[str]) -> None:
-        """Ends the versions whose records changed or went, and opens those of records that have none.
+    def update(self, keys: Collection[Any] | None, remasked: Collection[str]) -> None:
+        """Ends the versions of records that changed or were deleted, and begins versions of records without one.
 
         Args:
             keys: of the records to compare; None for all.
-            restated: columns of which the same values are told in another way; they change in the open versions.
+            remasked: columns whose values are masked in another way than before; they change in the open versions.
         """
         where = "" if keys is None else f" where {self.key} in ({', '.join(str(int(key)) for key in keys)})"
-        records, versions = f"(select * from {self._own}{where})", f"(select * from {self._versions}{where})"
-        pairs = f"{versions} v left join {records} r on r.{self.key} = v.{self.key} where v.{self.to} is null"
-        with self.dataset.transaction() as run:
-            at = self.dataset.version_timestamp(self.table)
-            self._end(run, at, pairs, self._counted(restated))
-            self._restate(run, pairs, [name for name in self.columns if name in restated])
-            self._begin(run, at, records)
+        records, versions = f"(select * from {self._records}{where})", f"(select * from {self._versions}{where})"
+        pairs = f"{versions} v left join {records} r on r.{self.key} = v.{self.key} where v.{self.is_open}"
+        with self.dataset.transaction() as execute:
+            now = self.dataset.version_timestamp(self.table)
+            self._end_versions(execute, now, pairs, self._versioned(remasked))
+            self._mask_again(execute, pairs, [name for name in self.columns if name in remasked])
+            self._begin_versions(execute, now, records)
 
-    def _restate(self, run: Run, pairs: str, names: Sequence[str]) -> None:
+    def _mask_again(self, execute: Execute, pairs: str, names: Sequence[str]) -> None:
         if names:
-            told = ", ".join(self._as_in_the_record(name) for name in names)
-            differ = f"select v.{self.key} from {pairs} and {self._is_live} and ({self._differ(names)})"
-            run(f"update {self._versions} set {told} where {self._is_open} and {self.key} in ({differ})")
+            values = ", ".join(map(self._value_of_record, names))
+            changed = f"select v.{self.key} from {pairs} and {self.is_live} and ({self._differ(names)})"
+            execute(f"update {self._versions} set {values} where {self.is_open} and {self.key} in ({changed})")
 
-    def _end(self, run: Run, at: datetime, pairs: str, names: Sequence[str]) -> None:
-        over = f"select v.{self.key} from {pairs} and (not ({self._is_live}) or {self._differ(names)})"
-        run(f"update {self._versions} set {self.to} = %s where {self._is_open} and {self.key} in ({over})", at)
+    def _end_versions(self, execute: Execute, now: datetime, pairs: str, names: Sequence[str]) -> None:
+        ended = f"select v.{self.key} from {pairs} and (not ({self.is_live}) or {self._differ(names)})"
+        update = f"update {self._versions} set {self.valid_to} = %s where {self.is_open} and {self.key} in ({ended})"
+        execute(update, now)
 
-    def _begin(self, run: Run, at: datetime, records: str) -> None:
+    def _begin_versions(self, execute: Execute, now: datetime, records: str) -> None:
         names = ", ".join(map(self.dataset.column, self.columns))
-        open_ = f"select {self.key} as open_key from {self._versions} where {self._is_open}"
+        open_ = f"select {self.key} as open_key from {self._versions} where {self.is_open}"
         missing = f"{records} r left join ({open_}) v on v.open_key = r.{self.key}"
-        missing += f" where v.open_key is null and r.{self.deleted} is null"
-        run(f"insert into {self._versions} ({names}, {self.from_}) select {names}, %s from {missing}", at)
+        missing += f" where v.open_key is null and r.{self.deleted_at} is null"
+        execute(f"insert into {self._versions} ({names}, {self.valid_from}) select {names}, %s from {missing}", now)
 
-    def _counted(self, restated: Collection[str]) -> Sequence[str]:
-        """The columns of which a change makes a version."""
-        key, uncounted = self.dataset.normalize(self.entity.key[0]), set(map(self.dataset.normalize, UNVERSIONED))
-        return [
-            name
-            for name in self.columns
-            if name != key and name not in restated and name.removesuffix(VARIANT) not in uncounted
-        ]
+    def _versioned(self, remasked: Collection[str]) -> Sequence[str]:
+        """The columns whose changes make a version."""
+        excluded = {*map(self.dataset.normalize, (self.entity.key[0], *UNVERSIONED))}
+        return [name for name in self.columns if name not in remasked and name.removesuffix(VARIANT) not in excluded]
 
     def _differ(self, names: Sequence[str]) -> str:
-        """Not `is distinct from`, which some destinations lack."""
-        parts = [(f"v.{self.dataset.column(name)}", f"r.{self.dataset.column(name)}") for name in names]
+        """A condition in SQL without `is distinct from`, which some destinations lack."""
+        pairs = [(f"v.{self.dataset.column(name)}", f"r.{self.dataset.column(name)}") for name in names]
         return " or ".join(
-            f"{held} <> {told} or ({held} is null and {told} is not null) or ({held} is not null and {told} is null)"
-            for held, told in parts or [("0", "0")]
+            f"{old} <> {new} or ({old} is null and {new} is not null) or ({old} is not null and {new} is null)"
+            for old, new in pairs or [("0", "0")]
         )
 
-    def _as_in_the_record(self, name: str) -> str:
+    def _value_of_record(self, name: str) -> str:
         column = self.dataset.column(name)
-        records = f"(select {self.key} as told_key, {column} as told from {self._own})"
-        return f"{column} = (select told from {records} r where r.told_key = {self.key})"
+        records = f"(select {self.key} as record_key, {column} as record_value from {self._records})"
+        return f"{column} = (select record_value from {records} r where r.record_key = {self.key})"
 
-    def _columns(self) -> Columns:
-        """Those of the entity's table, as dlt declares them, without a sweep's mark and what dlt adds itself."""
-        kinds = ("name", "data_type", "precision", "scale", "timezone", "nullable")
-        return {
-            name: {kind: facts[kind] for kind in kinds if kind in facts}
-            for name, facts in self._schema[self.entity.name]["columns"].items()
-            if "data_type" in facts and name != DELETED_AT and not name.startswith("_dlt_")
-        }
-
-    @property
-    def _is_open(self) -> str:
-        return f"{self.to} is null"
-
-    @property
-    def _is_live(self) -> str:
-        return f"r.{self.key} is not null and r.{self.deleted} is null"
-
-    @property
-    def _schema(self) -> Mapping[str, Any]:
+    def _columns_of(self, table: str) -> Mapping[str, Any]:
         tables: Mapping[str, Any] = self.pipeline.default_schema.tables
-        return tables
+        columns: Mapping[str, Any] = tables.get(table, {}).get("columns", {})
+        return columns
 
     @property
-    def _own(self) -> str:
+    def _records(self) -> str:
         return self.dataset.table_name(self.entity.name)
 
     @property

@@ -1,4 +1,4 @@
-"""What a command did: an object for programs and a table for people."""
+"""The report of a command: entities, calls, exit code."""
 
 import logging
 from collections.abc import Sequence
@@ -7,31 +7,17 @@ from typing import Any
 
 from sources.insightly.errors import Stop
 
-INTERRUPTED = 130
-
-
-def failure(command: str, reason: str, code: int) -> "Report":
-    """The report of a command that did nothing."""
-
-    return Report(command, FAILED, reason, exit_code=code)
-
-
-def failed(command: str, error: BaseException) -> "Report":
-    """The report of a command that an exception ended."""
-    if isinstance(error, KeyboardInterrupt):
-        return failure(command, "interrupted; what was committed stays, run again to go on", INTERRUPTED)
-    code = getattr(error, "exit_code", None)
-    if code is None:
-        logging.getLogger("insightly").error("unexpected: please report it with what is below", exc_info=error)
-    return failure(command, str(error) or type(error).__name__, 1 if code is None else code)
-
+logger = logging.getLogger("insightly")
 
 DONE, FAILED, STOPPED = "done", "failed", "stopped"
+INTERRUPTED = 130
+WORST_FIRST = (INTERRUPTED, 2, 1, 4, 3, 0)
+"""Exit codes: of several, the first of these counts. After 3 the next run continues by itself."""
 
 
 @dataclass
 class EntityReport:
-    """One entity's part: `rows` received, `merged` into its table, `deleted` found, `calls` to the API."""
+    """One entity: `rows` received, `merged` into its table, `deleted` found, `calls` to the API."""
 
     state: str
     reason: str | None = None
@@ -62,7 +48,7 @@ class EntityReport:
 
 @dataclass
 class Report:
-    """One command's run; `exit_code` follows from it. `transient`: what failed may do better a little later."""
+    """One run of a command; `transient` says that what failed may work a little later."""
 
     command: str
     status: str = DONE
@@ -76,12 +62,12 @@ class Report:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def conclude(self, error: Exception | None, stops: Sequence[Stop], named: set[str]) -> None:
-        """Draws status, reason and exit code from what happened.
+        """Sets status, reason and exit code.
 
         Args:
             error: what ended the run early.
             stops: what ended single entities early.
-            named: entities that were asked for by name, so that being skipped is a failure.
+            named: entities requested by name: the run fails if one of them is skipped.
         """
         reasons = [f"{name}: {entity.reason}" for name, entity in self.entities.items() if entity.state == "failed"]
         reasons += [f"{n}: {e.reason}" for n, e in self.entities.items() if e.state == "skipped" and n in named]
@@ -105,3 +91,18 @@ class Report:
             "seconds": round(self.seconds, 3),
             **self.facts,
         }
+
+
+def failure_report(command: str, reason: str, exit_code: int) -> Report:
+    """The report of a command that did nothing."""
+    return Report(command, FAILED, reason, exit_code=exit_code)
+
+
+def error_report(command: str, error: BaseException) -> Report:
+    """The report of a command that an exception ended."""
+    if isinstance(error, KeyboardInterrupt):
+        return failure_report(command, "interrupted; committed rows stay: run again to continue", INTERRUPTED)
+    exit_code = getattr(error, "exit_code", None)
+    if exit_code is None:
+        logger.error("unexpected error: please report it with the traceback below", exc_info=error)
+    return failure_report(command, str(error) or type(error).__name__, 1 if exit_code is None else exit_code)

@@ -1,4 +1,4 @@
-"""`_sync_runs`: a row for each entity of each run, written and read."""
+"""Writes and reads `_sync_runs`, which has one row per entity and run."""
 
 import logging
 from datetime import datetime
@@ -15,12 +15,12 @@ from .report import Report
 logger = logging.getLogger(__name__)
 
 
-def record(pipeline: dlt.Pipeline, report: Report, started: datetime, finished: datetime) -> None:
-    """Adds a row an entity to `_sync_runs`; a destination that nothing was ever loaded into stays untouched."""
+def write_run(pipeline: dlt.Pipeline, report: Report, started: datetime, finished: datetime) -> None:
+    """Adds one row per entity to `_sync_runs`, unless nothing was ever loaded into the destination."""
     if pipeline.default_schema_name is None or not report.entities:
         return
     if pipeline.has_pending_data:
-        logger.error("what this run read waits to be loaded by the next one, so it is not written into %s", RUNS)
+        logger.error("The rows of this run are saved; the next run loads them. %s gets no rows for this run.", RUNS)
         return
     tables = [table_resource(RUNS, _rows(report, started, finished))]
     if not table_exists(pipeline, DELETIONS):
@@ -28,11 +28,11 @@ def record(pipeline: dlt.Pipeline, report: Report, started: datetime, finished: 
     try:
         pipeline.run(tables)
     except PipelineStepFailed as error:
-        logger.error("the run could not be written into %s: %s", RUNS, error)
+        logger.error("could not write this run into %s: %s", RUNS, error)
 
 
-def last_done(pipeline: dlt.Pipeline, command: str) -> dict[str, datetime]:
-    """When each entity's last run of a command that ended `ok` began."""
+def last_success(pipeline: dlt.Pipeline, command: str) -> dict[str, datetime]:
+    """When the last run of a command that ended `ok` started, by entity."""
     if not table_exists(pipeline, RUNS):
         return {}
     with pipeline.sql_client() as client:
@@ -41,8 +41,8 @@ def last_done(pipeline: dlt.Pipeline, command: str) -> dict[str, datetime]:
         return {str(entity): started for entity, started in client.execute_sql(sql, command) or ()}
 
 
-def latest(pipeline: dlt.Pipeline) -> dict[tuple[str, str], dict[str, Any]]:
-    """The last run of each entity and command, as a row of `_sync_runs`."""
+def last_runs(pipeline: dlt.Pipeline) -> dict[tuple[str, str], dict[str, Any]]:
+    """The last row of `_sync_runs` of each entity and command."""
     if not table_exists(pipeline, RUNS):
         return {}
     with pipeline.sql_client() as client:
@@ -74,13 +74,13 @@ def _rows(report: Report, started: datetime, finished: datetime) -> list[dict[st
             "calls": entity.calls,
             "calls_left_today": report.calls_left_today,
             "seconds": entity.seconds,
-            "watermark_before": _moment(entity.watermark_before),
-            "watermark_after": _moment(entity.watermark),
+            "watermark_before": _parse(entity.watermark_before),
+            "watermark_after": _parse(entity.watermark),
             "schema_changes": "\n".join(entity.schema_changes) or None,
         }
         for name, entity in report.entities.items()
     ]
 
 
-def _moment(text: str | None) -> datetime | None:
+def _parse(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)

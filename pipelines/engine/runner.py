@@ -32,7 +32,7 @@ from sources.insightly.state.request import ReadRequest
 from sources.insightly.state.watermark import watermark_in
 
 from .report import EntityReport, Report
-from .run_log import record
+from .run_log import write_run
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ class Runner:
         passing = any(each.transient for each in (error, *errors) if isinstance(each, InsightlyError))
         report.transient = passing and report.exit_code == 1
         report.seconds = time.monotonic() - self.context.began
-        record(self.pipeline, report, self.started, datetime.now(UTC))
+        write_run(self.pipeline, report, self.started, datetime.now(UTC))
         return report
 
     def _entity(self, name: str, result: EntityResult, calls: int) -> EntityReport:

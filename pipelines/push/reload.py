@@ -81,8 +81,8 @@ def _mark(runner: Runner, entity: Entity, ids: set[int]) -> None:
     result = runner.context.result(entity.name)
     known = runner.dataset.live_ids(entity)
     found = Differences(len(known), missing_ids=[id_ for id_ in known if id_ in ids])
-    settled = deletions.settle(runner, entity, found, force=True)
-    result.deleted += settled.deleted
-    result.notes += settled.notes
-    if settled.stop is not None:
-        raise settled.stop
+    confirmed = deletions.confirm_and_mark(runner, entity, found, force=True)
+    result.deleted += len(confirmed.gone)
+    result.notes += confirmed.notes
+    if confirmed.stop is not None:
+        raise confirmed.stop

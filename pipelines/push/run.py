@@ -135,7 +135,7 @@ class _Push:
             self.ledger.begin_again()
         hand = TagHand if self.entity.name == "tags" else Hand
         hand(runner.context, self.entity, request.op, self.ledger, match, request.unchanged_since).run(valid)
-        with history.kept(runner):
+        with history.maintained(runner):
             self.chosen += read_again(runner, self.ledger, self.entity, valid)
         self._judge()
 

@@ -14,7 +14,8 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from pipelines.destinations.pipeline_state import SCHEMA
 from pipelines.destinations.system_tables import RUNS
-from pipelines.destinations.target import Target
+from pipelines.destinations.target import Busy, Target
+from pipelines.engine.report import FAILED, WORST_FIRST, Report
 from sources.insightly.config.accounts import ALL, DEFAULT, is_account_name
 
 DIGITS = 38
@@ -112,6 +113,22 @@ def refresh(base: Target) -> Views:
         if not isinstance(client, SqlJobClientBase) or client.capabilities.sqlglot_dialect not in DIALECTS:
             return Views(note=f"there are views over all accounts on DuckDB and Postgres, not on {target.destination}")
         return _AllAccounts(client).refresh()
+
+
+def refresh_after(report: Report, base: Target) -> None:
+    """Refreshes the views after a sync and adds the result to its report, which fails if they do."""
+    dataset, exit_code = base.for_account(ALL).dataset, 1
+    try:
+        views = refresh(base)
+    except Busy as busy:
+        views = Views(note=f"{busy}; the next sync refreshes the views")
+    except Exception as error:  # the sync is reported, whatever happens to the views
+        views, exit_code = Views(failed={"*": str(error)}), getattr(error, "exit_code", 1)
+    if views.failed:
+        reasons = [f"{dataset}.{view}: {reason}" for view, reason in views.failed.items()]
+        report.exit_code = min(report.exit_code, exit_code, key=WORST_FIRST.index)
+        report.status, report.reason = FAILED, "; ".join(filter(None, [report.reason, *reasons]))
+    report.facts["all_accounts"] = {"dataset": dataset, **views.to_dict()}
 
 
 @contextmanager

@@ -159,7 +159,7 @@ def test_a_spent_quota_is_a_success_that_says_so(team: Team) -> None:
     with team.calls_left(4):
         task = team.run("sync")
     assert (task["state"], task["try_number"], task["report"]["status"]) == ("success", 1, "stopped")
-    assert "no failure" in task["log"]
+    assert "Stopped early" in task["log"]
     assert team.crm.sandbox.calls() < 12
 
 

@@ -13,7 +13,7 @@ import pytest
 from dlt.common.runtime.run_context import switched_run_context
 
 from pipelines.cli.__main__ import main
-from pipelines.commands.each_account import each, together
+from pipelines.commands.each_account import combine, run_for_each
 from pipelines.destinations.target import Busy, Target
 from pipelines.engine.report import EntityReport, Report
 from pipelines.sandbox import Contents, Sandbox
@@ -177,7 +177,7 @@ def test_an_unexpected_error_of_one_account_is_its_failure(caplog: pytest.LogCap
     def work(name: str) -> Report:
         return Report("sync", calls=3) if name == "b" else Report("sync", calls=1 // 0)
 
-    told = each("sync", ["a", "b"], work, lambda name, report: None)
+    told = run_for_each("sync", ["a", "b"], work, lambda name, report: None)
     assert (told.exit_code, told.status, told.calls) == (1, "failed", 3)
     assert "ZeroDivisionError" in caplog.text
 
@@ -188,7 +188,7 @@ def test_an_interruption_ends_the_run_and_tells_what_was_done() -> None:
             raise KeyboardInterrupt
         return Report("sync", entities={"notes": EntityReport("ok")})
 
-    told = each("sync", ["a", "b", "c"], work, lambda name, report: None)
+    told = run_for_each("sync", ["a", "b", "c"], work, lambda name, report: None)
     assert (told.exit_code, told.status, list(told.facts["instances"])) == (130, "failed", ["a", "b"])
     assert list(told.entities) == ["a.notes"]
 
@@ -207,14 +207,14 @@ def test_the_worst_of_the_exit_codes_counts(codes: tuple[int, ...], worst: int, 
     reports = {
         str(code): Report("verify", exit_code=code, reason=f"because {code}" if code else None) for code in codes
     }
-    told = together("verify", reports)
+    told = combine("verify", reports)
     assert (told.exit_code, told.status) == (worst, status)
     assert told.reason == ("; ".join(f"{code}: because {code}" for code in codes if code) or None)
 
 
 def test_calls_and_plans_add_up_and_the_least_of_what_is_left_counts() -> None:
     plan = Report("sync", calls=2, calls_left_today=9, facts={"plan": {"calls": 5, "seconds": 0.5}})
-    told = together("sync", {"a": plan, "b": replace(plan, calls_left_today=4), "c": Report("sync")})
+    told = combine("sync", {"a": plan, "b": replace(plan, calls_left_today=4), "c": Report("sync")})
     assert (told.calls, told.calls_left_today, told.facts["plan"]) == (4, 4, {"calls": 10, "seconds": 1.0})
 
 
@@ -361,7 +361,7 @@ def test_two_processes_load_into_one_database(accounts: Accounts, tmp_path: Path
     assert accounts.read("select count(*) as n from insightly_all.contacts") == [{"n": 70}]
 
 
-def test_the_datasets_of_one_file_are_held_together(tmp_path: Path) -> None:
+def test_the_datasets_of_one_file_are_held_combine(tmp_path: Path) -> None:
     target = Target(database=str(tmp_path / "a.duckdb"))
     assert (target.for_account("emea").dataset, target.for_account("default"), target.for_account(None)) == (
         "insightly_emea",

@@ -19,13 +19,13 @@ from tests.support.expected import normalize
 from tests.support.process import command, reach
 
 MakeCrm = Callable[..., Crm]
-ASKED = [n for n, entity in ENTITIES.items() if entity.read not in ("embedded", "per_parent") and n != RECORDS]
-UNDER = [n for n, entity in ENTITIES.items() if entity.read == "per_parent"]
+LISTS = [n for n, entity in ENTITIES.items() if entity.read not in ("embedded", "per_parent") and n != RECORDS]
+CHILDREN = [n for n, entity in ENTITIES.items() if entity.read == "per_parent"]
 REFUSED = {
     404: ["products", "pricebooks", "pricebook_entries", "opportunity_line_items", "quotes", "quote_line_items"],
     403: ["knowledge_articles", "tickets", "prospects", "community_forums", "forum_categories"],
 }
-UNDER_REFUSED = ["ticket_comments", "static_list_memberships", "quotation_documents"]
+CHILDREN_REFUSED = ["ticket_comments", "static_list_memberships", "quotation_documents"]
 
 
 def readable(crm: Crm, **settings: object) -> dict[str, object]:
@@ -33,21 +33,21 @@ def readable(crm: Crm, **settings: object) -> dict[str, object]:
     return {name: entity.facts["readable"] for name, entity in entities(crm.settings(**settings)).entities.items()}
 
 
-def test_each_collection_is_asked_with_one_call_for_one_row(crm: Crm) -> None:
-    told = readable(crm)
-    asked = [*ASKED, *UNDER]
-    assert told == {name: True if name in asked else None for name in ENTITIES}
-    assert len(crm.sandbox.log) == len(asked) == len({call.path for call in crm.sandbox.log})
+def test_entities_sends_one_call_for_one_row_per_entity(crm: Crm) -> None:
+    access = readable(crm)
+    checked = [*LISTS, *CHILDREN]
+    assert access == {name: True if name in checked else None for name in ENTITIES}
+    assert len(crm.sandbox.log) == len(checked) == len({call.path for call in crm.sandbox.log})
     assert {call.query.get("top") for call in crm.sandbox.log if ENTITIES["emails"].path in call.path} == {"1"}
 
 
-def test_what_the_plan_lacks_is_told_with_the_reason(crm: Crm, tmp_path: Path) -> None:
+def test_entities_reports_why_the_plan_refuses_an_entity(crm: Crm, tmp_path: Path) -> None:
     crm.sandbox.switches = replace(OPEN, plan="professional")
     ran = command("entities", "--json", cwd=tmp_path, **reach(crm.sandbox))
     assert (ran.code, ran.json["status"], ran.json["calls"]) == (
         0,
         "done",
-        len(ASKED) + len(UNDER) - len(UNDER_REFUSED),
+        len(LISTS) + len(CHILDREN) - len(CHILDREN_REFUSED),
     )
     for status, names in REFUSED.items():
         for name in names:
@@ -55,8 +55,8 @@ def test_what_the_plan_lacks_is_told_with_the_reason(crm: Crm, tmp_path: Path) -
             assert (entity["readable"], entity["state"], str(status) in entity["reason"]) == (False, "skipped", True)
     assert ran.json["entities"]["contacts"] == {**ran.json["entities"]["contacts"], "readable": True, "reason": None}
     assert ran.json["entities"]["comments"]["readable"] is True
-    assert {ran.json["entities"][name]["readable"] for name in UNDER_REFUSED} == {False}
-    assert "tickets, which may not be read" in ran.json["entities"]["ticket_comments"]["reason"]
+    assert {ran.json["entities"][name]["readable"] for name in CHILDREN_REFUSED} == {False}
+    assert "records of tickets: they may not be read" in ran.json["entities"]["ticket_comments"]["reason"]
     assert "contacts__links" in ran.json["entities"]["links"]["reason"]
     assert ran.json["table"]["emails"]["presets"] == ["all"]
     text = command("entities", cwd=tmp_path, **reach(crm.sandbox))
@@ -64,17 +64,17 @@ def test_what_the_plan_lacks_is_told_with_the_reason(crm: Crm, tmp_path: Path) -
     assert crm.sandbox.key not in ran.out + ran.err + text.out + text.err
 
 
-def test_what_lies_under_records_is_asked_of_one_of_them(crm: Crm, make_crm: MakeCrm) -> None:
+def test_entities_checks_child_rows_at_one_parent(crm: Crm, make_crm: MakeCrm) -> None:
     crm.sandbox.faults.add(Fault("forbidden", match="regex:^Opportunities/[0-9]+/StateHistory", times=None))
     crm.sandbox.faults.add(Fault("missing", match="regex:^Ticket/[0-9]+/Comments", times=None))
-    told = readable(crm)
-    assert (told["opportunity_state_history"], told["ticket_comments"], told["comments"]) == (False, None, True)
+    access = readable(crm)
+    assert (access["opportunity_state_history"], access["ticket_comments"], access["comments"]) == (False, None, True)
     empty = entities(make_crm(contents=Contents()).settings()).entities["comments"]
-    assert (empty.facts["readable"], "no record to ask" in (empty.reason or "")) == (None, True)
+    assert (empty.facts["readable"], "no parent record to test with" in (empty.reason or "")) == (None, True)
 
 
 @pytest.mark.long
-def test_the_plan_without_modules_is_synced_swept_and_verified(crm: Crm, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_without_modules_is_synced_swept_and_verified(crm: Crm, capsys: pytest.CaptureFixture[str]) -> None:
     crm.sandbox.switches = replace(OPEN, plan="professional")
     settings, target = crm.settings(entities="all"), Target(database=str(crm.database))
     first = crm.sync_done(entities="all")
@@ -92,7 +92,7 @@ def test_the_plan_without_modules_is_synced_swept_and_verified(crm: Crm, capsys:
     assert len(shown) == 1 + (len(known) - 15) + 2
 
 
-def test_permissions_that_say_otherwise_are_told_beside_the_answer(crm: Crm) -> None:
+def test_entities_reports_permissions_that_differ_from_the_response(crm: Crm) -> None:
     crm.sandbox.switches = replace(OPEN, forbidden=frozenset({"leads"}))
     crm.sandbox.faults.add(Fault("forbidden", match="Contacts", times=None))
     report = entities(crm.settings())
@@ -102,24 +102,24 @@ def test_permissions_that_say_otherwise_are_told_beside_the_answer(crm: Crm) -> 
     assert "/Permissions" not in (leads.reason or "")
 
 
-def test_without_a_key_the_table_is_shown_and_nothing_is_sent(crm: Crm, tmp_path: Path) -> None:
+def test_entities_without_a_key_sends_nothing(crm: Crm, tmp_path: Path) -> None:
     without = {**reach(crm.sandbox), "SOURCES__INSIGHTLY__API_KEY": ""}
     ran = command("entities", "--json", cwd=tmp_path, **without)
     assert (ran.code, crm.sandbox.log) == (0, [])
     assert {entity["readable"] for entity in ran.json["entities"].values()} == {None}
     text = command("entities", cwd=tmp_path, **without).out
-    assert "not asked without a key" in text
+    assert "not checked without a key" in text
     assert "KnowledgeArticleFolder" in text
 
 
-def test_calls_are_limited_and_what_was_not_asked_is_not_known(crm: Crm, tmp_path: Path) -> None:
+def test_entities_stops_at_max_calls(crm: Crm, tmp_path: Path) -> None:
     ran = command("entities", "--max-calls", "6", "--json", cwd=tmp_path, **reach(crm.sandbox))
     assert (ran.code, ran.json["status"], ran.json["calls"], crm.sandbox.calls()) == (3, "stopped", 6, 6)
-    told = [entity["readable"] for entity in ran.json["entities"].values()]
-    assert (told.count(True), told.count(False)) == (6, 0)
+    access = [entity["readable"] for entity in ran.json["entities"].values()]
+    assert (access.count(True), access.count(False)) == (6, 0)
 
 
-def test_a_refused_key_and_a_service_in_trouble_are_failures(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entities_fails_if_the_key_is_refused_or_the_service_fails(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sources.insightly.api.client.LONGEST_WAIT", 0.001)
     crm.sandbox.faults.add(Fault("503", match="Notes", times=None))
     report = entities(crm.settings())
@@ -129,7 +129,7 @@ def test_a_refused_key_and_a_service_in_trouble_are_failures(crm: Crm, monkeypat
     assert (ran.code, "401" in ran.json["reason"]) == (1, True)
 
 
-def test_check_tells_plan_and_permissions(crm: Crm, tmp_path: Path) -> None:
+def test_check_reports_plan_and_permissions(crm: Crm, tmp_path: Path) -> None:
     crm.sandbox.switches = replace(OPEN, plan="professional")
     ran = command("check", "--json", cwd=tmp_path, **reach(crm.sandbox))
     assert ran.code == 0

@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.commands.sync import sync
 from pipelines.destinations.target import Target
-from pipelines.engine.deletions import SMALL
+from pipelines.engine.deletions import SMALL_TABLE
 from pipelines.engine.history import _History
 from pipelines.engine.runner import opened
 from pipelines.sandbox import Sandbox
@@ -76,7 +76,7 @@ def test_a_history_begins_with_what_is_held_and_costs_no_call(synced_crm: Crm) -
     swept(crm, "contacts")
     report = crm.sync_done("contacts", **KEPT)
     assert report.entities["contacts"].calls == 1
-    assert report.entities["contacts"].schema_changes == ["contacts_history begins: versions of contacts"]
+    assert report.entities["contacts"].schema_changes == ["contacts_history is new: it keeps versions of contacts"]
     assert_level(crm.read, "contacts")
     assert count(crm) == len(ids(crm, "contacts"))
     assert not of(crm, gone["CONTACT_ID"])
@@ -246,10 +246,10 @@ POINTS = {
     "load": (METHODS["load"], "before"),
     "merge": (METHODS["merge"], "after"),
     "note of the load": (METHODS["note in _dlt_loads"], "after"),
-    "versions compared": ("pipelines.engine.history:_History.is_level", "before"),
-    "versions ended": ("pipelines.engine.history:_History._end", "after"),
-    "versions begun": ("pipelines.engine.history:_History._begin", "after"),
-    "history followed": ("pipelines.engine.history:_History.follow", "after"),
+    "versions compared": ("pipelines.engine.history:_History.counts_match", "before"),
+    "versions ended": ("pipelines.engine.history:_History._end_versions", "after"),
+    "versions begun": ("pipelines.engine.history:_History._begin_versions", "after"),
+    "history followed": ("pipelines.engine.history:_History.update", "after"),
 }
 
 
@@ -287,26 +287,26 @@ def test_a_version_that_was_loaded_is_kept_though_the_run_was_killed(kept: Crm, 
 
 @pytest.mark.long
 def test_only_what_was_loaded_is_compared(kept: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-    follow = _History.follow
+    compared: list[Any] = []
+    update = _History.update
 
-    def told(history: _History, keys: Any, restated: Any) -> None:
-        asked.append(keys)
-        follow(history, keys, restated)
+    def recorded(history: _History, keys: Any, remasked: Any) -> None:
+        compared.append(keys)
+        update(history, keys, remasked)
 
-    monkeypatch.setattr(_History, "follow", told)
+    monkeypatch.setattr(_History, "update", recorded)
     keys = ids(kept, "contacts")
     kept.sync_done("contacts", **KEPT)
     kept.sync_done("leads", **KEPT)
-    assert asked == []
+    assert compared == []
     kept.sandbox.store.update("contacts", keys[1], {"TITLE": "edited"})
     kept.sync_done("contacts", **KEPT)
-    assert asked == [{keys[1]}]
+    assert compared == [{keys[1]}]
     monkeypatch.setattr("pipelines.engine.history.FEW", 1)
     for key in keys[:2]:
         kept.sandbox.store.update("contacts", key, {"TITLE": "edited again"})
     kept.sync_done("contacts", **KEPT)
-    assert asked[1:] == [None]
+    assert compared[1:] == [None]
     assert_level(kept.read, "contacts")
 
 
@@ -318,7 +318,7 @@ def test_the_pipeline_as_it_stood_is_the_query_of_the_documentation(make_crm: Ma
     crm.sync_done(*names, **given)
     then, moment = deals(store.rows("opportunities")), datetime.now(UTC)
     first, second, *_ = [row for row in store.rows("opportunities") if row["OPPORTUNITY_STATE"] == "OPEN"]
-    assert len(store.rows("opportunities")) > SMALL
+    assert len(store.rows("opportunities")) > SMALL_TABLE
     store.update("opportunities", first["OPPORTUNITY_ID"], {"OPPORTUNITY_STATE": "WON"})
     store.delete("opportunities", second["OPPORTUNITY_ID"])
     crm.sync_done(*names, **given)
@@ -326,9 +326,9 @@ def test_the_pipeline_as_it_stood_is_the_query_of_the_documentation(make_crm: Ma
     (sql,) = re.findall(
         r"```sql\n(.*?as it stood.*?)```", (ROOT / "docs/guide/history.md").read_text("utf-8"), re.DOTALL
     )
-    asked = re.sub(r"timestamptz '[^']+'", f"timestamptz '{moment.isoformat()}'", sql)
-    assert asked != sql
-    assert {row["stage_id"]: (row["deals"], row["value"]) for row in crm.read(asked)} == then
+    query = re.sub(r"timestamptz '[^']+'", f"timestamptz '{moment.isoformat()}'", sql)
+    assert query != sql
+    assert {row["stage_id"]: (row["deals"], row["value"]) for row in crm.read(query)} == then
     now = re.sub(r"timestamptz '[^']+'", f"timestamptz '{datetime.now(UTC).isoformat()}'", sql)
     assert {row["stage_id"]: (row["deals"], row["value"]) for row in crm.read(now)} == deals(
         store.rows("opportunities")

@@ -484,7 +484,7 @@ def test_verify_finds_rows_altered_missing_and_added(crm: Crm, full: bool) -> No
     assert fine.facts.get("proved") is (True if full else None)
     assert fine.facts["compared"] == len(keys(crm.sandbox, "tickets"))
     tickets = keys(crm.sandbox, "tickets")
-    assert any(f"{len(tickets)} of {len(tickets)} tickets were asked" in note for note in fine.schema_changes)
+    assert any(f"{len(tickets)} of {len(tickets)} tickets were compared" in note for note in fine.schema_changes)
     ticket = tickets[-2]
     for sql in (
         "update insightly.ticket_comments set channel = 'Fax'",

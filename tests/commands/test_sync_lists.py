@@ -131,7 +131,7 @@ def test_an_answer_that_is_short_marks_nothing(crm: Crm, monkeypatch: pytest.Mon
     assert "max_deleted_share" in (empty.reason or "")
     table.keys = [key for key in whole if key != whole[5]]
     unlisted = crm.sync_done("emails", **LONG).entities["emails"]
-    assert any("stay live" in note for note in unlisted.schema_changes)
+    assert any("not listed but readable: kept" in note for note in unlisted.schema_changes)
     assert marked(crm) == []
     table.keys = whole
     crm.sync_done("emails", **LONG)
@@ -160,7 +160,7 @@ def test_a_list_out_of_order_is_read_whole(crm: Crm, nth: int) -> None:
     crm.sandbox.faults.add(Fault("unsorted", match="Emails", nth=nth, times=None))
     report = crm.sync_done("emails", **LONG)
     assert (report.entities["emails"].deleted, marked(crm)) == (1, [gone])
-    assert not any("stay live" in note for note in report.entities["emails"].schema_changes)
+    assert not any("not listed but readable: kept" in note for note in report.entities["emails"].schema_changes)
     crm.assert_equal("emails", deleted=True)
 
 

@@ -67,17 +67,17 @@ def test_quick_reads_little_and_does_not_say_that_it_proves(crm: Crm, capsys: py
 @pytest.mark.parametrize(
     ("sql", "told"),
     [
-        ("delete from {t} where contact_id = {id}", "not live here"),
-        ("insert into {t} (contact_id) values (77)", "contact_id 77 is live here"),
-        ("insert into {t} select * from {t} where contact_id = {id}", "held twice"),
+        ("delete from {t} where contact_id = {id}", "not live in the destination"),
+        ("insert into {t} (contact_id) values (77)", "contact_id 77 is live in the destination"),
+        ("insert into {t} select * from {t} where contact_id = {id}", "in the table twice"),
         ("update {t} set last_name = 'wrong' where contact_id = {id}", "last_name is"),
         ("update {t} set hobby__c = 'wrong' where contact_id = {id}", "hobby__c is"),
-        ("update {t} set date_created_utc = null where contact_id = {id}", "null here"),
-        ("update {t} set _deleted_at = now() where contact_id = {id}", "not live here"),
-        ("delete from {t}__tags where contact_id = {id}", "the row is missing here"),
-        ("update {t}__tags set tag_name = 'wrong' where contact_id = {id}", "'wrong' here"),
-        ("insert into {t}__tags (contact_id, list_idx, tag_name) values ({id}, 99, 'x')", "not at the API"),
-        ("delete from {t}__links where contact_id = {id}", "the row is missing here"),
+        ("update {t} set date_created_utc = null where contact_id = {id}", "null in the destination"),
+        ("update {t} set _deleted_at = now() where contact_id = {id}", "not live in the destination"),
+        ("delete from {t}__tags where contact_id = {id}", "the row is missing in the destination"),
+        ("update {t}__tags set tag_name = 'wrong' where contact_id = {id}", "'wrong' in the destination"),
+        ("insert into {t}__tags (contact_id, list_idx, tag_name) values ({id}, 99, 'x')", "the row is not in the API"),
+        ("delete from {t}__links where contact_id = {id}", "the row is missing in the destination"),
         ("update {t}__links set role = 'wrong' where contact_id = {id}", "role is"),
     ],
 )
@@ -102,7 +102,7 @@ def test_a_deletion_that_no_sweep_saw_is_a_difference(crm: Crm, quick: bool) -> 
     key = one_of(crm, "contacts")["CONTACT_ID"]
     crm.sandbox.store.delete("contacts", key)
     report = verified(crm, "contacts", code=4, quick=quick)
-    assert f"{key} is live here and not listed" in report.entities["contacts"].facts["examples"][0]
+    assert f"{key} is live in the destination but not in the API" in report.entities["contacts"].facts["examples"][0]
     sweep(crm.settings(), crm.target, ["contacts"])
     verified(crm, "contacts", quick=quick)
 

@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from pipelines.destinations.dataset import Dataset
 from pipelines.destinations.system_tables import COLUMNS, DELETIONS, PUSHES, RUNS, table_resource
-from pipelines.engine.run_log import latest
+from pipelines.engine.run_log import last_runs
 from pipelines.push.ledger import Ledger
 from pipelines.sandbox import Sandbox
 from sources.insightly import ENTITIES, insightly
@@ -171,7 +171,7 @@ def test_our_own_statements_are_sql_of_the_warehouse(warehouse: Warehouse, monke
     dataset.clear_columns({"contacts": ["phone", "order"]})
     assert dataset.remove_orphans(contacts) > 0
     dataset.record_restored()
-    latest(warehouse.pipeline)
+    last_runs(warehouse.pipeline)
     ledger = Ledger(dataset, "push", "contacts", "create")
     ledger.intend(1, "create", datetime.now(UTC))
     ledger.settle(1, "create", "done", 5)

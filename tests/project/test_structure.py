@@ -56,7 +56,6 @@ PUBLIC = (
 )
 # Imports that break a rule, each with the module that has it.
 EXCEPTIONS: dict[str, set[str]] = {
-    "pipelines.commands.each_account": {"pipelines.views.all_accounts"},
     "pipelines.commands.plan": {"sources.insightly.api.rate_limit", "sources.insightly.paging.prefetch"},
     "pipelines.commands.sweep": {"sources.insightly.paging.prefetch", "sources.insightly.paging.walk"},
     "pipelines.commands.sweep_children": {"sources.insightly.paging.prefetch"},

@@ -21,10 +21,10 @@ from tests.support.state_machine import COMMON, NAMES, Proof, chosen, commands, 
 POINTS = (
     "pipelines.destinations.dataset.Dataset.moment",
     "pipelines.engine.history._History.prepare",
-    "pipelines.engine.history._History.is_level",
-    "pipelines.engine.history._History._end",
-    "pipelines.engine.history._History._begin",
-    "pipelines.engine.history._follow",
+    "pipelines.engine.history._History.counts_match",
+    "pipelines.engine.history._History._end_versions",
+    "pipelines.engine.history._History._begin_versions",
+    "pipelines.engine.history._update",
 )
 WITH_VERSIONS = [name for name in NAMES if ENTITIES[name].read == "incremental"]
 

@@ -67,7 +67,7 @@ POINTS = (
     "pipelines.destinations.dataset.Dataset.mark",
     "pipelines.destinations.dataset.Dataset.restore",
     "pipelines.destinations.dataset.Dataset._key",
-    "pipelines.engine.runner.record",
+    "pipelines.engine.runner.write_run",
 )
 """Where a run is killed: asking, normalising, before, during and at the end of a load, and around our own SQL."""
 

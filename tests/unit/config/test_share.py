@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis.strategies import integers, none
 
-from pipelines.commands.each_account import take_part
+from pipelines.commands.each_account import share_limits
 from sources.insightly.config.settings import InsightlySettings
 
 
@@ -11,7 +11,7 @@ from sources.insightly.config.settings import InsightlySettings
 def test_parts_are_equal_and_together_the_whole(parts: int, most: int | None) -> None:
     dealt = [InsightlySettings(max_calls=most) for _ in range(parts)]
     for index, settings in enumerate(dealt):
-        take_part(settings, parts, index, at_once=True)
+        share_limits(settings, parts, index, concurrent=True)
     assert abs(sum(settings.requests_per_second for settings in dealt) - 10) < 1e-9
     calls = [settings.max_calls for settings in dealt]
     if most is None:
@@ -24,5 +24,5 @@ def test_parts_are_equal_and_together_the_whole(parts: int, most: int | None) ->
 
 def test_one_after_the_other_has_the_whole_rate() -> None:
     settings = InsightlySettings(max_calls=5)
-    take_part(settings, 2, 1, at_once=False)
+    share_limits(settings, 2, 1, concurrent=False)
     assert (settings.requests_per_second, settings.max_calls) == (10, 2)
