@@ -1,19 +1,19 @@
-"""Deterministic data for an account: the same seed, scale and moment give the same bytes."""
+"""Deterministic data for an account: the same seed, scale and time give the same bytes."""
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
-from pipelines.sandbox.store.shapes import Key, Record, blank, definition, key_of
+from pipelines.sandbox.store.shapes import LINK_NAMES, Key, Record, blank, definition, key_of
 from pipelines.sandbox.store.store import Contents
 from pipelines.sandbox.store.table import dump
 
+from . import deals, marketing, people, sales, service_desk, site_visits, teams
 from .child_rows import child_rows
-from .deals import events, history, notes, opportunities, products, projects, tasks
-from .marketing import document_templates, emails, marketing_visits, prospects
-from .people import SOURCE_BASE, STATUS_BASE, contacts, leads, organisations, users
+from .people import SOURCE_BASE, STATUS_BASE
 from .reference import (
     CATEGORIES,
+    CATEGORY_IDS,
     COUNTRIES,
     CURRENCIES,
     CUSTOM_FIELDS,
@@ -23,59 +23,23 @@ from .reference import (
     RELATIONSHIPS,
     STATE_REASONS,
 )
-from .sales import opportunity_line_items, pricebook_entries, pricebooks, quote_line_items, quotes
-from .service_desk import (
-    community_comments,
-    community_forums,
-    community_posts,
-    forum_categories,
-    knowledge_article_categories,
-    knowledge_article_folders,
-    knowledge_articles,
-    tickets,
-)
-from .site_visits import object_definitions, object_fields, object_records
 from .story import STAGES, Story
-from .teams import activity_sets, follows, milestones, team_members, teams
+from .words import TAGS
 
 SEED_NOW = datetime(2026, 11, 1, tzinfo=UTC)
-"""The moment the generated history ends; fixed, so that the data are equal on every day."""
+"""When the generated history ends; fixed, so that the data are the same on every day."""
 
-_WRITERS: dict[str, Callable[[Story], Iterator[Record]]] = {
-    "users": users,
-    "products": products,
-    "organisations": organisations,
-    "contacts": contacts,
-    "leads": leads,
-    "opportunities": opportunities,
-    "projects": projects,
-    "tasks": tasks,
-    "events": events,
-    "notes": notes,
-    # What came later draws from the generator last, so that the rest stays as it was.
-    "pricebooks": pricebooks,
-    "pricebook_entries": pricebook_entries,
-    "opportunity_line_items": opportunity_line_items,
-    "quotes": quotes,
-    "quote_line_items": quote_line_items,
-    "emails": emails,
-    "document_templates": document_templates,
-    "prospects": prospects,
-    "marketing_visits": marketing_visits,
-    "tickets": tickets,
-    "knowledge_article_categories": knowledge_article_categories,
-    "knowledge_article_folders": knowledge_article_folders,
-    "knowledge_articles": knowledge_articles,
-    "forum_categories": forum_categories,
-    "community_forums": community_forums,
-    "community_posts": community_posts,
-    "community_comments": community_comments,
-    "teams": teams,
-    "team_members": team_members,
-    "activity_sets": activity_sets,
-    "milestones": milestones,
-    "follows": follows,
-}
+_WRITERS: tuple[Callable[[Story], Iterator[Record]], ...] = (
+    people.users, deals.products, people.organisations, people.contacts, people.leads,
+    deals.opportunities, deals.projects, deals.tasks, deals.events, deals.notes,
+    sales.pricebooks, sales.pricebook_entries, sales.opportunity_line_items, sales.quotes, sales.quote_line_items,
+    marketing.emails, marketing.document_templates, marketing.prospects, marketing.marketing_visits,
+    service_desk.tickets, service_desk.knowledge_article_categories, service_desk.knowledge_article_folders,
+    service_desk.knowledge_articles, service_desk.forum_categories, service_desk.community_forums,
+    service_desk.community_posts, service_desk.community_comments,
+    teams.teams, teams.team_members, teams.activity_sets, teams.milestones, teams.follows,
+)  # fmt: skip
+"""One function an entity, with its name. Their order is that of the random draws: add new ones at the end."""
 
 
 def generate(seed: int = 1, scale: float = 1, now: datetime = SEED_NOW) -> Contents:
@@ -89,7 +53,7 @@ def generate(seed: int = 1, scale: float = 1, now: datetime = SEED_NOW) -> Conte
         now: an aware datetime.
     """
     collecting = gc.isenabled()
-    # Nothing here is cyclic, and walking millions of new objects over and over doubles the time.
+    # No object is part of a cycle, and collecting garbage among millions of new ones doubles the time.
     gc.disable()
     try:
         return _write(Story(seed, scale, now))
@@ -100,28 +64,46 @@ def generate(seed: int = 1, scale: float = 1, now: datetime = SEED_NOW) -> Conte
 
 def _write(story: Story) -> Contents:
     tables = {entity: _table(entity, rows) for entity, rows in _fixed().items()}
-    for entity, writer in _WRITERS.items():
-        tables[entity] = _table(entity, writer(story))
-    tables["custom_objects"] = _table("custom_objects", object_definitions(story))
-    for name in tables["custom_objects"].copy():
-        tables[str(name)] = _table(str(name), object_records(str(name), story))
+    for writer in _WRITERS:
+        tables[writer.__name__] = _table(writer.__name__, _with_tags_and_links(writer, story))
+    tables["custom_objects"] = _table("custom_objects", site_visits.object_definitions(story))
+    for name in site_visits.SIZES:
+        tables[name] = _table(name, site_visits.object_records(name, story))
     return Contents(
         tables=tables,
-        definitions=[*_definitions(), *object_fields()],
-        history=history(story),
+        definitions=_definitions(),
+        history=deals.history(story),
         child_rows=child_rows(tables, story.rng),
     )
 
 
-def _table(entity: str, rows: Iterator[Record] | list[Record]) -> dict[Key, bytes]:
+def _with_tags_and_links(writer: Callable[[Story], Iterator[Record]], story: Story) -> Iterator[Record]:
+    entity = writer.__name__
+    for number, record in enumerate(writer(story)):
+        if entity in TAGS:
+            record["TAGS"] = _tags(entity, story.rng.random())
+        if entity in LINK_NAMES:
+            record["LINKS"] = story.links_of(entity, number)
+        yield record
+
+
+def _tags(entity: str, draw: float) -> list[Record]:
+    """None to two tags of the entity, by a random number from 0 to 1."""
+    words = TAGS[entity]
+    first = int(draw * 977) % len(words)
+    count = 0 if draw < 0.5 else 1 if draw < 0.85 else 2
+    return [{"TAG_NAME": words[first - index]} for index in range(count)]
+
+
+def _table(entity: str, rows: Iterable[Record]) -> dict[Key, bytes]:
     return {key_of(entity, row): dump(row) for row in rows}
 
 
 def _definitions() -> list[Record]:
     made: list[Record] = []
-    for field_for, name, kind, options in CUSTOM_FIELDS:
+    for field_for, name, kind, options, join in CUSTOM_FIELDS + site_visits.FIELDS:
         order = 1 + sum(row["FIELD_FOR"] == field_for for row in made)
-        made.append(definition(field_for, name, kind, order, options=options))
+        made.append(definition(field_for, name, kind, order, options=options, join=join))
     return made
 
 
@@ -165,10 +147,10 @@ def _fixed() -> dict[str, list[Record]]:
             for n, (forward, reverse) in enumerate(RELATIONSHIPS)
         ],
     }
-    for index, (entity, names) in enumerate(CATEGORIES.items()):
+    for entity, names in CATEGORIES.items():
         lists[entity] = [
             {
-                "CATEGORY_ID": 7_001 + 100 * index + n,
+                "CATEGORY_ID": CATEGORY_IDS[entity] + n,
                 "CATEGORY_NAME": name,
                 "ACTIVE": True,
                 "BACKGROUND_COLOR": f"{n + 3}A7FB5",

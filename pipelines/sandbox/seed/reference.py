@@ -1,4 +1,4 @@
-"""The account itself and its fixed lists: countries, currencies, time zones, lead settings, pipelines, categories."""
+"""The lists that no seed changes: countries, currencies, lead settings, pipelines, categories, custom fields."""
 
 _COUNTRY_LIST = """
     Afghanistan; Aland Islands; Albania; Algeria; American Samoa; Andorra; Angola; Anguilla; Antarctica;
@@ -70,6 +70,8 @@ CATEGORIES = {
     "task_categories": ("Phone call", "E-mail", "Paperwork"),
     "file_categories": ("Contract", "Picture"),
 }
+CATEGORY_IDS = {entity: 7_001 + 100 * index for index, entity in enumerate(CATEGORIES)}
+"""The first CATEGORY_ID of each."""
 RELATIONSHIPS = (("is the manager of", "is managed by"), ("is a supplier of", "is a customer of"))
 
 INSTANCE = {
@@ -79,25 +81,27 @@ INSTANCE = {
     "NEW_USER_EXPERIENCE_ENABLED": True,
 }
 
-# FIELD_FOR, FIELD_NAME, FIELD_TYPE, options
-CUSTOM_FIELDS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
-    ("CONTACT", "Hobby__c", "TEXT", ()),
-    ("CONTACT", "Interests__c", "MULTISELECT", ("Music", "Sports", "Travel", "Food", "Books")),
-    ("CONTACT", "Newsletter__c", "BIT", ()),
-    ("LEAD", "Campaign__c", "DROPDOWN", ("Spring", "Summer", "Autumn", "Winter")),
-    ("LEAD", "Budget__c", "NUMERIC", ()),
-    ("OPPORTUNITY", "Deal_No__c", "AUTONUMBER", ()),
-    ("OPPORTUNITY", "Discount__c", "PERCENT", ()),
-    ("OPPORTUNITY", "Decision_Date__c", "DATE", ()),
-    ("ORGANISATION", "Tier__c", "DROPDOWN", ("Gold", "Silver", "Bronze")),
-    ("ORGANISATION", "Renewal_Review__c", "DATETIME", ()),
-    ("ORGANISATION", "Delivery_Notes__c", "MULTILINETEXT", ()),
-    ("PROJECT", "Site_Code__c", "TEXT", ()),
-    ("TASK", "Billable__c", "BIT", ()),
-    ("EVENT", "Room__c", "DROPDOWN", ("Blue", "Green", "Video call")),
-    ("PRODUCT", "Weight_Kg__c", "NUMERIC", ()),
-    ("QUOTE", "Approved__c", "BIT", ()),
-    ("TICKET", "Serial_No__c", "TEXT", ()),
-    ("PROSPECT", "Region__c", "DROPDOWN", ("North", "South")),
+CustomField = tuple[str, str, str, tuple[str, ...], str | None]
+"""FIELD_FOR, FIELD_NAME, FIELD_TYPE, options, JOIN_OBJECT."""
+
+CUSTOM_FIELDS: tuple[CustomField, ...] = (
+    ("CONTACT", "Hobby__c", "TEXT", (), None),
+    ("CONTACT", "Interests__c", "MULTISELECT", ("Music", "Sports", "Travel", "Food", "Books"), None),
+    ("CONTACT", "Newsletter__c", "BIT", (), None),
+    ("LEAD", "Campaign__c", "DROPDOWN", ("Spring", "Summer", "Autumn", "Winter"), None),
+    ("LEAD", "Budget__c", "NUMERIC", (), None),
+    ("OPPORTUNITY", "Deal_No__c", "AUTONUMBER", (), None),
+    ("OPPORTUNITY", "Discount__c", "PERCENT", (), None),
+    ("OPPORTUNITY", "Decision_Date__c", "DATE", (), None),
+    ("ORGANISATION", "Tier__c", "DROPDOWN", ("Gold", "Silver", "Bronze"), None),
+    ("ORGANISATION", "Renewal_Review__c", "DATETIME", (), None),
+    ("ORGANISATION", "Delivery_Notes__c", "MULTILINETEXT", (), None),
+    ("PROJECT", "Site_Code__c", "TEXT", (), None),
+    ("TASK", "Billable__c", "BIT", (), None),
+    ("EVENT", "Room__c", "DROPDOWN", ("Blue", "Green", "Video call"), None),
+    ("PRODUCT", "Weight_Kg__c", "NUMERIC", (), None),
+    ("QUOTE", "Approved__c", "BIT", (), None),
+    ("TICKET", "Serial_No__c", "TEXT", (), None),
+    ("PROSPECT", "Region__c", "DROPDOWN", ("North", "South"), None),
 )
 HOBBIES = ("Rowing", "Chess", "Pottery", "Cycling", "Choir", "Sailing", "Gardening", "Climbing")

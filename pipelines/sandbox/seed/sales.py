@@ -1,17 +1,19 @@
-"""The records of price books, of what was offered and sold, and of quotes, written from the story."""
+"""Generated price books, line items of deals, and quotes."""
 
 from collections.abc import Iterator
 
 from pipelines.sandbox.store.shapes import Record, blank
 
-from .people import custom, dated, stamped
-from .story import Story
+from .people import address, custom, dated
+from .story import DAY, Story
+from .words import nth
 
-BOOKS = ((3_001, "Standard", True), (3_002, "Partners", False))
+_BOOKS = ((3_001, "Standard", True), (3_002, "Partners", False))
+_STATUSES = ("DRAFT", "SENT", "ACCEPTED", "DENIED")
 
 
 def pricebooks(story: Story) -> Iterator[Record]:
-    for key, name, standard in BOOKS:
+    for key, name, standard in _BOOKS:
         record = blank("pricebooks")
         record |= {"PRICEBOOK_ID": key, "NAME": name, "CURRENCY_CODE": "EUR", "IS_STANDARD": standard, "ACTIVE": True}
         dated(record, story, story.start)
@@ -20,52 +22,57 @@ def pricebooks(story: Story) -> Iterator[Record]:
 
 def pricebook_entries(story: Story) -> Iterator[Record]:
     """Each product in each book."""
-    for number in range(story.size["products"] * len(BOOKS)):
-        record, product = blank("pricebook_entries"), number // len(BOOKS)
-        book = BOOKS[number % len(BOOKS)]
-        record["PRICEBOOK_ENTRY_ID"] = story.id("pricebook_entries", number)
-        record["PRICEBOOK_ID"], record["PRODUCT_ID"] = book[0], story.id("products", product)
-        record["CURRENCY_CODE"], record["PRICE"] = (
-            "EUR",
-            _price(product) if book[2] else round(_price(product) * 0.9, 2),
-        )
-        record["USE_STANDARD_PRICE"], record["ACTIVE"] = book[2], product % 9 != 8
-        yield stamped(record, story, story.created["products"][product])
+    for number in range(story.size["products"] * len(_BOOKS)):
+        product, (book, _, standard) = number // len(_BOOKS), _BOOKS[number % len(_BOOKS)]
+        record = story.blank("pricebook_entries", number) | {
+            "PRICEBOOK_ID": book,
+            "PRODUCT_ID": story.id("products", product),
+            "CURRENCY_CODE": "EUR",
+            "PRICE": _price(product) if standard else round(_price(product) * 0.9, 2),
+            "USE_STANDARD_PRICE": standard,
+            "ACTIVE": product % 9 != 8,
+        }
+        dated(record, story, story.created["products"][product])
+        yield record
 
 
 def opportunity_line_items(story: Story) -> Iterator[Record]:
-    for number, created in enumerate(story.more("opportunity_line_items")):
-        record, deal = blank("opportunity_line_items"), number * 5 % story.size["opportunities"]
-        record["OPPORTUNITY_ITEM_ID"] = story.id("opportunity_line_items", number)
+    for number, created, record in story.records("opportunity_line_items"):
+        deal = number * 5 % story.size["opportunities"]
+        record |= _line(story, number)
         record["OPPORTUNITY_ID"] = story.id("opportunities", deal)
         record["SERVICE_DATE"] = story.calendar.day(created) if number % 3 == 0 else None
-        record |= _priced(story, number)
-        yield stamped(record, story, max(created, story.created["opportunities"][deal]))
+        dated(record, story, max(created, story.created["opportunities"][deal]))
+        yield record
 
 
 def quotes(story: Story) -> Iterator[Record]:
-    for number, created in enumerate(story.more("quotes")):
-        record, deal = blank("quotes"), number * 3 % story.size["opportunities"]
+    for number, created, record in story.records("quotes"):
+        deal = number * 3 % story.size["opportunities"]
         buyer = story.buyer[deal]
         employer = story.employer[buyer]
-        city, state, postcode, country, _ = story.city(employer)
-        record["QUOTE_ID"], record["QUOTATION_NUMBER"] = story.id("quotes", number), f"Q-{number + 1:05}"
-        record["QUOTATION_NAME"] = f"Offer {number + 1} to {story.organisation_name(employer)}"
-        record["OPPORTUNITY_ID"] = story.id("opportunities", deal)
-        record["CONTACT_ID"] = story.id("contacts", buyer)
-        record["ORGANISATION_ID"], record["PRICEBOOK_ID"] = story.id("organisations", employer), BOOKS[0][0]
-        record["QUOTE_STATUS"] = ("DRAFT", "SENT", "ACCEPTED", "DENIED")[number % 4]
-        record["QUOTATION_CURRENCY_CODE"], record["LINE_ITEM_COUNT"], record["IS_SYNCING"] = "EUR", 2, False
-        total = round(sum(_priced(story, 2 * number + item)["TOTAL_PRICE"] for item in range(2)), 2)
-        record["SUBTOTAL"], record["DISCOUNT"], record["TOTAL_PRICE"] = total, 0, total
-        record["SHIPPING_HANDLING"], record["TAX"], record["GRAND_TOTAL"] = 25, 0, round(total + 25, 2)
-        record["ADDRESS_BILLING_CITY"], record["ADDRESS_BILLING_STATE"] = city, state
-        record["ADDRESS_BILLING_POSTCODE"], record["ADDRESS_BILLING_COUNTRY"] = (
-            f"{postcode}{10 + employer % 89}",
-            country,
-        )
+        total = round(sum(_line(story, 2 * number + item)["TOTAL_PRICE"] for item in range(2)), 2)
         created = max(created, story.created["opportunities"][deal])
-        record["QUOTATION_EXPIRATION_DATE"] = story.calendar.day(created + 2_592_000)
+        record |= {
+            "QUOTATION_NUMBER": f"Q-{number + 1:05}",
+            "QUOTATION_NAME": f"Offer {number + 1} to {story.organisation_name(employer)}",
+            "OPPORTUNITY_ID": story.id("opportunities", deal),
+            "CONTACT_ID": story.id("contacts", buyer),
+            "ORGANISATION_ID": story.id("organisations", employer),
+            "PRICEBOOK_ID": _BOOKS[0][0],
+            "QUOTE_STATUS": nth(_STATUSES, number),
+            "QUOTATION_CURRENCY_CODE": "EUR",
+            "LINE_ITEM_COUNT": 2,
+            "IS_SYNCING": False,
+            "SUBTOTAL": total,
+            "DISCOUNT": 0,
+            "TOTAL_PRICE": total,
+            "SHIPPING_HANDLING": 25,
+            "TAX": 0,
+            "GRAND_TOTAL": round(total + 25, 2),
+            "QUOTATION_EXPIRATION_DATE": story.calendar.day(created + 30 * DAY),
+        }
+        record |= address("ADDRESS_BILLING", story, employer, employer)
         dated(record, story, created)
         custom(record, Approved__c=number % 4 == 2 if number % 5 else ...)
         yield record
@@ -73,23 +80,23 @@ def quotes(story: Story) -> Iterator[Record]:
 
 def quote_line_items(story: Story) -> Iterator[Record]:
     """Two of each quote."""
-    for number in range(2 * story.many("quotes")):
-        record = blank("quote_line_items") | _priced(story, number)
-        record["QUOTATION_ITEM_ID"] = story.id("quote_line_items", number)
+    for number in range(2 * story.size["quotes"]):
+        record = story.blank("quote_line_items", number) | _line(story, number)
         record["QUOTE_ID"], record["SORT_ORDER"] = story.id("quotes", number // 2), 1 + number % 2
-        yield stamped(record, story, story.now - 1 - number)
+        dated(record, story, story.now - 1 - number)
+        yield record
 
 
 def _price(product: int) -> float:
     return 9.75 + product * 37 % 2_000
 
 
-def _priced(story: Story, number: int) -> Record:
-    """What a line item says of its price."""
+def _line(story: Story, number: int) -> Record:
+    """The product, quantity and prices of a line item."""
     product = number % story.size["products"]
     quantity, price, discount = 1 + number % 4, _price(product), 5 if number % 6 == 0 else 0
     return {
-        "PRICEBOOK_ENTRY_ID": story.id("pricebook_entries", product * len(BOOKS)),
+        "PRICEBOOK_ENTRY_ID": story.id("pricebook_entries", product * len(_BOOKS)),
         "CURRENCY_CODE": "EUR",
         "QUANTITY": quantity,
         "LIST_PRICE": price,

@@ -1,36 +1,36 @@
-"""Two custom objects, with fields of every kind and records: visits to customers' sites, and warranties."""
+"""Two generated custom objects with fields of every type: visits to customers' sites, and warranties."""
 
 from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-from pipelines.sandbox.store.shapes import Record, blank, definition
+from pipelines.sandbox.store.shapes import Record, blank
 
-from .deals import DAY
 from .people import custom
-from .story import Story
-from .words import SENTENCES
+from .reference import CustomField
+from .story import DAY, Story
+from .words import SENTENCES, nth
 
 SIZES = {"Site_Visit__c": 120, "Warranty__c": 80}
 """Records of each object at scale 1."""
 _BASES = {"Site_Visit__c": 5_000_000, "Warranty__c": 6_000_000}
 _LABELS = {"Site_Visit__c": ("Site visit", "Site visits"), "Warranty__c": ("Warranty", "Warranties")}
 
-# OBJECT_NAME, FIELD_NAME, FIELD_TYPE, options, JOIN_OBJECT. What the API calls a lookup's type is not known.
-_FIELDS: tuple[tuple[str, str, str, tuple[str, ...], str | None], ...] = (
-    ("Site_Visit__c", "Visited_On__c", "DATE", (), None),
-    ("Site_Visit__c", "Starts_At__c", "DATETIME", (), None),
-    ("Site_Visit__c", "Result__c", "DROPDOWN", ("Good", "To repeat", "Nobody there"), None),
-    ("Site_Visit__c", "Topics__c", "MULTISELECT", ("Safety", "Delivery", "Training"), None),
-    ("Site_Visit__c", "Distance_Km__c", "NUMERIC", (), None),
-    ("Site_Visit__c", "Billable__c", "BIT", (), None),
-    ("Site_Visit__c", "Report__c", "MULTILINETEXT", (), None),
-    ("Site_Visit__c", "Customer__c", "LOOKUP", (), "Organisation"),
-    ("Warranty__c", "Serial_No__c", "AUTONUMBER", (), None),
-    ("Warranty__c", "Months__c", "NUMERIC", (), None),
-    ("Warranty__c", "Share_Covered__c", "PERCENT", (), None),
-    ("Warranty__c", "Ends_On__c", "DATE", (), None),
-    ("Warranty__c", "Product__c", "LOOKUP", (), "Product"),
+# How the API names the type of a lookup is unknown.
+FIELDS: tuple[CustomField, ...] = (
+    ("SITE_VISIT__C", "Visited_On__c", "DATE", (), None),
+    ("SITE_VISIT__C", "Starts_At__c", "DATETIME", (), None),
+    ("SITE_VISIT__C", "Result__c", "DROPDOWN", ("Good", "To repeat", "Nobody there"), None),
+    ("SITE_VISIT__C", "Topics__c", "MULTISELECT", ("Safety", "Delivery", "Training"), None),
+    ("SITE_VISIT__C", "Distance_Km__c", "NUMERIC", (), None),
+    ("SITE_VISIT__C", "Billable__c", "BIT", (), None),
+    ("SITE_VISIT__C", "Report__c", "MULTILINETEXT", (), None),
+    ("SITE_VISIT__C", "Customer__c", "LOOKUP", (), "Organisation"),
+    ("WARRANTY__C", "Serial_No__c", "AUTONUMBER", (), None),
+    ("WARRANTY__C", "Months__c", "NUMERIC", (), None),
+    ("WARRANTY__C", "Share_Covered__c", "PERCENT", (), None),
+    ("WARRANTY__C", "Ends_On__c", "DATE", (), None),
+    ("WARRANTY__C", "Product__c", "LOOKUP", (), "Product"),
 )
 
 
@@ -46,17 +46,8 @@ def object_definitions(story: Story) -> list[Record]:
     ]
 
 
-def object_fields() -> list[Record]:
-    """The definitions of their fields."""
-    made: list[Record] = []
-    for name, field, kind, options, join in _FIELDS:
-        order = 1 + sum(row["FIELD_FOR"] == name.upper() for row in made)
-        made.append(definition(name.upper(), field, kind, order, options=options, join=join))
-    return made
-
-
 def object_records(name: str, story: Story) -> Iterator[Record]:
-    """The records of one object; they take nothing from the story's own generator, so that its other data stay."""
+    """The records of one object, from a generator of their own: they do not change the draws of other records."""
     rng, count = Random(f"{name} {story.seed}"), max(1, round(SIZES[name] * story.scale))
     for number in range(count):
         created = story.start + (story.now - story.start) * number // count
@@ -80,7 +71,7 @@ def _visit(story: Story, rng: Random, number: int, created: int) -> dict[str, An
         "Topics__c": "Safety;Training" if number % 4 == 0 else None,
         "Distance_Km__c": round(rng.random() * 300, 1),
         "Billable__c": number % 3 == 0,
-        "Report__c": SENTENCES[number % len(SENTENCES)] if number % 2 else ...,
+        "Report__c": nth(SENTENCES, number) if number % 2 else ...,
         "Customer__c": story.id("organisations", rng.randrange(story.size["organisations"])),
     }
 

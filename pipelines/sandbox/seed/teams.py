@@ -1,46 +1,50 @@
-"""The records of teams, of what their projects and tasks are made of, and of what the key's user follows."""
+"""Generated teams, activity sets, milestones, and the records that the key's user follows."""
 
 from collections.abc import Iterator
 
 from pipelines.sandbox.store.shapes import Record, blank
+from sources.insightly.entities import child_fields
 
-from .story import Story
-from .words import SENTENCES
+from .reference import CATEGORY_IDS
+from .story import DAY, Story
+from .words import SENTENCES, nth
 
-TEAMS = ("Sales", "Delivery", "Shared with 2 people")
-SETS = (
-    ("New customer", ("Welcome call", "Send the contract", "Kick-off")),
-    ("Renewal", ("Ask for feedback",)),
-    ("Nothing yet", ()),
-)
-_TASK_CATEGORY = 7_201
-_FOLLOWED = {"CONTACT": "contacts", "OPPORTUNITY": "opportunities", "ORGANISATION": "organisations"}
+_TEAMS = ("Sales", "Delivery", "Shared with 2 people")
+_SETS = {
+    "New customer": ("Welcome call", "Send the contract", "Kick-off"),
+    "Renewal": ("Ask for feedback",),
+    "Nothing yet": (),
+}
+_MILESTONES = ("Design approved", "Delivered", "Signed off")
+_FOLLOWED = (("CONTACT", "contacts"), ("OPPORTUNITY", "opportunities"), ("ORGANISATION", "organisations"))
 
 
 def teams(story: Story) -> Iterator[Record]:
-    """The last one was made by sharing a record, as the service does, and is not named by a person."""
+    """The last team is one that the service makes when a record is shared: it is anonymous."""
     members = list(team_members(story))
-    for number, name in enumerate(TEAMS):
-        record = blank("teams")
-        record |= {"TEAM_ID": 5_001 + number, "TEAM_NAME": name, "ANONYMOUS_TEAM": number == len(TEAMS) - 1}
-        record["DATE_CREATED_UTC"] = record["DATE_UPDATED_UTC"] = story.calendar.at(story.start + number * 86_400)
-        record["TEAMMEMBERS"] = [dict(member) for member in members if member["TEAM_ID"] == record["TEAM_ID"]]
-        yield record
+    for number, name in enumerate(_TEAMS):
+        key, created = 5_001 + number, story.calendar.at(story.start + number * DAY)
+        yield blank("teams") | {
+            "TEAM_ID": key,
+            "TEAM_NAME": name,
+            "ANONYMOUS_TEAM": number == len(_TEAMS) - 1,
+            "DATE_CREATED_UTC": created,
+            "DATE_UPDATED_UTC": created,
+            "TEAMMEMBERS": [member for member in members if member["TEAM_ID"] == key],
+        }
 
 
 def team_members(story: Story) -> Iterator[Record]:
-    """Users are in one team, and each third one in another as well."""
+    """Each user is in one of two teams, and some in both."""
     users = range(story.size["users"])
     pairs = [(0, user) for user in users if user % 2 == 0] + [(1, user) for user in users if user % 2 or user % 3 == 0]
     for number, (team, user) in enumerate(pairs):
-        record = blank("team_members")
-        record["PERMISSION_ID"], record["TEAM_ID"] = story.id("team_members", number), 5_001 + team
-        record["MEMBER_USER_ID"] = story.id("users", user)
-        yield record
+        member = {"TEAM_ID": 5_001 + team, "MEMBER_USER_ID": story.id("users", user)}
+        yield story.blank("team_members", number) | member
 
 
 def activity_sets(story: Story) -> Iterator[Record]:
-    for number, (name, steps) in enumerate(SETS):
+    for number, (name, steps) in enumerate(_SETS.items()):
         record = blank("activity_sets")
         record |= {"ACTIVITYSET_ID": 5_101 + number, "NAME": name, "OWNER_USER_ID": story.id("users", 0)}
         record |= dict.fromkeys(("FOR_CONTACTS", "FOR_ORGANISATIONS", "FOR_LEADS"), False)
@@ -50,52 +54,48 @@ def activity_sets(story: Story) -> Iterator[Record]:
 
 
 def milestones(story: Story) -> Iterator[Record]:
-    for number, created in enumerate(story.more("milestones")):
-        record, project = blank("milestones"), number * 3 % story.size["projects"]
+    for number, created, record in story.records("milestones"):
+        project = number * 3 % story.size["projects"]
         created = max(created, story.created["projects"][project])
-        due = created + (7 + number % 60) * 86_400
+        due = created + (7 + number % 60) * DAY
         done = due < story.now and number % 6 != 0
-        record["MILESTONE_ID"], record["PROJECT_ID"] = story.id("milestones", number), story.id("projects", project)
-        record["TITLE"] = ("Design approved", "Delivered", "Signed off")[number % 3]
-        record["COMPLETED"], record["DUE_DATE"] = done, story.calendar.day(due)
-        record["COMPLETED_DATE_UTC"] = story.calendar.at(due) if done else None
+        record |= {
+            "PROJECT_ID": story.id("projects", project),
+            "TITLE": nth(_MILESTONES, number),
+            "COMPLETED": done,
+            "DUE_DATE": story.calendar.day(due),
+            "COMPLETED_DATE_UTC": story.calendar.at(due) if done else None,
+            "DATE_CREATED_UTC": story.calendar.at(created),
+            "DATE_UPDATED_UTC": story.calendar.at(due if done else created),
+        }
         record["OWNER_USER_ID"] = record["RESPONSIBLE_USER"] = story.user()
-        record["DATE_CREATED_UTC"] = story.calendar.at(created)
-        record["DATE_UPDATED_UTC"] = story.calendar.at(due if done else created)
         yield record
 
 
 def follows(story: Story) -> Iterator[Record]:
-    for number in range(story.many("follows")):
-        kind = tuple(_FOLLOWED)[number % len(_FOLLOWED)]
-        entity = _FOLLOWED[kind]
-        if number // len(_FOLLOWED) < story.size[entity]:
-            yield {"RECORD_TYPE": kind, "RECORD_ID": story.id(entity, number // len(_FOLLOWED))}
+    for number in range(story.size["follows"]):
+        record, (kind, entity) = number // len(_FOLLOWED), _FOLLOWED[number % len(_FOLLOWED)]
+        if record < story.size[entity]:
+            yield {"RECORD_TYPE": kind, "RECORD_ID": story.id(entity, record)}
 
 
 def _activity(set_id: int, place: int, name: str) -> Record:
-    days = {f"SKIP_{day}": day in ("SUN", "SAT") for day in ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")}
-    return {
-        "ACTIVITY_ID": set_id * 10 + place,
-        "ACTIVITYSET_ID": set_id,
-        "ACTIVITY_NAME": name,
-        "ACTIVITY_DETAILS": SENTENCES[place],
-        "ACTIVITY_TYPE": "TASK",
-        "CATEGORY_ID": _TASK_CATEGORY,
-        "REMINDER": place == 0,
-        "REMINDER_DAYS_BEFORE_DUE": 1 if place == 0 else None,
-        "REMINDER_TIME": "9:00 AM" if place == 0 else None,
-        "PUBLICLY_VISIBLE": True,
-        "OWNER_VISIBLE": True,
-        "OWNER_USER_ID": None,
-        "RESPONSIBLE_USER_ID": None,
-        "ASSIGNED_TEAM_ID": None,
-        **days,
-        "DUE_DAYS_AFTER_START": 3 * place,
-        "DUE_DAYS_BEFORE_END": None,
-        "EVENT_DAYS_AFTER_START": None,
-        "EVENT_DAYS_BEFORE_END": None,
-        "EVENT_TIME": None,
-        "ALL_DAY": None,
-        "DURATION": None,
-    }
+    first = place == 0
+    return (
+        dict.fromkeys(child_fields("ACTIVITIES"))
+        | {f"SKIP_{day}": day in ("SUN", "SAT") for day in ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")}
+        | {
+            "ACTIVITY_ID": set_id * 10 + place,
+            "ACTIVITYSET_ID": set_id,
+            "ACTIVITY_NAME": name,
+            "ACTIVITY_DETAILS": SENTENCES[place],
+            "ACTIVITY_TYPE": "TASK",
+            "CATEGORY_ID": CATEGORY_IDS["task_categories"],
+            "REMINDER": first,
+            "REMINDER_DAYS_BEFORE_DUE": 1 if first else None,
+            "REMINDER_TIME": "9:00 AM" if first else None,
+            "PUBLICLY_VISIBLE": True,
+            "OWNER_VISIBLE": True,
+            "DUE_DAYS_AFTER_START": 3 * place,
+        }
+    )
