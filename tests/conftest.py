@@ -47,13 +47,19 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves N cases of a test marked `few(N)` to `make test`, spread over all of them, and the rest to `test-all`."""
+    """Marks as `long`, for `make test-all`, what a test marked `sample(N)` does not leave to `make test`.
+
+    `make test` runs N cases, spread over all of them; a single case marked `sample(0)` is not one of them.
+    """
     cases: dict[str, list[pytest.Item]] = {}
     for item in items:
-        if item.get_closest_marker("few") and not item.get_closest_marker("long"):
+        counts = [marker.args[0] for marker in item.iter_markers("sample")]
+        if 0 in counts:
+            item.add_marker("long")
+        elif counts:
             cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
     for each in cases.values():
-        marker = each[0].get_closest_marker("few")
+        marker = each[0].get_closest_marker("sample")
         assert marker is not None
         quick = {at * len(each) // marker.args[0] for at in range(marker.args[0])}
         for at, item in enumerate(each):
@@ -69,7 +75,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("everywhere")
     if marker is not None and "make_crm" in metafunc.fixturenames:
         quick = {"postgres"} if marker.kwargs.get("quick") else set()
-        also = [pytest.param(name, marks=() if name in quick else pytest.mark.long) for name in marker.args]
+        also = [pytest.param(name, marks=() if name in quick else pytest.mark.sample(0)) for name in marker.args]
         metafunc.parametrize("make_crm", ["duckdb", *also], indirect=True)
 
 

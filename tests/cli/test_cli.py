@@ -146,7 +146,7 @@ def test_entities_tells_the_table(tmp_path: Path) -> None:
     assert [name for name in CORE if name not in text] == []
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_plan_writes_nothing_and_tells_what_a_sync_then_sends(crm: Crm, tmp_path: Path) -> None:
     where = ("--json", "--database", "a.duckdb")
     names = ("contacts", "notes", "lead_sources", "countries", "tags")
@@ -159,7 +159,7 @@ def test_plan_writes_nothing_and_tells_what_a_sync_then_sends(crm: Crm, tmp_path
         assert plan.json["entities"]["notes"]["total"] == done.json["entities"]["notes"]["rows"]
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 @pytest.mark.parametrize("name", ["sync", "sweep"])
 def test_a_plan_that_runs_out_of_calls_tells_what_it_found(crm: Crm, tmp_path: Path, name: str) -> None:
     names = ("contacts", "notes", "tasks")

@@ -100,7 +100,7 @@ def accounts(
 
 
 @pytest.mark.everywhere("postgres")
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_each_account_lands_in_a_dataset_of_its_own(accounts: Accounts) -> None:
     accounts.add("default", 2)
     accounts.add("emea", 3)
@@ -218,7 +218,7 @@ def test_calls_and_plans_add_up_and_the_least_of_what_is_left_counts() -> None:
     assert (told.calls, told.calls_left_today, told.facts["plan"]) == (4, 4, {"calls": 10, "seconds": 1.0})
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_named_accounts_alone_are_asked(accounts: Accounts) -> None:
     accounts.add("default", 2)
     accounts.add("emea", 3)
@@ -237,7 +237,7 @@ def test_named_accounts_alone_are_asked(accounts: Accounts) -> None:
 
 
 @pytest.mark.everywhere("postgres")
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_every_command_takes_all_accounts_or_one(accounts: Accounts) -> None:
     accounts.add("emea", 3)
     accounts.add("apac", 4)
@@ -280,7 +280,7 @@ def test_what_concerns_one_account_needs_its_name(accounts: Accounts) -> None:
     assert len(pushed) == 1
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_limit_of_calls_is_each_accounts(accounts: Accounts) -> None:
     accounts.add("emea", 12)
     accounts.add("apac", 12)
@@ -292,7 +292,7 @@ def test_a_limit_of_calls_is_each_accounts(accounts: Accounts) -> None:
 
 
 @pytest.mark.everywhere("postgres")
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_another_account_is_refused_in_each_dataset(accounts: Accounts) -> None:
     accounts.add("emea", 1)
     accounts.add("apac", 1)
@@ -341,7 +341,7 @@ def test_the_screen_shows_each_account_and_the_totals(accounts: Accounts) -> Non
 
 
 @pytest.mark.everywhere("postgres")
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_two_processes_load_into_one_database(accounts: Accounts, tmp_path: Path) -> None:
     accounts.add("emea", 30)
     accounts.add("apac", 40)

@@ -73,7 +73,7 @@ def test_entities_checks_child_rows_at_one_parent(crm: Crm, make_crm: MakeCrm) -
     assert (empty.facts["readable"], "no parent record to test with" in (empty.reason or "")) == (None, True)
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_plan_without_modules_is_synced_swept_and_verified(crm: Crm, capsys: pytest.CaptureFixture[str]) -> None:
     crm.sandbox.switches = replace(OPEN, plan="professional")
     settings, target = crm.settings(entities="all"), Target(database=str(crm.database))

@@ -1,9 +1,8 @@
 """The setting `history`: one row a version of a record, whatever is edited, deleted, cut off or concealed."""
 
 import re
-import shutil
 from datetime import UTC, datetime
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import dlt
@@ -14,7 +13,6 @@ from pipelines.destinations.target import Target
 from pipelines.engine.deletions import SMALL_TABLE
 from pipelines.engine.history import _History
 from pipelines.engine.runner import opened
-from pipelines.sandbox import Sandbox
 from sources.insightly import ENTITIES
 from sources.insightly.config.settings import resolve_settings
 from sources.insightly.entities import UNVERSIONED
@@ -22,7 +20,7 @@ from sources.insightly.errors import BadSetting
 from sources.insightly.rows.naming import history_table
 from sources.insightly.state.request import ReadRequest
 from tests.support.commands import MakeCrm, delete, refreshed, swept
-from tests.support.crm import OPEN, Clock, Crm, PostgresCrm, begin, contents_of, isolate
+from tests.support.crm import OPEN, Crm, begin
 from tests.support.expected import CORE, Row, stored
 from tests.support.histories import FROM, TO, assert_level, business, versions
 from tests.support.kill import Call, run_and_die
@@ -35,31 +33,17 @@ KEPT: dict[str, Any] = {"history": ["contacts"]}
 HASH_KEY = "a-long-random-text-of-the-test"
 
 
-@pytest.fixture(scope="module")
-def begun(synced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A destination that was loaded before its history began."""
-    folder, clock = tmp_path_factory.mktemp("begun"), Clock()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        Sandbox(contents=contents_of(0.05), switches=OPEN, clock=clock) as sandbox,
-    ):
-        isolate(folder, patch)
-        crm = Crm(sandbox, folder, clock)
-        shutil.copy(synced, crm.database)
-        crm.sync_done("contacts", **KEPT)
-        return crm.database
-
-
 @pytest.fixture
-def kept(make_crm: MakeCrm, request: pytest.FixtureRequest) -> Crm:
+def kept(make_crm: MakeCrm) -> Crm:
+    """A destination that was loaded before its history began."""
     crm = make_crm()
-    if isinstance(crm, PostgresCrm):
-        begin(crm)
-        crm.sync_done("contacts", **KEPT)
-    else:
-        crm.clock.advance()
-        shutil.copy(request.getfixturevalue("begun"), crm.database)
+    crm.prepare(partial(keep, crm), "history")
     return crm
+
+
+def keep(crm: Crm) -> None:
+    begin(crm)
+    crm.sync_done("contacts", **KEPT)
 
 
 def count(crm: Crm) -> int:
@@ -108,7 +92,7 @@ def test_a_version_is_a_change_of_what_the_team_wrote(kept: Crm) -> None:
     assert [row["title"] for row in of(kept, edited)] == [before["title"], "edited", before["title"]]
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_what_is_read_again_unchanged_makes_no_version(kept: Crm) -> None:
     store, key = kept.sandbox.store, ids(kept, "contacts")[0]
     known = count(kept)
@@ -124,7 +108,7 @@ def test_what_is_read_again_unchanged_makes_no_version(kept: Crm) -> None:
     assert_level(kept.read, "contacts")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_new_column_makes_a_version_of_those_alone_that_have_a_value(kept: Crm) -> None:
     store, (one, other, *_) = kept.sandbox.store, ids(kept, "contacts")
     known = count(kept)
@@ -144,7 +128,7 @@ def test_a_new_column_makes_a_version_of_those_alone_that_have_a_value(kept: Crm
     assert_level(kept.read, "contacts")
 
 
-@pytest.mark.parametrize("deletions", ["mark", pytest.param("remove", marks=pytest.mark.long)])
+@pytest.mark.parametrize("deletions", ["mark", pytest.param("remove", marks=pytest.mark.sample(0))])
 def test_a_record_that_is_gone_has_no_open_version_until_it_returns(kept: Crm, deletions: str) -> None:
     crm, given, key = kept, {**KEPT, "deletions": deletions}, ids(kept, "contacts")[0]
     (record,) = delete(crm, "contacts", key)
@@ -163,7 +147,7 @@ def test_a_record_that_is_gone_has_no_open_version_until_it_returns(kept: Crm, d
     assert_level(crm.read, "contacts")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 @pytest.mark.parametrize("deletions", ["mark", "remove"])
 def test_whatever_finds_a_deletion_ends_the_version(kept: Crm, deletions: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"HISTORY": "contacts", "DELETIONS": deletions}.items():
@@ -180,7 +164,7 @@ def test_whatever_finds_a_deletion_ends_the_version(kept: Crm, deletions: str, m
     assert_level(crm.read, "contacts")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_off_and_on_again_a_history_goes_on_with_what_is_held_then(kept: Crm) -> None:
     crm, (edited, gone, *_) = kept, ids(kept, "contacts")
     crm.sandbox.store.update("contacts", edited, {"TITLE": "in the gap"})
@@ -198,7 +182,7 @@ def test_off_and_on_again_a_history_goes_on_with_what_is_held_then(kept: Crm) ->
     assert_level(crm.read, "contacts")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_clock_that_is_set_back_makes_no_version_overlap(kept: Crm) -> None:
     key, other = ids(kept, "contacts")[:2]
     later = datetime(2100, 1, 1, tzinfo=UTC)
@@ -212,7 +196,7 @@ def test_a_clock_that_is_set_back_makes_no_version_overlap(kept: Crm) -> None:
     assert_level(kept.read, "contacts")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_what_changes_how_values_are_told_makes_no_version(kept: Crm) -> None:
     """Hashed, by another key, or in the clear again: the same e-mail addresses, so the same versions."""
     crm, (old, *_) = kept, [row for row in kept.sandbox.store.rows("contacts") if row["EMAIL_ADDRESS"]]
@@ -231,7 +215,7 @@ def test_what_changes_how_values_are_told_makes_no_version(kept: Crm) -> None:
     assert count(crm) == known + 1
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_nothing_is_copied_into_a_history_before_it_is_concealed(synced_crm: Crm) -> None:
     crm, hashed = synced_crm, {"hash": ["contacts.email_address"], "hash_key": HASH_KEY}
     refreshed(crm, "contacts", ids=ids(crm, "contacts")[:1], **KEPT, **hashed)
@@ -260,8 +244,8 @@ TWICE = ("table", "load", "merge", "note of the load", "versions compared")
     ("point", "nth"),
     [
         ("versions ended", 1),
-        *(pytest.param(point, 1, marks=pytest.mark.long) for point in POINTS if point != "versions ended"),
-        *(pytest.param(point, 2, marks=pytest.mark.long) for point in TWICE),
+        *(pytest.param(point, 1, marks=pytest.mark.sample(0)) for point in POINTS if point != "versions ended"),
+        *(pytest.param(point, 2, marks=pytest.mark.sample(0)) for point in TWICE),
     ],
 )
 def test_a_version_that_was_loaded_is_kept_though_the_run_was_killed(kept: Crm, point: str, nth: int) -> None:
@@ -285,7 +269,7 @@ def test_a_version_that_was_loaded_is_kept_though_the_run_was_killed(kept: Crm, 
     assert count(crm) == known + len(titles) - 1
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_only_what_was_loaded_is_compared(kept: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[Any] = []
     update = _History.update
@@ -310,7 +294,7 @@ def test_only_what_was_loaded_is_compared(kept: Crm, monkeypatch: pytest.MonkeyP
     assert_level(kept.read, "contacts")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_the_pipeline_as_it_stood_is_the_query_of_the_documentation(make_crm: MakeCrm) -> None:
     crm = make_crm(0.2)
     store, names = crm.sandbox.store, ("opportunities", "pipeline_stages")
@@ -372,7 +356,7 @@ def test_a_destination_of_files_is_refused(make_crm: MakeCrm, monkeypatch: pytes
     assert crm.sandbox.calls("Contacts") == 0
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_table_that_is_something_else_is_left_alone(synced_crm: Crm) -> None:
     crm = synced_crm
     with opened("sync", crm.settings(), crm.target) as runner:

@@ -133,7 +133,7 @@ def test_hashes_join_and_what_is_dropped_has_no_column(planted: Crm) -> None:
     assert empty == sum(not record["EMAIL_ADDRESS"] for record in planted.sandbox.store.rows("contacts"))
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_what_was_loaded_plainly_is_concealed_by_the_next_sync_in_deleted_rows_too(planted: Crm) -> None:
     planted.first_sync("contacts", "leads", history=["contacts"])
     (gone,) = delete(planted, "contacts", planted.sandbox.store.rows("contacts")[0]["CONTACT_ID"])
@@ -170,7 +170,7 @@ def test_a_hash_where_other_than_text_is_held_is_refused(planted: Crm) -> None:
     assert "date_of_birth is held as" in str(report.entities["contacts"].reason)
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_sweep_tells_no_tags_wrong_that_are_hashed(planted: Crm) -> None:
     planted.sync_done("contacts", **PRIVATE)
     assert swept(planted, "contacts", with_tags=True, **PRIVATE).entities["contacts"].merged == 0

@@ -83,7 +83,7 @@ def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> No
         assert full["CONTACT_ID"] not in [row["contact_id"] for row in crm.table(f"contacts__{array}")]
 
 
-@pytest.mark.few(1)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("mode", ["mark", "remove"])
 def test_child_rows_without_their_record_are_removed_and_no_others(crm: Crm, mode: str) -> None:
     """A kill between the loads of two tables leaves them, when the record is deleted before the next run."""
@@ -183,7 +183,7 @@ def test_an_unlisted_record_that_can_be_read_stays_live(crm: Crm) -> None:
         assert any("not listed but readable: kept" in note for note in report.entities["contacts"].schema_changes)
 
 
-@pytest.mark.few(1)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("kind", ["forbidden", "missing"])
 def test_a_collection_that_may_not_be_read_marks_nothing(crm: Crm, kind: str) -> None:
     crm.first_sync("contacts", "notes")
@@ -195,7 +195,7 @@ def test_a_collection_that_may_not_be_read_marks_nothing(crm: Crm, kind: str) ->
         assert report.entities["notes"].state == "ok"
 
 
-@pytest.mark.few(2)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("calls", range(6))
 def test_a_budget_that_ends_marks_only_what_was_confirmed(crm: Crm, calls: int) -> None:
     crm.first_sync("contacts")
@@ -233,7 +233,7 @@ def test_another_account_is_not_swept(crm: Crm, make_crm: MakeCrm) -> None:
 # What came back, and what we lack
 
 
-@pytest.mark.few(2)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("mode", ["mark", "remove"])
 @pytest.mark.parametrize(
     ("by", "moved"),
@@ -301,7 +301,7 @@ def test_a_full_sync_marks_what_it_did_not_see(crm: Crm) -> None:
     assert (report.entities["contacts"].deleted, marked(crm, "contacts")) == (3, gone)
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_full_sync_over_several_runs_does_as_well(crm: Crm) -> None:
     crm.first_sync("contacts")
     gone = ids(crm, "contacts")[5:8]
@@ -311,7 +311,7 @@ def test_a_full_sync_over_several_runs_does_as_well(crm: Crm) -> None:
     assert marked(crm, "contacts") == gone
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 @pytest.mark.parametrize("again", [True, False], ids=["--full again", "plain"])
 def test_a_full_sync_repeated_within_a_budget_ends_and_marks(crm: Crm, again: bool) -> None:
     """Though no run has the calls for a sweep of its own, and an entity that is done does not begin anew."""
@@ -336,7 +336,7 @@ def test_a_full_sync_repeated_within_a_budget_ends_and_marks(crm: Crm, again: bo
     ]
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_unlisted_records_that_can_be_read_do_not_hold_a_full_sync_up(crm: Crm) -> None:
     crm.first_sync("contacts")
     rows = delete(crm, "contacts", *ids(crm, "contacts")[5:11])
@@ -354,7 +354,7 @@ def test_unlisted_records_that_can_be_read_do_not_hold_a_full_sync_up(crm: Crm) 
     assert crm.sync_done("contacts").calls == 1
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_full_sync_of_which_one_entity_fails_begins_anew(crm: Crm) -> None:
     crm.first_sync("contacts", "products")
     crm.sandbox.faults.add(Fault("missing", match="Product*", times=None))
@@ -363,7 +363,7 @@ def test_a_full_sync_of_which_one_entity_fails_begins_anew(crm: Crm) -> None:
         assert (report.exit_code, report.entities["contacts"].rows) == (1, crm.sandbox.store.count("contacts"))
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_since_given_to_an_unfinished_full_sync_is_told(crm: Crm) -> None:
     crm.first_sync("contacts")
     gone = ids(crm, "contacts")[5]
@@ -374,7 +374,7 @@ def test_since_given_to_an_unfinished_full_sync_is_told(crm: Crm) -> None:
     assert marked(crm, "contacts") == [gone]
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_full_sync_marks_no_implausible_number(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.2)
     crm.first_sync("contacts")
@@ -388,7 +388,7 @@ def test_a_full_sync_marks_no_implausible_number(make_crm: MakeCrm) -> None:
 # Edits while it reads
 
 
-@pytest.mark.few(1)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("thorough", [False, True])
 @pytest.mark.parametrize("kind", ["delete_before", "create"])
 def test_no_live_record_is_marked_when_rows_move_under_the_sweep(crm: Crm, kind: str, thorough: bool) -> None:
@@ -407,7 +407,7 @@ def test_no_live_record_is_marked_when_rows_move_under_the_sweep(crm: Crm, kind:
 # Tags
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 @pytest.mark.parametrize("tags", ["auto", "endpoint"])
 def test_tags_that_moved_no_date_are_mended(crm: Crm, tags: str) -> None:
     store: Store = crm.sandbox.store
@@ -423,7 +423,7 @@ def test_tags_that_moved_no_date_are_mended(crm: Crm, tags: str) -> None:
     crm.assert_equal("contacts", "leads", "organisations", "projects", "opportunities")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_tags_that_are_right_are_not_read_again(crm: Crm) -> None:
     crm.first_sync()
     report = swept(crm, with_tags=True)
@@ -438,7 +438,7 @@ def test_tags_that_are_off_are_not_swept(crm: Crm) -> None:
     assert any("tags" in note for note in report.entities["leads"].schema_changes)
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_the_least_recently_swept_entity_goes_first(crm: Crm) -> None:
     crm.first_sync("contacts", "notes", "tasks")
     swept(crm, "contacts", "notes", "tasks", code=3, max_calls=1)

@@ -89,7 +89,7 @@ def test_a_lost_working_folder_changes_nothing(crm: Crm) -> None:
     crm.assert_equal("contacts", "lead_sources")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 @EVERY_WAY_TO_TAGS
 def test_many_chunks_make_the_same_tables(crm: Crm) -> None:
     report = crm.sync_done("contacts", "notes", "pipelines", "tags", chunk_calls=2, page_size=7)
@@ -159,7 +159,7 @@ def test_the_definitions_are_a_table(crm: Crm) -> None:
 # Tags
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 @pytest.mark.parametrize(
     ("mode", "embedded", "calls_a_record"), [("auto", True, 0), ("endpoint", True, 1), ("auto", False, 1)]
 )
@@ -186,7 +186,7 @@ def test_tags_that_nobody_asks_for_cost_nothing(make_crm: MakeCrm) -> None:
     assert crm.count("projects__tags") == 0
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 @pytest.mark.parametrize("embedded", [True, False])
 def test_tags_that_are_off_are_neither_asked_for_nor_written(make_crm: MakeCrm, embedded: bool) -> None:
     crm = make_crm(switches=replace(OPEN, embed_tags=embedded))
@@ -358,7 +358,7 @@ def test_another_key_of_the_same_account_goes_on(crm: Crm, make_crm: MakeCrm) ->
 # Budgets
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 @pytest.mark.parametrize("tags", ["auto", "endpoint"])
 def test_runs_with_few_calls_complete_everything(crm: Crm, tags: str) -> None:
     """No run sends more than it may, each one goes on where the one before stopped."""
@@ -379,7 +379,7 @@ def test_a_run_without_calls_sends_nothing(crm: Crm) -> None:
     assert (report.exit_code, crm.sandbox.calls()) == (3, 0)
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_days_with_few_calls_complete_everything(make_crm: MakeCrm) -> None:
     crm = make_crm(switches=replace(OPEN, quota=5))
     names = ("notes", "contacts", "currencies")
@@ -407,7 +407,7 @@ def test_calls_are_left_for_other_programs(make_crm: MakeCrm) -> None:
 # From when on
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_an_earlier_start_date_is_walked_from_and_a_later_one_is_not(crm: Crm) -> None:
     def loaded() -> int:
         return crm.count("notes")
@@ -433,7 +433,7 @@ def test_since_reads_again_and_moves_no_watermark_back(crm: Crm) -> None:
     assert crm.sync_done("notes").entities["notes"].watermark == again.watermark
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_full_repairs_what_moved_no_date(crm: Crm) -> None:
     crm.first_sync("contacts", "tags")
     crm.sandbox.store.set_tags("contacts", first_key(crm, "contacts"), ["unseen"], touch=False)
@@ -444,7 +444,7 @@ def test_full_repairs_what_moved_no_date(crm: Crm) -> None:
     assert crm.sync_done("contacts").entities["contacts"].rows == 0
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_full_run_that_stops_goes_on_as_a_full_run(crm: Crm) -> None:
     crm.first_sync("notes")
     keys = crm.sandbox.store.tables["notes"].keys
@@ -540,7 +540,7 @@ def test_building_the_source_sends_nothing_and_needs_no_key(crm: Crm, monkeypatc
     assert crm.sandbox.log == []
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_state_stays_small_when_all_records_have_one_stamp(tmp_path: Path) -> None:
     stamp = {"DATE_CREATED_UTC": "2026-10-01 00:00:00", "DATE_UPDATED_UTC": "2026-10-01 00:00:00"}
     blank = dict.fromkeys(ENTITIES["notes"].fields) | stamp | {"LINKS": []}

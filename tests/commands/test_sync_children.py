@@ -130,14 +130,14 @@ def test_lists_of_parents_are_read_without_their_arrays(runs: Runs) -> None:
     assert runs.brief == {"true", None}  # but for a plan's question for the total, and the account
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_an_empty_account_has_the_tables(make_crm: MakeCrm) -> None:
     crm = make_crm(contents=Contents())
     crm.sync_done(*PARENTS)
     assert {entity: crm.count(entity) for entity in PARENTS} == dict.fromkeys(PARENTS, 0)
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_the_source_alone_reads_to_the_end(crm: Crm) -> None:
     source = insightly(
         api_key=crm.sandbox.key, base_url=crm.sandbox.url, requests_per_second=1000, entities=["comments"]
@@ -166,14 +166,14 @@ def test_only_records_that_changed_are_asked(crm: Crm) -> None:
     assert_equal(crm, "comments", "opportunity_state_history")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_named_later_everything_from_before_is_read_too(crm: Crm) -> None:
     crm.first_sync("notes", "tasks")
     crm.sync_done("notes", "tasks", "comments")
     assert_equal(crm, "comments")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_comment_that_moves_no_date_waits_for_a_full_read(crm: Crm) -> None:
     crm.first_sync("comments")
     crm.clock.advance()
@@ -184,7 +184,7 @@ def test_a_comment_that_moves_no_date_waits_for_a_full_read(crm: Crm) -> None:
     assert len(asked(crm)) == parents(crm, "comments")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_since_reads_again_what_changed_from_then_on(crm: Crm) -> None:
     crm.first_sync("comments")
     crm.clock.advance()
@@ -197,7 +197,7 @@ def test_since_reads_again_what_changed_from_then_on(crm: Crm) -> None:
     assert_equal(crm, "comments")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_emails_have_no_date_so_new_ones_are_read_and_the_others_by_a_full_read(crm: Crm) -> None:
     crm.first_sync("comments")
     old, new = keys(crm.sandbox, "emails")[-1], crm.sandbox.store.create("emails", {"SUBJECT": "new"})["EMAIL_ID"]
@@ -216,7 +216,7 @@ def test_emails_have_no_date_so_new_ones_are_read_and_the_others_by_a_full_read(
     assert crm.sync_done("comments").entities["comments"].calls == len(PARENTS["comments"])
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_start_date_leaves_out_what_lies_under_older_records(crm: Crm) -> None:
     keep, leave = keys(crm.sandbox, "notes")[:2]
     for key, at in ((keep, "2026-10-31 00:00:00"), (leave, "2026-01-01 00:00:00")):
@@ -261,7 +261,7 @@ def test_one_id_under_two_records_is_two_rows(crm: Crm) -> None:
     assert_equal(crm, "comments")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_rows_with_one_key_in_one_answer_are_all_kept_and_told(crm: Crm) -> None:
     deal = keys(crm.sandbox, "opportunities")[0]
     rows = crm.sandbox.store.history[deal]
@@ -284,7 +284,7 @@ def test_a_row_that_claims_another_record_is_held_under_the_one_it_was_read_unde
     assert (row["ticket_id"], row["ticket_id__v_text"]) == (ticket, str(other))
 
 
-@pytest.mark.parametrize("policy", ["mark", pytest.param("remove", marks=pytest.mark.long)])
+@pytest.mark.parametrize("policy", ["mark", pytest.param("remove", marks=pytest.mark.sample(0))])
 def test_a_sweep_takes_away_the_rows_of_deleted_records(crm: Crm, policy: str) -> None:
     crm.first_sync("comments", "quotation_documents")
     note = next(key for parent, key, _ in lying(crm.sandbox, "comments") if parent == "notes")
@@ -312,7 +312,7 @@ def test_a_sweep_takes_away_the_rows_of_deleted_records(crm: Crm, policy: str) -
     assert_equal(crm, "comments")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_sweep_refuses_when_too_many_records_are_gone(crm: Crm) -> None:
     crm.first_sync("ticket_comments")
     for number in range(60):
@@ -332,7 +332,7 @@ def test_a_sweep_refuses_when_too_many_records_are_gone(crm: Crm) -> None:
 # What may not be read
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_collection_that_no_record_shows_is_skipped(crm: Crm) -> None:
     crm.first_sync("comments")
     held, mark = counted(live(crm, "comments")), crm.sync_done("comments").entities["comments"].watermark
@@ -355,7 +355,7 @@ def test_a_collection_that_no_record_shows_is_skipped(crm: Crm) -> None:
     assert_equal(crm, "comments")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_first_run_that_no_record_answers_is_skipped_after_a_handful_of_calls(make_crm: MakeCrm) -> None:
     crm = make_crm(0.2, switches=replace(OPEN, forbidden=frozenset({"opportunity_state_history", "file_attachments"})))
     report = crm.sync("file_attachments")
@@ -385,7 +385,7 @@ def test_records_that_refuse_are_passed_over_and_told(crm: Crm) -> None:
     assert asked(crm).count(f"Notes/{one}/Comments") == 1
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_without_one_entity_of_parents_the_others_are_read(crm: Crm) -> None:
     crm.sandbox.switches = replace(OPEN, forbidden=frozenset({"emails"}))
     report = crm.sync_done("comments").entities["comments"]
@@ -401,7 +401,7 @@ def test_without_one_entity_of_parents_the_others_are_read(crm: Crm) -> None:
 
 
 @pytest.mark.parametrize(
-    "total", [True, pytest.param(False, marks=pytest.mark.long)], ids=["X-Total-Count", "no total"]
+    "total", [True, pytest.param(False, marks=pytest.mark.sample(0))], ids=["X-Total-Count", "no total"]
 )
 def test_long_lists_under_a_record_are_read_to_their_end(crm: Crm, total: bool) -> None:
     crm.sandbox.switches = replace(OPEN, total_header=total)
@@ -424,8 +424,8 @@ def test_a_list_without_a_total_costs_one_call_where_it_is_short(crm: Crm) -> No
 # Budgets
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("full", [False, pytest.param(True, marks=pytest.mark.long)], ids=["first", "full"])
+@pytest.mark.sample(0)
+@pytest.mark.parametrize("full", [False, pytest.param(True, marks=pytest.mark.sample(0))], ids=["first", "full"])
 def test_a_few_calls_a_day_come_to_an_end(crm: Crm, full: bool) -> None:
     request = ReadRequest(full=full)
     if full:
@@ -443,7 +443,7 @@ def test_a_few_calls_a_day_come_to_an_end(crm: Crm, full: bool) -> None:
     assert crm.sync_done("comments").entities["comments"].rows == 0
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_the_days_end_is_a_stop_that_the_next_day_goes_on_from(crm: Crm) -> None:
     crm.sandbox.faults.add(Fault("daily", nth=20, times=None))
     report = crm.sync("comments")
@@ -465,7 +465,7 @@ def test_a_small_budget_serves_the_lists_first(crm: Crm) -> None:
     }
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 @pytest.mark.parametrize("chunk_calls", [1, 4])
 def test_chunks_of_any_size_load_the_same_for_the_same_calls(crm: Crm, chunk_calls: int) -> None:
     report = crm.sync_done("comments", "static_list_memberships", chunk_calls=chunk_calls)
@@ -476,8 +476,8 @@ def test_chunks_of_any_size_load_the_same_for_the_same_calls(crm: Crm, chunk_cal
 # Verification
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("full", [pytest.param(True, marks=pytest.mark.long), False], ids=["full", "sample"])
+@pytest.mark.sample(0)
+@pytest.mark.parametrize("full", [pytest.param(True, marks=pytest.mark.sample(0)), False], ids=["full", "sample"])
 def test_verify_finds_rows_altered_missing_and_added(crm: Crm, full: bool) -> None:
     crm.first_sync("ticket_comments", "comments")
     fine = verified(crm, "ticket_comments", "comments", full=full).entities["ticket_comments"]
@@ -502,7 +502,7 @@ def test_verify_finds_rows_altered_missing_and_added(crm: Crm, full: bool) -> No
             client.execute_sql("insert into insightly.ticket_comments from insightly.kept")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_verify_tells_what_changed_since_from_what_is_wrong(crm: Crm) -> None:
     crm.first_sync("ticket_comments", "comments")
     crm.clock.advance()
@@ -517,7 +517,7 @@ def test_verify_tells_what_changed_since_from_what_is_wrong(crm: Crm) -> None:
     assert "insightly sweep ticket_comments" in str(facts["examples"])
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_quick_verification_of_many_records_is_a_few_calls(make_crm: MakeCrm) -> None:
     crm = make_crm(0.1)
     crm.sync_done("opportunity_state_history")
@@ -536,7 +536,7 @@ def test_single_rows_cannot_be_asked_for(crm: Crm, entity: str, option: str, val
         selection(crm.settings(), [entity], told["ids"], told["where"], ReadRequest())
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_the_command_plans_syncs_and_tells(crm: Crm) -> None:
     environment = reach(crm.sandbox)
     target = ["--database", str(crm.database), "--json"]
@@ -555,7 +555,7 @@ def test_the_command_plans_syncs_and_tells(crm: Crm) -> None:
 # Privacy
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_their_columns_can_be_hashed_and_left_out(crm: Crm) -> None:
     private = {"hash": ["comments.body"], "drop": ["file_attachments.file_name", "ticket_comments.body_html"]}
     crm.first_sync("comments", "ticket_comments")

@@ -41,7 +41,7 @@ class Runs:
         return {"tags": 6, "custom_fields": self.defined}.get(entity, 1)
 
 
-@pytest.fixture(scope="module", params=["full", pytest.param("empty", marks=pytest.mark.long)])
+@pytest.fixture(scope="module", params=["full", pytest.param("empty", marks=pytest.mark.sample(0))])
 def any_runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     """Of an account with records, and of one without any."""
     folder, clock = tmp_path_factory.mktemp(request.param), Clock()

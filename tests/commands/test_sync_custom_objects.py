@@ -195,7 +195,7 @@ def test_each_object_has_a_table_equal_to_the_account(crm: Crm) -> None:
     assert [row["entity"] for row in crm.table("_sync_runs")].count("site_visit__c") == 1
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_an_unchanged_run_costs_a_call_an_object_and_one_to_find_them(held: Crm) -> None:
     report = held.sync_done(*ALL)
     assert {name: entity.calls for name, entity in report.entities.items()} == {
@@ -273,7 +273,7 @@ def test_a_name_that_cannot_be_loaded_fails_alone(crm: Crm, caplog: pytest.LogCa
     assert crm.count(OBJECTS) == 6
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 @pytest.mark.parametrize("switch", ["missing", "forbidden"])
 def test_a_plan_without_custom_objects_is_skipped(crm: Crm, switch: str) -> None:
     crm.sandbox.switches = replace(OPEN, **{switch: frozenset([OBJECTS])})
@@ -286,7 +286,7 @@ def test_a_plan_without_custom_objects_is_skipped(crm: Crm, switch: str) -> None
     assert (named.exit_code, states(named)) == (1, {"notes": "ok", "site_visit__c": "skipped"})
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_an_account_without_any_has_a_table_of_definitions_alone(crm: Crm) -> None:
     for name in (VISITS, WARRANTIES):
         remove_object(crm.sandbox.store, name)
@@ -314,7 +314,7 @@ def test_an_unknown_name_names_the_known_and_changes_nothing(crm: Crm) -> None:
             work()
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_one_object_is_loaded_by_either_form_of_its_name(crm: Crm) -> None:
     ran = command("sync", VISITS, "--json", cwd=crm.folder, **reach(crm.sandbox))
     assert ran.code == 0
@@ -350,7 +350,7 @@ def test_an_object_without_dates_is_read_whole_each_run(undated: Crm) -> None:
     assert (report.entities["site_visit__c"].deleted, report.entities["warranty__c"].merged) == (1, 0)
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_dates_that_come_later_are_gone_by_and_those_that_go_are_not_missed(undated: Crm) -> None:
     undated.sync_done(*ALL)
     undated.sandbox.switches = OPEN
@@ -365,7 +365,7 @@ def test_dates_that_come_later_are_gone_by_and_those_that_go_are_not_missed(unda
     undated.assert_equal(VISITS)
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_an_object_without_records_is_asked_for_its_list_until_dates_are_seen(crm: Crm) -> None:
     define_object(crm.sandbox.store, "Fruit__c")
     crm.sync_done(*ALL)
@@ -377,7 +377,7 @@ def test_an_object_without_records_is_asked_for_its_list_until_dates_are_seen(cr
     assert crm.sync_done(*ALL).entities["fruit__c"].watermark is not None
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_start_date_does_not_bound_objects_whose_records_may_lack_dates(undated: Crm) -> None:
     undated.sync_done("contacts", *ALL, start_date="2026-06-01")
     assert undated.count("contacts") < undated.sandbox.store.count("contacts")
@@ -390,7 +390,7 @@ def test_start_date_does_not_bound_objects_whose_records_may_lack_dates(undated:
 # Cut short
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_small_budget_comes_to_an_end(crm: Crm) -> None:
     for _ in range(8):
         assert crm.sync("notes", *ALL, max_calls=2).exit_code == 3
@@ -400,7 +400,10 @@ def test_a_small_budget_comes_to_an_end(crm: Crm) -> None:
 
 @pytest.mark.parametrize(
     ("nth", "kept"),
-    [(5, False), *(pytest.param(nth, kept, marks=pytest.mark.long) for nth in (2, 3, 6, 8) for kept in (True, False))],
+    [
+        (5, False),
+        *(pytest.param(nth, kept, marks=pytest.mark.sample(0)) for nth in (2, 3, 6, 8) for kept in (True, False)),
+    ],
 )
 def test_a_run_killed_between_objects_is_completed_by_the_next(crm: Crm, nth: int, kept: bool) -> None:
     paging = {f"SOURCES__INSIGHTLY__{name.upper()}": str(value) for name, value in PAGING.items()}
@@ -419,7 +422,7 @@ def swept(crm: Crm, *names: str, **settings: Any) -> Report:
     return sweep(crm.settings(**settings), target(crm), names)
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_sweep_marks_what_went_away_and_a_full_sync_as_well(held: Crm) -> None:
     store, key = held.sandbox.store, first_key(held, VISITS)
     kept = store.get(VISITS, key)
@@ -457,7 +460,7 @@ def test_verify_proves_each_object_and_names_what_differs(held: Crm) -> None:
     assert differs.entities[OBJECTS].facts["differences"] == 1
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_status_and_the_plan_of_a_sweep_need_no_call(held: Crm) -> None:
     told = status(held.settings(), target(held), ALL)
     assert list(told.entities) == [*ALL, "site_visit__c", "warranty__c"]
@@ -467,7 +470,7 @@ def test_status_and_the_plan_of_a_sweep_need_no_call(held: Crm) -> None:
     assert held.sandbox.calls("CustomObjects") == 0
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_plan_tells_what_the_sync_then_costs(crm: Crm) -> None:
     for names in ([RECORDS], list(ALL), [VISITS]):
         planned = plan(crm.settings(), target(crm), names, ReadRequest())
@@ -478,7 +481,7 @@ def test_a_plan_tells_what_the_sync_then_costs(crm: Crm) -> None:
         assert list(planned.entities) == list(done.entities)
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_records_are_read_by_id_and_by_a_custom_fields_value(held: Crm) -> None:
     store, key = held.sandbox.store, first_key(held, VISITS)
     store.update(VISITS, key, {"RECORD_NAME": "silently"}, touch=False)
@@ -500,7 +503,7 @@ def test_records_are_read_by_id_and_by_a_custom_fields_value(held: Crm) -> None:
         read([str(key)], None, "Fruit__c")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_columns_are_hashed_and_left_out(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCES__INSIGHTLY__HASH_KEY", "a long random text")
     private = {"hash": [f"{VISITS}.record_name"], "drop": ["site_visit__c.report__c"]}
@@ -510,7 +513,7 @@ def test_columns_are_hashed_and_left_out(crm: Crm, monkeypatch: pytest.MonkeyPat
     assert "report__c" not in crm.columns("site_visit__c")
 
 
-@pytest.mark.parametrize("names", [[RECORDS], pytest.param([VISITS], marks=pytest.mark.long)])
+@pytest.mark.parametrize("names", [[RECORDS], pytest.param([VISITS], marks=pytest.mark.sample(0))])
 def test_a_rule_for_an_object_that_there_is_not_is_refused_at_once(held: Crm, names: list[str]) -> None:
     add_record(held, VISITS)
     before = held.count("site_visit__c")
@@ -546,7 +549,7 @@ def test_the_source_alone_finds_and_reads_every_object(crm: Crm) -> None:
     assert crm.sandbox.calls("CustomObjects") == 1
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_the_source_alone_reads_one_object_by_name(crm: Crm, caplog: pytest.LogCaptureFixture) -> None:
     alone(crm, [VISITS])
     crm.assert_equal(VISITS, database=crm.folder / "alone.duckdb")

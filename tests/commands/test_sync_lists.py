@@ -9,7 +9,7 @@ import pytest
 from pipelines.commands.sweep import sweep
 from pipelines.commands.sync_selected import refresh, selection
 from pipelines.commands.verify import verify
-from pipelines.destinations.pipeline_state import states
+from pipelines.destinations.pipeline_state import resource_states
 from pipelines.destinations.target import Target
 from pipelines.sandbox import Fault
 from pipelines.sandbox.api import account
@@ -30,7 +30,7 @@ def keys(crm: Crm, entity: str) -> list[int]:
 
 
 def state_of(crm: Crm) -> dict[str, Any]:
-    return states(Target(database=str(crm.database)).pipeline())["emails"]
+    return resource_states(Target(database=str(crm.database)).pipeline())["emails"]
 
 
 def marked(crm: Crm) -> list[int]:
@@ -61,7 +61,7 @@ def test_an_unchanged_list_of_many_pages_writes_nothing_and_a_change_its_block(c
     crm.assert_equal("emails")
 
 
-@pytest.mark.parametrize("mode", ["mark", pytest.param("remove", marks=pytest.mark.long)])
+@pytest.mark.parametrize("mode", ["mark", pytest.param("remove", marks=pytest.mark.sample(0))])
 def test_each_sync_finds_what_was_edited_and_what_went_away(crm: Crm, mode: str) -> None:
     crm.first_sync("emails", **LONG)
     gone = edit(crm)
@@ -74,7 +74,7 @@ def test_each_sync_finds_what_was_edited_and_what_went_away(crm: Crm, mode: str)
     assert proof.entities["emails"].facts["proved"]
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_what_comes_back_as_it_was_lives_again(crm: Crm) -> None:
     crm.first_sync("emails", **LONG)
     key = keys(crm, "emails")[20]
@@ -90,7 +90,7 @@ def test_what_comes_back_as_it_was_lives_again(crm: Crm) -> None:
     assert crm.table("deletions")[0]["restored_at"] is not None
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_runs_with_few_calls_come_to_an_end_and_mark_nothing_before(crm: Crm) -> None:
     crm.first_sync("emails", **LONG)
     gone, before = edit(crm), state_of(crm)["full_at"]
@@ -138,9 +138,10 @@ def test_an_answer_that_is_short_marks_nothing(crm: Crm, monkeypatch: pytest.Mon
     crm.assert_equal("emails")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 @pytest.mark.parametrize(
-    "fault", ["forbidden", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("missing", "reset", "object"))]
+    "fault",
+    ["forbidden", *(pytest.param(kind, marks=pytest.mark.sample(0)) for kind in ("missing", "reset", "object"))],
 )
 def test_trouble_in_the_midst_leaves_the_table_and_is_gone_on_from(crm: Crm, fault: str) -> None:
     crm.first_sync("emails", **LONG)
@@ -153,7 +154,7 @@ def test_trouble_in_the_midst_leaves_the_table_and_is_gone_on_from(crm: Crm, fau
     crm.assert_equal("emails", deleted=True)
 
 
-@pytest.mark.parametrize("nth", [pytest.param(1, marks=pytest.mark.long), 3])
+@pytest.mark.parametrize("nth", [pytest.param(1, marks=pytest.mark.sample(0)), 3])
 def test_a_list_out_of_order_is_read_whole(crm: Crm, nth: int) -> None:
     crm.first_sync("emails", **LONG)
     gone = edit(crm)
@@ -164,7 +165,7 @@ def test_a_list_out_of_order_is_read_whole(crm: Crm, nth: int) -> None:
     crm.assert_equal("emails", deleted=True)
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_full_writes_everything_again_also_what_a_reading_under_way_passed_over(crm: Crm) -> None:
     crm.sync_done("emails", **LONG)
     assert crm.sync("emails", max_calls=4, **LONG).exit_code == 3
@@ -172,7 +173,7 @@ def test_full_writes_everything_again_also_what_a_reading_under_way_passed_over(
     assert (full.rows, full.merged) == (60, 60)
 
 
-@pytest.mark.parametrize("how", ["ids", pytest.param("where", marks=pytest.mark.long)])
+@pytest.mark.parametrize("how", ["ids", pytest.param("where", marks=pytest.mark.sample(0))])
 def test_single_records_are_read_again_and_the_next_sync_sees_to_them(crm: Crm, how: str) -> None:
     crm.first_sync("emails", **LONG)
     store, key = crm.sandbox.store, keys(crm, "emails")[7]
@@ -187,7 +188,7 @@ def test_single_records_are_read_again_and_the_next_sync_sees_to_them(crm: Crm, 
     crm.assert_equal("emails")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_tags_by_endpoint_are_asked_for_in_blocks_that_changed(crm: Crm) -> None:
     crm.sync_done("emails", tags="endpoint", **LONG)
     assert crm.sandbox.calls("Emails/") == 60
@@ -210,7 +211,7 @@ def test_a_plan_tells_the_pages_of_the_whole_list(crm: Crm) -> None:
     }
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_members_and_activities_follow_their_teams_and_sets(crm: Crm) -> None:
     crm.first_sync("teams", "activity_sets")
     store = crm.sandbox.store
@@ -248,7 +249,7 @@ def test_a_list_whose_key_is_a_text_is_written_when_it_changed(crm: Crm) -> None
 # Objects
 
 
-@pytest.mark.few(1)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("shape", ["object", "list"])
 def test_the_account_and_its_permissions_are_tables(make_crm: MakeCrm, shape: Any) -> None:
     crm = make_crm(switches=replace(OPEN, permissions=shape, forbidden=frozenset({"leads"})))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipelines.commands.sweep import sweep
-from pipelines.destinations.pipeline_state import states
+from pipelines.destinations.pipeline_state import resource_states
 from pipelines.sandbox import Fault
 from sources.insightly import ENTITIES
 from tests.support.commands import refreshed
@@ -28,7 +28,7 @@ def nothing_moved(crm: Crm, *entities: str) -> Iterator[None]:
     """Places, watermarks and whatever else the state of a resource tells stay as they are."""
 
     def kept() -> dict[str, Any]:
-        told = states(crm.target.pipeline())
+        told = resource_states(crm.target.pipeline())
         known = {name: dict(told.get(name, {})) for name in entities}
         for state in known.values():
             state.pop("custom_fields", None)
@@ -63,7 +63,7 @@ def ledger(crm: Crm) -> list[tuple[str, int, str, bool]]:
 # By a field's value
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 @pytest.mark.parametrize("custom", [False, True], ids=["standard", "custom"])
 def test_a_search_refreshes_the_rows_it_finds_and_moves_nothing(crm: Crm, custom: bool) -> None:
     crm.first_sync()
@@ -98,7 +98,7 @@ def test_a_search_refreshes_the_rows_it_finds_and_moves_nothing(crm: Crm, custom
             assert held(crm, entity, other[facts.key[0]]).get("owner_user_id") != 424242
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 @pytest.mark.parametrize(
     ("where", "count"),
     [
@@ -120,7 +120,7 @@ def test_values_of_each_type_are_searched_as_the_api_writes_them(crm: Crm, where
         assert refreshed(crm, "contacts", where=where.format_map(record)).entities["contacts"].rows == count
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_search_of_several_pages_and_chunks_takes_children_along(crm: Crm) -> None:
     crm.first_sync("contacts")
     for key in ids_of(crm, "contacts"):
@@ -186,7 +186,7 @@ def test_what_cannot_be_asked_for_is_refused_with_the_reason(
 # By id
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_each_entity_with_a_get_is_read_by_id(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.2)
     crm.first_sync()
@@ -204,7 +204,7 @@ def test_each_entity_with_a_get_is_read_by_id(make_crm: MakeCrm) -> None:
     crm.assert_equal()
 
 
-@pytest.mark.few(1)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("mode", ["mark", "remove"])
 def test_what_is_gone_is_marked_and_what_comes_back_lives(crm: Crm, mode: str) -> None:
     crm.first_sync("contacts")
@@ -242,7 +242,7 @@ def test_a_row_of_a_list_that_is_written_whole_is_removed_and_comes_back(crm: Cr
     assert ledger(crm) == [("pipelines", key, "deleted", True)]
 
 
-@pytest.mark.few(1)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("kind", ["missing", "forbidden"])
 def test_a_collection_that_is_not_available_marks_nothing(crm: Crm, kind: str) -> None:
     crm.first_sync("contacts")
@@ -251,7 +251,7 @@ def test_a_collection_that_is_not_available_marks_nothing(crm: Crm, kind: str) -
     assert (told.deleted, ledger(crm)) == (0, [])
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_hundreds_of_ids_stop_at_a_budget_and_tell_what_is_left(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.4)
     crm.first_sync("contacts")
@@ -273,7 +273,7 @@ def test_hundreds_of_ids_stop_at_a_budget_and_tell_what_is_left(make_crm: MakeCr
 # Beside a sync
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_walk_under_way_goes_on_where_it_stood(crm: Crm) -> None:
     assert crm.sync("contacts", page_size=10, max_calls=4).exit_code == 3
     first, last = ids_of(crm, "contacts")[0], ids_of(crm, "contacts")[-1]
@@ -303,7 +303,7 @@ def test_records_outside_of_what_a_sync_reads_are_left_out(crm: Crm) -> None:
     assert (report.exit_code, report.entities["contacts"].schema_changes) == (0, [])
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_the_command_tells_it_as_a_sync_that_is_no_proof_of_freshness(crm: Crm, tmp_path: Path) -> None:
     where = ("--json", *crm.arguments())
     key = ids_of(crm, "contacts")[0]

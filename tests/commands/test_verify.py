@@ -22,7 +22,7 @@ def one_of(crm: Crm, entity: str, wanted: Callable[[dict[str, Any]], Any] = bool
     return next(row for row in crm.sandbox.store.rows(entity) if wanted(row))
 
 
-@pytest.mark.few(1)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("way", [{}, {"full": True}])
 def test_what_was_synced_is_proved(crm: Crm, way: dict[str, bool]) -> None:
     crm.first_sync()
@@ -45,7 +45,7 @@ def test_every_id_costs_a_page_of_them(make_crm: MakeCrm) -> None:
     assert len(crm.sandbox.log) - len(brief) <= 2 * 11
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_few_pages_of_records_are_compared_unless_all_are(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.5)
     crm.first_sync("contacts")
@@ -63,7 +63,7 @@ def test_quick_reads_little_and_does_not_say_that_it_proves(crm: Crm, capsys: py
     assert "prove" not in capsys.readouterr().out + str(report.to_dict())
 
 
-@pytest.mark.few(5)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize(
     ("sql", "told"),
     [
@@ -95,7 +95,7 @@ def test_whatever_is_wrong_is_named(crm: Crm, sql: str, told: str, full: bool) -
     assert "contacts" in (report.reason or "")
 
 
-@pytest.mark.few(1)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("quick", [True, False])
 def test_a_deletion_that_no_sweep_saw_is_a_difference(crm: Crm, quick: bool) -> None:
     crm.first_sync("contacts")
@@ -107,7 +107,7 @@ def test_a_deletion_that_no_sweep_saw_is_a_difference(crm: Crm, quick: bool) -> 
     verified(crm, "contacts", quick=quick)
 
 
-@pytest.mark.few(1)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("way", [{}, {"full": True}, {"quick": True}])
 def test_what_changed_after_the_sync_is_no_difference(crm: Crm, way: dict[str, bool]) -> None:
     crm.first_sync("contacts", "notes")
@@ -132,7 +132,7 @@ def test_a_list_that_is_written_whole_is_compared_whole(crm: Crm) -> None:
     assert report.entities["users"].facts["proved"]
 
 
-@pytest.mark.few(1)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("tags", ["auto", "endpoint", "embedded"])
 def test_tags_are_compared_by_every_way_to_them(crm: Crm, tags: str) -> None:
     crm.first_sync("leads", tags=tags)

@@ -23,7 +23,7 @@ pytestmark = ON_DELTA
 NAMES = ("contacts", "notes", "lead_sources", "tags")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_records_are_followed_through_edits_deletions_and_returns(crm: Crm) -> None:
     store = crm.sandbox.store
     crm.sync_done(*NAMES)
@@ -53,7 +53,7 @@ def test_records_are_followed_through_edits_deletions_and_returns(crm: Crm) -> N
     assert (report.exit_code, report.entities["contacts"].state) == (0, "ok")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_state_comes_back_from_the_lake_alone(crm: Crm) -> None:
     first = crm.sync_done(*NAMES)
     shutil.rmtree(crm.folder / "dlt")
@@ -64,7 +64,7 @@ def test_state_comes_back_from_the_lake_alone(crm: Crm) -> None:
     crm.assert_equal(*NAMES)
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_columns_have_the_types_of_the_facts_and_are_there_before_a_value_is(crm: Crm) -> None:
     crm.sync_done("contacts")
     contacts = ENTITIES["contacts"]
@@ -75,7 +75,7 @@ def test_columns_have_the_types_of_the_facts_and_are_there_before_a_value_is(crm
     assert crm.count("contacts__dates") == sum(len(row["DATES"]) for row in crm.sandbox.store.rows("contacts"))
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> None:
     crm.first_sync("contacts")
     (gone,) = delete(crm, "contacts", next(r["CONTACT_ID"] for r in crm.sandbox.store.rows("contacts") if r["TAGS"]))
@@ -84,7 +84,7 @@ def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> No
     crm.assert_equal("contacts")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_sweep_that_was_killed_between_two_commits_is_ended_by_the_next(crm: Crm) -> None:
     crm.first_sync("contacts")
     gone = sorted(row["CONTACT_ID"] for row in delete(crm, "contacts", *ids(crm, "contacts")[3:5]))
@@ -94,7 +94,7 @@ def test_a_sweep_that_was_killed_between_two_commits_is_ended_by_the_next(crm: C
     assert (marked(crm, "contacts"), [row[1] for row in ledger(crm)]) == (gone, gone)
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 @pytest.mark.parametrize(("when", "nth", "kept"), [("after", 2, True), ("before", 1, False), ("after", 4, False)])
 def test_a_killed_load_is_completed_by_the_next_run(crm: Crm, when: str, nth: int, kept: bool) -> None:
     crm.first_sync(*NAMES)
@@ -108,7 +108,7 @@ def test_a_killed_load_is_completed_by_the_next_run(crm: Crm, when: str, nth: in
     crm.assert_equal(*NAMES)
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_single_records_are_read_again(crm: Crm) -> None:
     crm.first_sync("contacts")
     first, second, third = crm.sandbox.store.rows("contacts")[:3]
@@ -121,7 +121,7 @@ def test_single_records_are_read_again(crm: Crm) -> None:
     crm.assert_equal("contacts", deleted=True)
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_what_was_loaded_plainly_is_concealed_by_the_next_sync(crm: Crm) -> None:
     crm.first_sync("contacts")
     (gone,) = delete(crm, "contacts", next(r["CONTACT_ID"] for r in crm.sandbox.store.rows("contacts") if r["PHONE"]))
@@ -140,14 +140,14 @@ def test_a_push_wants_a_database(crm: Crm) -> None:
     assert len(crm.sandbox.store.rows("contacts")) == crm.count("contacts")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_another_folder_has_a_state_of_its_own(crm: DeltaCrm, monkeypatch: pytest.MonkeyPatch) -> None:
     crm.first_sync("notes")
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(crm.folder / "lake/inside"))
     assert crm.sync_done("notes").entities["notes"].rows == crm.sandbox.store.count("notes")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_old_versions_of_rows_are_kept_until_they_are_cleared_away(crm: DeltaCrm) -> None:
     crm.first_sync("notes")
     version = crm.tables["notes"].version()
@@ -163,7 +163,7 @@ def test_old_versions_of_rows_are_kept_until_they_are_cleared_away(crm: DeltaCrm
     crm.assert_equal("notes")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_the_command_works_over_it(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = command("sync", "notes", "--json", *crm.arguments(), cwd=crm.folder, **reach(crm.sandbox))
     assert (ran.code, ran.json["entities"]["notes"]["rows"]) == (0, crm.sandbox.store.count("notes"))

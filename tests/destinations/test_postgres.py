@@ -86,7 +86,7 @@ def test_columns_have_the_types_of_the_facts(crm: Crm) -> None:
     }
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> None:
     crm.first_sync("contacts")
     (gone,) = delete(crm, "contacts", next(r["CONTACT_ID"] for r in crm.sandbox.store.rows("contacts") if r["TAGS"]))
@@ -95,7 +95,7 @@ def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> No
     crm.assert_equal("contacts")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_single_records_are_read_again(crm: Crm) -> None:
     crm.first_sync("contacts")
     first, second, third = crm.sandbox.store.rows("contacts")[:3]
@@ -146,7 +146,7 @@ def test_each_run_is_written_down_and_told(crm: Crm) -> None:
     assert status(crm.settings(api_key=None), crm.target, max_age=timedelta(hours=1)).exit_code == 1
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_datasets_and_databases_share_no_state(
     crm: PostgresCrm, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,7 +163,7 @@ def test_datasets_and_databases_share_no_state(
     elsewhere.assert_equal("leads")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_connections_that_break_in_the_midst_fail_the_run_and_the_next_completes_it(crm: Crm) -> None:
     others = "pid <> pg_backend_pid() and datname = current_database()"
     cut = f"select pg_terminate_backend(pid) from pg_stat_activity where {others}"
@@ -181,7 +181,7 @@ def test_connections_that_break_in_the_midst_fail_the_run_and_the_next_completes
     crm.assert_equal("contacts", "notes", deleted=True)
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_views_show_the_tables_of_all_accounts(crm: Crm) -> None:
     for dataset in ("insightly", "insightly_emea"):
         sync(crm.settings(), Target("postgres", dataset), ["notes"])
@@ -195,7 +195,7 @@ def test_views_show_the_tables_of_all_accounts(crm: Crm) -> None:
     assert {row["instance"]: (row["n"], row["red"]) for row in counted} == {"default": (whole, 1), "emea": (whole, 0)}
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_view_that_others_build_on_is_told_where_it_cannot_be_replaced(crm: Crm) -> None:
     hold(crm, "insightly_emea", contacts="contact_id bigint, size bigint")
     hold(crm, "insightly_apac", contacts="contact_id bigint")
@@ -212,7 +212,7 @@ def test_a_view_that_others_build_on_is_told_where_it_cannot_be_replaced(crm: Cr
     assert (all_of(crm).refreshed, type_of(crm, "contacts", "size")) == (["contacts"], "character varying")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_who_reads_a_view_holds_up_no_run_that_leaves_it_as_it_is(crm: PostgresCrm) -> None:
     hold(crm, "insightly_emea", contacts="contact_id bigint")
     hold(crm, "insightly_apac", contacts="contact_id bigint")
@@ -235,12 +235,12 @@ END = "dlt.destinations.job_client_impl:SqlJobClientBase.complete_load"
     [
         (MERGE, "after", 2, True),
         *(
-            pytest.param(*each, marks=pytest.mark.long)
+            pytest.param(*each, marks=pytest.mark.sample(0))
             for each in ((COPY, "after", 2, True), (MERGE, "before", 2, False), (END, "before", 1, True))
         ),
     ],
 )
-@pytest.mark.parametrize("run", [pytest.param("first", marks=pytest.mark.long), "second"])
+@pytest.mark.parametrize("run", [pytest.param("first", marks=pytest.mark.sample(0)), "second"])
 def test_a_killed_load_is_completed_by_the_next_run(
     crm: Crm, run: str, place: str, when: str, nth: int, kept: bool
 ) -> None:
@@ -261,7 +261,7 @@ def test_a_killed_load_is_completed_by_the_next_run(
     verified(crm, *names, full=True)
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_the_command_works_over_it_and_tells_no_password(crm: PostgresCrm) -> None:
     settings = {**reach(crm.sandbox), "DESTINATION__POSTGRES__CREDENTIALS": crm.url.replace("unused", "s3cr3t")}
     ran = command("sync", "contacts", "--json", *crm.arguments(), cwd=crm.folder, **settings)

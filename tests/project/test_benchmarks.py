@@ -24,7 +24,7 @@ def synced(*options: str, **settings: str) -> Iterator[tuple[Ours, Served]]:
         yield ours, served
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 @pytest.mark.parametrize("options", [(), ("--without-tags",)], ids=["tags in records", "tags by endpoint"])
 def test_the_server_gives_what_is_measured(options: tuple[str, ...]) -> None:
     with synced("--records", "300", *options) as (ours, served):
@@ -64,13 +64,13 @@ def test_the_server_refuses_what_comes_too_fast() -> None:
         assert codes.count(429) == served.counted()["refused"] > 0
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_calls_are_counted_by_the_service() -> None:
     with server("--records", "1000") as served:
         assert calls.ours(served) == [5, 1]  # three pages, as each overlaps the one before; definitions; the account
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_run_under_the_limit_is_told_from_its_first_request_on() -> None:
     result = limit.measure(records=50, scale=0.05)
     assert [row[0].split(",")[0] for row in result.rows] == ["50 contacts", "17 entities"]
@@ -105,7 +105,7 @@ def test_how_far_it_reaches_is_told_as_it_was_worked_out() -> None:
     assert capacity.tables() in told, "python -m benchmarks.capacity prints what docs/operate/scale.md is to hold"
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_sizes_are_those_of_what_was_loaded() -> None:
     result = size.measure(records=2_000)
     found = dict(result.bars)
@@ -134,7 +134,7 @@ def test_trace_counts_own_code_alone() -> None:
     ]
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_trace_measures_a_sync_and_a_push() -> None:
     command = [sys.executable, "-m", "benchmarks.trace", "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=300)

@@ -133,7 +133,7 @@ def sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if RUNNABLE[page] and page != WALKTHROUGH], ids=lambda page: page.name
 )
@@ -172,7 +172,7 @@ def _prepare(project: Path, sandbox: Sandbox) -> None:
         database.sql("create table insightly.stale_leads as select max(lead_id) as lead_id from insightly.leads")
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_the_walkthrough_shows_the_output_of_the_program(tmp_path: Path) -> None:
     blocks = FENCE.findall(WALKTHROUGH.read_text(encoding="utf-8"))
     with Sandbox(contents=contents_of(1.0), switches=OPEN) as sandbox:

@@ -84,7 +84,7 @@ def test_the_wheel_holds_the_program_and_nothing_else(wheel: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"sources", "pipelines"}
 
 
-@pytest.mark.few(1)
+@pytest.mark.sample(1)
 def test_the_installed_command_works_beside_a_project(crm: Crm, installed: Path, project: Path) -> None:
     settings = {**reach(crm.sandbox), "DLT_DATA_DIR": str(project / "dlt")}
     ran = run(installed / "insightly", "sync", "contacts", "lead_sources", "--json", cwd=project, **settings)

@@ -37,7 +37,7 @@ def edit_meanwhile(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("point", "kept"), [*SHORT, *(pytest.param(*case, marks=pytest.mark.long) for case in LONG)], ids=str
+    ("point", "kept"), [*SHORT, *(pytest.param(*case, marks=pytest.mark.sample(0)) for case in LONG)], ids=str
 )
 def test_a_killed_run_is_completed_by_the_next(make_crm: Callable[..., Crm], point: Point, kept: bool) -> None:
     crm = make_crm(0.01)

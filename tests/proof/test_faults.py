@@ -84,7 +84,7 @@ def page_of(path: str, *offsets: int) -> str:
 
 def some_long(cases: list[Any], short: Callable[..., bool]) -> list[Any]:
     """The cases as parameters; those that are not `short` belong to the long tests."""
-    return [case if short(*case) else pytest.param(*case, marks=pytest.mark.long) for case in cases]
+    return [case if short(*case) else pytest.param(*case, marks=pytest.mark.sample(0)) for case in cases]
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def test_trouble_that_passes_is_not_seen(
     crm.assert_equal("notes")
 
 
-@pytest.mark.few(3)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("trouble", "walk", "page"),
     some_long(
@@ -230,7 +230,7 @@ def tries(trouble: Trouble) -> int:
 # The day's end
 
 
-@pytest.mark.few(1)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("counter", [True, False], ids=["counted", "uncounted"])
 def test_the_days_end_costs_a_handful_of_calls_and_the_next_day_goes_on(make_crm: MakeCrm, counter: bool) -> None:
     """It comes upon eight calls in flight; without a counter, four more find out that it is no burst."""
@@ -255,7 +255,7 @@ def test_the_days_end_costs_a_handful_of_calls_and_the_next_day_goes_on(make_crm
 # Rows that come and go
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 @pytest.mark.parametrize(
     ("kind", "walk", "page"),
     some_long(
@@ -278,7 +278,7 @@ def test_rows_that_come_and_go_during_the_walk_lose_no_other(
 # Clocks
 
 
-@pytest.mark.few(1)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("minutes", "date"),
     some_long(
@@ -306,7 +306,7 @@ def test_a_clock_that_is_minutes_off_loses_no_change(make_crm: MakeCrm, minutes:
 # What is not there to be read
 
 
-@pytest.mark.few(1)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("kind", "walk"),
     some_long(
@@ -330,7 +330,7 @@ def test_a_permission_lost_in_the_middle_of_a_walk_keeps_rows_and_watermark(
     crm.assert_equal(*names)
 
 
-@pytest.mark.few(1)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("body", "page"),
     some_long(
@@ -365,7 +365,7 @@ def test_a_200_that_is_no_list_is_no_empty_table(
     crm.assert_equal(*names)
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_failure_says_whether_another_try_may_help(crm: Crm) -> None:
     crm.sandbox.faults.add(Fault("object", match="Notes*"))
     later = crm.sync("notes", "lead_sources")

@@ -78,7 +78,7 @@ def reading(connection: duckdb.DuckDBPyConnection) -> Read:
     return read
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_histories_end_level_with_the_account(tmp_path: Path) -> None:
     run_state_machine_as_test(
         lambda: Versions(tmp_path), settings=settings(COMMON, max_examples=8, stateful_step_count=20)

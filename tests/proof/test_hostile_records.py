@@ -379,7 +379,7 @@ def test_names_that_would_share_a_column_fail_their_entity_alone(bare: Crm) -> N
     assert [row["first_name"] for row in bare.table("users")] == ["Ann"]
 
 
-@pytest.mark.few(1)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("value", [True, False, "x"])
 def test_an_array_item_cannot_delete_itself(bare: Crm, value: Any) -> None:
     put(bare, "projects", 1, TAGS=[{"TAG_NAME": "a", "_is_empty": value}])
@@ -391,7 +391,7 @@ def test_an_array_item_cannot_delete_itself(bare: Crm, value: Any) -> None:
 # Custom fields whose values change their type
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_a_custom_field_of_many_types(bare: Crm) -> None:
     """Undeclared, over the pages of one run; then declared, over two runs."""
     values = [5, 2.5, "text", True, None, "", {"a": 1}, 2**70, "2024-06-01 00:00:00"]
@@ -432,7 +432,7 @@ def test_seven_hundred_custom_fields(bare: Crm) -> None:
 # Size
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_large_records_and_notes(bare: Crm) -> None:
     letters = random.Random(1).choices("abcdefgh 'é\"\\\n;", k=100_000)
     body = "".join(letters)
@@ -470,7 +470,7 @@ IDS: dict[str, Any] = {
 }
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 @pytest.mark.usefixtures("impatient")
 def test_what_cannot_be_told_fails_its_entity_and_leaves_its_table(bare: Crm) -> None:
     """Malformed bodies and impossible ids, fourteen entities in one run: fourteen clear errors, no more."""
@@ -749,7 +749,7 @@ def test_whole_runs_are_true(scratch: Callable[[], Crm], records: list[Row], lat
     whole_run_is_true(scratch(), records, later[0], bad_id)
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 @hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(RECORDS, RECORDS, BAD_IDS)
 def test_many_whole_runs_are_true(

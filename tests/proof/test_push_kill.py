@@ -15,7 +15,7 @@ def push_and_die(crm: Crm, source: str, op: str, point: Call | Sent) -> None:
     run_and_die(crm, ["push", "contacts", source, "--op", op, "--yes"], point)
 
 
-@pytest.mark.few(2)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("point", "made"),
     [
@@ -42,7 +42,7 @@ def test_a_killed_push_creates_nothing_twice(synced_crm: Crm, point: Call | Sent
     crm.assert_equal("contacts")
 
 
-@pytest.mark.few(1)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("op", "point"), [("update", Sent(2, "Contacts*", "PUT")), ("delete", Call(SEND, "after", 2))], ids=str
 )

@@ -107,10 +107,10 @@ LONG = [
 ]
 
 
-@pytest.mark.few(2)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("run", "point", "kept"),
-    [*SHORT, *(pytest.param(*case, marks=pytest.mark.long) for case in LONG if case not in SHORT)],
+    [*SHORT, *(pytest.param(*case, marks=pytest.mark.sample(0)) for case in LONG if case not in SHORT)],
     ids=lambda value: {True: "folder kept", False: "folder lost"}[value] if isinstance(value, bool) else str(value),
 )
 def test_a_killed_run_is_completed_by_the_next(crm: Crm, loaded: Loaded, run: str, point: Point, kept: bool) -> None:

@@ -20,7 +20,7 @@ def test_tables_end_equal_to_the_account(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_tables_end_equal_to_the_account_in_long_histories(tmp_path: Path) -> None:
     run_state_machine_as_test(
         lambda: Proof(tmp_path),

@@ -53,7 +53,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 # Every operation on every entity
 
 
-@pytest.mark.few(3)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("entity", RECORDS)
 def test_records_are_created_changed_and_deleted(make_crm: MakeCrm, bodies: list[Any], entity: str) -> None:
     crm = make_crm(contents=Contents())
@@ -350,7 +350,7 @@ def test_a_lost_create_with_several_candidates_is_unknown_and_not_repeated(crm: 
     assert len(named(crm, "Bob")) == 2
 
 
-@pytest.mark.few(1)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("trouble", ["forbidden", "400", "object"])
 def test_a_lost_create_that_cannot_be_looked_up_stays_pending(crm: Crm, trouble: str) -> None:
     crm.sandbox.faults.add(
@@ -462,7 +462,7 @@ def test_a_field_that_several_records_share_finds_none(crm: Crm) -> None:
     assert sent(crm) == []
 
 
-@pytest.mark.few(1)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("etag", [False, True])
 def test_a_record_edited_later_is_not_overwritten(make_crm: MakeCrm, etag: bool) -> None:
     crm = make_crm(switches=replace(OPEN, etag=etag))

@@ -1,16 +1,7 @@
 """Several accounts in one destination, and the views over all of them."""
 
-from collections.abc import Callable
-
-import pytest
-
 from pipelines.views.all_accounts import Views, refresh
 from tests.support.crm import Crm
-
-
-@pytest.fixture
-def database(make_crm: Callable[..., Crm]) -> Crm:
-    return make_crm()
 
 
 def tell(database: Crm, *statements: str) -> None:

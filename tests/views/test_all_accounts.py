@@ -1,6 +1,6 @@
 """The views over all accounts: columns by name, whatever each account has, and nobody else's views touched."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -31,6 +31,11 @@ TYPES = {
     "time": Type("time"),
 }
 types = st.sampled_from(list(TYPES.values()))
+
+
+@pytest.fixture
+def database(make_crm: Callable[..., Crm]) -> Crm:
+    return make_crm()
 
 
 def objects(database: Crm, dataset: str = "insightly_all") -> dict[str, str]:

@@ -184,7 +184,7 @@ def tagged(store: Store) -> int:
     return int(gone["CONTACT_ID"])
 
 
-@pytest.fixture(scope="module", params=["duckdb", pytest.param("postgres", marks=pytest.mark.long)])
+@pytest.fixture(scope="module", params=["duckdb", pytest.param("postgres", marks=pytest.mark.sample(0))])
 def by_hand(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crm]:
     """A destination with marts over records made by hand, some of them deleted since."""
     folder, clock = tmp_path_factory.mktemp("by_hand"), Clock()
@@ -444,7 +444,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Sand
         yield crm.database, sandbox
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_the_last_stay_of_a_deal_is_where_it_is(lived: tuple[Path, Sandbox]) -> None:
     """Whatever was edited meanwhile: nobody's stay has a gap, and nobody is in two stages."""
     database, sandbox = lived

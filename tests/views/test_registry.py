@@ -63,7 +63,7 @@ def tables(crm: Crm) -> list[Any]:
     return [(row["table_name"], read(crm.database, sql.format(row["table_name"]))) for row in names]
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_views_are_made_again_and_again_and_tables_stay(synced_crm: Crm) -> None:
     before = tables(synced_crm)
     report = make(target(synced_crm))
@@ -109,7 +109,7 @@ def test_a_view_has_the_custom_fields_of_its_table(synced_crm: Crm) -> None:
     assert "shoe_size__c" in columns()
 
 
-@pytest.mark.long
+@pytest.mark.sample(0)
 def test_own_marts_join_in_and_only_their_folder_takes_them_away(synced_crm: Crm, tmp_path: Path) -> None:
     folder = write_marts(
         tmp_path / "ours",
