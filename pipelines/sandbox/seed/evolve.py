@@ -1,26 +1,39 @@
-"""A day of business on a store: what an incremental sync finds after the first one."""
+"""A day of business on a store: the changes that an incremental sync finds after the first one."""
 
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 from pipelines.sandbox.api.reads import CONVERTED_STATUS
-from pipelines.sandbox.store.shapes import Record
+from pipelines.sandbox.store.shapes import LINK_NAMES, Record, facts_of
 from pipelines.sandbox.store.store import Store
 
-from .words import DEALS, FIRST, LAST, SUBJECTS, TAGS
-
-_Test = Callable[[Record], bool]
+from .words import DEALS, FIRST, LAST, SUBJECTS, TAGS, email_address
 
 
 def evolve(store: Store, seed: int = 1, steps: int = 25) -> list[str]:
-    """Makes `steps` plausible edits, stamped by the store's clock, and says in one line each what was done.
+    """Makes `steps` plausible edits, with dates from the store's clock, and returns a line about each.
 
-    The same store, seed and steps give the same edits. A step that finds nothing to work on is left out.
+    The same store, seed and steps give the same edits. A step without a record to edit is left out.
     """
+    day = _Day(store, Random(f"a day of business {seed}"))
+    edits: tuple[Callable[[], str], ...] = (
+        day.new_lead, day.move_deal, day.complete_task, day.new_note, day.retag,
+        day.win_deal, day.call_contact, day.convert_lead, day.new_task, day.delete_note,
+        day.new_email, day.solve_ticket, day.sell_more, day.tag_email, day.delete_email, day.join_team,
+    )  # fmt: skip
+    lines = []
     with store.lock:
-        day = _Day(store, Random(f"a day of business {seed}"))
-        lines = (day.step(number) for number in range(steps))
-        return [line for line in lines if line is not None]
+        for number in range(steps):
+            try:
+                lines.append(edits[number % len(edits)]())
+            except _NoRecordError:
+                continue
+    return lines
+
+
+class _NoRecordError(Exception):
+    """No record is suited to the edit."""
 
 
 class _Day:
@@ -28,41 +41,26 @@ class _Day:
         self.store = store
         self.rng = rng
 
-    def step(self, number: int) -> str | None:
-        edits = (
-            self.new_lead, self.move_deal, self.complete_task, self.new_note, self.retag,
-            self.win_deal, self.call_contact, self.convert_lead, self.new_task, self.drop_note,
-            self.new_mail, self.solve_ticket, self.sell_more, self.tag_mail, self.drop_mail, self.join_team,
-        )  # fmt: skip
-        return edits[number % len(edits)]()
-
     def new_lead(self) -> str:
         first, last = self.rng.choice(FIRST), self.rng.choice(LAST)
-        made = self.store.create(
-            "leads",
-            {
-                "FIRST_NAME": first,
-                "LAST_NAME": last,
-                "EMAIL": f"{first}.{last}@newcomer.example".lower().replace("'", ""),
-                "LEAD_SOURCE_ID": self._any("lead_sources", "LEAD_SOURCE_ID"),
-                "LEAD_STATUS_ID": self._status(converted=False),
-                "CONVERTED": False,
-                "OWNER_USER_ID": self._any("users", "USER_ID"),
-                "VISIBLE_TO": "EVERYONE",
-                "TAGS": [{"TAG_NAME": "web form"}],
-            },
-        )
-        return f"new lead {made['LEAD_ID']}: {first} {last}"
+        fields = {
+            "FIRST_NAME": first,
+            "LAST_NAME": last,
+            "EMAIL": email_address(first, last, "newcomer.example"),
+            "LEAD_SOURCE_ID": self._any_id("lead_sources"),
+            "LEAD_STATUS_ID": self._status(converted=False),
+            "CONVERTED": False,
+            "OWNER_USER_ID": self._any_id("users"),
+            "VISIBLE_TO": "EVERYONE",
+            "TAGS": [{"TAG_NAME": "web form"}],
+        }
+        return f"new lead {self.store.create('leads', fields)['LEAD_ID']}: {first} {last}"
 
-    def convert_lead(self) -> str | None:
+    def convert_lead(self) -> str:
         lead = self._one("leads", lambda row: not row["CONVERTED"])
-        if lead is None:
-            return None
-        contact = self.store.create(
-            "contacts",
-            {name: lead[name] for name in ("FIRST_NAME", "LAST_NAME", "PHONE", "TITLE", "OWNER_USER_ID", "VISIBLE_TO")}
-            | {"EMAIL_ADDRESS": lead["EMAIL"], "EMAIL_OPTED_OUT": False},
-        )
+        copied = ("FIRST_NAME", "LAST_NAME", "PHONE", "TITLE", "OWNER_USER_ID", "VISIBLE_TO")
+        fields = {name: lead[name] for name in copied} | {"EMAIL_ADDRESS": lead["EMAIL"], "EMAIL_OPTED_OUT": False}
+        contact = self.store.create("contacts", fields)["CONTACT_ID"]
         deal = self.store.create(
             "opportunities",
             {
@@ -73,146 +71,94 @@ class _Day:
                 "BID_CURRENCY": "EUR",
                 "BID_TYPE": "Fixed Bid",
                 "OWNER_USER_ID": lead["OWNER_USER_ID"],
-                "LINKS": [{"LINK_OBJECT_NAME": "Contact", "LINK_OBJECT_ID": contact["CONTACT_ID"], "ROLE": "Buyer"}],
+                "LINKS": [{"LINK_OBJECT_NAME": "Contact", "LINK_OBJECT_ID": contact, "ROLE": "Buyer"}],
             },
-        )
-        self.store.update(
-            "leads",
-            lead["LEAD_ID"],
-            {
-                "CONVERTED": True,
-                "LEAD_STATUS_ID": self._status(converted=True),
-                "CONVERTED_CONTACT_ID": contact["CONTACT_ID"],
-                "CONVERTED_OPPORTUNITY_ID": deal["OPPORTUNITY_ID"],
-                "CONVERTED_DATE_UTC": self.store.now(),
-            },
-        )
-        return f"lead {lead['LEAD_ID']} became contact {contact['CONTACT_ID']} with deal {deal['OPPORTUNITY_ID']}"
+        )["OPPORTUNITY_ID"]
+        converted = {
+            "CONVERTED": True,
+            "LEAD_STATUS_ID": self._status(converted=True),
+            "CONVERTED_CONTACT_ID": contact,
+            "CONVERTED_OPPORTUNITY_ID": deal,
+            "CONVERTED_DATE_UTC": self.store.now(),
+        }
+        self.store.update("leads", lead["LEAD_ID"], converted)
+        return f"lead {lead['LEAD_ID']} became contact {contact} with deal {deal}"
 
-    def move_deal(self) -> str | None:
-        deal = self._one(
-            "opportunities", lambda row: row["OPPORTUNITY_STATE"] == "OPEN" and row["STAGE_ID"] is not None
-        )
-        stages = deal and [
-            row for row in self.store.rows("pipeline_stages") if row["PIPELINE_ID"] == deal["PIPELINE_ID"]
-        ]
-        if not deal or not stages:
-            return None
-        later = [row for row in stages if row["STAGE_ID"] > deal["STAGE_ID"]]
-        stage = (later or stages)[0]
+    def move_deal(self) -> str:
+        deal = self._one("opportunities", lambda row: row["OPPORTUNITY_STATE"] == "OPEN" and row["STAGE_ID"])
+        stages = [row for row in self.store.rows("pipeline_stages") if row["PIPELINE_ID"] == deal["PIPELINE_ID"]]
+        if not stages:
+            raise _NoRecordError
+        stage = next((row for row in stages if row["STAGE_ID"] > deal["STAGE_ID"]), stages[0])
         self.store.update("opportunities", deal["OPPORTUNITY_ID"], {"STAGE_ID": stage["STAGE_ID"]})
         return f"deal {deal['OPPORTUNITY_ID']} moved to {stage['STAGE_NAME']}"
 
-    def win_deal(self) -> str | None:
-        deal = self._one("opportunities", lambda row: row["OPPORTUNITY_STATE"] == "OPEN")
-        if deal is None:
-            return None
-        now = self.store.now()
+    def win_deal(self) -> str:
+        deal, now = self._one("opportunities", lambda row: row["OPPORTUNITY_STATE"] == "OPEN"), self.store.now()
         won = {"OPPORTUNITY_STATE": "WON", "PROBABILITY": 100, "ACTUAL_CLOSE_DATE": f"{now[:10]} 00:00:00"}
         self.store.record_state(self.store.update("opportunities", deal["OPPORTUNITY_ID"], won), now, None)
         return f"deal {deal['OPPORTUNITY_ID']} was won"
 
-    def complete_task(self) -> str | None:
-        task = self._one("tasks", lambda row: not row["COMPLETED"])
-        if task is None:
-            return None
+    def complete_task(self) -> str:
+        task = self._one("tasks", lambda row: not row["COMPLETED"])["TASK_ID"]
         done = {"COMPLETED": True, "STATUS": "COMPLETED", "PERCENT_COMPLETE": 100}
-        done["COMPLETED_DATE_UTC"] = self.store.now()
-        self.store.update("tasks", task["TASK_ID"], done)
-        self.store.child_rows.add("comments", "tasks", task["TASK_ID"], {"BODY": "Done, they are happy."})
-        return f"task {task['TASK_ID']} was completed"
+        self.store.update("tasks", task, done | {"COMPLETED_DATE_UTC": self.store.now()})
+        self.store.child_rows.add("comments", "tasks", task, {"BODY": "Done, they are happy."})
+        return f"task {task} was completed"
 
-    def new_task(self) -> str | None:
+    def new_task(self) -> str:
         contact = self._one("contacts")
-        if contact is None:
-            return None
-        fields = {
-            "TITLE": f"Call {contact['FIRST_NAME']} {contact['LAST_NAME']}",
-            "COMPLETED": False,
-            "STATUS": "NOT STARTED",
-            "PRIORITY": 2,
-            "DUE_DATE": f"{self.store.now()[:10]} 00:00:00",
-            "OWNER_USER_ID": contact["OWNER_USER_ID"],
-            "LINKS": [{"LINK_OBJECT_NAME": "Contact", "LINK_OBJECT_ID": contact["CONTACT_ID"]}],
-        }
-        return f"new task {self.store.create('tasks', fields)['TASK_ID']}"
+        title, due = f"Call {contact['FIRST_NAME']} {contact['LAST_NAME']}", f"{self.store.now()[:10]} 00:00:00"
+        fields = {"TITLE": title, "COMPLETED": False, "STATUS": "NOT STARTED", "PRIORITY": 2, "DUE_DATE": due}
+        return f"new task {self._create_about('contacts', contact, 'tasks', fields)}"
 
-    def new_note(self) -> str | None:
-        deal = self._one("opportunities")
-        if deal is None:
-            return None
-        fields = {
-            "TITLE": "Call summary",
-            "BODY": "<p>They want to start next month.</p>",
-            "OWNER_USER_ID": deal["OWNER_USER_ID"],
-            "LINKS": [{"LINK_OBJECT_NAME": "Opportunity", "LINK_OBJECT_ID": deal["OPPORTUNITY_ID"]}],
-        }
-        return f"new note {self.store.create('notes', fields)['NOTE_ID']}"
+    def new_note(self) -> str:
+        fields = {"TITLE": "Call summary", "BODY": "<p>They want to start next month.</p>"}
+        return f"new note {self._create_about('opportunities', self._one('opportunities'), 'notes', fields)}"
 
-    def drop_note(self) -> str | None:
-        note = self._one("notes")
-        if note is None:
-            return None
-        self.store.delete("notes", note["NOTE_ID"])
-        return f"note {note['NOTE_ID']} was deleted"
-
-    def retag(self) -> str | None:
+    def new_email(self) -> str:
         contact = self._one("contacts")
-        if contact is None:
-            return None
-        name = self.rng.choice(TAGS["contacts"])
-        self.store.set_tags("contacts", contact["CONTACT_ID"], [tag["TAG_NAME"] for tag in contact["TAGS"]] + [name])
-        return f"contact {contact['CONTACT_ID']} was tagged {name!r}"
-
-    def call_contact(self) -> str | None:
-        contact = self._one("contacts")
-        if contact is None:
-            return None
-        self.store.update("contacts", contact["CONTACT_ID"], {"LAST_ACTIVITY_DATE_UTC": self.store.now()})
-        return f"contact {contact['CONTACT_ID']} was called"
-
-    def new_mail(self) -> str | None:
-        contact = self._one("contacts")
-        if contact is None:
-            return None
         fields = {
             "EMAIL_FROM": contact["EMAIL_ADDRESS"],
             "EMAIL_TO": "sales@our-company.example",
             "SUBJECT": "Re: " + self.rng.choice(SUBJECTS),
             "FORMAT": "HTML",
             "EMAIL_DATE_UTC": self.store.now(),
-            "OWNER_USER_ID": contact["OWNER_USER_ID"],
-            "LINKS": [{"LINK_OBJECT_NAME": "Contact", "LINK_OBJECT_ID": contact["CONTACT_ID"]}],
         }
-        return f"new e-mail {self.store.create('emails', fields)['EMAIL_ID']}"
+        return f"new e-mail {self._create_about('contacts', contact, 'emails', fields)}"
 
-    def tag_mail(self) -> str | None:
-        mail = self._one("emails")
-        if mail is None:
-            return None
-        self.store.set_tags("emails", mail["EMAIL_ID"], [self.rng.choice(TAGS["emails"])])
-        return f"e-mail {mail['EMAIL_ID']} was tagged"
+    def delete_note(self) -> str:
+        note = self._one("notes")["NOTE_ID"]
+        self.store.delete("notes", note)
+        return f"note {note} was deleted"
 
-    def drop_mail(self) -> str | None:
-        mail = self._one("emails")
-        if mail is None:
-            return None
-        self.store.delete("emails", mail["EMAIL_ID"])
-        return f"e-mail {mail['EMAIL_ID']} was deleted"
+    def delete_email(self) -> str:
+        email = self._one("emails")["EMAIL_ID"]
+        self.store.delete("emails", email)
+        return f"e-mail {email} was deleted"
 
-    def solve_ticket(self) -> str | None:
-        ticket = self._one("tickets", lambda row: row["TICKET_STATUS"] == "OPEN")
-        if ticket is None:
-            return None
-        self.store.update(
-            "tickets", ticket["TICKET_ID"], {"TICKET_STATUS": "SOLVED", "DATE_SOLVED_UTC": self.store.now()}
-        )
-        return f"ticket {ticket['TICKET_ID']} was solved"
+    def tag_email(self) -> str:
+        email = self._one("emails")["EMAIL_ID"]
+        self.store.set_tags("emails", email, [self.rng.choice(TAGS["emails"])])
+        return f"e-mail {email} was tagged"
 
-    def sell_more(self) -> str | None:
+    def retag(self) -> str:
+        contact, name = self._one("contacts"), self.rng.choice(TAGS["contacts"])
+        self.store.set_tags("contacts", contact["CONTACT_ID"], [tag["TAG_NAME"] for tag in contact["TAGS"]] + [name])
+        return f"contact {contact['CONTACT_ID']} was tagged {name!r}"
+
+    def call_contact(self) -> str:
+        contact = self._one("contacts")["CONTACT_ID"]
+        self.store.update("contacts", contact, {"LAST_ACTIVITY_DATE_UTC": self.store.now()})
+        return f"contact {contact} was called"
+
+    def solve_ticket(self) -> str:
+        ticket = self._one("tickets", lambda row: row["TICKET_STATUS"] == "OPEN")["TICKET_ID"]
+        self.store.update("tickets", ticket, {"TICKET_STATUS": "SOLVED", "DATE_SOLVED_UTC": self.store.now()})
+        return f"ticket {ticket} was solved"
+
+    def sell_more(self) -> str:
         item = self._one("opportunity_line_items")
-        if item is None:
-            return None
         quantity = item["QUANTITY"] + 1
         subtotal = item["UNIT_PRICE"] * quantity
         total = round(subtotal * (1 - item["DISCOUNT"] / 100), 2)
@@ -220,29 +166,37 @@ class _Day:
         self.store.update("opportunity_line_items", item["OPPORTUNITY_ITEM_ID"], fields)
         return f"line item {item['OPPORTUNITY_ITEM_ID']} grew to {quantity}"
 
-    def join_team(self) -> str | None:
-        user, team = self._one("users"), self._one("teams", lambda row: not row["ANONYMOUS_TEAM"])
-        if user is None or team is None:
-            return None
-        fields = {"TEAM_ID": team["TEAM_ID"], "MEMBER_USER_ID": user["USER_ID"]}
-        made = self.store.create("team_members", fields)
-        self.store.update("teams", team["TEAM_ID"], {"TEAMMEMBERS": [*team["TEAMMEMBERS"], made]})
-        return f"user {user['USER_ID']} joined the team {team['TEAM_NAME']}"
+    def join_team(self) -> str:
+        user, team = self._one("users")["USER_ID"], self._one("teams", lambda row: not row["ANONYMOUS_TEAM"])
+        member = self.store.create("team_members", {"TEAM_ID": team["TEAM_ID"], "MEMBER_USER_ID": user})
+        self.store.update("teams", team["TEAM_ID"], {"TEAMMEMBERS": [*team["TEAMMEMBERS"], member]})
+        return f"user {user} joined the team {team['TEAM_NAME']}"
 
-    def _one(self, entity: str, wanted: "_Test" = lambda _: True) -> Record | None:
-        """A record that is `wanted`: the first from a random place on, so large accounts are not read whole."""
+    def _one(self, entity: str, matches: Callable[[Record], Any] = lambda _: True) -> Record:
+        """A record that matches, the first one from a random place on: no need to read a large table.
+
+        Raises:
+            _NoRecordError: none matches.
+        """
         keys = self.store.tables[entity].keys
         start = self.rng.randrange(len(keys)) if keys else 0
         for key in (*keys[start:], *keys[:start]):
             row = self.store.get(entity, key)
-            if row is not None and wanted(row):
+            if row is not None and matches(row):
                 return row
-        return None
+        raise _NoRecordError
 
-    def _any(self, entity: str, column: str) -> int | None:
-        row = self._one(entity)
-        return None if row is None else row[column]
+    def _any_id(self, entity: str, matches: Callable[[Record], Any] = lambda _: True) -> int | None:
+        try:
+            return int(self._one(entity, matches)[facts_of(entity).key[0]])
+        except _NoRecordError:
+            return None
 
     def _status(self, converted: bool) -> int | None:
-        row = self._one("lead_statuses", lambda row: (row["STATUS_TYPE"] == CONVERTED_STATUS) == converted)
-        return None if row is None else row["LEAD_STATUS_ID"]
+        return self._any_id("lead_statuses", lambda row: (row["STATUS_TYPE"] == CONVERTED_STATUS) == converted)
+
+    def _create_about(self, entity: str, record: Record, new_entity: str, fields: Record) -> int:
+        """Creates a record linked to another one, with the same owner, and returns its id."""
+        link = {"LINK_OBJECT_NAME": LINK_NAMES[entity], "LINK_OBJECT_ID": record[facts_of(entity).key[0]]}
+        made = self.store.create(new_entity, fields | {"OWNER_USER_ID": record["OWNER_USER_ID"], "LINKS": [link]})
+        return int(made[facts_of(new_entity).key[0]])

@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 from pipelines.sandbox.store.shapes import LINK_NAMES, Key, Record, blank, definition, key_of
 from pipelines.sandbox.store.store import Contents
@@ -67,7 +68,7 @@ def _write(story: Story) -> Contents:
     for writer in _WRITERS:
         tables[writer.__name__] = _table(writer.__name__, _with_tags_and_links(writer, story))
     tables["custom_objects"] = _table("custom_objects", site_visits.object_definitions(story))
-    for name in site_visits.SIZES:
+    for name in site_visits.OBJECTS:
         tables[name] = _table(name, site_visits.object_records(name, story))
     return Contents(
         tables=tables,
@@ -109,52 +110,36 @@ def _definitions() -> list[Record]:
 
 def _fixed() -> dict[str, list[Record]]:
     """The lists that no seed changes."""
-    lists: dict[str, list[Record]] = {
-        "countries": [{"COUNTRY_NAME": name} for name in COUNTRIES],
-        "currencies": [{"CURRENCY_CODE": code, "CURRENCY_SYMBOL": symbol} for code, symbol in CURRENCIES.items()],
-        "lead_sources": [
-            {"LEAD_SOURCE_ID": SOURCE_BASE + n, "LEAD_SOURCE": name, "DEFAULT_VALUE": n == 0, "FIELD_ORDER": n + 1}
-            for n, name in enumerate(LEAD_SOURCES)
-        ],
-        "lead_statuses": [
-            {
-                "LEAD_STATUS_ID": STATUS_BASE + n,
-                "LEAD_STATUS": name,
-                "DEFAULT_STATUS": n == 0,
-                "STATUS_TYPE": kind,
-                "FIELD_ORDER": n + 1,
-            }
-            for n, (name, kind) in enumerate(LEAD_STATUSES)
-        ],
-        "pipelines": [
-            blank("pipelines")
-            | {"PIPELINE_ID": 501 + n, "PIPELINE_NAME": name, "FOR_OPPORTUNITIES": deals, "FOR_PROJECTS": projects}
-            for n, (name, deals, projects, _) in enumerate(PIPELINES)
-        ],
-        "pipeline_stages": [
-            blank("pipeline_stages")
-            | {"STAGE_ID": stage, "PIPELINE_ID": pipeline, "STAGE_NAME": name, "STAGE_ORDER": order}
-            for stage, pipeline, name, order in STAGES
-        ],
-        "opportunity_state_reasons": [
-            {"STATE_REASON_ID": 901 + n, "STATE_REASON": text, "FOR_OPPORTUNITY_STATE": state}
-            for n, (state, text) in enumerate(STATE_REASONS)
-        ],
-        "relationships": [
-            blank("relationships")
-            | {"RELATIONSHIP_ID": 951 + n, "FORWARD": forward, "FORWARD_TITLE": forward, "REVERSE": reverse}
-            | {"REVERSE_TITLE": reverse, "FOR_CONTACTS": n == 0, "FOR_ORGANISATIONS": n == 1}
-            for n, (forward, reverse) in enumerate(RELATIONSHIPS)
-        ],
+    lists: dict[str, tuple[str, Iterable[Iterable[Any]]]] = {
+        "countries": ("COUNTRY_NAME", ((name,) for name in COUNTRIES)),
+        "currencies": ("CURRENCY_CODE CURRENCY_SYMBOL", CURRENCIES.items()),
+        "lead_sources": (
+            "LEAD_SOURCE_ID LEAD_SOURCE DEFAULT_VALUE FIELD_ORDER",
+            ((SOURCE_BASE + n, name, n == 0, n + 1) for n, name in enumerate(LEAD_SOURCES)),
+        ),
+        "lead_statuses": (
+            "LEAD_STATUS_ID LEAD_STATUS DEFAULT_STATUS STATUS_TYPE FIELD_ORDER",
+            ((STATUS_BASE + n, name, n == 0, kind, n + 1) for n, (name, kind) in enumerate(LEAD_STATUSES)),
+        ),
+        "pipelines": (
+            "PIPELINE_ID PIPELINE_NAME FOR_OPPORTUNITIES FOR_PROJECTS",
+            ((501 + n, *facts) for n, (*facts, _) in enumerate(PIPELINES)),
+        ),
+        "pipeline_stages": ("STAGE_ID PIPELINE_ID STAGE_NAME STAGE_ORDER", STAGES),
+        "opportunity_state_reasons": (
+            "STATE_REASON_ID FOR_OPPORTUNITY_STATE STATE_REASON",
+            ((901 + n, *reason) for n, reason in enumerate(STATE_REASONS)),
+        ),
+        "relationships": (
+            "RELATIONSHIP_ID FORWARD FORWARD_TITLE REVERSE REVERSE_TITLE FOR_CONTACTS FOR_ORGANISATIONS",
+            ((951 + n, to, to, back, back, n == 0, n == 1) for n, (to, back) in enumerate(RELATIONSHIPS)),
+        ),
     }
     for entity, names in CATEGORIES.items():
-        lists[entity] = [
-            {
-                "CATEGORY_ID": CATEGORY_IDS[entity] + n,
-                "CATEGORY_NAME": name,
-                "ACTIVE": True,
-                "BACKGROUND_COLOR": f"{n + 3}A7FB5",
-            }
-            for n, name in enumerate(names)
-        ]
-    return lists
+        first = CATEGORY_IDS[entity]
+        rows = [(first + n, name, True, f"{n + 3}A7FB5") for n, name in enumerate(names)]
+        lists[entity] = "CATEGORY_ID CATEGORY_NAME ACTIVE BACKGROUND_COLOR", rows
+    return {
+        entity: [blank(entity) | dict(zip(names.split(), row, strict=True)) for row in rows]
+        for entity, (names, rows) in lists.items()
+    }

@@ -11,11 +11,11 @@ from .reference import CustomField
 from .story import DAY, Story
 from .words import SENTENCES, nth
 
-SIZES = {"Site_Visit__c": 120, "Warranty__c": 80}
-"""Records of each object at scale 1."""
-_BASES = {"Site_Visit__c": 5_000_000, "Warranty__c": 6_000_000}
-_LABELS = {"Site_Visit__c": ("Site visit", "Site visits"), "Warranty__c": ("Warranty", "Warranties")}
-
+# OBJECT_NAME: SINGULAR_LABEL, PLURAL_LABEL, first RECORD_ID, records at scale 1.
+OBJECTS = {
+    "Site_Visit__c": ("Site visit", "Site visits", 5_000_000, 120),
+    "Warranty__c": ("Warranty", "Warranties", 6_000_000, 80),
+}
 # How the API names the type of a lookup is unknown.
 FIELDS: tuple[CustomField, ...] = (
     ("SITE_VISIT__C", "Visited_On__c", "DATE", (), None),
@@ -36,29 +36,31 @@ FIELDS: tuple[CustomField, ...] = (
 
 def object_definitions(story: Story) -> list[Record]:
     """The rows of `/CustomObjects`."""
+    created = story.calendar.at(story.start)
     return [
         blank("custom_objects")
         | {"OBJECT_NAME": name, "SINGULAR_LABEL": one, "PLURAL_LABEL": many, "RECORD_NAME_LABEL": "Name"}
         | {"RECORD_NAME_TYPE": "TEXT", "ENABLE_NAVBAR": True, "ENABLE_WORKFLOWS": False}
-        | {"CREATED_USER_ID": story.id("users", 0)}
-        | dict.fromkeys(("DATE_CREATED_UTC", "DATE_UPDATED_UTC"), story.calendar.at(story.start))
-        for name, (one, many) in _LABELS.items()
+        | {"CREATED_USER_ID": story.id("users", 0), "DATE_CREATED_UTC": created, "DATE_UPDATED_UTC": created}
+        for name, (one, many, _, _) in OBJECTS.items()
     ]
 
 
 def object_records(name: str, story: Story) -> Iterator[Record]:
     """The records of one object, from a generator of their own: they do not change the draws of other records."""
-    rng, count = Random(f"{name} {story.seed}"), max(1, round(SIZES[name] * story.scale))
+    label, _, first, size = OBJECTS[name]
+    rng, count = Random(f"{name} {story.seed}"), max(1, round(size * story.scale))
     for number in range(count):
         created = story.start + (story.now - story.start) * number // count
-        record = blank(name)
-        record["RECORD_ID"] = _BASES[name] + 3 * number
-        record["RECORD_NAME"] = f"{_LABELS[name][0]} {number + 1}"
-        record["DATE_CREATED_UTC"] = story.calendar.at(created)
-        record["DATE_UPDATED_UTC"] = story.calendar.at(created + int((story.now - created) * rng.random() ** 2))
+        record = blank(name) | {
+            "RECORD_ID": first + 3 * number,
+            "RECORD_NAME": f"{label} {number + 1}",
+            "DATE_CREATED_UTC": story.calendar.at(created),
+            "DATE_UPDATED_UTC": story.calendar.at(created + int((story.now - created) * rng.random() ** 2)),
+            "VISIBLE_TO": "EVERYONE",
+        }
         owner = story.id("users", rng.randrange(story.size["users"]))
-        record["OWNER_USER_ID"] = record["CREATED_USER_ID"] = owner
-        record["VISIBLE_TO"] = "EVERYONE"
+        record |= {"OWNER_USER_ID": owner, "CREATED_USER_ID": owner}
         custom(record, **(_visit if name == "Site_Visit__c" else _warranty)(story, rng, number, created))
         yield record
 
