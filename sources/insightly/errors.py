@@ -1,27 +1,28 @@
-"""What can go wrong, sorted by what the caller should do about it.
+"""The errors of this package, sorted by what the caller does about them.
 
-    InsightlyError                  exit 1: failed, the message says why
-    ├── ConfigurationError          exit 2: names the setting, the value seen and the fix; nothing was sent
-    │   ├── MissingKey              no API key where one is needed
+    InsightlyError                  exit 1: failed, and the message says why
+    ├── ConfigurationError          exit 2: a setting, the value seen and the fix; no request was sent
+    │   ├── MissingKey              no API key, or no key for hashes
     │   ├── RefusedHost             the key would go to a host that is not Insightly's
-    │   ├── BadSetting              a value outside its range, or of another type
-    │   └── WrongAccount            the destination holds another account's records
-    ├── BadCredentials              401: stops everything
-    ├── NotAvailable                the collection is not available to this key or plan: skip it
-    │   ├── Forbidden               403
-    │   └── Gone                    404; on a record: it went away
-    ├── BadRequest                  400 and every other 4xx, with the API's own words
-    ├── ServerError               5xx, time-outs, resets, cut bodies, after every retry
-    │   └── UnresolvedWrite              a write of which nobody knows whether it was carried out
-    ├── MalformedResponse             a success that makes no sense: not JSON, not the type expected, a redirect
-    ├── DataError                   records that cannot be loaded truthfully
-    │   ├── ColumnCollision         two names that fold to one column
+    │   ├── BadSetting              a value of the wrong type or out of range
+    │   └── WrongAccount            the destination contains records of another account
+    ├── ApiError                    a response that cannot be used
+    │   ├── BadCredentials          401: every later request would fail too
+    │   ├── NotAvailable            the key or the plan does not include the collection: skip it
+    │   │   ├── Forbidden           403
+    │   │   └── NotFound            404: no such collection, or no such record
+    │   ├── BadRequest              400 and every other 4xx, with the API's own message
+    │   ├── ServerError             5xx, time-out, reset or truncated body, after every retry
+    │   │   └── UnresolvedWrite     a write that the service may or may not have carried out
+    │   └── MalformedResponse       a success with a body of the wrong type, or a redirect
+    ├── DataError                   records that cannot be loaded without changing them
+    │   ├── ColumnCollision         two fields would become one column
     │   └── Unsorted                a list that keeps changing its order
-    └── Stop                        exit 3: a clean stop, what was read is kept; run again later
-        ├── QuotaExhausted              the day's calls are used up
-        └── BudgetExhausted             `max_calls` is reached, or only `quota_reserve` is left
+    └── Stop                        exit 3: a clean stop; what was read is kept, the next run continues
+        ├── QuotaExhausted          the day's calls are used up
+        └── BudgetExhausted         `max_calls` is reached, or only `quota_reserve` is left
 
-Messages carry the URL path, never the query, the headers or the key.
+A message has the URL path, never the query, the headers or the key.
 """
 
 import re
@@ -32,9 +33,9 @@ _SECRETS = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|(?<
 
 
 class InsightlyError(Exception):
-    """Everything this package raises on purpose.
+    """Base class of every error that this package raises.
 
-    `exit_code` is the command's; `transient` says that the same run may do better a little later.
+    `exit_code` is the exit code of the command. `transient` is True where the same run may succeed a little later.
     """
 
     exit_code: ClassVar[int] = 1
@@ -42,12 +43,12 @@ class InsightlyError(Exception):
 
 
 class ConfigurationError(InsightlyError):
-    """A setting that must change before a run can work.
+    """A setting that you must change before a run can work.
 
     Args:
         setting: its full name, as `sources.insightly.pod`.
-        value: what was found there (never a secret), or "" for nothing.
-        fix: what would be right, or what to do, as a clause.
+        value: the value seen (never a secret), or "" for none.
+        fix: which values are valid, or what to do, as a clause.
     """
 
     exit_code = 2
@@ -62,15 +63,15 @@ class ConfigurationError(InsightlyError):
 
 
 class MissingKey(ConfigurationError):
-    """No API key, and something has to be sent."""
+    """No API key where a request needs one, or no key for hashes."""
 
 
 class RefusedHost(ConfigurationError):
-    """The address is not `api.<pod>.insightly.com`, or an override of it is not safe to send a key to."""
+    """The address is not `api.<pod>.insightly.com`, or `base_url` is not safe to send a key to."""
 
 
 class BadSetting(ConfigurationError):
-    """A value of the wrong type or outside its range."""
+    """A value of the wrong type or out of range."""
 
 
 class WrongAccount(ConfigurationError):
@@ -78,13 +79,13 @@ class WrongAccount(ConfigurationError):
 
 
 class ApiError(InsightlyError):
-    """An answer that is no use, and where it came from.
+    """A response that cannot be used.
 
     Args:
-        message: the whole sentence to show.
+        message: the full message for the user.
         path: URL path below the base URL.
-        status: HTTP status, 0 if there was no answer.
-        api_message: the API's own words, scrubbed and shortened, "" if none.
+        status: HTTP status, 0 without a response.
+        api_message: the API's own message, redacted and shortened, "" if none.
     """
 
     def __init__(self, message: str, *, path: str = "", status: int = 0, api_message: str = "") -> None:
@@ -93,103 +94,107 @@ class ApiError(InsightlyError):
 
 
 class BadCredentials(ApiError):
-    """401: the key is wrong, or of another pod (API.md 1.1). Every later request would be refused as well."""
+    """401: the key is wrong, or belongs to another pod (API.md 1.1). Every later request would fail too."""
 
 
 class NotAvailable(ApiError):
-    """403 or 404 on a collection: not available to this user or plan (API.md 1.1). `status` tells which."""
+    """403 or 404 for a collection: this user or plan does not include it (API.md 1.1). `status` is which."""
 
 
 class Forbidden(NotAvailable):
-    """403: no permission, or a module that the plan lacks."""
+    """403: no permission, or a module that the plan does not include."""
 
 
 class NotFound(NotAvailable):
-    """404: no such record, or an object family that the plan lacks."""
+    """404: no such record, or an object family that the plan does not include."""
 
 
 class BadRequest(ApiError):
-    """400 or another 4xx: the request is wrong, and would be again."""
+    """400 or another 4xx: the same request would fail again."""
 
 
 class ServerError(ApiError):
-    """No usable answer after every retry; the next run may do better."""
+    """No usable response after every retry; the next run may succeed."""
 
     transient = True
 
 
 class UnresolvedWrite(ServerError):
-    """A write without a usable answer: it may have been carried out, so it must not be sent again blindly."""
+    """A write without a usable response. The service may have carried it out, so do not simply send it again."""
 
 
 class MalformedResponse(ApiError):
-    """A success whose body is not what the path promises; taking it for "no rows" would lose records."""
+    """A success whose body is not what the path promises; to read it as "no rows" would lose records."""
 
     transient = True
 
 
 class DataError(InsightlyError):
-    """Records that cannot be loaded without telling an untruth."""
+    """Records that cannot be loaded without changing them."""
 
 
 class ColumnCollision(DataError):
-    """Two field names fold to one column name; the message has both."""
+    """Two fields that would become one column; the message names both."""
 
 
 class Unsorted(DataError):
-    """A list that is not in id order and did not hold still long enough to be read whole."""
+    """A list that is not in id order, or changes its order while it is read."""
 
     transient = True
 
 
 class Stop(InsightlyError):
-    """A clean stop: load what was read, keep the place, and go on in a later run."""
+    """A clean stop: what was read is loaded, and a later run continues at the checkpoint."""
 
     exit_code = 3
 
 
 class QuotaExhausted(Stop):
-    """The day's allowance is used up (API.md 3); nothing succeeds until the next period."""
+    """The day's calls are used up (API.md 3); every request fails until the next period."""
 
 
 class BudgetExhausted(Stop):
-    """This run may not send more: `max_calls` is reached or only `quota_reserve` is left."""
+    """This run may send no more: `max_calls` is reached, or only `quota_reserve` is left."""
 
 
 @dataclass(eq=False)
 class Retry(Exception):
-    """An attempt failed in a way that the next may not; `verdict` is what to raise if there is no next.
+    """A failed attempt that may succeed when it is repeated.
 
-    `unsent` is True where the request certainly did not reach the service.
+    Args:
+        kind: which limit of attempts applies.
+        error: what to raise when the attempts are used up.
+        delay: seconds to wait that the service asked for, None if it did not.
+        unsent: whether the request certainly did not reach the service.
     """
 
     kind: str
-    verdict: InsightlyError
-    after: float | None = None
+    error: InsightlyError
+    delay: float | None = None
     unsent: bool = False
 
 
 def error_for_status(status: int, section: str) -> tuple[type[ApiError], str]:
-    """The error, and a hint, for a status that is neither a success nor worth another try (API.md 1.1).
+    """The error class for a status that is neither a success nor worth a retry (API.md 1.1), and a hint.
 
-    `section` is where the account's settings are.
+    `section` is the section of the account's settings.
     """
     kinds: dict[int, tuple[type[ApiError], str]] = {
         401: (BadCredentials, f"check {section}.api_key, and that {section}.pod is that key's pod"),
         403: (Forbidden, "not available to this user or plan"),
         404: (NotFound, "no such record, or not in this plan"),
     }
-    other = (BadRequest, "") if status >= 400 else (MalformedResponse, "redirects are not followed; check the base URL")
-    return kinds.get(status, other)
+    redirect = (MalformedResponse, "redirects are not followed; check the base URL")
+    return kinds.get(status, (BadRequest, "") if status >= 400 else redirect)
 
 
 def redact(value: object) -> str:
-    """`value` for a message: shortened, without what looks like a key or a password in a URL."""
+    """`value` for a message: without keys and passwords in URLs, at most 80 characters long."""
     text = _SECRETS.sub("***", value if isinstance(value, str) else repr(value))
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The exception that says something: HTTP libraries wrap it in up to four of their own."""
+    """The innermost exception: HTTP libraries wrap it in up to four of their own."""
     inner = getattr(error, "reason", None) or next((arg for arg in reversed(error.args) if arg), None)
     return root_cause(inner) if isinstance(inner, BaseException) else error

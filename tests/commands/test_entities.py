@@ -120,7 +120,7 @@ def test_entities_stops_at_max_calls(crm: Crm, tmp_path: Path) -> None:
 
 
 def test_entities_fails_if_the_key_is_refused_or_the_service_fails(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sources.insightly.api.client.LONGEST_WAIT", 0.001)
+    monkeypatch.setattr("sources.insightly.api.client.MAX_WAIT", 0.001)
     crm.sandbox.faults.add(Fault("503", match="Notes", times=None))
     report = entities(crm.settings())
     assert (report.exit_code, report.entities["notes"].facts["readable"]) == (1, None)

@@ -167,7 +167,7 @@ def test_a_hash_where_other_than_text_is_held_is_refused(planted: Crm) -> None:
     planted.first_sync("contacts")
     report = planted.sync("contacts", **PRIVATE)
     assert report.exit_code == 1
-    assert "date_of_birth is held as" in str(report.entities["contacts"].reason)
+    assert "date_of_birth exists as" in str(report.entities["contacts"].reason)
 
 
 @pytest.mark.sample(0)

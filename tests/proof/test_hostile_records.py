@@ -39,7 +39,8 @@ def bare(make_crm: MakeCrm, monkeypatch: pytest.MonkeyPatch) -> Crm:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """One try a request: what is malformed stays so."""
-    monkeypatch.setattr("sources.insightly.api.client.TRIES", dict.fromkeys(("trouble", "malformed", "burst"), 1))
+    attempts = dict.fromkeys(("server error", "malformed", "burst"), 1)
+    monkeypatch.setattr("sources.insightly.api.client.MAX_ATTEMPTS", attempts)
 
 
 def nothing() -> Contents:

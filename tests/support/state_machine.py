@@ -132,7 +132,7 @@ class Proof(RuleBasedStateMachine):
         self.folder = Path(mkdtemp(dir=root))
         self.patch = pytest.MonkeyPatch()
         isolate(self.folder, self.patch)
-        self.patch.setattr("sources.insightly.api.client.LONGEST_WAIT", 0.001)
+        self.patch.setattr("sources.insightly.api.client.MAX_WAIT", 0.001)
         self.clock, self.truth, self.step, self.unseen = Clock(), Truth(), 0, False
         self.names: tuple[str, ...] = ()
         self.forbidden: frozenset[str] = frozenset()

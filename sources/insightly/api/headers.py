@@ -1,4 +1,4 @@
-"""The headers of an answer that say when it left, how long to wait and how many there are."""
+"""The headers of a response: Date, Retry-After and counts."""
 
 import re
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 
 
 def parse_http_date(text: str | None) -> datetime | None:
-    """An HTTP date as an aware UTC moment; None without one or if it cannot be read."""
+    """An HTTP date in UTC; None if it is missing or malformed."""
     try:
         parsed = parsedate_to_datetime(text or "")
         return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
@@ -14,8 +14,8 @@ def parse_http_date(text: str | None) -> datetime | None:
         return None
 
 
-def retry_after(text: str | None, now: datetime | None) -> float | None:
-    """Seconds that a Retry-After header, a number or an HTTP date after `now`, asks for; None unless above 0."""
+def parse_retry_after(text: str | None, now: datetime | None) -> float | None:
+    """The seconds of a Retry-After header (a number, or an HTTP date counted from `now`); None unless above 0."""
     if re.fullmatch(r"\s*[0-9]{1,9}(\.[0-9]*)?\s*", text or "", re.ASCII):
         seconds = float(text or "")
     else:
@@ -24,6 +24,6 @@ def retry_after(text: str | None, now: datetime | None) -> float | None:
     return seconds if seconds > 0 else None
 
 
-def count(text: str | None) -> int | None:
-    """A header's whole number, at least 0; None without one or if it is something else."""
+def parse_count(text: str | None) -> int | None:
+    """The integer of a header, at least 0; None if it is missing or malformed."""
     return max(int(text), 0) if re.fullmatch(r"-?[0-9]{1,18}", (text or "").strip()) and text else None

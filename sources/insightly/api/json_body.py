@@ -1,4 +1,4 @@
-"""JSON bodies to Python values without rounding a number."""
+"""JSON bodies as Python values, without rounding a number."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import orjson
 
-from ..rows.json_text import Mended
+from ..rows.json_text import RepairedText
 
 MOST_DIGITS = 1_000
 _DIGITS = bytes(ord("0") if chr(code) in "0123456789." else ord(" ") for code in range(256))
@@ -16,14 +16,14 @@ _LONG_NUMBER = re.compile(rb"(?:^|[\s:,\[])-?[0-9](?:[0-9.]{16}|[0-9.]{15}[eE])"
 
 
 def parse(body: bytes) -> Any:
-    """The value that `body` holds; of a key that comes twice the last value wins.
+    """The value of a JSON body. The last value of a repeated key wins.
 
-    Numbers are `int` or `float`; on a page that may hold a number past 15 significant digits or 64 bits every
-    fraction is a `Decimal`, since orjson would round it. A text with half surrogate pairs is `Mended`, so that one
+    Numbers are `int` or `float`. On a page that may have a number beyond 15 significant digits or 64 bits, every
+    fraction is a `Decimal`, because orjson would round it. A text with lone surrogates is a `RepairedText`, so that one
     broken emoji does not keep a page from loading.
 
     Raises:
-        ValueError: not JSON (NaN and Infinity are not), or nothing that Python can hold.
+        ValueError: the body is not JSON (NaN and Infinity are not), or beyond what Python can represent.
     """
     if not _may_round(body):
         try:
@@ -31,14 +31,14 @@ def parse(body: bytes) -> Any:
         except orjson.JSONDecodeError:
             pass
     try:
-        value = json.loads(body, parse_float=_exact, parse_int=_integer, parse_constant=_refuse)
-        return _whole(value) if b"\\u" in body or not _is_utf8(body) else value
+        value = json.loads(body, parse_float=_parse_decimal, parse_int=_parse_int, parse_constant=_reject)
+        return _repair(value) if b"\\u" in body or not _is_utf8(body) else value
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
 def error_message(body: bytes) -> str:
-    """What an error body says: its JSON `Message`, else its text without tags, "" if it says nothing (API.md 1.2)."""
+    """The message of an error body (API.md 1.2): its JSON `Message`, or its text without tags, or ""."""
     try:
         value = parse(body)
     except ValueError:
@@ -48,8 +48,8 @@ def error_message(body: bytes) -> str:
 
 
 def _may_round(body: bytes) -> bool:
-    # A number that loses digits has 16 bytes of digits and point in a row, hence four among every fourth byte. Finding
-    # those first, the first of them at most three bytes into the row, costs a fortieth of what the pattern alone does.
+    # A number that orjson would round has 16 bytes of digits and point in a row, so four in a row of every fourth byte.
+    # Searching every fourth byte first costs a fortieth of what the pattern alone costs.
     sample = body[::4].translate(_DIGITS)
     at = sample.find(_SAMPLE)
     while at >= 0:
@@ -59,23 +59,23 @@ def _may_round(body: bytes) -> bool:
     return False
 
 
-def _exact(numeral: str) -> Decimal | str:
+def _parse_decimal(numeral: str) -> Decimal | str:
     try:
         number = Decimal(numeral)
-        # Arrow 26 works for hours on turning such a number into an integer: as a text it fits no number's column.
+        # Arrow 26 takes hours to convert such a number to an integer; as text it is a variant of its column.
         return number if abs(number.adjusted()) <= MOST_DIGITS else str(number)
     except InvalidOperation:
-        raise ValueError(f"{numeral[:40]} is beyond all numbers") from None
+        raise ValueError(f"{numeral[:40]} is out of range") from None
 
 
-def _integer(numeral: str) -> int | Decimal:
+def _parse_int(numeral: str) -> int | Decimal:
     try:
         return int(numeral)
-    except ValueError:  # past the digits that Python turns into an int
+    except ValueError:  # more digits than Python converts to an int
         return Decimal(numeral)
 
 
-def _refuse(constant: str) -> NoReturn:
+def _reject(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
@@ -87,19 +87,16 @@ def _is_utf8(body: bytes) -> bool:
     return True
 
 
-def _whole(value: Any) -> Any:
+def _repair(value: Any) -> Any:
+    """The value with U+FFFD in place of lone surrogates."""
     if isinstance(value, str):
         text = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        if text == value:
-            return text
-        mended = Mended(text)
-        mended.told = json.dumps(value.replace("\x00", ""))
-        return mended
+        return text if text == value else RepairedText(text, json.dumps(value.replace("\x00", "")))
     if isinstance(value, list):
-        return [_whole(item) for item in value]
+        return [_repair(item) for item in value]
     if isinstance(value, dict):
-        made = {_whole(name): _whole(item) for name, item in value.items()}
-        if len(made) < len(value):
-            raise ValueError("two keys of one object differ in half surrogate pairs alone")
-        return made
+        repaired = {_repair(name): _repair(item) for name, item in value.items()}
+        if len(repaired) < len(value):
+            raise ValueError("two keys of an object differ only in lone surrogates")
+        return repaired
     return value

@@ -1,4 +1,4 @@
-"""One call to the API and its answer, as plain values."""
+"""A request to the API and its response, as plain values."""
 
 import contextlib
 import importlib.metadata
@@ -11,7 +11,7 @@ Params = Mapping[str, str | int]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent: `path` below the base URL, `label` for whom it is counted."""
+    """A request: `path` is below the base URL, `label` is what its calls are counted under."""
 
     method: str
     path: str
@@ -30,10 +30,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A success.
+    """A successful response.
 
-    `total` is X-Total-Count. `requested_at` is the service's Date less `elapsed` seconds, so never after the request
-    left. `clock_skew` is the seconds that the service's clock is ahead of this machine's.
+    `total` is X-Total-Count. `requested_at` is the service's Date less the `elapsed` seconds, so it is never after the
+    request left. `clock_skew` is how many seconds the service's clock is ahead of this machine's.
     """
 
     body: bytes
@@ -45,7 +45,7 @@ class Response:
 
 
 def version() -> str:
-    """The version of this package, as the service is told it."""
+    """The version of this package, for the User-Agent header."""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version("insightly-sync")
     return "0"  # copied into a project by `dlt init`

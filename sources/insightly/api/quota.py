@@ -1,4 +1,4 @@
-"""How many calls may still be sent: this run's limit, the day's allowance, and what other programs are to keep."""
+"""How many calls a run may still make: `max_calls`, the day's quota, and the reserve for other programs."""
 
 import threading
 from collections import Counter
@@ -9,15 +9,15 @@ from ..errors import BudgetExhausted, QuotaExhausted
 class CallBudget:
     """Counts every attempt, retries included, as the service does. Thread-safe.
 
-    `take` before a request and `note` after it belong together. Answers overtake each other, so of the values of
-    X-RateLimit-Remaining (API.md 3) the smallest counts. A greater one is believed only from a call that was taken
-    *after* the smallest was noted: such an answer cannot be an old one, so the day's allowance was renewed.
+    Call `take` before a request and `record` after it. Responses overtake each other, so the smallest value of
+    X-RateLimit-Remaining (API.md 3) is the current one. A greater value counts only if its call was taken *after* the
+    smallest was recorded: then the response is not an old one, and the day's quota was renewed.
 
-    While nothing is known of the day, `take` lets calls through; with a reserve the first answers of a run can thus
-    reach into it by no more than the calls in flight.
+    Until the first response says how many calls are left, `take` lets calls through. These calls in flight are the
+    most that a run can take from the reserve.
 
     Args:
-        max_calls: calls this run may spend, None for no limit.
+        max_calls: calls this run may make, None for no limit.
         reserve: calls of the day to leave for other programs.
     """
 
@@ -31,21 +31,21 @@ class CallBudget:
         self._day_spent = False
 
     def check(self) -> None:
-        """Raise what `take` would raise now, and count nothing.
+        """Raise what `take` would raise now, without counting a call.
 
         Raises:
             QuotaExhausted: the day has no call left.
-            BudgetExhausted: `max_calls` are spent, or the calls in flight may use up all but the reserve.
+            BudgetExhausted: `max_calls` is reached, or the calls in flight may use up all but the reserve.
         """
         with self._lock:
             self._check()
 
     def take(self, label: str = "") -> int:
-        """Count one call, made for `label`, and return its ticket for `note`.
+        """Count one call for `label` and return its ticket for `record`.
 
         Raises:
             QuotaExhausted: the day has no call left.
-            BudgetExhausted: `max_calls` are spent, or the calls in flight may use up all but the reserve.
+            BudgetExhausted: `max_calls` is reached, or the calls in flight may use up all but the reserve.
         """
         with self._lock:
             self._check()
@@ -54,23 +54,22 @@ class CallBudget:
             self._labels[label] += 1
             return self._calls
 
-    def note(self, remaining: int | None = None, ticket: int = 0) -> None:
-        """Close a call: `remaining` is its X-RateLimit-Remaining (None without one), `ticket` what `take` returned."""
+    def record(self, remaining: int | None = None, ticket: int = 0) -> None:
+        """Record the end of a call: its X-RateLimit-Remaining (None without one), and the ticket of `take`."""
         with self._lock:
             self._in_flight -= 1
             if remaining is None or self._day_spent:
                 return
-            known = self._remaining
-            if known is None or remaining <= known or ticket > self._lowest_at:
+            if self._remaining is None or remaining <= self._remaining or ticket > self._lowest_at:
                 self._remaining, self._lowest_at = max(remaining, 0), self._calls
 
     def spend_day(self) -> None:
-        """The service said that the day is over: no further call in this run, whatever late answers claim."""
+        """The day's calls are used up: allow none in this run, whatever later responses say."""
         with self._lock:
             self._day_spent, self._remaining = True, 0
 
     def left(self) -> int | None:
-        """Calls that may still be sent, those in flight taken off; None if nothing bounds them or nothing is known."""
+        """Calls that may still be made, without those in flight; None if there is no limit or none is known yet."""
         with self._lock:
             bounds = []
             if self._max_calls is not None:
@@ -81,17 +80,17 @@ class CallBudget:
 
     @property
     def calls(self) -> int:
-        """Calls taken so far."""
+        """Calls made so far."""
         return self._calls
 
     @property
     def remaining(self) -> int | None:
-        """The day's calls left by the service's own count, None as long as it has not told."""
+        """The day's calls left by the service's own count, None before its first response."""
         return self._remaining
 
     @property
     def by_label(self) -> Counter[str]:
-        """Calls taken, a label each (a copy)."""
+        """Calls made for each label (a copy)."""
         with self._lock:
             return self._labels.copy()
 
@@ -102,8 +101,8 @@ class CallBudget:
             )
         if self._max_calls is not None and self._calls >= self._max_calls:
             raise BudgetExhausted(
-                f"sources.insightly.max_calls is {self._max_calls} and {self._calls} calls are spent; what was read is "
-                "kept. Run again to go on, or raise it"
+                f"sources.insightly.max_calls is {self._max_calls} and {self._calls} calls are made; what was read is "
+                "kept. Run again to continue, or raise it"
             )
         if self._reserve > 0 and self._remaining is not None and self._remaining - self._in_flight <= self._reserve:
             raise BudgetExhausted(

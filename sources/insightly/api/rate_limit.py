@@ -1,4 +1,4 @@
-"""Evenly spaced requests over all threads of the process, and the headers that say when and how many."""
+"""Evenly spaced requests over all threads of the process, and a count of throttles without an explanation."""
 
 import threading
 import time
@@ -6,20 +6,20 @@ from collections import deque
 from collections.abc import Callable
 
 MARGIN = 1.015
-"""A stream of exactly 10/s puts 11 arrivals into one second as soon as the network hurries one of them; 1.5 % more
-space keeps ten intervals at 1.015 s, so arrivals may be 10 ms early (and `SLACK` late) without a 429."""
+"""At exactly 10 requests per second, one early arrival puts 11 of them into a second. With 1.5 % more space, ten
+intervals take 1.015 s, so a request may arrive 10 ms early (and `SLACK` late) without a 429."""
 SLACK = 0.005
-"""Seconds a late departure may be caught up by. Sleeps end late on a busy machine; without this each such delay is lost
-for good, with it n + 1 departures in a row still span at least n intervals less these 5 ms."""
+"""Seconds by which the next slot may make up for a late one. Sleeps end late on a busy machine, and without this each
+such delay would add up. With it n + 1 requests in a row still span at least n intervals less 5 ms."""
 
 
 class RateLimiter:
-    """Gives out send slots, first come first served.
+    """Gives out slots for requests, first come, first served.
 
     Args:
-        rate: slots a second, above 0 (Insightly: 10 on every plan, API.md 3).
+        rate: slots per second, above 0 (Insightly allows 10 on every plan, API.md 3).
         clock: monotonic seconds.
-        sleep: called with seconds, in the waiting thread.
+        sleep: called with seconds in the waiting thread.
 
     Raises:
         ValueError: `rate` is not above 0.
@@ -40,7 +40,7 @@ class RateLimiter:
         self._slot = clock()
 
     def wait(self) -> None:
-        """Block until this thread's slot. Only the head of the queue sleeps, so a hold reaches everybody in order."""
+        """Block until this thread's slot. Only the first in the queue sleeps, so a hold delays all of them in order."""
         turn = threading.Event()
         with self._lock:
             self._queue.append(turn)
@@ -56,12 +56,12 @@ class RateLimiter:
                     self._queue[0].set()
 
     def hold(self, seconds: float) -> None:
-        """Give out no slot for `seconds` from now, to any thread. A longer hold in force stays."""
+        """Give out no slot for `seconds` from now. A longer hold stays in force."""
         with self._lock:
             self._slot = max(self._slot, self._clock() + seconds)
 
     def _claim(self) -> float:
-        """Take the slot if it has come (0.0), else say how many seconds it is away."""
+        """Take the slot and return 0.0, or return the seconds until it comes."""
         with self._lock:
             now = self._clock()
             if now < self._slot:
@@ -70,24 +70,24 @@ class RateLimiter:
             return 0.0
 
 
-class Doubt:
-    """Counts the 429s in a row, over all threads, that came without X-RateLimit-Remaining: a burst, or the day's end?
+class UnexplainedThrottles:
+    """Counts the 429s in a row, over all threads, that have no X-RateLimit-Remaining: bursts, or the end of the day.
 
-    Counted for each call alone, the day's end would cost every thread its tries. `in_a_row` counts calls that were
-    under way together once; while it is not 0, one call at a time is to be sent, holding `alone`.
+    A count for each request would cost every thread all its attempts at the end of a day. Requests that were in flight
+    together count once in `in_a_row`. While it is above 0, send one request at a time, inside of `one_at_a_time`.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.in_a_row, self.alone = 0, threading.Lock()
-        self._clock, self._since = clock, clock()
+        self.in_a_row, self.one_at_a_time = 0, threading.Lock()
+        self._clock, self._last_at = clock, clock()
         self._lock = threading.Lock()
 
-    def weigh(self, status: int, remaining: int | None, began: float) -> None:
-        """Take the answer of a call that left at `began` into account."""
+    def record(self, status: int, remaining: int | None, started: float) -> None:
+        """Record the response of a request that left at `started`."""
         with self._lock:
-            if began < self._since:
+            if started < self._last_at:
                 return
             if status == 429 and remaining is None:
-                self.in_a_row, self._since = self.in_a_row + 1, self._clock()
+                self.in_a_row, self._last_at = self.in_a_row + 1, self._clock()
             elif 200 <= status < 300:
                 self.in_a_row = 0

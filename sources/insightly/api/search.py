@@ -1,11 +1,11 @@
-"""Records of which one field has one value: what `/Search` takes (API.md 7.1), and whether its answer keeps to it.
+"""Records in which one field has one value: parses `FIELD=VALUE` for `/Search` (API.md 7.1) and checks the response.
 
 Pure logic.
 """
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -21,7 +21,7 @@ Definitions = Callable[[], Iterable[Mapping[str, Any]] | None]
 
 @dataclass(frozen=True, slots=True)
 class SearchFilter:
-    """A field by its name at the API, and its value as it is sent; `kind` None is not known."""
+    """A field by its name in the API, and its value as it is sent; `kind` is its type, None if that is not known."""
 
     field: str
     value: str
@@ -29,17 +29,18 @@ class SearchFilter:
     custom: bool = False
 
     def matches(self, record: Mapping[str, Any]) -> bool:
-        """Whether a record has the value; letters' case and the form of numbers and dates make no difference."""
-        told = _custom_value(record, self.field) if self.custom else record.get(self.field)
-        if told is None or told == "":
+        """Whether a record has the value; case and the format of numbers and dates make no difference."""
+        found = _custom_value(record, self.field) if self.custom else record.get(self.field)
+        if found is None or found == "":
             return False
-        text = str(told).strip().casefold()
+        text = str(found).strip().casefold()
         if text == self.value.strip().casefold():
             return True
         try:
-            if self.kind in ("datetime", "date"):
-                here, there = parse(str(told)), parse(self.value)
-                return here == there if self.kind == "datetime" else here.date() == there.date()
+            if self.kind == "datetime":
+                return parse(str(found)) == parse(self.value)
+            if self.kind == "date":
+                return parse(str(found)).date() == parse(self.value).date()
             return self.kind not in ("string", "boolean") and Decimal(text) == Decimal(self.value)
         except (ValueError, InvalidOperation):
             return False
@@ -47,7 +48,7 @@ class SearchFilter:
 
 @dataclass
 class Search:
-    """A search under way, and how far it came."""
+    """A search in progress: where its next page begins."""
 
     match: SearchFilter
     skip: int = 0
@@ -55,50 +56,49 @@ class Search:
 
 
 def parse_filter(entity: Entity, where: str, normalize: Normalize, definitions: Definitions) -> SearchFilter:
-    """What `FIELD=VALUE` means for an entity; FIELD is a field of the API or a column.
+    """The filter of `FIELD=VALUE`; FIELD is a field of the API or a column.
 
     Args:
-        entity: one with a search.
-        where: as it was given.
-        normalize: the column that a field becomes.
-        definitions: asks for the definitions of custom fields, where FIELD is no standard field; None: not to be had.
+        entity: an entity with a search.
+        where: the text that the user typed.
+        normalize: a field's name -> its column.
+        definitions: reads the definitions of custom fields; called if FIELD is no standard field. None: not readable.
 
     Raises:
         BadSetting: there is no such field, or it cannot have that value.
     """
     name, equals, value = where.partition("=")
-    name, wanted = name.strip(), normalize(name.strip()) if name.strip() else ""
+    name = name.strip()
     if not equals or not name:
         raise BadSetting(OPTION, where, "must be FIELD=VALUE, as EMAIL_ADDRESS=a@b.c")
     if not value.strip():
-        raise BadSetting(OPTION, where, "Search finds values only: a field that is empty cannot be looked for")
-    types: dict[str, FieldType | None] = {field: facts.type for field, facts in entity.fields.items()}
-    standard = _named(types, name, wanted, normalize)
-    if standard is not None:
-        return _checked(SearchFilter(standard, value, types[standard]), where)
-    told = definitions() if entity.custom_fields else ()
-    if told is None:
+        raise BadSetting(OPTION, where, "add a value: Search cannot find records with an empty field")
+    column = normalize(name)
+    standard: dict[str, FieldType | None] = {field: facts.type for field, facts in entity.fields.items()}
+    if (field := _find(standard, name, column, normalize)) is not None:
+        return _with_wire_value(SearchFilter(field, value, standard[field]), where)
+    rows = definitions() if entity.custom_fields else ()
+    if rows is None:
         return SearchFilter(name, value, None, custom=True)
-    custom = declared_types(definitions_of(entity, told))
-    found = _named(custom, name, wanted, normalize)
-    if found is not None:
-        return _checked(SearchFilter(found, value, custom[found], custom=True), where)
-    columns = {normalize(field): field for field in (*types, *custom)}
-    close = [columns[column] for column in difflib.get_close_matches(wanted, columns, n=3)]
+    custom = declared_types(definitions_of(entity, rows))
+    if (field := _find(custom, name, column, normalize)) is not None:
+        return _with_wire_value(SearchFilter(field, value, custom[field], custom=True), where)
+    columns = {normalize(field): field for field in (*standard, *custom)}
+    close = [columns[each] for each in difflib.get_close_matches(column, columns, n=3)]
     hint = f"; close names are {', '.join(close)}" if close else f"; it has {', '.join(columns.values())}"
     raise BadSetting(OPTION, where, f"{entity.name} has no field {name} to search by{hint}")
 
 
-def _named(fields: Iterable[str], name: str, column: str, normalize: Normalize) -> str | None:
+def _find(fields: Iterable[str], name: str, column: str, normalize: Normalize) -> str | None:
     fields = tuple(fields)
     if name in fields:
         return name
     return next((field for field in fields if column in (normalize(field), field.lower())), None)
 
 
-def _checked(match: SearchFilter, where: str) -> SearchFilter:
-    """The match with its value as the API writes such values."""
-    value, kind = match.value.strip(), match.kind
+def _with_wire_value(search_filter: SearchFilter, where: str) -> SearchFilter:
+    """The filter with its value in the format of the API."""
+    value, kind = search_filter.value.strip(), search_filter.kind
     try:
         if kind == "integer":
             value = str(int(value))
@@ -109,12 +109,12 @@ def _checked(match: SearchFilter, where: str) -> SearchFilter:
         elif kind in ("datetime", "date"):
             value = parse(value).strftime(WIRE)
         else:
-            value = match.value
+            return search_filter
     except (ValueError, InvalidOperation, KeyError):
-        forms = {"boolean": "true or false", "datetime": "2026-01-31T09:30:00", "date": "2026-01-31"}
-        form = forms.get(str(kind), f"{'a whole' if kind == 'integer' else 'a'} number")
-        raise BadSetting(OPTION, where, f"{match.field} is a {kind}: the value must be as {form}") from None
-    return SearchFilter(match.field, value, kind, match.custom)
+        examples = {"boolean": "true or false", "datetime": "2026-01-31T09:30:00", "date": "2026-01-31"}
+        example = examples.get(str(kind), "42" if kind == "integer" else "42.5")
+        raise BadSetting(OPTION, where, f"{search_filter.field} is a {kind}: write the value as {example}") from None
+    return replace(search_filter, value=value)
 
 
 def _custom_value(record: Mapping[str, Any], name: str) -> Any:

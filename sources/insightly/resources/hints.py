@@ -50,7 +50,7 @@ def held(schema: Schema) -> dict[str, dict[str, FieldType]]:
 
 def missing(shaper: RowShaper) -> Iterator[Any]:
     """The tables that the destination does not hold yet, without rows: analysts join them before the first record."""
-    return marked(table for table in shaper.shape([]) if table.table not in shaper.held)
+    return marked(table for table in shaper.shape([]) if table.table not in shaper.existing)
 
 
 def marked(tables: Iterable[ShapedTable], disposition: Any = MERGE) -> Iterator[Any]:

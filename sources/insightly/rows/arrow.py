@@ -1,6 +1,6 @@
-"""JSON values -> typed Arrow columns. A value that does not fit its column is kept beside it as text, never dropped.
+"""JSON values as typed Arrow columns. A value that is invalid for its column is kept as text in the column's variant.
 
-The common page is converted by Arrow in one call; a column with a surprise in it is read value by value.
+Arrow converts a usual page in one call. A column with an unusual value is converted value by value.
 """
 
 import re
@@ -14,12 +14,14 @@ import pyarrow.compute as pc
 
 from ..entities import FieldType
 from ..errors import DataError, redact
-from .json_text import Mended, as_text
-from .naming import VARIANT
+from .json_text import NO_DATE, RepairedText, as_text
+from .naming import VARIANT, Normalize
 
 PRECISION, SCALE = 38, 15
 DECIMAL = pa.decimal128(PRECISION, SCALE)
 """15 significant digits are exact from 0.1 up, with 23 digits before the point, and a product of two still fits."""
+LAST_DIGIT = Decimal(1).scaleb(-SCALE)
+WIDE = Context(prec=2 * PRECISION)
 
 ARROW: Mapping[FieldType, pa.DataType] = {
     "integer": pa.int64(),
@@ -30,33 +32,28 @@ ARROW: Mapping[FieldType, pa.DataType] = {
     "date": pa.date32(),
     "json": pa.string(),
 }
-LAST_DIGIT = Decimal(1).scaleb(-SCALE)
-WIDE = Context(prec=2 * PRECISION)
-_WIRE: Mapping[FieldType, pa.DataType] = {
-    "integer": pa.int64(),
-    "boolean": pa.bool_(),
-    "number": pa.float64(),
-}
-_MOMENT = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
-    r"(?:[ T]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,6})([0-9]*))?(?:Z|([+-])([01][0-9]|2[0-3]):?([0-5][0-9]))?)?"
-)
-_NO_DATE = ("0001-01-01", "0000-00-00")
-_NUMERAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
-_GUARD = pa.scalar(-62135596800000000, pa.timestamp("us"))
-_DAY_AFTER_GUARD = pa.scalar(-62135510400000000, pa.timestamp("us"))
-_TAKEN_UNASKED: Mapping[FieldType, frozenset[type]] = {
+_WIRE: Mapping[FieldType, pa.DataType] = {"integer": pa.int64(), "boolean": pa.bool_(), "number": pa.float64()}
+"""How Arrow reads the JSON values of a type, where that is not text."""
+_SAFE_TYPES: Mapping[FieldType, frozenset[type]] = {
     "integer": frozenset([int, type(None)]),
     "number": frozenset([int, float, type(None)]),
 }
-"""Arrow would cut 1.5 to the integer 1, and take true for the number 1.0."""
+"""Arrow would truncate 1.5 to the integer 1, and read true as the number 1.0."""
+_DATETIME = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
+    r"(?:[ T]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,6})([0-9]*))?(?:Z|([+-])([01][0-9]|2[0-3]):?([0-5][0-9]))?)?"
+)
+_NUMERAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
+_YEAR_1 = pa.scalar(-62135596800000000, pa.timestamp("us"))
+_YEAR_1_DAY_2 = pa.scalar(-62135510400000000, pa.timestamp("us"))
+_REPLACEMENT = "\ufffd".encode()
 
 
-class _Misfit(Exception):
-    """The value does not fit; `rest` is what of it does."""
+class _InvalidValue(Exception):
+    """The value is invalid for its column; `valid_part` goes into the column all the same."""
 
-    def __init__(self, rest: Any = None) -> None:
-        self.rest = rest
+    def __init__(self, valid_part: Any = None) -> None:
+        self.valid_part = valid_part
 
 
 def to_table(
@@ -65,12 +62,12 @@ def to_table(
     """Rows as one Arrow table with a column for each of `types`.
 
     Args:
-        rows: decoded JSON objects; keys not in `types` are left out.
+        rows: decoded JSON objects; keys that are not in `types` are left out.
         types: the columns, by API field name.
         required: columns that are never null (keys).
 
     Returns:
-        The table, and how many values of which columns had to be kept as text in a `__v_text` column.
+        The table, and for each column with a variant how many values the variant has.
 
     Raises:
         DataError: a key is null or not of its type.
@@ -83,14 +80,13 @@ def to_table(
     columns: dict[str, pa.Array] = {}
     variants: dict[str, int] = {}
     for (name, kind), values in zip(types.items(), wire, strict=True):
-        if values is None or kind in _TAKEN_UNASKED or _mentions(values, b"\xef\xbf\xbd"):
-            told = [row.get(name) for row in rows]
-            values = told if values is None or not _plain(told, kind) else values
-        column, rest = to_column(values, kind)
-        columns[name] = column
-        if rest is not None:
-            columns[name + VARIANT] = rest
-            variants[name] = len(rest) - rest.null_count
+        if values is None or kind in _SAFE_TYPES or _contains(values, _REPLACEMENT):
+            decoded = [row.get(name) for row in rows]
+            values = decoded if values is None or not _is_safe(decoded, kind) else values
+        columns[name], variant = to_column(values, kind)
+        if variant is not None:
+            columns[name + VARIANT] = variant
+            variants[name] = len(variant) - variant.null_count
     for name in required:
         if columns[name].null_count:
             value = rows[columns[name].is_null().index(True).as_py()].get(name)
@@ -100,39 +96,54 @@ def to_table(
 
 
 def to_column(values: Sequence[Any] | pa.Array, kind: FieldType) -> tuple[pa.Array, pa.Array | None]:
-    """One column, and the text of the values that do not fit it (None where all do)."""
+    """One column, and its variant with the text of invalid values (None if all are valid)."""
     try:
-        if not isinstance(values, pa.Array) and not _plain(values, kind):
-            raise TypeError("Arrow would change a value without a word")
-        wire = values if isinstance(values, pa.Array) else pa.array(values, type=_WIRE.get(kind, pa.string()))
-        return _convert(wire, kind), None
+        if isinstance(values, pa.Array):
+            return _convert(values, kind), None
+        if _is_safe(values, kind):
+            return _convert(pa.array(values, type=_WIRE.get(kind, pa.string())), kind), None
     except (pa.ArrowException, TypeError, OverflowError, UnicodeError):
-        return _fit_each(values.to_pylist() if isinstance(values, pa.Array) else values, kind)
+        pass
+    return _convert_each(values.to_pylist() if isinstance(values, pa.Array) else values, kind)
 
 
-def infer(values: Sequence[Any]) -> FieldType | None:
-    """The type of a column that nothing declares, from the values seen; None when there is none to go by."""
-    seen = [value for value in values if value is not None and value != ""]
-    if not seen:
+def infer_type(values: Sequence[Any]) -> FieldType | None:
+    """The type of a column without a declared type, from its values; None if all are null or empty."""
+    present = [value for value in values if value is not None and value != ""]
+    if not present:
         return None
-    if all(isinstance(value, bool) for value in seen):
+    if all(isinstance(value, bool) for value in present):
         return "boolean"
-    if all(isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) for value in seen):
-        return "integer" if all(isinstance(value, int) for value in seen) else "number"
-    if all(isinstance(value, (dict, list)) for value in seen):
+    if all(isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) for value in present):
+        return "integer" if all(isinstance(value, int) for value in present) else "number"
+    if all(isinstance(value, (dict, list)) for value in present):
         return "json"
-    if all(isinstance(value, str) and len(value) >= 19 and _MOMENT.fullmatch(value) for value in seen):
+    if all(isinstance(value, str) and len(value) >= 19 and _DATETIME.fullmatch(value) for value in present):
         return "datetime"
     return "string"
 
 
-def _plain(values: Sequence[Any], kind: FieldType) -> bool:
+def rename_variants(table: pa.Table, normalize: Normalize) -> pa.Table:
+    """The table with variants named after their columns.
+
+    dlt normalizes a final `_` of a name to `x`, and a `_` before a suffix differently.
+    """
+    names = table.column_names
+    for index, name in enumerate(names):
+        base = name.removesuffix(VARIANT)
+        if base != name and base in names and normalize(name) != normalize(base) + VARIANT:
+            names[index] = normalize(base) + VARIANT
+    return table.rename_columns(names)
+
+
+def _is_safe(values: Sequence[Any], kind: FieldType) -> bool:
+    """Whether Arrow converts the values without changing one."""
     types = set(map(type, values))
-    return Mended not in types and (kind not in _TAKEN_UNASKED or types <= _TAKEN_UNASKED[kind])
+    return RepairedText not in types and (kind not in _SAFE_TYPES or types <= _SAFE_TYPES[kind])
 
 
-def _mentions(wire: pa.Array, text: bytes) -> bool:
-    """Whether some value of a column of texts may hold `text`; a look at all of them at once."""
+def _contains(wire: pa.Array, text: bytes) -> bool:
+    """Whether a value of a text column may contain `text`: searches the buffer of all of them at once."""
     data = wire.buffers()[-1] if pa.types.is_string(wire.type) else None
     return data is not None and text in data.to_pybytes()
 
@@ -142,50 +153,49 @@ def _convert(wire: pa.Array, kind: FieldType) -> pa.Array:
         return wire
     if kind == "number":
         size = pc.abs(wire)
-        far = pc.or_(pc.greater(size, 1e15), pc.and_(pc.less(size, 1e-9), pc.not_equal(size, 0.0)))
-        if pc.any(far).as_py():
+        extreme = pc.or_(pc.greater(size, 1e15), pc.and_(pc.less(size, 1e-9), pc.not_equal(size, 0.0)))
+        if pc.any(extreme).as_py():
             raise TypeError("Arrow misreads texts such as 1e-38 and 3e24 as decimals")
         return wire.cast(pa.string()).cast(DECIMAL)
     if wire.null_count == len(wire):
         return pa.nulls(len(wire), ARROW[kind])
-    if kind in ("string", "json") and _mentions(wire, b"\x00"):
+    if kind in ("string", "json") and _contains(wire, b"\x00"):
         wire = pc.replace_substring(wire, "\x00", "")
     text = pc.if_else(pc.equal(wire, ""), None, wire)
     if kind in ("string", "json"):
         return text
-    moments = text.cast(pa.timestamp("us"))
-    if pc.any(pc.less(moments, _GUARD)).as_py():
-        raise TypeError("a year that Python does not know")
-    # `0001-01-01` stands for "no date"; `0000-00-00` does not parse and is met value by value.
-    moments = pc.if_else(pc.less(moments, _DAY_AFTER_GUARD), None, moments)
+    timestamps = text.cast(pa.timestamp("us"))
+    if pc.any(pc.less(timestamps, _YEAR_1)).as_py():
+        raise TypeError("a year that Python does not have")
+    # `0001-01-01` means "no date". `0000-00-00` does too; Arrow cannot parse it, so it is converted value by value.
+    timestamps = pc.if_else(pc.less(timestamps, _YEAR_1_DAY_2), None, timestamps)
     if kind == "datetime":
-        return moments.cast(ARROW["datetime"])
-    days = moments.cast(pa.date32())
-    if pc.any(pc.not_equal(days.cast(pa.timestamp("us")), moments)).as_py():
-        raise TypeError("a calendar date with a time of day")
+        return timestamps.cast(ARROW["datetime"])
+    days = timestamps.cast(pa.date32())
+    if pc.any(pc.not_equal(days.cast(pa.timestamp("us")), timestamps)).as_py():
+        raise TypeError("a date with a time of day")
     return days
 
 
-def _fit_each(values: Sequence[Any], kind: FieldType) -> tuple[pa.Array, pa.Array | None]:
-    fitting: list[Any] = []
-    rest: list[str | None] = []
-    any_misfit = False
+def _convert_each(values: Sequence[Any], kind: FieldType) -> tuple[pa.Array, pa.Array | None]:
+    column: list[Any] = []
+    variant: list[str | None] = []
+    any_invalid = False
     for value in values:
         try:
-            fitting.append(None if value is None or value == "" else _fit(value, kind))
-            rest.append(None)
-        except _Misfit as misfit:
-            any_misfit = True
-            fitting.append(misfit.rest)
-            rest.append(value.told if isinstance(value, Mended) else as_text(value))
-    column = pa.array(fitting, type=ARROW[kind])
-    return column, pa.array(rest, type=pa.string()) if any_misfit else None
+            column.append(None if value is None or value == "" else _convert_value(value, kind))
+            variant.append(None)
+        except _InvalidValue as invalid:
+            column.append(invalid.valid_part)
+            variant.append(value.original if isinstance(value, RepairedText) else as_text(value))
+            any_invalid = True
+    return pa.array(column, type=ARROW[kind]), pa.array(variant, type=pa.string()) if any_invalid else None
 
 
-def _fit(value: Any, kind: FieldType) -> Any:
+def _convert_value(value: Any, kind: FieldType) -> Any:
     if kind in ("string", "json"):
-        if isinstance(value, Mended):
-            raise _Misfit(as_text(value))
+        if isinstance(value, RepairedText):
+            raise _InvalidValue(as_text(value))
         return as_text(value)
     if kind == "boolean":
         if isinstance(value, bool):
@@ -196,47 +206,46 @@ def _fit(value: Any, kind: FieldType) -> Any:
         if isinstance(value, (float, Decimal)) and -(2**53) < value < 2**53 and int(value) == value:
             return int(value)
     elif kind == "number":
-        return _fit_decimal(value)
+        return _convert_decimal(value)
     elif isinstance(value, str):
-        return _fit_moment(value, kind)
-    raise _Misfit
+        return _convert_datetime(value.strip(), kind)
+    raise _InvalidValue
 
 
-def _fit_decimal(value: Any) -> Decimal:
+def _convert_decimal(value: Any) -> Decimal:
     if isinstance(value, bool) or not (
         isinstance(value, (int, float, Decimal)) or (isinstance(value, str) and _NUMERAL.fullmatch(value))
     ):
-        raise _Misfit
+        raise _InvalidValue
     exact = Decimal(repr(value) if isinstance(value, float) else value)
     if not exact.is_finite():
-        raise _Misfit
-    before = exact.adjusted() + 1
-    # Arrow would round what lies behind its last digit, and refuses a long row of zeros there.
-    if before > PRECISION - SCALE or (fitting := exact.quantize(LAST_DIGIT, context=WIDE)) != exact:
-        raise _Misfit
-    return fitting
+        raise _InvalidValue
+    digits_before_point = exact.adjusted() + 1
+    # Arrow would round digits beyond its last one, and rejects a long row of zeros.
+    if digits_before_point > PRECISION - SCALE or (decimal := exact.quantize(LAST_DIGIT, context=WIDE)) != exact:
+        raise _InvalidValue
+    return decimal
 
 
-def _fit_moment(told: str, kind: FieldType) -> datetime | date | None:
-    text = told.strip()
-    parts = _MOMENT.fullmatch(text)
+def _convert_datetime(text: str, kind: FieldType) -> datetime | date | None:
+    parts = _DATETIME.fullmatch(text)
     if parts is None:
-        raise _Misfit
-    if text.startswith(_NO_DATE):
+        raise _InvalidValue
+    if text.startswith(NO_DATE):
         return None
     year, month, day, hour, minute, second = (int(part or 0) for part in parts.groups()[:6])
-    ahead = timedelta(hours=int(parts[10] or 0), minutes=int(parts[11] or 0)) * (-1 if parts[9] == "-" else 1)
+    offset = timedelta(hours=int(parts[10] or 0), minutes=int(parts[11] or 0)) * (-1 if parts[9] == "-" else 1)
     try:
-        moment = datetime(year, month, day, hour, minute, second, int((parts[7] or "0").ljust(6, "0")), UTC)
-        utc = moment - ahead
+        local = datetime(year, month, day, hour, minute, second, int((parts[7] or "0").ljust(6, "0")), UTC)
+        utc = local - offset
     except (ValueError, OverflowError):
-        raise _Misfit from None
-    finer = bool((parts[8] or "").strip("0"))
+        raise _InvalidValue from None
+    below_microsecond = bool((parts[8] or "").strip("0"))
     if kind == "datetime":
-        if finer:
-            raise _Misfit(utc)
+        if below_microsecond:
+            raise _InvalidValue(utc)
         return utc
-    # What a calendar date cannot hold is a time of day, or a place on earth.
-    if ahead or finer or moment.time() != time.min:
-        raise _Misfit(moment.date())
-    return moment.date()
+    # A date has neither a time of day nor a time zone.
+    if offset or below_microsecond or local.time() != time.min:
+        raise _InvalidValue(local.date())
+    return local.date()

@@ -1,4 +1,4 @@
-"""Custom fields: definitions -> column types, and `CUSTOMFIELDS` arrays -> columns of their record. Pure logic."""
+"""Custom fields: column types from definitions, and columns from the `CUSTOMFIELDS` of records. Pure logic."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,37 +17,37 @@ DEFINED_TYPES: Mapping[str, FieldType] = {
     "NUMERIC": "number",
     "PERCENT": "number",
 }
-"""FIELD_TYPE values seen live whose values are known; any other is typed by the values that come."""
+"""FIELD_TYPE values whose values are known from live data; the type of any other is inferred from its values."""
 
 
 def definitions_of(entity: Entity, definitions: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The definitions that belong to the entity: an object name the API does not know is answered with everybody's."""
+    """The definitions of the entity: for an unknown object name the API returns those of every entity."""
     return [dict(row) for row in definitions if entity.matches_name(row.get("FIELD_FOR"))]
 
 
 def object_of(entity: Entity, definitions: Iterable[Mapping[str, Any]]) -> str:
-    """What the entity's own definitions call it, in capitals."""
+    """The name of the entity in its own definitions, in upper case."""
     return next((str(row["FIELD_FOR"]).upper() for row in definitions), entity.field_for)
 
 
 def declared_types(definitions: Iterable[Mapping[str, Any]]) -> dict[str, FieldType | None]:
-    """The column type of each custom field by name; None where the definition does not settle it."""
+    """The column type of each custom field by name; None if the definition does not determine it."""
     types: dict[str, FieldType | None] = {}
     for definition in definitions:
         name = definition.get("FIELD_NAME")
         if not isinstance(name, str) or not name:
-            raise MalformedResponse(f"a custom field's definition has no FIELD_NAME: {str(definition)[:200]}")
-        # A lookup's value is the id of the other record.
+            raise MalformedResponse(f"the definition of a custom field has no FIELD_NAME: {str(definition)[:200]}")
+        # The value of a lookup is the id of the other record.
         lookup: FieldType | None = "integer" if definition.get("JOIN_OBJECT") else None
         types[name] = DEFINED_TYPES.get(str(definition.get("FIELD_TYPE")).upper(), lookup)
     return types
 
 
 def pivot(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, list[Any]]:
-    """The values of each custom field over all rows; None where a record has no entry for it.
+    """The values of each custom field, one for each row; None where a record has no entry for it.
 
     Raises:
-        MalformedResponse: CUSTOMFIELDS is not a list of objects with a FIELD_NAME, or holds two values of one field.
+        MalformedResponse: CUSTOMFIELDS is not a list of objects with a FIELD_NAME, or has two values of one field.
     """
     columns: dict[str, list[Any]] = {name: [None] * len(rows) for name in names}
     for index, row in enumerate(rows):
@@ -59,7 +59,7 @@ def pivot(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, 
         for entry in entries:
             name = entry.get("FIELD_NAME") if isinstance(entry, dict) else None
             if not isinstance(name, str) or not name:
-                raise MalformedResponse(f"an entry of CUSTOMFIELDS has no FIELD_NAME: {_outline(entry)}")
+                raise MalformedResponse(f"an entry of CUSTOMFIELDS has no FIELD_NAME: {_describe(entry)}")
             column = columns.get(name)
             if column is None:
                 column = columns[name] = [None] * len(rows)
@@ -70,6 +70,6 @@ def pivot(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, 
     return columns
 
 
-def _outline(entry: Any) -> str:
-    """Names and no values: those may be what a setting keeps from being written anywhere, logs included."""
+def _describe(entry: Any) -> str:
+    """The keys of an entry, without values: a setting may keep these from being written anywhere, logs included."""
     return f"its keys are {redact(sorted(entry))}" if isinstance(entry, dict) else f"it is a {type(entry).__name__}"

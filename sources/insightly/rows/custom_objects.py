@@ -1,22 +1,21 @@
-"""Custom objects: what `/CustomObjects` lists -> an entity each, or why it cannot be one. Pure logic."""
+"""Custom objects: an entity for each row of `/CustomObjects`, or the reason why there is none. Pure logic."""
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..entities import ENTITIES, Entity, custom_object
 from ..errors import redact
+from .naming import Normalize, child_table
 
-Normalize = Callable[[str], str]
-
-LONGEST = 63
-"""Letters of a table's name that every destination takes."""
-# The name becomes a path of the API, so nothing may be in it that could lead that path elsewhere.
+MAX_TABLE_NAME = 63
+"""Characters that every destination allows in the name of a table."""
+# The name becomes a path of the API, so it must not contain anything that could change that path.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _TABLES = {
     "deletions": "the ledger of deletions",
-    **{f"{entity.name}__{array.lower()}": entity.name for entity in ENTITIES.values() for array in entity.arrays},
+    **{child_table(entity, array): entity.name for entity in ENTITIES.values() for array in entity.arrays},
     **{f"{name}_history": name for name in ENTITIES},
     **{name: name for name in ENTITIES},
 }
@@ -24,54 +23,54 @@ _PATHS = {entity.path.partition("/")[0].lower(): entity.name for entity in ENTIT
 
 
 def objects_of(
-    definitions: Iterable[Mapping[str, Any]], held: Mapping[str, str], normalize: Normalize
+    definitions: Iterable[Mapping[str, Any]], existing: Mapping[str, str], normalize: Normalize
 ) -> tuple[dict[str, Entity], list[str]]:
-    """The entities of the custom objects that are defined, by the names of their tables.
+    """The entities of the defined custom objects, by table.
 
     Args:
         definitions: rows of `/CustomObjects`.
-        held: table -> OBJECT_NAME of those that the destination knows: a table stays its object's own.
-        normalize: the table that a name becomes.
+        existing: table -> OBJECT_NAME at the destination: a table keeps its object.
+        normalize: an object's name -> its table.
 
     Returns:
-        The entities, and a sentence for each object that cannot be one.
+        The entities, and a message for each object that cannot be loaded.
     """
     entities: dict[str, Entity] = {}
     refused: list[str] = []
-    alike: defaultdict[str, list[str]] = defaultdict(list)
+    by_table: defaultdict[str, list[str]] = defaultdict(list)
     for row in definitions:
         name = row.get("OBJECT_NAME")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            refused.append(_sentence(name, "its name is not made of letters, digits and underscores alone"))
-        elif name not in alike[normalize(name)]:
-            alike[normalize(name)].append(name)
-    for table, names in alike.items():
-        owner = _owner(names, held.get(table))
+            refused.append(_not_loaded(name, "its name has characters other than letters, digits and underscores"))
+        elif name not in by_table[normalize(name)]:
+            by_table[normalize(name)].append(name)
+    for table, names in by_table.items():
+        owner = _owner(names, existing.get(table))
         for name in names:
-            why = _taken(name, table)
-            if why is None and name == owner:
+            reason = _conflict(name, table)
+            if reason is None and name == owner:
                 entities[table] = custom_object(name, table)
             else:
-                others = dict.fromkeys(other for other in (*names, held.get(table)) if other not in (None, name))
-                why = why or f"it would become table {table}, as would {' and '.join(map(repr, others))}"
-                refused.append(_sentence(name, why))
+                others = dict.fromkeys(other for other in (*names, existing.get(table)) if other not in (None, name))
+                reason = reason or f"it would become table {table}, as would {' and '.join(map(repr, others))}"
+                refused.append(_not_loaded(name, reason))
     return entities, refused
 
 
 def _owner(names: list[str], known: str | None) -> str | None:
-    """Which of several objects a table belongs to; nobody's, where none can tell. Paths know no case (API.md 1)."""
+    """Which object a table belongs to; None if that is ambiguous. Paths ignore case (API.md 1)."""
     if len(names) == 1 and (known is None or known.lower() == names[0].lower()):
         return names[0]
     return known if known in names else None
 
 
-def _taken(name: str, table: str) -> str | None:
+def _conflict(name: str, table: str) -> str | None:
     if table in _TABLES:
         return f"it would become table {table}, which belongs to {_TABLES[table]}"
     if name.lower() in _PATHS:
-        return f"its records would be asked for at /{name}, the path of {_PATHS[name.lower()]}"
-    return f"a table's name of more than {LONGEST} letters is too long" if len(table) > LONGEST else None
+        return f"its records would be at /{name}, the path of {_PATHS[name.lower()]}"
+    return f"its table's name would be longer than {MAX_TABLE_NAME} characters" if len(table) > MAX_TABLE_NAME else None
 
 
-def _sentence(name: object, why: str) -> str:
-    return f"custom object {redact(name)!r} is not loaded: {why}"
+def _not_loaded(name: object, reason: str) -> str:
+    return f"custom object {redact(name)!r} is not loaded: {reason}"

@@ -4,25 +4,33 @@ import json
 from decimal import Decimal
 from typing import Any
 
+NO_DATE = ("0001-01-01", "0000-00-00")
+"""What the API's dates begin with where there is none."""
 
-class Mended(str):
-    """A text with half surrogate pairs, which no UTF-8 text can hold: here they are U+FFFD, in `told` JSON escapes."""
 
-    told: str
+class RepairedText(str):
+    """A text with U+FFFD in place of lone surrogates, which UTF-8 cannot encode; `original` is the text as JSON."""
+
+    original: str
+
+    def __new__(cls, text: str, original: str) -> "RepairedText":
+        self = super().__new__(cls, text)
+        self.original = original
+        return self
 
 
 def as_text(value: Any) -> str | None:
-    """A JSON value as text: strings as they are, anything else as JSON; "" and what is only NULs are None."""
+    """A JSON value as text: a string as it is, anything else as JSON. None for "" and for a string of only NULs."""
     if isinstance(value, str):
         return value.replace("\x00", "") or None
     return _dump(value)
 
 
 def _dump(value: Any) -> str:
-    # The json module would write a Decimal as a string, or round it; and a NUL must go before it is an escape, for
-    # the same six characters may be a text of their own.
-    if isinstance(value, Mended):
-        return value.told
+    # The json module would write a Decimal as a string, or round it. A NUL must go before it is escaped, because its
+    # escape may also be a text of its own.
+    if isinstance(value, RepairedText):
+        return value.original
     if isinstance(value, str):
         return json.dumps(value.replace("\x00", ""), ensure_ascii=False)
     if isinstance(value, Decimal):

@@ -1,51 +1,63 @@
-"""Names of tables and columns: what a field becomes, names of our own, and names that collide."""
+"""Names of tables and columns: those of fields, those of this tool, and collisions between them."""
 
 import re
 from collections.abc import Callable, Collection, Iterable
 
-import pyarrow as pa
-
 from ..entities import Entity
 from ..errors import ColumnCollision, DataError
 
+Normalize = Callable[[str], str]
+
+LIST_IDX = "LIST_IDX"
+IS_EMPTY = "_is_empty"
+DELETED_AT = "_deleted_at"
+VALID_FROM, VALID_TO = "_dlt_valid_from", "_dlt_valid_to"
+"""dlt's own names for the bounds of a version."""
+RESERVED = re.compile(r"_is_empty|_deleted_at|_dlt_.*")
+"""This tool's columns: a field of that name would delete its record, or look like a deletion."""
 VARIANT = "__v_text"
 """What dlt appends to a column's name for values of another type."""
 
-RESERVED = re.compile(r"_is_empty|_deleted_at|_dlt_.*")
-"""Columns of the tool's own: a field of that name would delete its record, or pass for a deletion."""
 
-Normalize = Callable[[str], str]
-
-
-def column_of(table: str, key: str, normalize: Normalize) -> str:
-    """The column of a field. Raises DataError where nothing is left of its name."""
-    column = normalize(key)
-    if not column:
-        raise DataError(f"field {key!r} of {table} has no letter or digit to name a column by")
-    return column
+def child_table(entity: Entity, array: str) -> str:
+    """The table of an array: `contacts__tags`."""
+    return f"{entity.name}__{array.lower()}"
 
 
-def check_collisions(table: str, keys: Iterable[str], normalize: Normalize, ours: Collection[str] = ()) -> None:
-    """Raises ColumnCollision where two of a table's fields would become one column, or one the tool's own.
+def history_table(entity: Entity) -> str:
+    """The table with the versions of an entity's records."""
+    return f"{entity.name}_history"
+
+
+def column_of(table: str, field: str, normalize: Normalize) -> str:
+    """The column of a field. Raises DataError if its name normalizes to nothing."""
+    if column := normalize(field):
+        return column
+    raise DataError(f"field {field!r} of {table} has no letter or digit for a column name; rename it in Insightly")
+
+
+def check_collisions(table: str, fields: Iterable[str], normalize: Normalize, own: Collection[str] = ()) -> None:
+    """Raises ColumnCollision if two fields would become one column, or a field one of this tool's columns.
 
     Args:
         table: for the message.
-        keys: names of fields.
-        normalize: a field's name -> the column's.
-        ours: those among `keys` that are the tool's own.
+        fields: names of fields.
+        normalize: a field's name -> its column.
+        own: those of `fields` that are this tool's.
     """
     columns: dict[str, list[str]] = {}
-    for key in (key for key in keys if key not in ours):
-        columns.setdefault(column_of(table, key, normalize), []).append(key)
-    for column, alike in columns.items():
-        base = columns.get(column.removesuffix(VARIANT), alike)
-        if len(alike) > 1:
-            become = "both become" if len(alike) == 2 else "all become"
-            raise collision(table, column, f"fields {' and '.join(map(repr, alike))}", become)
+    for field in fields:
+        if field not in own:
+            columns.setdefault(column_of(table, field, normalize), []).append(field)
+    for column, same in columns.items():
+        base = columns.get(column.removesuffix(VARIANT), same)
+        if len(same) > 1:
+            become = "both become" if len(same) == 2 else "all become"
+            raise collision(table, column, f"fields {' and '.join(map(repr, same))}", become)
         if RESERVED.fullmatch(column):
-            raise collision(table, column, f"field {alike[0]!r}", "become the tool's own")
-        if base is not alike:
-            both = f"field {alike[0]!r} and what does not fit field {base[0]!r}"
+            raise collision(table, column, f"field {same[0]!r}", "become this tool's")
+        if base is not same:
+            both = f"field {same[0]!r} and the invalid values of field {base[0]!r}"
             raise collision(table, column, both, "both become")
 
 
@@ -54,32 +66,3 @@ def collision(table: str, column: str, fields: str, become: str) -> ColumnCollis
         f"{fields} of {table} would {become} column {column!r}; "
         "rename one of them in Insightly, or leave the entity out of the setting entities"
     )
-
-
-def rename_variants(table: pa.Table, normalize: Normalize) -> pa.Table:
-    """`_` at the end of a name folds to `x`, in front of more it does not; a variant is named after its column."""
-    names = table.column_names
-    for index, name in enumerate(names):
-        base = name.removesuffix(VARIANT)
-        if base != name and base in names and normalize(name) != normalize(base) + VARIANT:
-            names[index] = normalize(base) + VARIANT
-    return table.rename_columns(names)
-
-
-LIST_IDX = "LIST_IDX"
-IS_EMPTY = "_is_empty"
-
-
-def child_table(entity: Entity, array: str) -> str:
-    """The table an array becomes: `contacts__tags`."""
-    return f"{entity.name}__{array.lower()}"
-
-
-DELETED_AT = "_deleted_at"
-VALID_FROM, VALID_TO = "_dlt_valid_from", "_dlt_valid_to"
-"""dlt's own names for the bounds of a version; no field of the API can become a column of that name."""
-
-
-def history_table(entity: Entity) -> str:
-    """The table that holds the versions of an entity's records."""
-    return f"{entity.name}_history"

@@ -22,7 +22,7 @@ def test_max_calls_is_never_passed(limit, asked):
             assert sent == limit
             continue
         sent += 1
-        budget.note()
+        budget.record()
     assert budget.calls == sent == min(limit, asked)
 
 
@@ -46,7 +46,7 @@ def test_answers_in_any_order_never_hide_calls_or_touch_the_reserve(quota, reser
             flying.append((left, ticket))
         elif flying:
             remaining, ticket = flying.pop(move % len(flying))
-            budget.note(remaining, ticket)
+            budget.record(remaining, ticket)
         if budget.remaining is not None:
             assert budget.remaining >= left
             assert budget.remaining - len(flying) <= left
@@ -61,7 +61,7 @@ def test_one_after_the_other_the_reserve_is_exact():
     for _ in range(5):
         ticket = budget.take()
         left -= 1
-        budget.note(left, ticket)
+        budget.record(left, ticket)
     with pytest.raises(BudgetExhausted, match="quota_reserve is 95 and 95 calls"):
         budget.take()
     assert (left, budget.left()) == (95, 0)
@@ -70,24 +70,24 @@ def test_one_after_the_other_the_reserve_is_exact():
 def test_an_overtaken_answer_does_not_raise_the_count():
     budget = CallBudget()
     first, second = budget.take(), budget.take()
-    budget.note(98, second)
-    budget.note(99, first)
+    budget.record(98, second)
+    budget.record(99, first)
     assert budget.remaining == 98
 
 
 def test_a_call_sent_after_the_lowest_count_shows_the_new_day():
     budget = CallBudget()
     old = budget.take()
-    budget.note(3, budget.take())
-    budget.note(900, old)
+    budget.record(3, budget.take())
+    budget.record(900, old)
     assert budget.remaining == 3
-    budget.note(999, budget.take())
+    budget.record(999, budget.take())
     assert budget.remaining == 999
 
 
 def test_none_left_stops_before_the_next_call():
     budget = CallBudget()
-    budget.note(0, budget.take())
+    budget.record(0, budget.take())
     for refused in (budget.take, budget.check):
         with pytest.raises(QuotaExhausted, match="Run again"):
             refused()
@@ -98,8 +98,8 @@ def test_a_day_that_was_declared_over_stays_over():
     budget = CallBudget()
     late, later = budget.take(), budget.take()
     budget.spend_day()
-    budget.note(50, late)
-    budget.note(5000, later)
+    budget.record(50, late)
+    budget.record(5000, later)
     assert (budget.left(), budget.remaining) == (0, 0)
     with pytest.raises(QuotaExhausted):
         budget.take()
@@ -110,15 +110,15 @@ def test_left_knows_nothing_until_told():
     assert budget.left() is None
     ticket = budget.take()
     assert budget.left() is None
-    budget.note(None, ticket)
+    budget.record(None, ticket)
     assert budget.left() is None
-    budget.note(10, budget.take())
+    budget.record(10, budget.take())
     assert budget.left() == 10
 
 
 def test_left_takes_off_what_is_in_flight():
     budget = CallBudget(max_calls=100, reserve=2)
-    budget.note(10, budget.take())
+    budget.record(10, budget.take())
     budget.take()
     assert budget.left() == 7
 
@@ -142,7 +142,7 @@ def test_threads_share_one_count():
         try:
             while True:
                 sent.append(budget.take())
-                budget.note()
+                budget.record()
         except BudgetExhausted:
             pass
 

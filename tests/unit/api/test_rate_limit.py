@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.insightly.api.headers import parse_http_date, retry_after
+from sources.insightly.api.headers import parse_http_date, parse_retry_after
 from sources.insightly.api.rate_limit import MARGIN, RateLimiter
 
 
@@ -179,12 +179,12 @@ NOW = datetime(2025, 1, 31, 10, 0, 0, tzinfo=UTC)
     ],
 )
 def test_retry_after_in_every_form(text, seconds):
-    assert retry_after(text, NOW) == seconds
+    assert parse_retry_after(text, NOW) == seconds
 
 
 @given(st.text())
 def test_no_header_breaks_the_readers(text):
-    seconds = retry_after(text, None)
+    seconds = parse_retry_after(text, None)
     assert seconds is None or seconds > 0
     read = parse_http_date(text)
     assert read is None or read.tzinfo is UTC

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sources.insightly.entities import FieldType
 from sources.insightly.errors import DataError
-from sources.insightly.rows.arrow import infer, to_column, to_table
+from sources.insightly.rows.arrow import infer_type, to_column, to_table
 from sources.insightly.rows.naming import VARIANT
 
 
@@ -133,4 +133,4 @@ def test_key_that_is_no_number_is_an_error() -> None:
     ],
 )
 def test_type_of_an_undeclared_column(values: list[Any], kind: str | None) -> None:
-    assert infer(values) == kind
+    assert infer_type(values) == kind
