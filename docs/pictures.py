@@ -69,7 +69,7 @@ TO_THE_DESTINATION = (
     (f"{SOURCE}.resources.hints", "marked", "keys and merge hints for dlt"),
     (*DLT, "normalizes and merges rows and checkpoint, as one package"),
     ("pipelines.engine.runner", "Runner.report", "counts what the run did"),
-    ("pipelines.engine.run_log", "record", "one row per entity in _sync_runs"),
+    ("pipelines.engine.run_log", "write_run", "one row per entity in _sync_runs"),
     ("pipelines.cli.console", "show", "prints the report"),
 )
 
