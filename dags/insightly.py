@@ -188,7 +188,7 @@ def variable_settings() -> dict[str, Any]:
         settings = None
     if not isinstance(settings, dict):
         raise BadSetting("the Variable insightly", "***", 'must be a JSON object of settings, as {"max_calls": 5000}')
-    for name in SECRETS.keys() & settings.keys():
+    for name in settings.keys() & {*SECRETS}:
         raise BadSetting(f"the Variable insightly: {name}", "***", "is visible to everyone; use the Connection")
     return settings
 

@@ -335,7 +335,7 @@ def deals(records: list[Row]) -> dict[Any, tuple[int, Any]]:
         (["pipelines"], "sources.insightly.history is 'pipelines': .*cursor"),
         (["tags", "contacts"], "'tags'.*cursor"),
         (["deals"], "'deals'.*known are contacts"),
-        ([1], "names, as a list"),
+        ([1], "a list of names"),
     ],
 )
 def test_a_history_that_cannot_be_kept_is_refused_with_the_reason(names: list[Any], words: str) -> None:

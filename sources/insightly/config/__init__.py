@@ -1,1 +1,1 @@
-"""Settings: reading them, checking them, and the accounts they describe."""
+"""Settings: reads and checks them, and finds the accounts that they configure."""

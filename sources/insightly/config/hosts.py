@@ -1,4 +1,4 @@
-"""Where a key may go: Insightly's own hosts, or an address that was asked for and is safe to send a key to."""
+"""Where a key may be sent: to Insightly's own hosts, or to a `base_url` that is safe."""
 
 import ipaddress
 import re
@@ -6,22 +6,22 @@ from urllib.parse import urlsplit
 
 from ..errors import RefusedHost, redact
 
-# What people paste: the pod, the API's URL, or the web application's (https://crm.na1.insightly.com/...). Only the pod
-# is taken from it and the URL is built anew, so nothing else in the text can change the host.
+# People paste the pod, the URL of the API, or the URL of the web application (https://crm.na1.insightly.com/...). Only
+# the pod of the text is used, so nothing else in it can change the host.
 _POD = r"([a-z]{2,4}[0-9]{1,2})"
 _PASTED = re.compile(rf"(?:https://)?(?:api|crm)\.{_POD}\.insightly\.com(?:/[!-\[\]-~]*)?|{_POD}")
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
 
 
 def base_url(pod: str, override: str | None = None) -> str:
-    """The API's base URL without a slash at its end: `https://api.<pod>.insightly.com/v3.1` (API.md 1), or `override`.
+    """The API's base URL without a final slash: `https://api.<pod>.insightly.com/v3.1` (API.md 1), or `override`.
 
     Args:
-        pod: `na1`, `eu1`, ... or a pasted address of Insightly's API or web application, in any case.
-        override: another base URL; https, or http to this machine itself.
+        pod: `na1`, `eu1`, ... or a pasted URL of Insightly's API or web application, in any case.
+        override: another base URL: https, or http to this machine.
 
     Raises:
-        RefusedHost: the address is not Insightly's, or the override is no plain URL to a host.
+        RefusedHost: the pod is not Insightly's, or the override is not a plain URL.
     """
     if override is not None and override != "":
         return _override(override)
@@ -34,7 +34,7 @@ def base_url(pod: str, override: str | None = None) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether `url` leads to this machine: localhost, 127.0.0.0/8 or ::1, spelt out."""
+    """Whether the host of `url` is localhost, in 127.0.0.0/8, or ::1."""
     host = urlsplit(url).hostname or ""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -43,9 +43,9 @@ def is_loopback(url: str) -> bool:
 
 
 def _override(text: str) -> str:
-    fix = "must be https://host[:port][/path], or http to 127.0.0.1, ::1 or localhost; nothing else may be in it"
+    fix = "must be https://host[:port][/path], or http to 127.0.0.1, ::1 or localhost, and nothing else"
     refused = RefusedHost("sources.insightly.base_url", redact(text), fix)
-    # The strict alphabet comes first: parsers disagree about blanks, backslashes and user names, and so do attackers.
+    # Check the characters first: parsers disagree about blanks, backslashes and user names, and attackers use that.
     if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z0-9:/\[\]._~-]+", text):
         raise refused
     try:

@@ -1,4 +1,4 @@
-"""The settings that concern reading, resolved by dlt from the section `sources.insightly` and checked here."""
+"""The settings of the section `sources.insightly`: dlt resolves them, and this module checks them."""
 
 import re
 from collections.abc import Mapping
@@ -18,29 +18,29 @@ from dlt.common.typing import TSecretStrValue
 
 from ..entities import select_history
 from ..errors import BadSetting, ConfigurationError, MissingKey, redact
-from ..rows.masking import HASH_KEY_FIX, Privacy
-from .accounts import DEFAULT, given, section_of, where_to_set
+from ..rows.masking import Privacy
+from .accounts import DEFAULT, account_settings, misplaced_secret, section_of, where_to_set
 from .hosts import base_url, is_loopback
-from .validators import bad, moment, names, number, whole
+from .validators import bad, integer, names, number, parse_datetime
 
 KEY_SHOWN = "Insightly shows the key in User Settings > API"
-SECRETS = {"api_key": f"{where_to_set('api_key')}; {KEY_SHOWN}", "hash_key": HASH_KEY_FIX}
+SECRETS = ("api_key", "hash_key")
 
 
 @configspec
 class InsightlySettings(BaseConfiguration):
-    """What a run reads, how fast, and what it may cost; the table of settings in the README explains each.
+    """What a run reads, how fast, and how many calls it may make; the README has a table of the settings.
 
-    `instance` names the account, None the one of `[sources.insightly]` itself.
+    `instance` is the name of the account, None for the account of `[sources.insightly]`.
 
-    Valid from the moment it is resolved: lists are lists, numbers are in range. Resolving needs no key, so that a
-    scheduler can build the source without a secret; `require_key` is for the moment before the first request.
+    Resolved settings are valid: lists are lists, numbers are in range. Resolving needs no key, so that a scheduler can
+    build the source without a secret. `require_key` comes before the first request.
 
     Raises:
-        BadSetting, RefusedHost: on resolving, with the setting's full name, the value seen and what is accepted.
+        BadSetting, RefusedHost: on resolving; with the setting's full name, the value seen and what is accepted.
     """
 
-    # With a section of its own dlt looks no further up than [insightly]; without, a stray BASE_URL or POD in the
+    # With this section dlt looks no further up than [insightly]. Without it, an unrelated BASE_URL or POD in the
     # environment would decide where the key is sent.
     __section__: ClassVar[str] = "insightly"
 
@@ -70,14 +70,14 @@ class InsightlySettings(BaseConfiguration):
         self.url  # noqa: B018  raises RefusedHost
         self.api_key = _key(self.api_key)
         self.entities = names("entities", self.entities) or ["all"]
-        self.start_date = moment("start_date", self.start_date)
-        self.lookback_seconds = whole("lookback_seconds", self.lookback_seconds, 1, 31 * 86_400)
-        self.page_size = whole("page_size", self.page_size, 1, 500)
+        self.start_date = parse_datetime("start_date", self.start_date)
+        self.lookback_seconds = integer("lookback_seconds", self.lookback_seconds, 1, 31 * 86_400)
+        self.page_size = integer("page_size", self.page_size, 1, 500)
         self.requests_per_second = number("requests_per_second", self.requests_per_second, 0, 10_000, above=True)
-        self.max_connections = whole("max_connections", self.max_connections, 1, 64)
-        self.chunk_calls = whole("chunk_calls", self.chunk_calls, 1)
-        self.max_calls = None if self.max_calls is None else whole("max_calls", self.max_calls, 0)
-        self.quota_reserve = whole("quota_reserve", self.quota_reserve, 0)
+        self.max_connections = integer("max_connections", self.max_connections, 1, 64)
+        self.chunk_calls = integer("chunk_calls", self.chunk_calls, 1)
+        self.max_calls = None if self.max_calls is None else integer("max_calls", self.max_calls, 0)
+        self.quota_reserve = integer("quota_reserve", self.quota_reserve, 0)
         for name, accepted in (("tags", ("auto", "endpoint", "embedded", "off")), ("deletions", ("mark", "remove"))):
             if self[name] not in accepted:
                 raise bad(name, self[name], f"one of {', '.join(accepted)}")
@@ -91,7 +91,7 @@ class InsightlySettings(BaseConfiguration):
 
     @property
     def url(self) -> str:
-        """The API's base URL, without a slash at its end."""
+        """The API's base URL, without a final slash."""
         return base_url(self.pod, self.base_url)
 
     @property
@@ -101,24 +101,24 @@ class InsightlySettings(BaseConfiguration):
 
     @property
     def section(self) -> str:
-        """Where the account's settings are given."""
+        """The section of the account's settings."""
         return section_of(self.instance)
 
     @property
     def privacy(self) -> Privacy:
-        """What is done to columns before they are written anywhere."""
+        """Which columns are hashed or left out before a record is written anywhere."""
         return Privacy.parse(self.hash or (), self.drop or (), NamingConvention().normalize_path, self.hash_key)
 
     @property
     def start_date_iso(self) -> str | None:
-        """`start_date` as the API takes it: UTC, whole seconds (rounded down), `2025-01-31T00:00:00Z`."""
+        """`start_date` in the format of the API: UTC, rounded down to a second, `2025-01-31T00:00:00Z`."""
         return self.start_date.strftime("%Y-%m-%dT%H:%M:%SZ") if self.start_date else None
 
     def require_key(self) -> str:
         """The API key.
 
         Raises:
-            MissingKey: there is none; says where to put it and where Insightly shows it.
+            MissingKey: there is none; says where to set it and where Insightly shows it.
         """
         if not self.api_key:
             raise MissingKey(f"{self.section}.api_key", "", f"{where_to_set('api_key', self.instance)}; {KEY_SHOWN}")
@@ -132,15 +132,15 @@ class InsightlySettings(BaseConfiguration):
 
 
 def resolve_settings(instance: str | None = None, **overrides: Any) -> InsightlySettings:
-    """The settings of an account: `overrides` (None means not given), then dlt's providers, then the defaults.
+    """The settings of an account: `overrides` (None: no override), then dlt's providers, then the defaults.
 
     Args:
-        instance: one of `[sources.insightly.instances]`, which takes what it does not give itself from
-            `[sources.insightly]`, but for the key and the address; None or `default` for the account of that section.
+        instance: an account of `[sources.insightly.instances]`. It inherits from `[sources.insightly]` what its own
+            section does not set, except the key and the address. None or `default`: the account of that section.
         overrides: settings by name.
 
     Raises:
-        BadSetting, RefusedHost: a value is unknown, of another type, or outside its range.
+        BadSetting, RefusedHost: a setting is unknown, or its value is of the wrong type or out of range.
     """
     chosen = {name: value for name, value in overrides.items() if value is not None}
     for name in chosen:
@@ -148,12 +148,12 @@ def resolve_settings(instance: str | None = None, **overrides: Any) -> Insightly
             raise BadSetting(f"sources.insightly.{name}", redact(chosen[name]), f"known are {', '.join(_known())}")
     if instance in (None, DEFAULT):
         return _resolved(chosen)
-    values = _of_instance(instance, _resolved({}), {**given(instance, _known()), **chosen})
+    values = _with_shared(instance, _resolved({}), {**account_settings(instance, _known()), **chosen})
     try:
         return _resolved(values)
     except ConfigurationError as error:
         wrong = error
-    # What is common to all was valid by itself, so it is a value of the instance's own.
+    # The shared settings are valid by themselves, so the value is in the account's own section.
     raise type(wrong)(wrong.setting.replace(section_of(None), section_of(instance)), wrong.value, wrong.fix)
 
 
@@ -162,43 +162,50 @@ def _known() -> Mapping[str, Any]:
 
 
 def _resolved(values: Mapping[str, Any]) -> InsightlySettings:
-    """The settings by dlt, `values` first; dlt's errors become ours, outside of `except`, for theirs hold the value."""
+    """The settings resolved by dlt, with `values` first.
+
+    dlt's errors contain the value, so BadSetting is raised outside of `except`, without them as its context.
+    """
     try:
         return resolve_configuration(InsightlySettings(), sections=("sources",), explicit_value=values)
     except ConfigValueCannotBeCoercedException as error:
-        kind = {int: "a whole number", float: "a number", str: "a text"}.get(error.hint, "another type")
+        kind = {int: "a whole number", float: "a number", str: "a text"}.get(error.hint, "of another type")
         name, value = error.field_name, error.field_value
         wrong = bad(name, "***" if name in SECRETS else value, kind)
     except ValueNotSecretException as error:
         name = next((name for name in SECRETS if name in error.key), "api_key")
-        wrong = BadSetting(f"sources.insightly.{name}", "in a file that holds no secrets", f"move it: {SECRETS[name]}")
+        wrong = misplaced_secret(name)
     except ConfigurationException as error:
         wrong = BadSetting("sources.insightly", type(error).__name__, redact(str(error)))
     raise wrong
 
 
-def _of_instance(instance: str, shared: InsightlySettings, own: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of an instance's settings: its own, then those of `[sources.insightly]`.
+def _with_shared(account: str, shared: InsightlySettings, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an account: its own, then those of `[sources.insightly]`.
 
-    The key is its own or none, and the address goes with the key. One that is given for all may be taken over; one that
-    belongs to another account, which has its key beside it, is not.
+    The key is never inherited. An address is inherited unless the shared settings have a key too: then it belongs to
+    that key.
 
     Raises:
-        BadSetting: it does not say where its key belongs.
+        BadSetting: the account has no address of its own, and that of `[sources.insightly]` belongs to another account.
     """
     address: dict[str, Any] = {"pod": InsightlySettings.pod, "base_url": None}
     if not own.get("pod") and not own.get("base_url"):
         if shared.api_key and shared.url != base_url(InsightlySettings.pod):
-            fix = f"{shared.url} is the address of another account; {where_to_set('pod', instance, 'config.toml')}"
-            raise BadSetting(f"{section_of(instance)}.pod", "", fix)
+            fix = f"{shared.url} is the address of another account; {where_to_set('pod', account, 'config.toml')}"
+            raise BadSetting(f"{section_of(account)}.pod", "", fix)
         address = {"pod": shared.pod, "base_url": shared.base_url}
-    return {**shared, "api_key": None, **address, **own, "instance": instance}
+    return {**shared, "api_key": None, **address, **own, "instance": account}
 
 
 def _key(value: object) -> str | None:
     text = _secret(value)
     if text is not None and not re.fullmatch(r"[!-9;-~]+", text):
-        raise BadSetting("sources.insightly.api_key", "***", "a key is ASCII without spaces or colons; copy it again")
+        raise BadSetting(
+            "sources.insightly.api_key",
+            "***",
+            "a key has only ASCII characters, without spaces or colons; copy it again",
+        )
     return text
 
 

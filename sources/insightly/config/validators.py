@@ -1,4 +1,4 @@
-"""Values of settings as files, the environment and callers give them -> values in range. Each raises BadSetting."""
+"""Checks for the values of settings, which come from files, the environment and callers. Each raises BadSetting."""
 
 import contextlib
 import math
@@ -9,56 +9,53 @@ from ..errors import BadSetting, redact
 
 
 def bad(name: str, value: object, accepted: str) -> BadSetting:
-    """The error that names the setting, the value seen and what is accepted."""
+    """The error with the setting, the value seen and what is accepted."""
     return BadSetting(f"sources.insightly.{name}", redact(value), f"must be {accepted}")
 
 
-def whole(name: str, value: object, low: int, high: float = math.inf) -> int:
-    number = _as_number(value)
-    if low <= number <= high and number == int(number):
-        return int(number)
-    raise bad(name, value, f"a whole number from {low}" + (f" to {high}" if high < math.inf else " on"))
-
-
 def number(name: str, value: object, low: float, high: float, *, above: bool = False) -> float:
-    number = _as_number(value)
-    if low <= number <= high and not (above and number == low):
-        return number
+    """A finite number from `low` to `high`; `above` excludes `low`."""
+    parsed = math.nan
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError, OverflowError):
+            parsed = float(value)
+    if math.isfinite(parsed) and low <= parsed <= high and not (above and parsed == low):
+        return parsed
     raise bad(name, value, f"a number {'above' if above else 'from'} {low}, up to {high}")
 
 
-def _as_number(value: object) -> float:
-    """NaN, which no range holds, for what is no finite number."""
-    try:
-        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
-    except (ValueError, OverflowError):
-        return math.nan
-    return number if math.isfinite(number) else math.nan
+def integer(name: str, value: object, low: int, high: float = math.inf) -> int:
+    """A whole number from `low` to `high`."""
+    with contextlib.suppress(BadSetting):
+        if (parsed := number(name, value, low, high)) == int(parsed):
+            return int(parsed)
+    raise bad(name, value, f"a whole number from {low}" + (f" to {high}" if high < math.inf else " on"))
 
 
 def names(name: str, value: object) -> list[str]:
-    """A list, or one text with commas between; a JSON list is one too, as the environment has no other."""
+    """A list, or a text separated by commas, which may be a JSON list: an environment variable is always a text."""
     items = re.split(r"[,\[\]\"'\s]+", value) if isinstance(value, str) else [] if value is None else value
     if not isinstance(items, list | tuple | set) or not all(isinstance(item, str) for item in items):
-        raise bad(name, value, "names, as a list or with commas between")
-    for item in (named := [item.strip() for item in items if item.strip()]):
+        raise bad(name, value, "a list of names, or names separated by commas")
+    unique = list(dict.fromkeys(item.strip() for item in items if item.strip()))
+    for item in unique:
         if name in ("hash", "drop") and not re.fullmatch(r"[^.]+\.[^.]+", item):
             raise bad(name, item, "entity.column")
-    return list(dict.fromkeys(named))
+    return unique
 
 
-def moment(name: str, value: object) -> datetime | None:
-    """UTC; a date is its first second, a time without zone is UTC (as all of the API's are, API.md 4.1)."""
+def parse_datetime(name: str, value: object) -> datetime | None:
+    """UTC. A date means its first second; a time without zone is UTC, as all times of the API (API.md 4.1)."""
     if value is None or value == "":
         return None
-    told: object = value
+    parsed: object = value
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
-            told = datetime.fromisoformat(value.strip())
+            parsed = datetime.fromisoformat(value.strip())
     elif isinstance(value, date) and not isinstance(value, datetime):
-        told = datetime.combine(value, time.min)
-    if isinstance(told, datetime):
-        utc = told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
+        parsed = datetime.combine(value, time.min)
+    if isinstance(parsed, datetime):
+        utc = parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
         if datetime(1900, 1, 1, tzinfo=UTC) <= utc <= datetime.now(UTC) + timedelta(days=1):
             return utc
-    raise bad(name, value, "an ISO date or date-time that has begun, as 2025-01-31 or 2025-01-31T00:00:00Z")
+    raise bad(name, value, "an ISO date or time, not in the future, as 2025-01-31 or 2025-01-31T00:00:00Z")

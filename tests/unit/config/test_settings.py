@@ -271,7 +271,7 @@ def test_an_argument_goes_before_the_environment_and_none_is_no_argument(monkeyp
         ("tags", "none", "one of auto, endpoint, embedded, off"),
         ("deletions", "delete", "one of mark, remove"),
         ("start_date", "yesterday", "ISO date"),
-        ("start_date", "2999-01-01", "has begun"),
+        ("start_date", "2999-01-01", "not in the future"),
         ("start_date", 20250131, "ISO date"),
         ("entities", 5, "names"),
         ("entities", [5], "names"),
