@@ -1,7 +1,7 @@
-"""The facts about every entity of Insightly API v3.1, one frozen row each; behaviour lives where they are read.
+"""The table of facts about the entities of Insightly API v3.1: one frozen row per entity, without behaviour.
 
-Defaults describe the common entity, so a row shows what is unusual. Paths, keys and abilities are those of the
-vendor's Swagger 2.0 file; where live answers differ from it, a comment beside the row says so.
+Defaults describe the usual entity, so a row shows what is unusual. Paths, keys and abilities are from the vendor's
+Swagger 2.0 file; a comment above a row says where live responses differ from it.
 """
 
 import re
@@ -23,13 +23,13 @@ UNVERSIONED = frozenset(
         *("ETag", "ETAG"),
     }
 )
-"""Fields that move although nobody edited the record (API.md 1.3): a change of these alone makes no new version."""
+"""Fields that change without an edit of the record (API.md 1.3): a change of these alone makes no new version."""
 SAME = "same"
 OBJECTS, RECORDS = "custom_objects", "custom_object_records"
-"""The definitions of custom objects, and what stands for the records of all of them."""
+"""The entity with the definitions of custom objects, and the entity that stands for the records of all of them."""
 _OBJECT = re.compile(r"[A-Za-z][A-Za-z0-9_]*__[Cc]")
 RECORD_TYPES = ("contacts", "leads", "opportunities", "organisations", "projects", "emails")
-"""What `/Tags?record_type=` takes; anything else, or nothing, is answered with 400."""
+"""The values that `/Tags?record_type=` accepts; the response to any other value, or none, is 400."""
 
 ReadMode = Literal["incremental", "full", "reference", "object", "per_parent", "embedded"]
 """How an entity is read.
@@ -46,7 +46,7 @@ FieldType = Literal["integer", "string", "boolean", "number", "datetime", "date"
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a record: `type` as above, `max_length` in characters, and the flags of `fields.toml`."""
+    """One field of a record: its type, `max_length` in characters, and the flags of `fields.toml`."""
 
     name: str
     type: FieldType
@@ -122,7 +122,7 @@ class Entity:
 
     @property
     def identity(self) -> str | tuple[str, ...]:
-        """The field that tells records apart, or the fields that do so together."""
+        """The field that identifies a record, or the fields that do so together."""
         return self.key if len(self.key) > 1 else self.key[0]
 
     @cached_property
@@ -136,12 +136,12 @@ class Entity:
 
     @property
     def swept(self) -> bool:
-        """True where a record that went away is confirmed by a call for it and marked; other lists are replaced."""
+        """Whether a sweep marks deleted records, after a call for each; other lists are replaced."""
         return self.read in ("incremental", "full", "per_parent")
 
     @property
     def cursor_documented(self) -> bool:
-        """True where the API promises the cursor; else records may come without it (API.md 7.4)."""
+        """Whether the API documents the cursor; if not, records may lack it (API.md 7.4)."""
         field = self.fields.get(self.cursor or "")
         return field is not None and "undocumented" not in field.flags
 
@@ -151,24 +151,24 @@ class Entity:
 
     @cached_property
     def without_tags(self) -> "Entity":
-        """The same, but for the child table of tags."""
+        """The same entity without the child table of tags."""
         return replace(self, children=" ".join(array for array in self.arrays if array != "TAGS"))
 
     @cached_property
     def read_parents(self) -> tuple[str, ...]:
-        """The entities whose records are asked for it one by one; parents without a list of their own are left out."""
+        """The entities under whose records it is read, one call per record. Parents without a list are left out."""
         lists = {entity.path: entity.name for entity in _TABLE if "{" not in entity.path}
-        under = self.path.partition("/")[0].strip("{}").split("|") if self.read == "per_parent" else ()
-        return tuple(lists[path] for path in under if path in lists)
+        paths = self.path.partition("/")[0].strip("{}").split("|") if self.read == "per_parent" else ()
+        return tuple(lists[path] for path in paths if path in lists)
 
     @property
     def sub_path(self) -> str:
-        """What its path calls it below a parent's record."""
+        """The end of its path, after the id of a parent's record."""
         return self.path.rpartition("/")[2]
 
     @cached_property
     def parent_key(self) -> "MappingProxyType[str, FieldType]":
-        """The columns that tell under which record a row was read, with their types; none for most entities."""
+        """The columns that identify the parent's record of a row, with their types; empty for most entities."""
         if len(self.read_parents) == 1:
             (key,) = ENTITIES[self.read_parents[0]].key
             return MappingProxyType({key: self.fields[key].type if key in self.fields else "integer"})
@@ -195,29 +195,29 @@ class Entity:
 
     @cached_property
     def create_parents(self) -> tuple[str, ...]:
-        """The entities under whose records it is created, by the names of their paths; none for most."""
-        under = re.match(r"\{([\w|]+)\}/\{id\}/", self.create or "")
-        return tuple(under[1].lower().split("|")) if under else ()
+        """The entities under whose records it is created, by the names of their paths; empty for most."""
+        paths = re.match(r"\{([\w|]+)\}/\{id\}/", self.create or "")
+        return tuple(paths[1].lower().split("|")) if paths else ()
 
     @cached_property
     def field_for(self) -> str:
-        """How `FIELD_FOR` of a custom field's definition names this entity: upper case and singular."""
+        """The name of this entity in `FIELD_FOR` of a custom field's definition: upper case and singular."""
         return self.object_name.upper() or self.key[0].removesuffix("_ID")
 
     def matches_name(self, name: object) -> bool:
-        """Whether `FIELD_FOR` of a definition, or `OBJECT_TYPE` of a permission, means this entity.
+        """Whether `name`, the `FIELD_FOR` of a definition or the `OBJECT_TYPE` of a permission, is this entity.
 
-        Seen live are CONTACT and FRUIT__C (API.md 4.3); for the rest, what Swagger calls key, path and model is taken.
+        CONTACT and FRUIT__C are from live data (API.md 4.3); the others are Swagger's names of key, path and model.
         """
-        return isinstance(name, str) and _letters(name) in self._names
+        return isinstance(name, str) and _compact(name) in self._names
 
     @cached_property
     def _names(self) -> frozenset[str]:
         names = [self.path, self.name, *([self.field_for] if self.custom_fields else ())]
-        return frozenset(form for name in map(_letters, names) for form in (name, _singular(name)))
+        return frozenset(form for name in map(_compact, names) for form in (name, _singular(name)))
 
 
-def _letters(name: str) -> str:
+def _compact(name: str) -> str:
     return name.replace("_", "").upper()
 
 
@@ -250,7 +250,7 @@ _TABLE = (
     Entity("events", "Events", "EVENT_ID", children="LINKS", custom_fields=True),
     # DELETE takes the id as a query parameter; there is no GET by id.
     Entity("lead_sources", "LeadSources", "LEAD_SOURCE_ID", can="CUD", delete="LeadSources?id={id}"),
-    # Without include_converted the status that converted leads refer to is left out.
+    # Without include_converted the list lacks the status that converted leads refer to.
     Entity(
         "lead_statuses",
         "LeadStatuses",
@@ -259,9 +259,9 @@ _TABLE = (
         params=(("include_converted", "true"),),
         delete="LeadStatuses?id={id}",
     ),
-    # LINKS are in live payloads of leads, though not in the Swagger model, and there is no /Leads/{id}/Links.
+    # Live leads have LINKS, although the Swagger model has none and there is no /Leads/{id}/Links.
     Entity("leads", "Leads", "LEAD_ID", children="TAGS LINKS", custom_fields=True),
-    # There is no POST /Notes: a note is made under its parent.
+    # There is no POST /Notes: a note is created under its parent.
     Entity(
         "notes",
         "Notes",
@@ -288,7 +288,7 @@ _TABLE = (
         plan="Needs the products/price book feature (Enterprise); 404 on Professional.",
     ),
     Entity("projects", "Projects", "PROJECT_ID", children="TAGS LINKS", custom_fields=True),
-    # Rows carry TAG_NAME only; RECORD_TYPE is the one asked for.
+    # A row has only TAG_NAME; RECORD_TYPE is the one of the request.
     Entity(
         "tags",
         "Tags",
@@ -329,9 +329,9 @@ _TABLE = (
         get="CustomObjects/{customObjectName}",
         plan="Enterprise-level feature",
     ),
-    # Stands for the records of every custom object; each has a table and a state of its own.
+    # Stands for the records of all custom objects; each object has its own table and state.
     Entity(RECORDS, "{objectName}", "RECORD_ID", custom_fields=True),
-    # /Search takes the filter, yet no DATE_UPDATED_UTC is listed: nothing to tell a change by.
+    # /Search accepts the filter, but records have no DATE_UPDATED_UTC.
     Entity("document_templates", "DocumentTemplates", "TEMPLATE_ID", can="SG", cursor=None, read="full"),
     Entity("emails", "Emails", "EMAIL_ID", can="SGD", cursor=None, children="TAGS LINKS", read="full"),
     Entity(
@@ -399,7 +399,7 @@ _TABLE = (
         custom_fields=True,
         plan="Marketing feature; 403 without it.",
     ),
-    # "Quote" is refused.
+    # The path "Quote" fails.
     Entity("quotes", "Quotation", "QUOTE_ID", custom_fields=True, plan=_PRICED),
     Entity(
         "quote_line_items",
@@ -413,11 +413,11 @@ _TABLE = (
     ),
     Entity("relationships", "Relationships", "RELATIONSHIP_ID", can=""),
     Entity("task_categories", "TaskCategories", "CATEGORY_ID", can="GCUD"),
-    # Carries DATE_UPDATED_UTC, but has no /Search to filter by it.
+    # Records have DATE_UPDATED_UTC, but there is no /Search to filter by it.
     Entity(
         "teams", "Teams", "TEAM_ID", can="GCUD", brief=True, cursor=DATE_UPDATED, children="TEAMMEMBERS", read="full"
     ),
-    # Not MEMBER_USER_ID, which repeats for a user in several teams.
+    # Not MEMBER_USER_ID: a user may be in several teams.
     Entity("team_members", "TeamMembers", "PERMISSION_ID", can="GCD", read="full"),
     Entity("tickets", "Ticket", "TICKET_ID", children="TAGS", custom_fields=True, plan=_SERVICE),
     Entity("ticket_comments", "Ticket/{id}/Comments", "TICKET_COMMENT_ID", can="C"),
@@ -471,40 +471,38 @@ _BY_NAME = {"custom_fields", *(e.name for e in _TABLE if e.read in ("per_parent"
 PRESETS: "MappingProxyType[str, tuple[str, ...]]" = MappingProxyType(
     {"core": CORE, "all": tuple(e.name for e in _TABLE if e.read != "embedded" and e.name not in _BY_NAME)}
 )
-"""`all` are the lists: the two objects, the definitions of custom fields, and what costs a call a record are read by
-name only."""
+"""`all` is every list. The two objects, the definitions of custom fields and per-record collections are read by name
+only."""
 
 
 def custom_object(object_name: str, name: str) -> Entity:
-    """The entity of one custom object, named `name`: the generic routes with its name in them."""
+    """The entity of one custom object, named `name`: it has the generic routes with the object's name in them."""
     facts = ENTITIES[RECORDS]
     return Entity(name, object_name, facts.keys, custom_fields=facts.custom_fields, object_name=object_name)
 
 
 def is_custom_object(name: str) -> bool:
-    """True for a name in the form of a custom object's; whether there is such a one, the API tells."""
+    """Whether a name has the form of a custom object's name; only the API knows whether that object exists."""
     return _OBJECT.fullmatch(name) is not None
 
 
 def select(
     names: str | Iterable[str], tags: bool = True, setting: str = "sources.insightly.entities"
 ) -> tuple[str, ...]:
-    """The entities that `names` (names and presets, as a list or separated by commas) stands for, in table order.
-
-    Names in the form of a custom object's come last, as they are.
+    """The entities of `names`, in table order; then names with the form of a custom object's, unchanged.
 
     Args:
-        names: what is asked for.
-        tags: whether the entity `tags` is part of the presets.
-        setting: where they were named, for the message.
+        names: names and presets, as a list or separated by commas.
+        tags: whether the presets include the entity `tags`.
+        setting: the setting or option of the names, for messages.
 
     Raises:
-        BadSetting: a name is not known, or cannot be read by itself.
+        BadSetting: a name is unknown, or that entity cannot be read by itself.
     """
-    asked = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
+    requested = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
     chosen: set[str] = set()
     objects: list[str] = []
-    for name in filter(None, asked):
+    for name in filter(None, requested):
         if name in PRESETS:
             chosen.update(member for member in PRESETS[name] if tags or member != "tags")
         elif is_custom_object(name):
@@ -522,28 +520,30 @@ def select(
 
 
 def how_to_read(entity: Entity) -> str:
-    """How to get what cannot be read by itself."""
+    """How to read an entity that a preset does not include, as a clause for a message."""
     if entity.read == "per_parent":
-        return f"it lies under records of {', '.join(entity.read_parents)}, at a call a record; sync it by name"
+        return f"it takes one call per record of {', '.join(entity.read_parents)}; sync it by name"
     if not entity.embedded:
         return "it stands for the records of all custom objects"
-    holders = [other.name for other in _TABLE if entity.embedded in other.arrays]
-    tables = ", ".join(f"{name}__{entity.embedded.lower()}" for name in holders)
-    return f"it comes with the records that hold it, in the tables {tables}; sync {', '.join(holders)}"
+    owners = [other.name for other in _TABLE if entity.embedded in other.arrays]
+    tables = ", ".join(f"{name}__{entity.embedded.lower()}" for name in owners)
+    return f"it is in the tables {tables}; sync {', '.join(owners)}"
 
 
 def select_history(names: Iterable[str]) -> list[str]:
-    """The entities of which versions are kept; of a preset, those with a cursor.
+    """The entities whose versions are kept; of a preset, those with a cursor.
 
     Args:
-        names: what the setting `history` has.
+        names: the value of the setting `history`.
 
     Raises:
-        BadSetting: a name is not known, or the entity has no cursor.
+        BadSetting: a name is unknown, or the entity has no cursor.
     """
-    setting, named = "sources.insightly.history", list(names)
-    for name in named:
+    setting, names = "sources.insightly.history", list(names)
+    for name in names:
         if name in ENTITIES and ENTITIES[name].read != "incremental":
-            raise BadSetting(setting, name, "it has no cursor: versions are kept of what the API tells changes of")
-    chosen = select(named, setting=setting) if named else ()
+            raise BadSetting(
+                setting, name, "it has no cursor, so there are no versions to keep; remove it from the setting"
+            )
+    chosen = select(names, setting=setting) if names else ()
     return [name for name in chosen if ENTITIES[name].read == "incremental"]

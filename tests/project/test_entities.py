@@ -1,4 +1,4 @@
-"""The entity table, held against the recorded facts of the API."""
+"""The entity table against the recorded facts of the API."""
 
 import json
 from typing import Any
@@ -23,7 +23,7 @@ EMBEDDED = {"links": "LINKS", "contact_dates": "DATES", "email_domains": "EMAILD
 
 
 def slashed(path: str | None) -> str | None:
-    """Paths in the table have no slash in front; one names two of them."""
+    """The path with a leading slash, which paths of the table do not have."""
     return None if path is None else f"/{path.removeprefix('/')}"
 
 
@@ -31,7 +31,7 @@ def arrays(facts: dict[str, Any]) -> set[str]:
     return {name for name, kind in facts["fields"].items() if isinstance(kind, dict)} - {"CUSTOMFIELDS"}
 
 
-def test_all_entities_are_there_and_the_first_17_are_core() -> None:
+def test_entities_are_complete_and_the_first_17_are_core() -> None:
     assert set(ENTITIES) == set(FACTS)
     assert len(ENTITIES) == 59
     assert CORE == PRESETS["core"] == tuple(RECORDED["first_17"])
@@ -39,7 +39,7 @@ def test_all_entities_are_there_and_the_first_17_are_core() -> None:
 
 
 @pytest.mark.parametrize("name", FACTS)
-def test_paths_and_abilities(name: str) -> None:
+def test_entity_has_the_recorded_paths_and_abilities(name: str) -> None:
     entity, facts = ENTITIES[name], FACTS[name]
     for ability in ("path", "search_path", "get", "create", "update", "delete"):
         assert slashed(getattr(entity, ability)) == facts[ability], ability
@@ -54,10 +54,10 @@ def test_paths_and_abilities(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FACTS)
-def test_fields_and_arrays(name: str) -> None:
+def test_entity_has_the_recorded_fields_and_arrays(name: str) -> None:
     entity, facts = ENTITIES[name], FACTS[name]
     if entity.rows:
-        # The rows are the items of the object's one array, each with what the object says of all.
+        # The rows are the items of the object's only array, each with the fields of the object.
         assert arrays(facts) == {entity.rows}
         assert set(entity.fields) >= {*facts["fields"][entity.rows]["array"], *facts["fields"]} - arrays(facts)
         return
@@ -73,7 +73,7 @@ def test_fields_and_arrays(name: str) -> None:
     assert needed <= set(facts["required_on_create"])
 
 
-def test_all_are_the_lists_that_cost_no_call_a_record() -> None:
+def test_preset_all_has_every_list_without_per_record_calls() -> None:
     assert {name for name in FACTS if ENTITIES[name].read == "per_parent"} == PER_RECORD
     assert set(CORE) <= set(PRESETS["all"])
     by_name = {"custom_fields", "instance", "permissions"}
@@ -82,17 +82,17 @@ def test_all_are_the_lists_that_cost_no_call_a_record() -> None:
 
 
 @pytest.mark.parametrize(("name", "array"), EMBEDDED.items())
-def test_what_records_embed_is_named_with_the_tables_that_hold_it(name: str, array: str) -> None:
+def test_select_of_an_embedded_entity_names_its_tables(name: str, array: str) -> None:
     with pytest.raises(BadSetting) as refused:
         select(name)
-    holders = [entity for entity, facts in FACTS.items() if array in facts["fields"]]
-    assert holders
-    assert all(f"{entity}__{array.lower()}" in str(refused.value) for entity in holders)
+    owners = [entity for entity, facts in FACTS.items() if array in facts["fields"]]
+    assert owners
+    assert all(f"{entity}__{array.lower()}" in str(refused.value) for entity in owners)
 
 
 @pytest.mark.parametrize("name", LOADABLE)
-def test_lists_that_are_replaced_have_no_child_tables(name: str) -> None:
-    """A table that is replaced would keep a child's tombstone; a list that is walked needs an id to confirm by."""
+def test_replaced_lists_have_no_child_tables(name: str) -> None:
+    """A replaced table would keep the marker of an empty array; a full list needs an id to confirm deletions with."""
     entity = ENTITIES[name]
     assert entity.swept or not entity.arrays or name == "custom_fields"
     if entity.read == "full":
@@ -101,7 +101,7 @@ def test_lists_that_are_replaced_have_no_child_tables(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "object_name"),
     [
         ("contacts", "CONTACT"),
         ("knowledge_articles", "ARTICLE"),
@@ -113,12 +113,12 @@ def test_lists_that_are_replaced_have_no_child_tables(name: str) -> None:
         ("products", "PRODUCTS"),
     ],
 )
-def test_an_object_goes_by_several_names_and_no_two_share_one(name: str, told: str) -> None:
-    assert [entity.name for entity in ENTITIES.values() if entity.matches_name(told)] == [name]
+def test_matches_name_accepts_every_name_of_one_entity_only(name: str, object_name: str) -> None:
+    assert [entity.name for entity in ENTITIES.values() if entity.matches_name(object_name)] == [name]
 
 
 @given(st.lists(st.sampled_from([*LOADABLE, *PRESETS]), min_size=1))
-def test_select_is_ordered_complete_and_the_same_twice(names: list[str]) -> None:
+def test_select_is_ordered_complete_and_idempotent(names: list[str]) -> None:
     chosen = select(names)
     assert chosen == select(reversed(names)) == select(", ".join(names)) == select(chosen)
     assert list(chosen) == [name for name in ENTITIES if name in chosen]
@@ -126,6 +126,6 @@ def test_select_is_ordered_complete_and_the_same_twice(names: list[str]) -> None
 
 
 @pytest.mark.parametrize("names", ["", [], " , ", "kontacts", ["contacts", "Contacts"], *EMBEDDED])
-def test_select_refuses(names: Any) -> None:
+def test_select_rejects_unknown_and_empty_names(names: Any) -> None:
     with pytest.raises(BadSetting, match="entities"):
         select(names)
