@@ -1,4 +1,4 @@
-"""What a sync would cost, asked with one call an entity: nothing is read and nothing is written."""
+"""Estimates the calls of a sync or a sweep, with about one call per entity. Nothing is loaded."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,21 +28,42 @@ Cost = Callable[[Entity, SyncContext, State], EntityReport]
 
 
 def plan(settings: InsightlySettings, target: Target, names: Sequence[str], request: ReadRequest) -> Report:
-    """Pages, calls and seconds of the sync that `names` and `request` describe.
+    """Estimates the pages, calls and seconds of a sync.
+
+    Args:
+        settings: validated settings.
+        target: where the sync would write.
+        names: entities or presets; none for the setting `entities`.
+        request: the request of the sync.
 
     Returns:
-        A report whose entities carry `total` (records to read) and `pages`; `calls` are those a sync would send.
+        A report whose entities have `total` (records to read), `pages`, and `calls` that the sync would send.
     """
-    return _plan("sync", settings, target, names, request, _sync_of)
+    return _plan("sync", settings, target, names, request, _sync_cost)
 
 
 def plan_sweep(settings: InsightlySettings, target: Target, names: Sequence[str], tags: bool) -> Report:
-    """Pages, calls and seconds that a sweep takes at most, but for the records it then confirms or reads again.
+    """Estimates the most pages, calls and seconds of a sweep, without the calls that confirm or reload records.
+
+    Args:
+        settings: validated settings.
+        target: what to sweep.
+        names: entities or presets; none for the setting `entities`.
+        tags: whether the sweep compares tags.
 
     Returns:
-        A report whose entities carry `total` (records listed) and `pages`.
+        A report whose entities have `total` (records listed), `pages` and `calls`.
     """
-    return _plan("sweep", settings, target, names, ReadRequest(), _sweep_with_tags if tags else _sweep_of)
+    return _plan("sweep", settings, target, names, ReadRequest(), _tag_sweep_cost if tags else _sweep_cost)
+
+
+def add_estimate(report: Report, context: SyncContext) -> None:
+    """Adds the calls and seconds that the command would take, and the calls that the plan itself took."""
+    calls = sum(entity.calls for entity in report.entities.values())
+    seconds = calls * MARGIN / context.settings.requests_per_second
+    report.calls, report.calls_left_today = context.budget.calls, context.budget.remaining
+    report.seconds = time.monotonic() - context.began
+    report.facts = {"plan": {"calls": calls, "seconds": round(seconds, 1)}}
 
 
 def _plan(
@@ -50,20 +71,19 @@ def _plan(
 ) -> Report:
     context = SyncContext(settings, request, tolerant=True)
     try:
-        chosen, known = choose(settings, names), _states(target, context)
+        chosen, states = choose(settings, names), _states(target, context)
         report, refused = Report(command), None
-        reading = command == "sync"
-        with suppress(BadCredentials):  # the first entity tells of it
-            find(context, chosen, ask=reading)
-            if reading and RECORDS in chosen:
+        with suppress(BadCredentials):  # the first entity reports it
+            find(context, chosen, ask=command == "sync")
+            if command == "sync" and RECORDS in chosen:
                 refresh_catalog(context)
-        context.requests = resume_full(context.request, known, context.with_objects(chosen))
+        context.requests = resume_full(context.request, states, context.with_objects(chosen))
         for name in context.with_objects(chosen):
             result = context.result(name)
             try:
                 if result.open:
                     with context.reading(name):
-                        report.entities[name] = cost(context.entity(name), context, known.get(name, {}))
+                        report.entities[name] = cost(context.entity(name), context, states.get(name, {}))
                         result.state = "ok"
             except BadCredentials as error:
                 refused = error
@@ -75,17 +95,14 @@ def _plan(
                 break
         stops = [result.error for result in context.results.values() if isinstance(result.error, Stop)]
         report.conclude(refused, stops, {normalize(name) for name in names if name not in PRESETS})
-        needed = sum(entity.calls for entity in report.entities.values())
-        report.calls, report.calls_left_today = context.budget.calls, context.budget.remaining
-        report.seconds = time.monotonic() - context.began
-        report.facts = {"plan": {"calls": needed, "seconds": round(needed * MARGIN / settings.requests_per_second, 1)}}
+        add_estimate(report, context)
         return report
     finally:
         context.close()
 
 
 def _states(target: Target, context: SyncContext) -> Mapping[str, State]:
-    """The states that the destination holds; the session gets to know its custom objects."""
+    """The state of each entity in the destination; its custom objects are added to the context."""
     if not target.exists():
         return {}
     with target.lock():
@@ -95,7 +112,7 @@ def _states(target: Target, context: SyncContext) -> Mapping[str, State]:
 
 
 def pages_of(total: int, top: int) -> int:
-    """Pages of a walk over `total` rows: each overlaps the one before by one row, and the last is a short one.
+    """The number of pages of a walk over `total` rows: pages overlap by one row, and the last page is short.
 
     >>> pages_of(10_000, 500), pages_of(500, 500), pages_of(0, 500)
     (21, 2, 1)
@@ -103,55 +120,55 @@ def pages_of(total: int, top: int) -> int:
     return 1 if total < top else (total - top) // (top - 1) + 2
 
 
-def _sync_of(entity: Entity, context: SyncContext, state: State) -> EntityReport:
+def _sync_cost(entity: Entity, context: SyncContext, state: State) -> EntityReport:
     if entity.read == "per_parent":
-        return _sync_under(entity, context, state)
+        return _child_sync_cost(entity, context, state)
     top = top_of(context)
     if entity.name in GROUPS or not entity.paged:
         pages = calls_of(entity, context)
         return EntityReport("ok", calls=pages, facts={"pages": pages, "total": None})
-    since, done = None, 0
+    since, skip = None, 0
     if entity.swept:
         checkpoint = checkpoint_in(entity, state, context)
-        since, done = checkpoint.since, checkpoint.skip
+        since, skip = checkpoint.since, checkpoint.skip
     total = total_of(context, entity, since)
-    left = max(total - done, 0)
-    pages = pages_of(left, top)
-    tag_calls = left if context.settings.tags == "endpoint" and entity.tagged else 0
-    definitions = 1 if entity.custom_fields and left else 0
-    return EntityReport("ok", calls=pages + tag_calls + definitions, facts={"pages": pages, "total": total})
+    remaining = max(total - skip, 0)
+    pages = pages_of(remaining, top)
+    tag_calls = remaining if context.settings.tags == "endpoint" and entity.tagged else 0
+    definition_calls = 1 if entity.custom_fields and remaining else 0
+    return EntityReport("ok", calls=pages + tag_calls + definition_calls, facts={"pages": pages, "total": total})
 
 
-def _sync_under(entity: Entity, context: SyncContext, state: State) -> EntityReport:
-    """A call for each record of each entity of parents that is to be read."""
+def _child_sync_cost(entity: Entity, context: SyncContext, state: State) -> EntityReport:
+    """The pages of the parents to read, and a call for each of these parents."""
     request, parts = context.request_of(entity.name), state.get("under", {})
-    told: dict[str, int] = {}
+    remaining: dict[str, int] = {}
     refused: list[NotAvailable] = []
     for parent in entity.read_parents:
         checkpoint = checkpoint_under(parent, parts.get(parent, {}), request)
         try:
-            told[parent] = _left_of(parent_of(entity, parent), context, checkpoint)
+            remaining[parent] = _remaining_parents(parent_of(entity, parent), context, checkpoint)
         except NotAvailable as error:
             refused.append(error)
-    if not told:
+    if not remaining:
         raise refused[0]
-    pages, total = sum(pages_of(left, top_of(context)) for left in told.values()), sum(told.values())
-    notes = ["a call for each record: " + ", ".join(f"{left:,} {parent}" for parent, left in told.items())]
+    pages, total = sum(pages_of(count, top_of(context)) for count in remaining.values()), sum(remaining.values())
+    notes = ["a call for each record: " + ", ".join(f"{count:,} {parent}" for parent, count in remaining.items())]
     notes += [f"not available: {error}" for error in refused]
-    facts = {"pages": pages, "total": total, "parents": told}
+    facts = {"pages": pages, "total": total, "parents": remaining}
     return EntityReport("ok", calls=pages + total, schema_changes=notes, facts=facts)
 
 
-def _left_of(parent: Entity, context: SyncContext, checkpoint: Checkpoint) -> int:
-    """How many records a walk from a checkpoint on will come to, for one call."""
+def _remaining_parents(parent: Entity, context: SyncContext, checkpoint: Checkpoint) -> int:
+    """How many records a walk from a checkpoint on will read; takes one call."""
     if checkpoint.last_id is None:
         return total_of(context, parent, checkpoint.since)
     (page,) = pages_at(context, parent, checkpoint.since, top_of(context), brief=True)([checkpoint.skip])
-    behind = len([row for row in page.rows if row[parent.key[0]] > checkpoint.last_id])
-    return behind + max((page.total or 0) - checkpoint.skip - len(page.rows), 0)
+    on_page = len([row for row in page.rows if row[parent.key[0]] > checkpoint.last_id])
+    return on_page + max((page.total or 0) - checkpoint.skip - len(page.rows), 0)
 
 
-def _sweep_of(entity: Entity, context: SyncContext, state: State) -> EntityReport:
+def _sweep_cost(entity: Entity, context: SyncContext, state: State) -> EntityReport:
     if entity.read == "per_parent":
         parts = {name: part for name, part in state.get("under", {}).items() if "start_date" in part}
         totals = [total_of(context, parent_of(entity, name), part["start_date"]) for name, part in parts.items()]
@@ -164,8 +181,8 @@ def _sweep_of(entity: Entity, context: SyncContext, state: State) -> EntityRepor
     return EntityReport("ok", calls=pages, facts={"pages": pages, "total": total})
 
 
-def _sweep_with_tags(entity: Entity, context: SyncContext, state: State) -> EntityReport:
-    report = _sweep_of(entity, context, state)
+def _tag_sweep_cost(entity: Entity, context: SyncContext, state: State) -> EntityReport:
+    report = _sweep_cost(entity, context, state)
     if entity.tagged and report.calls and context.settings.tags != "off":
         fetch = page_reader(context, ENTITIES["tags"], variant=entity.name)
         report.calls += 1 + sum(len(step.rows) for step in read_list(fetch, "TAG_NAME"))

@@ -1,6 +1,5 @@
 """One record, or a few: read again by id, or found by a field's value, without moving a watermark."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,6 @@ from pipelines.destinations.target import Target
 from pipelines.engine import deletions, history
 from pipelines.engine.report import EntityReport, Report
 from pipelines.engine.runner import Runner, Watch, opened
-from sources.insightly.api.rate_limit import MARGIN
 from sources.insightly.api.search import Search, SearchFilter, parse_filter
 from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import SyncContext, choose
@@ -21,7 +19,7 @@ from sources.insightly.resources.fetch import first_of, read_definitions, top_of
 from sources.insightly.rows.naming import DELETED_AT
 from sources.insightly.state.request import ReadRequest
 
-from .plan import pages_of
+from .plan import add_estimate, pages_of
 
 NAMED = 20
 """Ids that a message names."""
@@ -137,10 +135,7 @@ def plan(settings: InsightlySettings, asked: Request) -> Report:
             facts = {"pages": 0, "total": None}
             report.entities[name] = EntityReport(result.state or "failed", result.reason, facts=facts)
         report.conclude(None, [result.error] if isinstance(result.error, Stop) else [], {name})
-        needed = report.entities[name].calls
-        report.calls, report.calls_left_today = context.budget.calls, context.budget.remaining
-        report.seconds = time.monotonic() - context.began
-        report.facts = {"plan": {"calls": needed, "seconds": round(needed * MARGIN / settings.requests_per_second, 1)}}
+        add_estimate(report, context)
         return report
     finally:
         context.close()

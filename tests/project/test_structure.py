@@ -59,7 +59,7 @@ EXCEPTIONS: dict[str, set[str]] = {
     "pipelines.commands.plan": {"sources.insightly.api.rate_limit", "sources.insightly.paging.prefetch"},
     "pipelines.commands.sweep": {"sources.insightly.paging.prefetch", "sources.insightly.paging.walk"},
     "pipelines.commands.sweep_children": {"sources.insightly.paging.prefetch"},
-    "pipelines.commands.sync_selected": {"sources.insightly.api.rate_limit", "sources.insightly.api.search"},
+    "pipelines.commands.sync_selected": {"sources.insightly.api.search"},
     "pipelines.commands.verify": {"sources.insightly.paging.prefetch", "sources.insightly.rows.shaper"},
     "pipelines.commands.verify_children": {"sources.insightly.paging.prefetch", "sources.insightly.rows.shaper"},
     "pipelines.commands.verify_rows": {"sources.insightly.rows.shaper"},
