@@ -106,7 +106,7 @@ class _History:
         """
         existing = self._columns_of(self.table)
         if existing and VALID_TO not in existing:
-            fix = f"the table {self.table} exists and is not a history; keep no history of {self.entity.name}"
+            fix = f"its table {self.table} exists and is not a history: rename the table or keep no history of it"
             raise BadSetting("sources.insightly.history", self.entity.name, fix)
         ensure_table(self.pipeline, HISTORIES)
         if self.columns.keys() - existing.keys():

@@ -124,7 +124,7 @@ def setup() -> list[str]:
     return [line for line in block[1].splitlines() if "unpause" not in line]
 
 
-def test_reading_the_dags_needs_airflow_alone(home: Path) -> None:
+def test_parsing_the_dags_needs_only_airflow(home: Path) -> None:
     code = """
 import socket, sys, time
 import airflow.sdk
@@ -140,7 +140,7 @@ assert not loaded & {"dlt", "duckdb", "pyarrow", "sqlglot", "requests", "pipelin
     subprocess.run([BIN / "python", "-c", code, ROOT / "dags/insightly.py"], env=environment, cwd=home, check=True)
 
 
-def test_the_hourly_sync_is_incremental_and_needs_no_folder_of_its_own(team: Team) -> None:
+def test_hourly_sync_is_incremental_and_needs_no_folder(team: Team) -> None:
     crm, airflow = team.crm, team.airflow
     contact, other = crm.sandbox.store.tables["contacts"].keys[:2]
     crm.clock.advance()
@@ -155,7 +155,7 @@ def test_the_hourly_sync_is_incremental_and_needs_no_folder_of_its_own(team: Tea
     crm.assert_equal()
 
 
-def test_a_spent_quota_is_a_success_that_says_so(team: Team) -> None:
+def test_spent_quota_is_a_success_with_a_warning(team: Team) -> None:
     with team.calls_left(4):
         task = team.run("sync")
     assert (task["state"], task["try_number"], task["report"]["status"]) == ("success", 1, "stopped")
@@ -163,7 +163,7 @@ def test_a_spent_quota_is_a_success_that_says_so(team: Team) -> None:
     assert team.crm.sandbox.calls() < 12
 
 
-def test_a_wrong_key_fails_without_another_try(team: Team) -> None:
+def test_wrong_key_fails_without_a_retry(team: Team) -> None:
     with team.key(WRONG):
         task = team.run("sync")
     assert (task["state"], task["try_number"], task["report"]["status"]) == ("failed", 1, "failed")
@@ -171,7 +171,7 @@ def test_a_wrong_key_fails_without_another_try(team: Team) -> None:
     assert task["report"]["reason"] in task["log"]
 
 
-def test_a_wrong_setting_fails_without_another_try_and_says_what_to_do(team: Team) -> None:
+def test_wrong_setting_fails_without_a_retry_and_says_what_to_do(team: Team) -> None:
     with team.variable(page_size=501):
         task = team.run("sync")
     assert (task["state"], task["try_number"], team.crm.sandbox.log) == ("failed", 1, [])
@@ -184,7 +184,7 @@ def test_a_wrong_setting_fails_without_another_try_and_says_what_to_do(team: Tea
     assert WRONG not in json.dumps(task)
 
 
-def test_the_sweep_marks_what_was_deleted(team: Team) -> None:
+def test_sweep_task_marks_deleted_records(team: Team) -> None:
     gone = team.crm.sandbox.store.tables["notes"].keys[3]
     team.crm.sandbox.store.delete("notes", gone)
     with team.variable(entities=["notes"]):
@@ -194,7 +194,7 @@ def test_the_sweep_marks_what_was_deleted(team: Team) -> None:
     assert marked == [{"note_id": gone}]
 
 
-def test_a_backfill_reads_what_it_is_told_to(team: Team) -> None:
+def test_backfill_reads_by_its_params(team: Team) -> None:
     task = team.run("backfill", entities=["contacts"], full=True)
     assert (task["state"], set(task["report"]["entities"])) == ("success", {"contacts"})
     assert task["report"]["entities"]["contacts"]["rows"] == team.crm.sandbox.store.count("contacts")
@@ -208,7 +208,7 @@ def test_a_backfill_reads_what_it_is_told_to(team: Team) -> None:
         assert next(iter(wrong)) in team.airflow.refused("POST", "dags/insightly_backfill/dagRuns", body)
 
 
-def test_verify_passes_and_fails_at_a_difference_without_another_try(team: Team) -> None:
+def test_verify_fails_on_a_difference_without_a_retry(team: Team) -> None:
     with team.variable(entities=["contacts"]):
         task = team.run("verify")
         assert (task["state"], task["report"]["status"]) == ("success", "done"), task["report"]
@@ -221,7 +221,7 @@ def test_verify_passes_and_fails_at_a_difference_without_another_try(team: Team)
     assert "differs from the API: contacts" in task["log"]
 
 
-def test_duckdb_has_one_writer_and_trouble_is_tried_again_later(team: Team) -> None:
+def test_duckdb_has_one_writer_and_failures_are_retried(team: Team) -> None:
     """The last, for its tasks wait minutes for another try."""
     airflow = team.airflow
     team.crm.sandbox.faults.add(Fault("object", match="Leads*", times=None))
@@ -238,7 +238,7 @@ def waits(airflow: Airflow, command: str, run: str) -> bool:
     return bool(airflow.tasks(f"insightly_{command}", run)[command]["state"] == "up_for_retry")
 
 
-def test_the_key_is_in_no_file_of_airflow(team: Team) -> None:
+def test_key_is_in_no_file_of_airflow(team: Team) -> None:
     key = team.crm.sandbox.key
     forms = [key.encode(), base64.b64encode(f"{key}:".encode())[:40]]
     read = 0

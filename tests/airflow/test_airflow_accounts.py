@@ -76,7 +76,7 @@ def connect(airflow: Airflow, name: str, kind: str, **parts: str) -> None:
     airflow.api("POST", "connections", {"connection_id": name, "conn_type": kind, **parts})
 
 
-def test_accounts_run_beside_each_other_and_share_the_rate_of_a_key(teams: Teams) -> None:
+def test_accounts_run_in_parallel_and_share_the_rate_of_a_key(teams: Teams) -> None:
     together = Barrier(len(ENTITIES))
     held = [Fault("call", f"{match}*", action=lambda _: together.wait(HELD_SECONDS)) for match in ("Contacts", "Notes")]
     teams.emea.faults.add(held[0])
@@ -102,9 +102,7 @@ def test_accounts_run_beside_each_other_and_share_the_rate_of_a_key(teams: Teams
     assert [row["instance"] for row in united] == ["emea", "sales"]
 
 
-def test_one_task_at_a_time_works_with_an_account_and_none_overwrites_a_watermark(
-    teams: Teams, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_task_per_account_runs_and_keeps_watermarks(teams: Teams, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = {entity: teams.shared.store.tables[entity].keys[1] for entity in ("leads", "tasks")}
     for entity, key in gone.items():
         teams.shared.store.delete(entity, key)
@@ -129,7 +127,7 @@ def test_one_task_at_a_time_works_with_an_account_and_none_overwrites_a_watermar
         assert (unchanged.status, [entity.calls for entity in unchanged.entities.values()]) == ("done", [1, 1])
 
 
-def test_a_backfill_is_for_the_accounts_named_and_its_calls_are_shared_by_a_key(teams: Teams) -> None:
+def test_backfill_runs_for_named_accounts_and_shares_max_calls(teams: Teams) -> None:
     for sandbox in (teams.emea, teams.shared):
         sandbox.reset_log()
     run = teams.airflow.start("insightly_backfill", full=True, max_calls=5)
@@ -150,7 +148,7 @@ def test_no_secret_is_in_a_file(teams: Teams) -> None:
             assert not found, path
 
 
-def test_a_task_asks_airflow_for_little(teams: Teams) -> None:
+def test_task_sends_few_calls_to_airflow(teams: Teams) -> None:
     asked = (teams.airflow.home / "logs/api-server.log").read_text(encoding="utf-8").count("/execution/variables/")
     assert 0 < asked < 1_000  # of 17 tasks; where dlt asks for each setting they are 12,000
 

@@ -33,7 +33,7 @@ def unit(name: str) -> configparser.ConfigParser:
 
 
 @pytest.mark.parametrize("line", CRON)
-def test_cron_lines_run_commands_there_are(line: str) -> None:
+def test_cron_lines_run_existing_commands(line: str) -> None:
     when = re.match(rf"(?:{FIELD} +){{5}}", line)
     assert when
     assert "%" not in line  # to cron a new line
@@ -41,12 +41,12 @@ def test_cron_lines_run_commands_there_are(line: str) -> None:
     assert parser().parse_args([name, *rest]).command == name
 
 
-def test_cron_lines_are_all_there() -> None:
+def test_cron_lines_cover_every_command() -> None:
     names = [commands(line)[0][0] for line in CRON]
     assert names == ["sync", "sweep", "verify", "status"]
 
 
-def test_the_service_runs_each_command_and_takes_a_stop_for_a_success() -> None:
+def test_service_runs_each_command_and_accepts_a_stop() -> None:
     service = unit("insightly@.service")["Service"]
     assert (service["Type"], service["SuccessExitStatus"]) == ("oneshot", "3")
     for name in ("sync", "sweep", "verify"):
@@ -54,7 +54,7 @@ def test_the_service_runs_each_command_and_takes_a_stop_for_a_success() -> None:
         assert parser().parse_args([command, *rest]).command == name
 
 
-def test_the_timer_makes_up_for_missed_runs() -> None:
+def test_timer_catches_up_missed_runs() -> None:
     read = unit("insightly@sync.timer")
     assert read["Timer"]["Persistent"] == "true"
     assert read["Install"]["WantedBy"] == "timers.target"

@@ -101,7 +101,7 @@ def accounts(
 
 @pytest.mark.everywhere("postgres")
 @pytest.mark.sample(0)
-def test_each_account_lands_in_a_dataset_of_its_own(accounts: Accounts) -> None:
+def test_each_account_has_its_own_dataset(accounts: Accounts) -> None:
     accounts.add("default", 2)
     accounts.add("emea", 3)
     accounts.add("apac", 4)
@@ -124,7 +124,7 @@ def test_each_account_lands_in_a_dataset_of_its_own(accounts: Accounts) -> None:
 
 
 @pytest.mark.everywhere("postgres")
-def test_the_views_show_every_account_by_column_names(accounts: Accounts) -> None:
+def test_union_views_match_columns_by_name(accounts: Accounts) -> None:
     for account, kind, value in (("emea", "TEXT", "chess"), ("apac", "NUMERIC", 44)):
         hobby = {"FIELD_NAME": "Hobby__c", "FIELD_VALUE": value}
         box = accounts.add(account, 2, CUSTOMFIELDS=[hobby], TAGS=[{"TAG_NAME": f"of {account}"}])
@@ -146,7 +146,7 @@ def test_the_views_show_every_account_by_column_names(accounts: Accounts) -> Non
 
 
 @pytest.mark.everywhere("postgres")
-def test_one_account_in_trouble_keeps_no_other_from_its_work(accounts: Accounts) -> None:
+def test_failing_account_does_not_stop_the_others(accounts: Accounts) -> None:
     accounts.add("default", 2)
     accounts.add("emea", 3)
     accounts.add("apac", 4)
@@ -173,7 +173,7 @@ def test_one_account_in_trouble_keeps_no_other_from_its_work(accounts: Accounts)
     assert set(wrong["instances"]["apac"]) == ENVELOPE
 
 
-def test_an_unexpected_error_of_one_account_is_its_failure(caplog: pytest.LogCaptureFixture) -> None:
+def test_unexpected_error_fails_only_its_account(caplog: pytest.LogCaptureFixture) -> None:
     def work(name: str) -> Report:
         return Report("sync", calls=3) if name == "b" else Report("sync", calls=1 // 0)
 
@@ -182,7 +182,7 @@ def test_an_unexpected_error_of_one_account_is_its_failure(caplog: pytest.LogCap
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_an_interruption_ends_the_run_and_tells_what_was_done() -> None:
+def test_interruption_ends_the_run_and_reports_finished_accounts() -> None:
     def work(name: str) -> Report:
         if name == "b":
             raise KeyboardInterrupt
@@ -203,7 +203,7 @@ def test_an_interruption_ends_the_run_and_tells_what_was_done() -> None:
         ((1, 2, 3, 4), 2, "failed"),
     ],
 )
-def test_the_worst_of_the_exit_codes_counts(codes: tuple[int, ...], worst: int, status: str) -> None:
+def test_combined_exit_code_is_the_worst(codes: tuple[int, ...], worst: int, status: str) -> None:
     reports = {
         str(code): Report("verify", exit_code=code, reason=f"because {code}" if code else None) for code in codes
     }
@@ -212,14 +212,14 @@ def test_the_worst_of_the_exit_codes_counts(codes: tuple[int, ...], worst: int, 
     assert told.reason == ("; ".join(f"{code}: because {code}" for code in codes if code) or None)
 
 
-def test_calls_and_plans_add_up_and_the_least_of_what_is_left_counts() -> None:
+def test_combined_report_adds_calls_and_takes_lowest_calls_left() -> None:
     plan = Report("sync", calls=2, calls_left_today=9, facts={"plan": {"calls": 5, "seconds": 0.5}})
     told = combine("sync", {"a": plan, "b": replace(plan, calls_left_today=4), "c": Report("sync")})
     assert (told.calls, told.calls_left_today, told.facts["plan"]) == (4, 4, {"calls": 10, "seconds": 1.0})
 
 
 @pytest.mark.sample(0)
-def test_named_accounts_alone_are_asked(accounts: Accounts) -> None:
+def test_only_named_accounts_get_calls(accounts: Accounts) -> None:
     accounts.add("default", 2)
     accounts.add("emea", 3)
     accounts.add("apac", 4)
@@ -238,7 +238,7 @@ def test_named_accounts_alone_are_asked(accounts: Accounts) -> None:
 
 @pytest.mark.everywhere("postgres")
 @pytest.mark.sample(0)
-def test_every_command_takes_all_accounts_or_one(accounts: Accounts) -> None:
+def test_every_command_runs_for_all_accounts_or_one(accounts: Accounts) -> None:
     accounts.add("emea", 3)
     accounts.add("apac", 4)
     checked = accounts.run("check")
@@ -263,7 +263,7 @@ def test_every_command_takes_all_accounts_or_one(accounts: Accounts) -> None:
 
 
 @pytest.mark.everywhere("postgres")
-def test_what_concerns_one_account_needs_its_name(accounts: Accounts) -> None:
+def test_single_account_options_need_an_account_name(accounts: Accounts) -> None:
     accounts.add("emea", 1)
     rows = accounts.folder / "new.csv"
     rows.write_text("first_name\nAda\n")
@@ -281,7 +281,7 @@ def test_what_concerns_one_account_needs_its_name(accounts: Accounts) -> None:
 
 
 @pytest.mark.sample(0)
-def test_a_limit_of_calls_is_each_accounts(accounts: Accounts) -> None:
+def test_max_calls_limits_each_account(accounts: Accounts) -> None:
     accounts.add("emea", 12)
     accounts.add("apac", 12)
     accounts.setting("default", "page_size", 5)
@@ -293,7 +293,7 @@ def test_a_limit_of_calls_is_each_accounts(accounts: Accounts) -> None:
 
 @pytest.mark.everywhere("postgres")
 @pytest.mark.sample(0)
-def test_another_account_is_refused_in_each_dataset(accounts: Accounts) -> None:
+def test_each_dataset_refuses_another_account(accounts: Accounts) -> None:
     accounts.add("emea", 1)
     accounts.add("apac", 1)
     accounts.run("sync", "contacts")
@@ -308,7 +308,7 @@ def test_another_account_is_refused_in_each_dataset(accounts: Accounts) -> None:
     assert emea.calls("/Contacts") == 1
 
 
-def test_a_sync_is_told_whatever_becomes_of_the_views(accounts: Accounts) -> None:
+def test_sync_is_reported_even_if_the_views_fail(accounts: Accounts) -> None:
     accounts.add("emea", 3)
     accounts.database.write_text("no database")
     told = accounts.run("sync", "contacts")
@@ -318,7 +318,7 @@ def test_a_sync_is_told_whatever_becomes_of_the_views(accounts: Accounts) -> Non
     assert accounts.run("sync", "contacts")["code"] == 0
 
 
-def test_nothing_changes_where_there_are_no_instances(accounts: Accounts) -> None:
+def test_one_account_without_instances_keeps_its_dataset(accounts: Accounts) -> None:
     accounts.add("default", 2)
     told = accounts.run("sync", "contacts")
     assert set(told) == {*ENVELOPE, "code"}
@@ -326,7 +326,7 @@ def test_nothing_changes_where_there_are_no_instances(accounts: Accounts) -> Non
         assert connection.sql("from duckdb_views() where schema_name like 'insightly%'").fetchall() == []
 
 
-def test_the_screen_shows_each_account_and_the_totals(accounts: Accounts) -> None:
+def test_console_prints_each_account_and_totals(accounts: Accounts) -> None:
     accounts.add("emea", 3)
     accounts.add("apac", 4)
     with switched_run_context(str(accounts.folder)):
@@ -342,7 +342,7 @@ def test_the_screen_shows_each_account_and_the_totals(accounts: Accounts) -> Non
 
 @pytest.mark.everywhere("postgres")
 @pytest.mark.sample(0)
-def test_two_processes_load_into_one_database(accounts: Accounts, tmp_path: Path) -> None:
+def test_two_processes_load_accounts_into_one_database(accounts: Accounts, tmp_path: Path) -> None:
     accounts.add("emea", 30)
     accounts.add("apac", 40)
     for box in accounts.boxes.values():
@@ -361,7 +361,7 @@ def test_two_processes_load_into_one_database(accounts: Accounts, tmp_path: Path
     assert accounts.read("select count(*) as n from insightly_all.contacts") == [{"n": 70}]
 
 
-def test_the_datasets_of_one_file_are_held_combine(tmp_path: Path) -> None:
+def test_one_lock_covers_all_datasets_of_a_file(tmp_path: Path) -> None:
     target = Target(database=str(tmp_path / "a.duckdb"))
     assert (target.for_account("emea").dataset, target.for_account("default"), target.for_account(None)) == (
         "insightly_emea",

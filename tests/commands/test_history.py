@@ -54,7 +54,7 @@ def of(crm: Crm, key: int) -> list[Row]:
     return versions(crm.read, "contacts", key)
 
 
-def test_a_history_begins_with_what_is_held_and_costs_no_call(synced_crm: Crm) -> None:
+def test_history_starts_from_loaded_rows_without_a_call(synced_crm: Crm) -> None:
     crm = synced_crm
     (gone,) = delete(crm, "contacts", ids(crm, "contacts")[0])
     swept(crm, "contacts")
@@ -70,7 +70,7 @@ def test_a_history_begins_with_what_is_held_and_costs_no_call(synced_crm: Crm) -
     }
 
 
-def test_a_version_is_a_change_of_what_the_team_wrote(kept: Crm) -> None:
+def test_history_version_is_a_change_by_the_team(kept: Crm) -> None:
     store, (edited, touched, active, tagged, *_) = kept.sandbox.store, ids(kept, "contacts")
     (before,), known = of(kept, edited), count(kept)
     begun = datetime.now(UTC)
@@ -93,7 +93,7 @@ def test_a_version_is_a_change_of_what_the_team_wrote(kept: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_what_is_read_again_unchanged_makes_no_version(kept: Crm) -> None:
+def test_unchanged_record_gets_no_new_version(kept: Crm) -> None:
     store, key = kept.sandbox.store, ids(kept, "contacts")[0]
     known = count(kept)
     store.update("contacts", key, {"PHONE_FAX": None}, touch=False)
@@ -109,7 +109,7 @@ def test_what_is_read_again_unchanged_makes_no_version(kept: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_a_new_column_makes_a_version_of_those_alone_that_have_a_value(kept: Crm) -> None:
+def test_new_column_makes_versions_only_of_records_with_a_value(kept: Crm) -> None:
     store, (one, other, *_) = kept.sandbox.store, ids(kept, "contacts")
     known = count(kept)
     store.define("CONTACT", "Score__c", "NUMERIC")
@@ -129,7 +129,7 @@ def test_a_new_column_makes_a_version_of_those_alone_that_have_a_value(kept: Crm
 
 
 @pytest.mark.parametrize("deletions", ["mark", pytest.param("remove", marks=pytest.mark.sample(0))])
-def test_a_record_that_is_gone_has_no_open_version_until_it_returns(kept: Crm, deletions: str) -> None:
+def test_deleted_record_has_no_open_version_until_it_reappears(kept: Crm, deletions: str) -> None:
     crm, given, key = kept, {**KEPT, "deletions": deletions}, ids(kept, "contacts")[0]
     (record,) = delete(crm, "contacts", key)
     assert swept(crm, "contacts", **given).entities["contacts"].deleted == 1
@@ -149,7 +149,9 @@ def test_a_record_that_is_gone_has_no_open_version_until_it_returns(kept: Crm, d
 
 @pytest.mark.sample(0)
 @pytest.mark.parametrize("deletions", ["mark", "remove"])
-def test_whatever_finds_a_deletion_ends_the_version(kept: Crm, deletions: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_way_to_find_a_deletion_ends_the_version(
+    kept: Crm, deletions: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in {"HISTORY": "contacts", "DELETIONS": deletions}.items():
         monkeypatch.setenv(f"SOURCES__INSIGHTLY__{name}", value)
     crm, (asked, missed, *_, pushed_away) = kept, ids(kept, "contacts")
@@ -165,7 +167,7 @@ def test_whatever_finds_a_deletion_ends_the_version(kept: Crm, deletions: str, m
 
 
 @pytest.mark.sample(0)
-def test_off_and_on_again_a_history_goes_on_with_what_is_held_then(kept: Crm) -> None:
+def test_history_switched_off_and_on_continues_from_loaded_rows(kept: Crm) -> None:
     crm, (edited, gone, *_) = kept, ids(kept, "contacts")
     crm.sandbox.store.update("contacts", edited, {"TITLE": "in the gap"})
     delete(crm, "contacts", gone)
@@ -183,7 +185,7 @@ def test_off_and_on_again_a_history_goes_on_with_what_is_held_then(kept: Crm) ->
 
 
 @pytest.mark.sample(0)
-def test_a_clock_that_is_set_back_makes_no_version_overlap(kept: Crm) -> None:
+def test_versions_do_not_overlap_if_the_clock_is_set_back(kept: Crm) -> None:
     key, other = ids(kept, "contacts")[:2]
     later = datetime(2100, 1, 1, tzinfo=UTC)
     kept.change(f"update insightly.contacts_history set {FROM} = timestamptz '{later.isoformat()}'")
@@ -197,7 +199,7 @@ def test_a_clock_that_is_set_back_makes_no_version_overlap(kept: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_what_changes_how_values_are_told_makes_no_version(kept: Crm) -> None:
+def test_changed_masking_makes_no_version(kept: Crm) -> None:
     """Hashed, by another key, or in the clear again: the same e-mail addresses, so the same versions."""
     crm, (old, *_) = kept, [row for row in kept.sandbox.store.rows("contacts") if row["EMAIL_ADDRESS"]]
     crm.sandbox.store.update("contacts", old["CONTACT_ID"], {"TITLE": "edited"})
@@ -216,7 +218,7 @@ def test_what_changes_how_values_are_told_makes_no_version(kept: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_nothing_is_copied_into_a_history_before_it_is_concealed(synced_crm: Crm) -> None:
+def test_history_copies_no_value_before_it_is_masked(synced_crm: Crm) -> None:
     crm, hashed = synced_crm, {"hash": ["contacts.email_address"], "hash_key": HASH_KEY}
     refreshed(crm, "contacts", ids=ids(crm, "contacts")[:1], **KEPT, **hashed)
     assert not crm.columns("contacts_history")
@@ -248,7 +250,7 @@ TWICE = ("table", "load", "merge", "note of the load", "versions compared")
         *(pytest.param(point, 2, marks=pytest.mark.sample(0)) for point in TWICE),
     ],
 )
-def test_a_version_that_was_loaded_is_kept_though_the_run_was_killed(kept: Crm, point: str, nth: int) -> None:
+def test_killed_run_keeps_the_version_that_it_loaded(kept: Crm, point: str, nth: int) -> None:
     """What a killed run loaded becomes a version before anything else is loaded over it."""
     crm, key = kept, ids(kept, "contacts")[0]
     store, known = crm.sandbox.store, count(crm)
@@ -270,7 +272,7 @@ def test_a_version_that_was_loaded_is_kept_though_the_run_was_killed(kept: Crm, 
 
 
 @pytest.mark.sample(0)
-def test_only_what_was_loaded_is_compared(kept: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_history_compares_only_loaded_records(kept: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[Any] = []
     update = _History.update
 
@@ -295,7 +297,7 @@ def test_only_what_was_loaded_is_compared(kept: Crm, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.sample(0)
-def test_the_pipeline_as_it_stood_is_the_query_of_the_documentation(make_crm: MakeCrm) -> None:
+def test_documented_query_returns_the_pipeline_as_it_stood(make_crm: MakeCrm) -> None:
     crm = make_crm(0.2)
     store, names = crm.sandbox.store, ("opportunities", "pipeline_stages")
     given = {"history": ["opportunities"]}
@@ -338,17 +340,17 @@ def deals(records: list[Row]) -> dict[Any, tuple[int, Any]]:
         ([1], "a list of names"),
     ],
 )
-def test_a_history_that_cannot_be_kept_is_refused_with_the_reason(names: list[Any], words: str) -> None:
+def test_history_setting_refuses_unsuitable_entities(names: list[Any], words: str) -> None:
     with pytest.raises(BadSetting, match=words):
         resolve_settings(history=names)
 
 
-def test_a_preset_stands_for_its_entities_with_a_cursor() -> None:
+def test_history_preset_means_its_entities_with_a_cursor() -> None:
     assert resolve_settings(history="core").history == [name for name in CORE if ENTITIES[name].read == "incremental"]
     assert resolve_settings().history == []
 
 
-def test_a_destination_of_files_is_refused(make_crm: MakeCrm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_history_refuses_a_destination_of_files(make_crm: MakeCrm, monkeypatch: pytest.MonkeyPatch) -> None:
     crm = make_crm()
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (crm.folder / "lake").as_uri())
     with pytest.raises(BadSetting, match="history keeps versions in an SQL database"):
@@ -357,20 +359,20 @@ def test_a_destination_of_files_is_refused(make_crm: MakeCrm, monkeypatch: pytes
 
 
 @pytest.mark.sample(0)
-def test_a_table_that_is_something_else_is_left_alone(synced_crm: Crm) -> None:
+def test_history_refuses_a_table_that_is_not_a_history(synced_crm: Crm) -> None:
     crm = synced_crm
     with opened("sync", crm.settings(), crm.target) as runner:
         runner.pipeline.run(dlt.resource([{"a": 1}], name="contacts_history"))
-    with pytest.raises(BadSetting, match=r"history is 'contacts': its table contacts_history"):
+    with pytest.raises(BadSetting, match=r"history is 'contacts': its table contacts_history exists"):
         crm.sync("contacts", **KEPT)
     assert crm.count("contacts_history") == 1
 
 
-def test_no_table_is_named_as_a_history() -> None:
+def test_no_entity_table_is_named_like_a_history() -> None:
     tables = {*ENTITIES, *(f"{e.name}__{array.lower()}" for e in ENTITIES.values() for array in e.arrays)}
     assert tables.isdisjoint(map(history_table, ENTITIES.values()))
 
 
-def test_what_does_not_count_are_fields_that_nobody_edits() -> None:
+def test_unversioned_fields_are_fields_that_nobody_edits() -> None:
     known = {name: field for entity in ENTITIES.values() for name, field in entity.fields.items()}
     assert {"ETag", "ETAG"} == UNVERSIONED - known.keys()

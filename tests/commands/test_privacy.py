@@ -99,7 +99,7 @@ def row(crm: Crm, table: str, where: str) -> Row:
 
 
 @pytest.mark.parametrize("private", [True, False], ids=["private", "plain"])
-def test_no_file_of_a_run_holds_what_is_private(
+def test_no_file_of_a_run_contains_a_masked_value(
     planted: Crm, private: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The plain half shows that the search finds what is there."""
@@ -118,7 +118,7 @@ def test_no_file_of_a_run_holds_what_is_private(
     assert planted.count("contacts_history") == planted.count("contacts")
 
 
-def test_hashes_join_and_what_is_dropped_has_no_column(planted: Crm) -> None:
+def test_hashed_columns_join_and_dropped_columns_are_missing(planted: Crm) -> None:
     planted.first_sync("contacts", "leads", **PRIVATE)
     hashed = told("ada.planted@example.com")
     contact = row(planted, "contacts", f"email_address = '{hashed}'")
@@ -134,7 +134,7 @@ def test_hashes_join_and_what_is_dropped_has_no_column(planted: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_what_was_loaded_plainly_is_concealed_by_the_next_sync_in_deleted_rows_too(planted: Crm) -> None:
+def test_next_sync_masks_loaded_rows_and_deleted_rows(planted: Crm) -> None:
     planted.first_sync("contacts", "leads", history=["contacts"])
     (gone,) = delete(planted, "contacts", planted.sandbox.store.rows("contacts")[0]["CONTACT_ID"])
     swept(planted, "contacts", history=["contacts"])
@@ -163,7 +163,7 @@ def test_what_was_loaded_plainly_is_concealed_by_the_next_sync_in_deleted_rows_t
     planted.assert_equal("contacts", "leads", deleted=True)
 
 
-def test_a_hash_where_other_than_text_is_held_is_refused(planted: Crm) -> None:
+def test_hash_of_a_loaded_non_text_column_is_refused(planted: Crm) -> None:
     planted.first_sync("contacts")
     report = planted.sync("contacts", **PRIVATE)
     assert report.exit_code == 1
@@ -171,7 +171,7 @@ def test_a_hash_where_other_than_text_is_held_is_refused(planted: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_a_sweep_tells_no_tags_wrong_that_are_hashed(planted: Crm) -> None:
+def test_tag_sweep_accepts_hashed_tags(planted: Crm) -> None:
     planted.sync_done("contacts", **PRIVATE)
     assert swept(planted, "contacts", with_tags=True, **PRIVATE).entities["contacts"].merged == 0
     record = planted.sandbox.store.rows("contacts")[1]
@@ -194,24 +194,24 @@ def test_a_sweep_tells_no_tags_wrong_that_are_hashed(planted: Crm) -> None:
         ("drop", "phone", "entity.column"),
     ],
 )
-def test_a_column_that_cannot_be_concealed_is_refused_with_the_reason(way: str, column: str, words: str) -> None:
+def test_masking_refuses_unsuitable_columns(way: str, column: str, words: str) -> None:
     with pytest.raises(BadSetting, match=words) as refused:
         resolve_settings(**{way: [column], "hash_key": HASH_KEY})
     assert f"sources.insightly.{way}" in str(refused.value)
 
 
-def test_without_a_key_nothing_is_hashed_and_nothing_read(planted: Crm) -> None:
+def test_hashing_without_a_key_reads_nothing(planted: Crm) -> None:
     with pytest.raises(MissingKey, match="hash_key"):
         planted.sync("contacts", hash=["contacts.email_address"])
     assert planted.sandbox.log == []
     assert HASH_KEY not in repr(resolve_settings(**PRIVATE))
 
 
-def test_a_custom_field_that_there_is_not_is_refused(planted: Crm) -> None:
+def test_masking_refuses_an_unknown_custom_field(planted: Crm) -> None:
     with pytest.raises(ConfigurationError, match="hobby__c"):
         planted.sync("contacts", drop=["contacts.hobbi__c"])
 
 
 @given(st.emails())
-def test_an_address_is_the_same_in_any_case_and_between_blanks(address: str) -> None:
+def test_hash_ignores_case_and_blanks_of_an_address(address: str) -> None:
     assert hash_input(f" {address.upper()} ") == hash_input(address.upper().lower()) or not address.isascii()

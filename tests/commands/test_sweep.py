@@ -36,14 +36,14 @@ def nothing_marked(crm: Crm) -> Iterator[None]:
 # What is gone
 
 
-def test_an_unchanged_account_costs_one_call_a_table(crm: Crm) -> None:
+def test_sweep_of_unchanged_account_costs_one_call_per_table(crm: Crm) -> None:
     crm.first_sync()
     report = swept(crm)
     assert report.calls == sum(ENTITIES[name].read == "incremental" for name in report.entities) == len(paths(crm))
     assert sum(entity.deleted for entity in report.entities.values()) == 0
 
 
-def test_deleted_records_are_marked_and_written_down(crm: Crm) -> None:
+def test_sweep_marks_and_logs_deleted_records(crm: Crm) -> None:
     crm.first_sync()
     contacts, notes = ids(crm, "contacts"), ids(crm, "notes")
     delete(crm, "contacts", contacts[0], contacts[17], contacts[-1])
@@ -60,7 +60,7 @@ def test_deleted_records_are_marked_and_written_down(crm: Crm) -> None:
     assert (again.calls, len(ledger(crm))) == (10, 4)
 
 
-def test_few_pages_are_read_of_a_long_list(make_crm: MakeCrm) -> None:
+def test_sweep_reads_few_pages_of_a_long_list(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.5)
     crm.first_sync("contacts", page_size=10)
     gone = sorted(random.Random(3).sample(ids(crm, "contacts"), 3))
@@ -72,7 +72,7 @@ def test_few_pages_are_read_of_a_long_list(make_crm: MakeCrm) -> None:
     assert sorted(set(paths(crm)) - {"/Contacts"}) == [f"/Contacts/{key}" for key in gone]
 
 
-def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> None:
+def test_sweep_removes_rows_and_child_rows_by_setting(crm: Crm) -> None:
     crm.first_sync("contacts")
     full = next(row for row in crm.sandbox.store.rows("contacts") if row["TAGS"] and row["LINKS"])
     delete(crm, "contacts", full["CONTACT_ID"])
@@ -85,7 +85,7 @@ def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> No
 
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("mode", ["mark", "remove"])
-def test_child_rows_without_their_record_are_removed_and_no_others(crm: Crm, mode: str) -> None:
+def test_sweep_removes_only_child_rows_without_a_record(crm: Crm, mode: str) -> None:
     """A kill between the loads of two tables leaves them, when the record is deleted before the next run."""
     crm.first_sync("contacts")
     full = next(row for row in crm.sandbox.store.rows("contacts") if row["TAGS"] and row["LINKS"])
@@ -100,7 +100,7 @@ def test_child_rows_without_their_record_are_removed_and_no_others(crm: Crm, mod
     assert swept(crm, "contacts").entities["contacts"].schema_changes == []
 
 
-def test_a_hidden_record_is_told_from_a_deleted_one(crm: Crm) -> None:
+def test_sweep_distinguishes_hidden_from_deleted(crm: Crm) -> None:
     crm.first_sync("contacts")
     key, other = ids(crm, "contacts")[3:5]
     delete(crm, "contacts", key, other)
@@ -109,7 +109,7 @@ def test_a_hidden_record_is_told_from_a_deleted_one(crm: Crm) -> None:
     assert ledger(crm) == [("contacts", key, "hidden", False), ("contacts", other, "deleted", False)]
 
 
-def test_a_deletion_that_an_unknown_record_hides_is_found_by_a_thorough_sweep(crm: Crm) -> None:
+def test_thorough_sweep_finds_deletion_masked_by_an_unknown_record(crm: Crm) -> None:
     store = crm.sandbox.store
     old = store.rows("notes")[10]
     store.delete("notes", old["NOTE_ID"])
@@ -123,7 +123,7 @@ def test_a_deletion_that_an_unknown_record_hides_is_found_by_a_thorough_sweep(cr
     crm.assert_equal("notes", deleted=True)
 
 
-def test_a_set_bounded_by_a_start_date_is_compared_with_that_set(crm: Crm) -> None:
+def test_sweep_compares_only_records_since_start_date(crm: Crm) -> None:
     stamps = sorted(row["DATE_UPDATED_UTC"] for row in crm.sandbox.store.rows("contacts"))
     crm.first_sync("contacts", start_date=stamps[20].replace(" ", "T") + "Z")
     held = crm.count("contacts")
@@ -139,7 +139,7 @@ def test_a_set_bounded_by_a_start_date_is_compared_with_that_set(crm: Crm) -> No
 # Guards
 
 
-def test_a_table_that_lost_most_of_its_rows_is_left_alone_unless_forced(make_crm: MakeCrm) -> None:
+def test_sweep_refuses_a_large_loss_unless_forced(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.2)
     crm.first_sync("contacts", "notes")
     gone = ids(crm, "contacts")[:160]
@@ -157,7 +157,7 @@ def test_a_table_that_lost_most_of_its_rows_is_left_alone_unless_forced(make_crm
     assert len([path for path in paths(crm) if path != "/Contacts"]) == 20
 
 
-def test_one_readable_record_of_the_sample_refuses_them_all(make_crm: MakeCrm) -> None:
+def test_sweep_refuses_all_if_one_of_the_sample_is_readable(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.2)
     crm.first_sync("contacts")
     gone = delete(crm, "contacts", *ids(crm, "contacts")[:160])
@@ -172,7 +172,7 @@ def test_one_readable_record_of_the_sample_refuses_them_all(make_crm: MakeCrm) -
         assert "can be read" in (report.reason or "")
 
 
-def test_an_unlisted_record_that_can_be_read_stays_live(crm: Crm) -> None:
+def test_sweep_keeps_an_unlisted_record_that_is_readable(crm: Crm) -> None:
     crm.first_sync("contacts")
     row = delete(crm, "contacts", ids(crm, "contacts")[4])[0]
     crm.sandbox.faults.add(
@@ -185,7 +185,7 @@ def test_an_unlisted_record_that_can_be_read_stays_live(crm: Crm) -> None:
 
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("kind", ["forbidden", "missing"])
-def test_a_collection_that_may_not_be_read_marks_nothing(crm: Crm, kind: str) -> None:
+def test_sweep_of_a_forbidden_collection_marks_nothing(crm: Crm, kind: str) -> None:
     crm.first_sync("contacts", "notes")
     delete(crm, "contacts", *ids(crm, "contacts")[:3])
     crm.sandbox.faults.add(Fault(kind, match="Contacts", times=None))
@@ -197,7 +197,7 @@ def test_a_collection_that_may_not_be_read_marks_nothing(crm: Crm, kind: str) ->
 
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("calls", range(6))
-def test_a_budget_that_ends_marks_only_what_was_confirmed(crm: Crm, calls: int) -> None:
+def test_sweep_at_max_calls_marks_only_confirmed_records(crm: Crm, calls: int) -> None:
     crm.first_sync("contacts")
     gone = ids(crm, "contacts")[10:13]
     delete(crm, "contacts", *gone)
@@ -208,7 +208,7 @@ def test_a_budget_that_ends_marks_only_what_was_confirmed(crm: Crm, calls: int) 
     assert marked(crm, "contacts") == gone
 
 
-def test_an_entity_that_is_not_loaded_completely_is_not_swept(crm: Crm) -> None:
+def test_sweep_skips_an_incompletely_loaded_entity(crm: Crm) -> None:
     crm.sync("contacts", page_size=5, max_calls=3)
     report = swept(crm, "contacts", code=1)
     assert report.entities["contacts"].state == "skipped"
@@ -216,13 +216,13 @@ def test_an_entity_that_is_not_loaded_completely_is_not_swept(crm: Crm) -> None:
     assert report.calls == 0
 
 
-def test_a_destination_that_is_not_there_is_not_made(crm: Crm) -> None:
+def test_sweep_does_not_create_a_destination(crm: Crm) -> None:
     with pytest.raises(Exception, match="run insightly sync first"):
         swept(crm)
     assert not crm.made()
 
 
-def test_another_account_is_not_swept(crm: Crm, make_crm: MakeCrm) -> None:
+def test_sweep_refuses_another_account(crm: Crm, make_crm: MakeCrm) -> None:
     crm.first_sync("contacts")
     contents = replace(contents_of(0.05), instance={"INSTANCE_NAME": "Other", "INSTANCE_SUBDOMAIN": "other"})
     other = make_crm(contents=contents, key="00000000-0000-0000-0000-00000000aaaa")
@@ -240,7 +240,7 @@ def test_another_account_is_not_swept(crm: Crm, make_crm: MakeCrm) -> None:
     [("sync", True), ("sweep", True), ("sweep", False)],
     ids=["sync sees its new stamp", "sweep", "sweep sees its old stamp"],
 )
-def test_a_record_that_comes_back_lives_again(crm: Crm, mode: str, moved: bool, by: str) -> None:
+def test_sweep_restores_a_reappeared_record(crm: Crm, mode: str, moved: bool, by: str) -> None:
     crm.first_sync("contacts")
     key = ids(crm, "contacts")[7]
     row = delete(crm, "contacts", key)[0]
@@ -257,7 +257,7 @@ def test_a_record_that_comes_back_lives_again(crm: Crm, mode: str, moved: bool, 
     crm.assert_equal("contacts")
 
 
-def test_listed_records_that_are_not_held_are_read_with_their_children(crm: Crm) -> None:
+def test_sweep_reads_missing_records_with_child_rows(crm: Crm) -> None:
     rows = delete(crm, "organisations", *ids(crm, "organisations")[2:6])
     crm.first_sync("organisations")
     for row in rows:
@@ -267,7 +267,7 @@ def test_listed_records_that_are_not_held_are_read_with_their_children(crm: Crm)
     crm.assert_equal("organisations")
 
 
-def test_many_records_that_are_not_held_cost_no_call_each(make_crm: MakeCrm) -> None:
+def test_sweep_reads_many_missing_records_by_their_list(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.2)
     rows = delete(crm, "contacts", *ids(crm, "contacts")[50:150])
     first = crm.sync_done("contacts")
@@ -279,7 +279,7 @@ def test_many_records_that_are_not_held_cost_no_call_each(make_crm: MakeCrm) -> 
     crm.assert_equal("contacts")
 
 
-def test_many_new_records_are_read_as_a_sync_would(make_crm: MakeCrm) -> None:
+def test_sweep_reads_many_new_records_as_a_sync_does(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.2)
     crm.first_sync("contacts")
     for _ in range(60):
@@ -293,7 +293,7 @@ def test_many_new_records_are_read_as_a_sync_would(make_crm: MakeCrm) -> None:
 # A full walk
 
 
-def test_a_full_sync_marks_what_it_did_not_see(crm: Crm) -> None:
+def test_full_sync_marks_missing_records(crm: Crm) -> None:
     crm.first_sync("contacts")
     gone = ids(crm, "contacts")[5:8]
     delete(crm, "contacts", *gone)
@@ -302,7 +302,7 @@ def test_a_full_sync_marks_what_it_did_not_see(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_a_full_sync_over_several_runs_does_as_well(crm: Crm) -> None:
+def test_full_sync_over_several_runs_marks_missing_records(crm: Crm) -> None:
     crm.first_sync("contacts")
     gone = ids(crm, "contacts")[5:8]
     delete(crm, "contacts", *gone)
@@ -313,7 +313,7 @@ def test_a_full_sync_over_several_runs_does_as_well(crm: Crm) -> None:
 
 @pytest.mark.sample(0)
 @pytest.mark.parametrize("again", [True, False], ids=["--full again", "plain"])
-def test_a_full_sync_repeated_within_a_budget_ends_and_marks(crm: Crm, again: bool) -> None:
+def test_repeated_full_sync_with_max_calls_ends_and_marks(crm: Crm, again: bool) -> None:
     """Though no run has the calls for a sweep of its own, and an entity that is done does not begin anew."""
     crm.first_sync("contacts", "notes", "lead_sources")
     gone = ids(crm, "contacts")[5:11]
@@ -337,7 +337,7 @@ def test_a_full_sync_repeated_within_a_budget_ends_and_marks(crm: Crm, again: bo
 
 
 @pytest.mark.sample(0)
-def test_unlisted_records_that_can_be_read_do_not_hold_a_full_sync_up(crm: Crm) -> None:
+def test_full_sync_ends_despite_readable_unlisted_records(crm: Crm) -> None:
     crm.first_sync("contacts")
     rows = delete(crm, "contacts", *ids(crm, "contacts")[5:11])
 
@@ -355,7 +355,7 @@ def test_unlisted_records_that_can_be_read_do_not_hold_a_full_sync_up(crm: Crm) 
 
 
 @pytest.mark.sample(0)
-def test_a_full_sync_of_which_one_entity_fails_begins_anew(crm: Crm) -> None:
+def test_full_sync_with_a_failed_entity_starts_again(crm: Crm) -> None:
     crm.first_sync("contacts", "products")
     crm.sandbox.faults.add(Fault("missing", match="Product*", times=None))
     for _ in range(2):
@@ -364,7 +364,7 @@ def test_a_full_sync_of_which_one_entity_fails_begins_anew(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_since_given_to_an_unfinished_full_sync_is_told(crm: Crm) -> None:
+def test_since_during_an_unfinished_full_sync_is_reported(crm: Crm) -> None:
     crm.first_sync("contacts")
     gone = ids(crm, "contacts")[5]
     delete(crm, "contacts", gone)
@@ -375,7 +375,7 @@ def test_since_given_to_an_unfinished_full_sync_is_told(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_a_full_sync_marks_no_implausible_number(make_crm: MakeCrm) -> None:
+def test_full_sync_refuses_a_large_loss(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.2)
     crm.first_sync("contacts")
     delete(crm, "contacts", *ids(crm, "contacts")[:160])
@@ -391,7 +391,7 @@ def test_a_full_sync_marks_no_implausible_number(make_crm: MakeCrm) -> None:
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("thorough", [False, True])
 @pytest.mark.parametrize("kind", ["delete_before", "create"])
-def test_no_live_record_is_marked_when_rows_move_under_the_sweep(crm: Crm, kind: str, thorough: bool) -> None:
+def test_sweep_marks_no_live_record_if_rows_move_meanwhile(crm: Crm, kind: str, thorough: bool) -> None:
     crm.first_sync("contacts", page_size=5)
     delete(crm, "contacts", *ids(crm, "contacts")[20:23])
     crm.sandbox.faults.add(Fault(kind, match="Contacts", nth=2, times=3, count=2))
@@ -409,7 +409,7 @@ def test_no_live_record_is_marked_when_rows_move_under_the_sweep(crm: Crm, kind:
 
 @pytest.mark.sample(0)
 @pytest.mark.parametrize("tags", ["auto", "endpoint"])
-def test_tags_that_moved_no_date_are_mended(crm: Crm, tags: str) -> None:
+def test_tag_sweep_repairs_tags_that_changed_no_date(crm: Crm, tags: str) -> None:
     store: Store = crm.sandbox.store
     crm.first_sync(tags=tags)
     for entity in ("contacts", "leads", "organisations"):
@@ -424,14 +424,14 @@ def test_tags_that_moved_no_date_are_mended(crm: Crm, tags: str) -> None:
 
 
 @pytest.mark.sample(0)
-def test_tags_that_are_right_are_not_read_again(crm: Crm) -> None:
+def test_tag_sweep_does_not_reload_correct_tags(crm: Crm) -> None:
     crm.first_sync()
     report = swept(crm, with_tags=True)
     assert sum(entity.merged for entity in report.entities.values()) == 0
     assert not [path for path in paths(crm) if path.split("/")[-1].isdigit()]
 
 
-def test_tags_that_are_off_are_not_swept(crm: Crm) -> None:
+def test_tag_sweep_skips_tags_that_are_off(crm: Crm) -> None:
     crm.first_sync("leads", tags="off")
     report = swept(crm, "leads", with_tags=True, tags="off")
     assert report.calls == 1
@@ -439,14 +439,14 @@ def test_tags_that_are_off_are_not_swept(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_the_least_recently_swept_entity_goes_first(crm: Crm) -> None:
+def test_sweep_starts_with_the_least_recently_swept_entity(crm: Crm) -> None:
     crm.first_sync("contacts", "notes", "tasks")
     swept(crm, "contacts", "notes", "tasks", code=3, max_calls=1)
     swept(crm, "contacts", "notes", "tasks", code=3, max_calls=1)
     assert paths(crm) == ["/Notes"]
 
 
-def test_each_sweep_is_written_down(crm: Crm) -> None:
+def test_sweep_is_written_to_the_run_log(crm: Crm) -> None:
     crm.first_sync("contacts")
     delete(crm, "contacts", ids(crm, "contacts")[0])
     swept(crm, "contacts")

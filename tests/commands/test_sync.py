@@ -65,7 +65,7 @@ def unchanged(crm: Crm, *tables: str) -> Iterator[None]:
 
 
 @EVERY_WAY_TO_TAGS
-def test_only_what_changed_is_received(crm: Crm) -> None:
+def test_sync_reads_only_changed_records(crm: Crm) -> None:
     first = crm.sync_done()
     evolve(crm.sandbox.store, seed=1, steps=25)
     second = crm.sync_done()
@@ -78,7 +78,7 @@ def test_only_what_changed_is_received(crm: Crm) -> None:
 
 
 @EVERY_WAY_TO_TAGS
-def test_a_lost_working_folder_changes_nothing(crm: Crm) -> None:
+def test_lost_working_folder_changes_nothing(crm: Crm) -> None:
     first = crm.sync_done("contacts", "lead_sources")
     shutil.rmtree(crm.folder / "dlt")
     crm.sandbox.store.touch("contacts", first_key(crm, "contacts"))
@@ -91,7 +91,7 @@ def test_a_lost_working_folder_changes_nothing(crm: Crm) -> None:
 
 @pytest.mark.sample(0)
 @EVERY_WAY_TO_TAGS
-def test_many_chunks_make_the_same_tables(crm: Crm) -> None:
+def test_many_chunks_give_the_same_tables(crm: Crm) -> None:
     report = crm.sync_done("contacts", "notes", "pipelines", "tags", chunk_calls=2, page_size=7)
     assert report.entities["contacts"].rows == crm.sandbox.store.count("contacts")
     assert len(crm.read("select * from insightly._dlt_loads")) > 2
@@ -99,7 +99,7 @@ def test_many_chunks_make_the_same_tables(crm: Crm) -> None:
 
 
 @EVERY_WAY_TO_TAGS
-def test_a_field_defined_later_becomes_a_typed_column(crm: Crm) -> None:
+def test_new_custom_field_becomes_a_typed_column(crm: Crm) -> None:
     crm.first_sync("contacts")
     crm.sandbox.store.define("CONTACT", "Height__c", "NUMERIC")
     set_custom(crm.sandbox.store, "contacts", first_key(crm, "contacts"), "Height__c", 1.83)
@@ -111,7 +111,7 @@ def test_a_field_defined_later_becomes_a_typed_column(crm: Crm) -> None:
 
 
 @EVERY_WAY_TO_TAGS
-def test_a_key_nobody_knows_becomes_a_column(crm: Crm) -> None:
+def test_unknown_json_key_becomes_a_column(crm: Crm) -> None:
     crm.first_sync("notes")
     key = first_key(crm, "notes")
     crm.sandbox.store.update("notes", key, {"FAVOURITE_COLOUR": "blue", "SHELF_COUNT": 7})
@@ -124,7 +124,7 @@ def test_a_key_nobody_knows_becomes_a_column(crm: Crm) -> None:
 
 
 @EVERY_WAY_TO_TAGS
-def test_emptied_arrays_leave_no_child_rows(crm: Crm) -> None:
+def test_emptied_array_leaves_no_child_rows(crm: Crm) -> None:
     crm.first_sync("organisations")
     full = next(r for r in crm.sandbox.store.rows("organisations") if r["TAGS"] and r["LINKS"] and r["EMAILDOMAINS"])
     arrays: dict[str, list[Any]] = {name: [] for name in ENTITIES["organisations"].arrays}
@@ -138,7 +138,7 @@ def test_emptied_arrays_leave_no_child_rows(crm: Crm) -> None:
 
 
 @EVERY_WAY_TO_TAGS
-def test_a_shorter_array_leaves_no_old_items(crm: Crm) -> None:
+def test_shortened_array_leaves_no_old_child_rows(crm: Crm) -> None:
     crm.sandbox.store.set_tags("contacts", first_key(crm, "contacts"), ["a", "b", "c"])
     crm.first_sync("contacts")
     crm.sandbox.store.set_tags("contacts", first_key(crm, "contacts"), ["c", "d"])
@@ -146,7 +146,7 @@ def test_a_shorter_array_leaves_no_old_items(crm: Crm) -> None:
     crm.assert_equal("contacts")
 
 
-def test_the_definitions_are_a_table(crm: Crm) -> None:
+def test_custom_field_definitions_are_a_table(crm: Crm) -> None:
     crm.sync_done("contacts", "leads")
     held = {(r["field_for"], r["field_name"], r["field_type"]) for r in crm.table("custom_fields")}
     told = crm.sandbox.store.definitions
@@ -163,7 +163,7 @@ def test_the_definitions_are_a_table(crm: Crm) -> None:
 @pytest.mark.parametrize(
     ("mode", "embedded", "calls_a_record"), [("auto", True, 0), ("endpoint", True, 1), ("auto", False, 1)]
 )
-def test_tags_are_the_same_by_every_way(make_crm: MakeCrm, mode: str, embedded: bool, calls_a_record: int) -> None:
+def test_tags_are_equal_in_every_mode(make_crm: MakeCrm, mode: str, embedded: bool, calls_a_record: int) -> None:
     crm = make_crm(switches=replace(OPEN, embed_tags=embedded))
 
     def tag_calls() -> int:
@@ -178,7 +178,7 @@ def test_tags_are_the_same_by_every_way(make_crm: MakeCrm, mode: str, embedded: 
     crm.assert_equal("projects")
 
 
-def test_tags_that_nobody_asks_for_cost_nothing(make_crm: MakeCrm) -> None:
+def test_unneeded_tags_cost_no_call(make_crm: MakeCrm) -> None:
     crm = make_crm(switches=replace(OPEN, embed_tags=False))
     crm.sync_done("projects", tags="embedded")
     assert crm.sandbox.calls() == 3  # the account, the list, the definitions
@@ -188,7 +188,7 @@ def test_tags_that_nobody_asks_for_cost_nothing(make_crm: MakeCrm) -> None:
 
 @pytest.mark.sample(0)
 @pytest.mark.parametrize("embedded", [True, False])
-def test_tags_that_are_off_are_neither_asked_for_nor_written(make_crm: MakeCrm, embedded: bool) -> None:
+def test_tags_that_are_off_are_not_read_or_written(make_crm: MakeCrm, embedded: bool) -> None:
     crm = make_crm(switches=replace(OPEN, embed_tags=embedded))
     crm.sync_done("leads", tags="auto")
     held = crm.table("leads__tags")
@@ -207,7 +207,7 @@ def test_tags_that_are_off_are_neither_asked_for_nor_written(make_crm: MakeCrm, 
     crm.assert_equal("tags")
 
 
-def test_a_record_that_went_away_before_its_tags_is_told(crm: Crm) -> None:
+def test_record_deleted_before_its_tags_are_read_is_reported(crm: Crm) -> None:
     key = first_key(crm, "projects")
     crm.sandbox.faults.add(Fault("missing", match=f"Projects/{key}/Tags"))
     report = crm.sync_done("projects", tags="endpoint")
@@ -217,7 +217,7 @@ def test_a_record_that_went_away_before_its_tags_is_told(crm: Crm) -> None:
 # Lists that are read whole
 
 
-def test_a_reference_list_is_written_when_it_changed(crm: Crm) -> None:
+def test_reference_list_is_written_only_if_it_changed(crm: Crm) -> None:
     store = crm.sandbox.store
     crm.first_sync("lead_sources")
     store.update("lead_sources", first_key(crm, "lead_sources"), {"LEAD_SOURCE": "Fair"})
@@ -231,7 +231,7 @@ def test_a_reference_list_is_written_when_it_changed(crm: Crm) -> None:
     assert crm.count("lead_sources") == 0
 
 
-def test_tag_names_that_vanish_are_removed(crm: Crm) -> None:
+def test_removed_tag_names_leave_the_table(crm: Crm) -> None:
     crm.first_sync("tags")
     for key in crm.sandbox.store.tables["projects"].keys:
         crm.sandbox.store.set_tags("projects", key, [])
@@ -243,7 +243,7 @@ def test_tag_names_that_vanish_are_removed(crm: Crm) -> None:
 # What does not fit
 
 
-def test_a_value_that_does_not_fit_is_kept_as_text(crm: Crm) -> None:
+def test_invalid_value_is_kept_as_text(crm: Crm) -> None:
     key = first_key(crm, "leads")
     set_custom(crm.sandbox.store, "leads", key, "Budget__c", "quite a lot")
     report = crm.sync_done("leads")
@@ -252,7 +252,7 @@ def test_a_value_that_does_not_fit_is_kept_as_text(crm: Crm) -> None:
     assert any("budget__c__v_text" in note for note in report.entities["leads"].schema_changes)
 
 
-def test_two_fields_of_one_column_fail_their_entity_alone(crm: Crm) -> None:
+def test_column_collision_fails_only_its_entity(crm: Crm) -> None:
     for name in ("Shoe_Size__c", "ShoeSize__c"):
         crm.sandbox.store.define("CONTACT", name, "TEXT")
     assert normalize("Shoe_Size__c") == normalize("ShoeSize__c")
@@ -269,7 +269,7 @@ def test_two_fields_of_one_column_fail_their_entity_alone(crm: Crm) -> None:
 
 
 @pytest.mark.parametrize("kind", ["forbidden", "missing"])
-def test_an_entity_that_may_not_be_read_is_skipped(make_crm: MakeCrm, kind: str) -> None:
+def test_forbidden_entity_is_skipped(make_crm: MakeCrm, kind: str) -> None:
     crm = make_crm(switches=replace(OPEN, **{kind: frozenset({"products"})}))
     report = crm.sync_done(entities=["products", "notes"])
     assert report.entities["products"].state == "skipped"
@@ -279,7 +279,7 @@ def test_an_entity_that_may_not_be_read_is_skipped(make_crm: MakeCrm, kind: str)
     assert (named.exit_code, named.entities["products"].state) == (1, "skipped")
 
 
-def test_an_entity_that_is_taken_away_keeps_table_and_watermark(crm: Crm) -> None:
+def test_entity_that_becomes_forbidden_keeps_table_and_watermark(crm: Crm) -> None:
     before = crm.sync_done("products", "currencies")
     crm.sandbox.switches = replace(OPEN, forbidden=frozenset({"products"}), missing=frozenset({"currencies"}))
     with unchanged(crm, "products", "currencies"):
@@ -290,7 +290,7 @@ def test_an_entity_that_is_taken_away_keeps_table_and_watermark(crm: Crm) -> Non
     crm.assert_equal("products", "currencies")
 
 
-def test_a_refused_key_writes_nothing(crm: Crm) -> None:
+def test_refused_key_writes_nothing(crm: Crm) -> None:
     refused = crm.sync("notes", api_key="00000000-0000-0000-0000-000000000000")
     assert (refused.status, refused.exit_code) == ("failed", 1)
     assert "401" in (refused.reason or "")
@@ -305,7 +305,7 @@ def test_a_refused_key_writes_nothing(crm: Crm) -> None:
 # Destinations and accounts
 
 
-def test_a_load_that_fails_is_not_told_as_done(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_load_is_not_reported_as_done(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise OSError("no space left")
 
@@ -327,14 +327,14 @@ def test_two_destinations_share_no_watermark(crm: Crm) -> None:
 
 
 @EVERY_WAY_TO_TAGS
-def test_a_deleted_database_is_filled_again(crm: Crm) -> None:
+def test_deleted_database_is_filled_again(crm: Crm) -> None:
     crm.first_sync("contacts", "lead_sources")
     crm.database.unlink()
     crm.sync_done("contacts", "lead_sources")
     crm.assert_equal("contacts", "lead_sources")
 
 
-def test_another_account_is_refused(crm: Crm, make_crm: MakeCrm) -> None:
+def test_sync_refuses_another_account(crm: Crm, make_crm: MakeCrm) -> None:
     crm.sync_done("notes")
     other = make_crm(key="11111111-1111-1111-1111-111111111111")
     other.sandbox.store.instance.update(INSTANCE_NAME="Other Ltd", INSTANCE_SUBDOMAIN="other")
@@ -346,7 +346,7 @@ def test_another_account_is_refused(crm: Crm, make_crm: MakeCrm) -> None:
     assert other.sandbox.calls() == 1
 
 
-def test_another_key_of_the_same_account_goes_on(crm: Crm, make_crm: MakeCrm) -> None:
+def test_another_key_of_the_same_account_is_accepted(crm: Crm, make_crm: MakeCrm) -> None:
     first = crm.sync_done("notes")
     moved = make_crm(key="11111111-1111-1111-1111-111111111111")
     moved.sync_done("notes")
@@ -374,7 +374,7 @@ def test_runs_with_few_calls_complete_everything(crm: Crm, tags: str) -> None:
     crm.assert_equal(*names)
 
 
-def test_a_run_without_calls_sends_nothing(crm: Crm) -> None:
+def test_max_calls_of_zero_sends_nothing(crm: Crm) -> None:
     report = crm.sync("notes", max_calls=0)
     assert (report.exit_code, crm.sandbox.calls()) == (3, 0)
 
@@ -394,7 +394,7 @@ def test_days_with_few_calls_complete_everything(make_crm: MakeCrm) -> None:
     crm.assert_equal(*names)
 
 
-def test_calls_are_left_for_other_programs(make_crm: MakeCrm) -> None:
+def test_quota_reserve_is_left_for_other_programs(make_crm: MakeCrm) -> None:
     crm = make_crm(switches=replace(OPEN, quota=100))
     crm.sandbox.limits.spend(90)
     report = crm.sync("contacts", quota_reserve=5, page_size=5, max_connections=1)
@@ -408,7 +408,7 @@ def test_calls_are_left_for_other_programs(make_crm: MakeCrm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_an_earlier_start_date_is_walked_from_and_a_later_one_is_not(crm: Crm) -> None:
+def test_earlier_start_date_reads_more_and_a_later_one_does_not(crm: Crm) -> None:
     def loaded() -> int:
         return crm.count("notes")
 
@@ -424,7 +424,7 @@ def test_an_earlier_start_date_is_walked_from_and_a_later_one_is_not(crm: Crm) -
     assert crm.sync_done("notes").entities["notes"].rows == 0
 
 
-def test_since_reads_again_and_moves_no_watermark_back(crm: Crm) -> None:
+def test_since_reads_again_and_keeps_the_watermark(crm: Crm) -> None:
     first = crm.sync_done("notes").entities["notes"]
     again = crm.sync_done("notes", request=ReadRequest(since="2026-06-01T00:00:00Z")).entities["notes"]
     assert again.rows == changed_since(crm, "notes", "2026-06-01") > 0
@@ -434,7 +434,7 @@ def test_since_reads_again_and_moves_no_watermark_back(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_full_repairs_what_moved_no_date(crm: Crm) -> None:
+def test_full_sync_repairs_changes_without_a_date(crm: Crm) -> None:
     crm.first_sync("contacts", "tags")
     crm.sandbox.store.set_tags("contacts", first_key(crm, "contacts"), ["unseen"], touch=False)
     assert crm.sync_done("contacts").entities["contacts"].rows == 0
@@ -445,7 +445,7 @@ def test_full_repairs_what_moved_no_date(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_a_full_run_that_stops_goes_on_as_a_full_run(crm: Crm) -> None:
+def test_stopped_full_sync_resumes_as_full(crm: Crm) -> None:
     crm.first_sync("notes")
     keys = crm.sandbox.store.tables["notes"].keys
     for key in (keys[0], keys[-1]):
@@ -460,7 +460,7 @@ def test_a_full_run_that_stops_goes_on_as_a_full_run(crm: Crm) -> None:
 
 
 @EVERY_WAY_TO_TAGS
-def test_edits_while_changes_are_read_lose_no_live_row(crm: Crm) -> None:
+def test_edits_during_a_sync_lose_no_live_row(crm: Crm) -> None:
     crm.first_sync("contacts")
     store = crm.sandbox.store
     for key in store.tables["contacts"].keys[::2]:
@@ -477,13 +477,13 @@ def test_edits_while_changes_are_read_lose_no_live_row(crm: Crm) -> None:
     crm.assert_equal("contacts", deleted=True)
 
 
-def test_a_list_out_of_order_is_read_whole(crm: Crm) -> None:
+def test_unsorted_list_is_read_in_full(crm: Crm) -> None:
     crm.sandbox.faults.add(Fault("unsorted", match="Notes", times=None))
     crm.sync_done("notes", page_size=20)
     crm.assert_equal("notes")
 
 
-def test_the_watermark_is_the_services_clock_when_the_walk_began(crm: Crm) -> None:
+def test_watermark_is_the_server_clock_at_the_start_of_the_walk(crm: Crm) -> None:
     """Though it takes hours, and though the run before ended at a later hour."""
     crm.sandbox.faults.add(Fault("call", match="Notes*", nth=2, times=None, action=lambda _: crm.clock.advance()))
     report = crm.sync_done("notes", page_size=20, lookback_seconds=60)
@@ -492,7 +492,7 @@ def test_the_watermark_is_the_services_clock_when_the_walk_began(crm: Crm) -> No
     assert timedelta(0) <= early < timedelta(minutes=10)
 
 
-def test_the_watermark_survives_chunks_of_several_runs(crm: Crm) -> None:
+def test_watermark_survives_chunks_of_several_runs(crm: Crm) -> None:
     began = crm.clock.now + timedelta(hours=1)
     for _ in range(10):
         if (report := crm.sync("notes", page_size=20, max_calls=2)).exit_code != 3:
@@ -503,7 +503,7 @@ def test_the_watermark_survives_chunks_of_several_runs(crm: Crm) -> None:
     assert began - timedelta(minutes=15) < reached <= began - timedelta(minutes=5)
 
 
-def test_without_a_date_header_the_own_clock_counts(make_crm: MakeCrm, caplog: pytest.LogCaptureFixture) -> None:
+def test_local_clock_is_used_without_a_date_header(make_crm: MakeCrm, caplog: pytest.LogCaptureFixture) -> None:
     crm = make_crm(switches=replace(OPEN, date_header=False))
     crm.sync_done("notes")
     assert "Date" in caplog.text
@@ -520,7 +520,7 @@ def alone(crm: Crm, **settings: Any) -> dlt.Pipeline:
     return pipeline
 
 
-def test_the_source_alone_reads_to_the_end(crm: Crm) -> None:
+def test_source_alone_reads_everything(crm: Crm) -> None:
     names = ["contacts", "tags", "lead_sources"]
     alone(crm, entities=names, chunk_calls=1, page_size=7)
     crm.assert_equal(*names)
@@ -541,7 +541,7 @@ def test_building_the_source_sends_nothing_and_needs_no_key(crm: Crm, monkeypatc
 
 
 @pytest.mark.sample(0)
-def test_state_stays_small_when_all_records_have_one_stamp(tmp_path: Path) -> None:
+def test_state_stays_small_if_all_records_have_one_date(tmp_path: Path) -> None:
     stamp = {"DATE_CREATED_UTC": "2026-10-01 00:00:00", "DATE_UPDATED_UTC": "2026-10-01 00:00:00"}
     blank = dict.fromkeys(ENTITIES["notes"].fields) | stamp | {"LINKS": []}
     contents = Contents(tables={"notes": {key: dump(blank | {"NOTE_ID": key}) for key in range(1, 5001)}})

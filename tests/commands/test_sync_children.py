@@ -63,7 +63,7 @@ def parents(crm: Crm, entity: str) -> int:
 # The contract
 
 
-def test_these_are_the_entities_and_no_preset_has_them() -> None:
+def test_per_parent_entities_are_in_no_preset() -> None:
     assert {name: ENTITIES[name].read_parents for name in PARENTS} == PARENTS
     assert not PARENTS.keys() & {name for names in PRESETS.values() for name in names}
 
@@ -96,7 +96,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
 
 
 @pytest.mark.parametrize("entity", PARENTS)
-def test_every_field_has_a_column_of_its_type_and_whose_row_it_is(runs: Runs, entity: str) -> None:
+def test_every_field_and_parent_has_a_typed_column(runs: Runs, entity: str) -> None:
     told = {normalize(name): SQL_TYPES[field.type] for name, field in ENTITIES[entity].fields.items()}
     owner = {"parent_type": "VARCHAR", "parent_id": "BIGINT"}
     if entity in OWNED:
@@ -106,15 +106,13 @@ def test_every_field_has_a_column_of_its_type_and_whose_row_it_is(runs: Runs, en
 
 
 @pytest.mark.parametrize("entity", PARENTS)
-def test_the_rows_are_those_of_the_account(runs: Runs, entity: str) -> None:
+def test_child_rows_equal_the_account(runs: Runs, entity: str) -> None:
     assert lying(runs.crm.sandbox, entity)
     assert_equal(runs.crm, entity)
 
 
 @pytest.mark.parametrize("entity", PARENTS)
-def test_a_first_run_costs_a_call_a_record_as_planned_and_the_next_one_an_entity_of_parents(
-    runs: Runs, entity: str
-) -> None:
+def test_first_run_costs_a_call_per_parent_and_the_next_one_per_list(runs: Runs, entity: str) -> None:
     (price, later), (first, second) = (
         [report.entities[entity] for report in each] for each in (runs.prices, runs.reports)
     )
@@ -126,19 +124,19 @@ def test_a_first_run_costs_a_call_a_record_as_planned_and_the_next_one_an_entity
     assert second.watermark is not None
 
 
-def test_lists_of_parents_are_read_without_their_arrays(runs: Runs) -> None:
+def test_parent_lists_are_read_without_arrays(runs: Runs) -> None:
     assert runs.brief == {"true", None}  # but for a plan's question for the total, and the account
 
 
 @pytest.mark.sample(0)
-def test_an_empty_account_has_the_tables(make_crm: MakeCrm) -> None:
+def test_empty_account_has_the_tables(make_crm: MakeCrm) -> None:
     crm = make_crm(contents=Contents())
     crm.sync_done(*PARENTS)
     assert {entity: crm.count(entity) for entity in PARENTS} == dict.fromkeys(PARENTS, 0)
 
 
 @pytest.mark.sample(0)
-def test_the_source_alone_reads_to_the_end(crm: Crm) -> None:
+def test_source_alone_reads_everything(crm: Crm) -> None:
     source = insightly(
         api_key=crm.sandbox.key, base_url=crm.sandbox.url, requests_per_second=1000, entities=["comments"]
     )
@@ -151,7 +149,7 @@ def test_the_source_alone_reads_to_the_end(crm: Crm) -> None:
 # What changed
 
 
-def test_only_records_that_changed_are_asked(crm: Crm) -> None:
+def test_only_changed_parents_are_read(crm: Crm) -> None:
     crm.first_sync("comments", "opportunity_state_history")
     crm.clock.advance()
     note, task, deal = (keys(crm.sandbox, parent)[3] for parent in ("notes", "tasks", "opportunities"))
@@ -167,14 +165,14 @@ def test_only_records_that_changed_are_asked(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_named_later_everything_from_before_is_read_too(crm: Crm) -> None:
+def test_parent_entity_added_later_is_read_in_full(crm: Crm) -> None:
     crm.first_sync("notes", "tasks")
     crm.sync_done("notes", "tasks", "comments")
     assert_equal(crm, "comments")
 
 
 @pytest.mark.sample(0)
-def test_a_comment_that_moves_no_date_waits_for_a_full_read(crm: Crm) -> None:
+def test_comment_that_changes_no_date_is_read_by_full(crm: Crm) -> None:
     crm.first_sync("comments")
     crm.clock.advance()
     add(crm.sandbox, "comments", "notes", keys(crm.sandbox, "notes")[1], touch=False, BODY="quiet")
@@ -185,7 +183,7 @@ def test_a_comment_that_moves_no_date_waits_for_a_full_read(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_since_reads_again_what_changed_from_then_on(crm: Crm) -> None:
+def test_since_reads_changed_parents_again(crm: Crm) -> None:
     crm.first_sync("comments")
     crm.clock.advance()
     note = keys(crm.sandbox, "notes")[1]
@@ -198,7 +196,7 @@ def test_since_reads_again_what_changed_from_then_on(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_emails_have_no_date_so_new_ones_are_read_and_the_others_by_a_full_read(crm: Crm) -> None:
+def test_parents_without_date_are_read_if_new_and_by_full(crm: Crm) -> None:
     crm.first_sync("comments")
     old, new = keys(crm.sandbox, "emails")[-1], crm.sandbox.store.create("emails", {"SUBJECT": "new"})["EMAIL_ID"]
     add(crm.sandbox, "comments", "emails", new, BODY="to the new one")
@@ -217,7 +215,7 @@ def test_emails_have_no_date_so_new_ones_are_read_and_the_others_by_a_full_read(
 
 
 @pytest.mark.sample(0)
-def test_a_start_date_leaves_out_what_lies_under_older_records(crm: Crm) -> None:
+def test_start_date_excludes_rows_of_older_parents(crm: Crm) -> None:
     keep, leave = keys(crm.sandbox, "notes")[:2]
     for key, at in ((keep, "2026-10-31 00:00:00"), (leave, "2026-01-01 00:00:00")):
         add(crm.sandbox, "comments", "notes", key, touch=False, BODY="here")
@@ -231,7 +229,7 @@ def test_a_start_date_leaves_out_what_lies_under_older_records(crm: Crm) -> None
 # What is gone
 
 
-def test_an_emptied_list_loses_its_rows_and_a_deleted_row_goes(crm: Crm) -> None:
+def test_emptied_child_list_and_deleted_child_leave_no_rows(crm: Crm) -> None:
     crm.first_sync("comments", "ticket_comments", "static_list_memberships")
     crm.clock.advance()
     several, prospect = keys(crm.sandbox, "tickets")[-2], keys(crm.sandbox, "prospects")[-1]
@@ -247,7 +245,7 @@ def test_an_emptied_list_loses_its_rows_and_a_deleted_row_goes(crm: Crm) -> None
     assert crm.read("select * from insightly.ticket_comments where _is_empty") == []
 
 
-def test_one_id_under_two_records_is_two_rows(crm: Crm) -> None:
+def test_one_id_under_two_parents_is_two_rows(crm: Crm) -> None:
     one, other = keys(crm.sandbox, "notes")[0], keys(crm.sandbox, "tasks")[0]
     row = add(crm.sandbox, "comments", "notes", one, BODY="twice")
     add(crm.sandbox, "comments", "tasks", other, **{**row, "NOTE_ID": None})
@@ -262,7 +260,7 @@ def test_one_id_under_two_records_is_two_rows(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_rows_with_one_key_in_one_answer_are_all_kept_and_told(crm: Crm) -> None:
+def test_rows_with_a_repeated_key_are_all_kept_and_reported(crm: Crm) -> None:
     deal = keys(crm.sandbox, "opportunities")[0]
     rows = crm.sandbox.store.history[deal]
     rows.append({**rows[-1], "STATE_REASON": "another"})
@@ -276,7 +274,7 @@ def test_rows_with_one_key_in_one_answer_are_all_kept_and_told(crm: Crm) -> None
     assert_equal(crm, "opportunity_state_history")
 
 
-def test_a_row_that_claims_another_record_is_held_under_the_one_it_was_read_under(crm: Crm) -> None:
+def test_row_belongs_to_the_parent_it_was_read_from(crm: Crm) -> None:
     ticket, other = keys(crm.sandbox, "tickets")[:2]
     add(crm.sandbox, "ticket_comments", "tickets", ticket, TICKET_ID=other, BODY_HTML="merged")
     crm.sync_done("ticket_comments")
@@ -285,7 +283,7 @@ def test_a_row_that_claims_another_record_is_held_under_the_one_it_was_read_unde
 
 
 @pytest.mark.parametrize("policy", ["mark", pytest.param("remove", marks=pytest.mark.sample(0))])
-def test_a_sweep_takes_away_the_rows_of_deleted_records(crm: Crm, policy: str) -> None:
+def test_sweep_marks_the_rows_of_deleted_parents(crm: Crm, policy: str) -> None:
     crm.first_sync("comments", "quotation_documents")
     note = next(key for parent, key, _ in lying(crm.sandbox, "comments") if parent == "notes")
     quote = keys(crm.sandbox, "quotes")[-1]
@@ -313,7 +311,7 @@ def test_a_sweep_takes_away_the_rows_of_deleted_records(crm: Crm, policy: str) -
 
 
 @pytest.mark.sample(0)
-def test_a_sweep_refuses_when_too_many_records_are_gone(crm: Crm) -> None:
+def test_sweep_refuses_if_too_many_parents_are_gone(crm: Crm) -> None:
     crm.first_sync("ticket_comments")
     for number in range(60):
         key = crm.sandbox.store.create("tickets", {"SUBJECT": str(number)})["TICKET_ID"]
@@ -333,7 +331,7 @@ def test_a_sweep_refuses_when_too_many_records_are_gone(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_a_collection_that_no_record_shows_is_skipped(crm: Crm) -> None:
+def test_collection_refused_for_every_parent_is_skipped(crm: Crm) -> None:
     crm.first_sync("comments")
     held, mark = counted(live(crm, "comments")), crm.sync_done("comments").entities["comments"].watermark
     crm.clock.advance()
@@ -356,7 +354,7 @@ def test_a_collection_that_no_record_shows_is_skipped(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_a_first_run_that_no_record_answers_is_skipped_after_a_handful_of_calls(make_crm: MakeCrm) -> None:
+def test_refused_first_run_is_skipped_after_a_few_calls(make_crm: MakeCrm) -> None:
     crm = make_crm(0.2, switches=replace(OPEN, forbidden=frozenset({"opportunity_state_history", "file_attachments"})))
     report = crm.sync("file_attachments")
     assert (report.exit_code, report.entities["file_attachments"].state) == (1, "skipped")
@@ -367,7 +365,7 @@ def test_a_first_run_that_no_record_answers_is_skipped_after_a_handful_of_calls(
     assert_equal(crm, "file_attachments")
 
 
-def test_records_that_refuse_are_passed_over_and_told(crm: Crm) -> None:
+def test_refused_parents_are_skipped_and_reported(crm: Crm) -> None:
     (one, *_, last), gone = keys(crm.sandbox, "notes"), keys(crm.sandbox, "notes")[4]
     for key in (one, gone, last):
         add(crm.sandbox, "comments", "notes", key, BODY="hidden")
@@ -386,7 +384,7 @@ def test_records_that_refuse_are_passed_over_and_told(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_without_one_entity_of_parents_the_others_are_read(crm: Crm) -> None:
+def test_unavailable_parent_entity_does_not_stop_the_others(crm: Crm) -> None:
     crm.sandbox.switches = replace(OPEN, forbidden=frozenset({"emails"}))
     report = crm.sync_done("comments").entities["comments"]
     assert any(note.startswith("comments of emails are not available") for note in report.schema_changes)
@@ -403,7 +401,7 @@ def test_without_one_entity_of_parents_the_others_are_read(crm: Crm) -> None:
 @pytest.mark.parametrize(
     "total", [True, pytest.param(False, marks=pytest.mark.sample(0))], ids=["X-Total-Count", "no total"]
 )
-def test_long_lists_under_a_record_are_read_to_their_end(crm: Crm, total: bool) -> None:
+def test_long_child_lists_are_read_to_the_end(crm: Crm, total: bool) -> None:
     crm.sandbox.switches = replace(OPEN, total_header=total)
     note, task = keys(crm.sandbox, "notes")[0], keys(crm.sandbox, "tasks")[1]
     for number in range(25):
@@ -414,7 +412,7 @@ def test_long_lists_under_a_record_are_read_to_their_end(crm: Crm, total: bool) 
     assert_equal(crm, "comments")
 
 
-def test_a_list_without_a_total_costs_one_call_where_it_is_short(crm: Crm) -> None:
+def test_short_child_list_without_a_total_costs_one_call(crm: Crm) -> None:
     crm.sandbox.switches = replace(OPEN, total_header=False)
     crm.sync_done("ticket_comments")
     assert len(asked(crm)) == len(keys(crm.sandbox, "tickets"))
@@ -426,7 +424,7 @@ def test_a_list_without_a_total_costs_one_call_where_it_is_short(crm: Crm) -> No
 
 @pytest.mark.sample(0)
 @pytest.mark.parametrize("full", [False, pytest.param(True, marks=pytest.mark.sample(0))], ids=["first", "full"])
-def test_a_few_calls_a_day_come_to_an_end(crm: Crm, full: bool) -> None:
+def test_few_calls_a_day_complete_everything(crm: Crm, full: bool) -> None:
     request = ReadRequest(full=full)
     if full:
         crm.sync_done("comments")
@@ -444,7 +442,7 @@ def test_a_few_calls_a_day_come_to_an_end(crm: Crm, full: bool) -> None:
 
 
 @pytest.mark.sample(0)
-def test_the_days_end_is_a_stop_that_the_next_day_goes_on_from(crm: Crm) -> None:
+def test_spent_quota_stops_and_the_next_day_continues(crm: Crm) -> None:
     crm.sandbox.faults.add(Fault("daily", nth=20, times=None))
     report = crm.sync("comments")
     assert (report.exit_code, report.entities["comments"].state) == (3, "partial")
@@ -455,7 +453,7 @@ def test_the_days_end_is_a_stop_that_the_next_day_goes_on_from(crm: Crm) -> None
     assert_equal(crm, "comments")
 
 
-def test_a_small_budget_serves_the_lists_first(crm: Crm) -> None:
+def test_small_budget_reads_the_lists_first(crm: Crm) -> None:
     crm.sync("comments", max_calls=5)
     report = crm.sync("contacts", "leads", "comments", max_calls=10)
     assert {name: entity.state for name, entity in report.entities.items()} == {
@@ -467,7 +465,7 @@ def test_a_small_budget_serves_the_lists_first(crm: Crm) -> None:
 
 @pytest.mark.sample(0)
 @pytest.mark.parametrize("chunk_calls", [1, 4])
-def test_chunks_of_any_size_load_the_same_for_the_same_calls(crm: Crm, chunk_calls: int) -> None:
+def test_chunk_size_changes_neither_rows_nor_calls(crm: Crm, chunk_calls: int) -> None:
     report = crm.sync_done("comments", "static_list_memberships", chunk_calls=chunk_calls)
     assert_equal(crm, "comments", "static_list_memberships")
     assert report.entities["comments"].calls == parents(crm, "comments") + 3
@@ -478,7 +476,7 @@ def test_chunks_of_any_size_load_the_same_for_the_same_calls(crm: Crm, chunk_cal
 
 @pytest.mark.sample(0)
 @pytest.mark.parametrize("full", [pytest.param(True, marks=pytest.mark.sample(0)), False], ids=["full", "sample"])
-def test_verify_finds_rows_altered_missing_and_added(crm: Crm, full: bool) -> None:
+def test_verify_finds_changed_missing_and_added_rows(crm: Crm, full: bool) -> None:
     crm.first_sync("ticket_comments", "comments")
     fine = verified(crm, "ticket_comments", "comments", full=full).entities["ticket_comments"]
     assert fine.facts.get("proved") is (True if full else None)
@@ -503,7 +501,7 @@ def test_verify_finds_rows_altered_missing_and_added(crm: Crm, full: bool) -> No
 
 
 @pytest.mark.sample(0)
-def test_verify_tells_what_changed_since_from_what_is_wrong(crm: Crm) -> None:
+def test_verify_counts_later_changes_apart_from_differences(crm: Crm) -> None:
     crm.first_sync("ticket_comments", "comments")
     crm.clock.advance()
     quiet, loud, gone = keys(crm.sandbox, "tickets")[-3:]
@@ -518,7 +516,7 @@ def test_verify_tells_what_changed_since_from_what_is_wrong(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_a_quick_verification_of_many_records_is_a_few_calls(make_crm: MakeCrm) -> None:
+def test_quick_verify_of_many_parents_takes_few_calls(make_crm: MakeCrm) -> None:
     crm = make_crm(0.1)
     crm.sync_done("opportunity_state_history")
     assert verified(crm, "opportunity_state_history", quick=True).calls <= 12
@@ -530,14 +528,14 @@ def test_a_quick_verification_of_many_records_is_a_few_calls(make_crm: MakeCrm) 
 
 @pytest.mark.parametrize(("option", "value"), [("ids", ["1"]), ("where", ["BODY=x"])])
 @pytest.mark.parametrize("entity", PARENTS)
-def test_single_rows_cannot_be_asked_for(crm: Crm, entity: str, option: str, value: list[str]) -> None:
+def test_single_child_rows_cannot_be_requested(crm: Crm, entity: str, option: str, value: list[str]) -> None:
     told: dict[str, Any] = {"ids": None, "where": None, option: value}
     with pytest.raises(BadSetting, match="read under other records"):
         selection(crm.settings(), [entity], told["ids"], told["where"], ReadRequest())
 
 
 @pytest.mark.sample(0)
-def test_the_command_plans_syncs_and_tells(crm: Crm) -> None:
+def test_command_plans_syncs_and_reports_child_rows(crm: Crm) -> None:
     environment = reach(crm.sandbox)
     target = ["--database", str(crm.database), "--json"]
     price = command("sync", "comments", "--plan", *target, cwd=crm.folder, **environment).json
@@ -556,7 +554,7 @@ def test_the_command_plans_syncs_and_tells(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_their_columns_can_be_hashed_and_left_out(crm: Crm) -> None:
+def test_child_columns_can_be_hashed_and_dropped(crm: Crm) -> None:
     private = {"hash": ["comments.body"], "drop": ["file_attachments.file_name", "ticket_comments.body_html"]}
     crm.first_sync("comments", "ticket_comments")
     gone = next(key for parent, key, _ in lying(crm.sandbox, "comments") if parent == "notes")
@@ -574,6 +572,6 @@ def test_their_columns_can_be_hashed_and_left_out(crm: Crm) -> None:
 
 
 @pytest.mark.parametrize("column", ["comments.parent_id", "ticket_comments.ticket_id", "comments.comment_id"])
-def test_whose_row_it_is_cannot_be_concealed(crm: Crm, column: str) -> None:
+def test_parent_columns_cannot_be_masked(crm: Crm, column: str) -> None:
     with pytest.raises(BadSetting, match="key"):
         crm.settings(hash=[column], hash_key="secret of the test")

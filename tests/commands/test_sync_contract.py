@@ -73,19 +73,19 @@ def test_each_array_has_a_child_table(any_runs: Runs, entity: str, array: str) -
 
 
 @pytest.mark.parametrize("entity", LOADED)
-def test_the_key_is_never_null_and_unique(any_runs: Runs, entity: str) -> None:
+def test_key_is_unique_and_not_null(any_runs: Runs, entity: str) -> None:
     key = ", ".join(normalize(part) for part in ENTITIES[entity].key)
     sql = f"select {key}, count(*) as n from insightly.{entity} group by all having n > 1 or ({key}) is null"
     assert read(any_runs.crm.database, sql) == []
 
 
 @pytest.mark.parametrize("entity", LOADED)
-def test_the_rows_are_those_of_the_account(any_runs: Runs, entity: str) -> None:
+def test_rows_equal_the_account(any_runs: Runs, entity: str) -> None:
     any_runs.crm.assert_equal(entity)
 
 
 @pytest.mark.parametrize("entity", LOADED)
-def test_an_unchanged_run_writes_nothing(any_runs: Runs, entity: str) -> None:
+def test_unchanged_run_writes_nothing(any_runs: Runs, entity: str) -> None:
     report = any_runs.second.entities[entity]
     assert (report.state, report.merged) == ("ok", 0)
     if ENTITIES[entity].read == "incremental":
@@ -93,16 +93,16 @@ def test_an_unchanged_run_writes_nothing(any_runs: Runs, entity: str) -> None:
 
 
 @pytest.mark.parametrize("entity", LOADED)
-def test_an_unchanged_run_costs_one_call(any_runs: Runs, entity: str) -> None:
+def test_unchanged_run_costs_one_call(any_runs: Runs, entity: str) -> None:
     assert any_runs.second.entities[entity].calls == any_runs.calls(entity)
 
 
-def test_an_unchanged_run_of_the_first_17_costs_22_calls(any_runs: Runs) -> None:
+def test_unchanged_run_of_core_costs_22_calls(any_runs: Runs) -> None:
     crm = any_runs.crm
     assert crm.sync_done("core").calls == crm.sandbox.calls() == 22
 
 
-def test_a_first_run_asks_for_lists_definitions_and_the_account(any_runs: Runs) -> None:
+def test_first_run_reads_lists_definitions_and_account(any_runs: Runs) -> None:
     defined = sum(call.path.startswith("/CustomFields/") for call in any_runs.first_log)
     assert defined == any_runs.defined  # once each, by the object whose records came or for the table of definitions
     assert sum(call.path == "/Instance" for call in any_runs.first_log) == 2  # the account's, and the entity of its own
@@ -110,7 +110,7 @@ def test_a_first_run_asks_for_lists_definitions_and_the_account(any_runs: Runs) 
 
 
 @pytest.mark.parametrize("entity", INCREMENTAL)
-def test_the_filter_goes_to_search_alone(any_runs: Runs, entity: str) -> None:
+def test_filter_is_sent_only_to_search(any_runs: Runs, entity: str) -> None:
     path, search = f"/{ENTITIES[entity].path}", f"/{ENTITIES[entity].search_path}"
     first = [call for call in any_runs.first_log if call.path in (path, search)]
     second = [call for call in any_runs.second_log if call.path in (path, search)]
@@ -120,13 +120,13 @@ def test_the_filter_goes_to_search_alone(any_runs: Runs, entity: str) -> None:
     assert {call.query["updated_after_utc"] for call in second} == {any_runs.first.entities[entity].watermark}
 
 
-def test_the_filter_goes_nowhere_else(any_runs: Runs) -> None:
+def test_filter_is_sent_nowhere_else(any_runs: Runs) -> None:
     filtered = [call.path for call in any_runs.second_log if "updated_after_utc" in call.query]
     assert sorted(filtered) == sorted(f"/{ENTITIES[name].search_path}" for name in INCREMENTAL)
 
 
 @pytest.mark.parametrize("any_runs", ["full"], indirect=True)
-def test_what_may_not_be_read_is_skipped_and_left_as_it_is(any_runs: Runs) -> None:
+def test_forbidden_entity_is_skipped_and_keeps_its_table(any_runs: Runs) -> None:
     crm = any_runs.crm
     before = everything(crm)
     for kind, code in (("forbidden", "403"), ("missing", "404")):

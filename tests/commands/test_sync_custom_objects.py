@@ -93,7 +93,7 @@ def objects(*names: Any, held: dict[str, str] | None = None) -> tuple[dict[str, 
     return {table: entity.object_name for table, entity in found.items()}, refused
 
 
-def test_an_object_is_an_entity_at_its_own_paths() -> None:
+def test_custom_object_is_an_entity_with_its_own_paths() -> None:
     found, refused = objects_of([{"OBJECT_NAME": VISITS}, {"OBJECT_NAME": VISITS}], {}, normalize)
     assert refused == []
     (entity,) = found.values()
@@ -115,7 +115,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=repr)
-def test_a_hostile_name_is_refused_and_the_others_are_not(name: Any) -> None:
+def test_hostile_object_name_is_refused_alone(name: Any) -> None:
     found, (sentence,) = objects(name, "Fruit__c")
     assert found == {"fruit__c": "Fruit__c"}
     assert "is not loaded" in sentence
@@ -124,7 +124,7 @@ def test_a_hostile_name_is_refused_and_the_others_are_not(name: Any) -> None:
 @given(
     st.lists(st.one_of(st.text(max_size=20), st.from_regex(r"[A-Za-z0-9_]{1,12}__c", fullmatch=True), st.integers()))
 )
-def test_whatever_is_defined_leads_to_a_table_and_a_path_of_its_own(names: list[Any]) -> None:
+def test_every_object_has_its_own_table_and_path(names: list[Any]) -> None:
     found, refused = objects(*names)
     assert len(found) + len(refused) >= len({name for name in names if isinstance(name, str)})
     for table, name in found.items():
@@ -146,21 +146,21 @@ def test_whatever_is_defined_leads_to_a_table_and_a_path_of_its_own(names: list[
         ("Users", "users"),
     ],
 )
-def test_a_name_that_is_taken_is_refused_with_both_named(name: str, told: str) -> None:
+def test_object_name_that_is_taken_is_refused_with_both_names(name: str, told: str) -> None:
     found, (sentence,) = objects(name, "Fruit__c")
     assert found == {"fruit__c": "Fruit__c"}
     assert repr(name) in sentence
     assert told in sentence
 
 
-def test_objects_that_would_share_a_table_are_refused_with_both_named() -> None:
+def test_objects_that_share_a_table_are_refused_with_both_names() -> None:
     found, refused = objects("SiteVisit__c", VISITS, "Fruit__c", "fruit__C")
     assert found == {}
     assert len(refused) == 4
     assert all("SiteVisit__c" in sentence and VISITS in sentence for sentence in refused[:2])
 
 
-def test_a_table_stays_its_objects_own() -> None:
+def test_table_stays_with_its_object() -> None:
     assert objects("SiteVisit__c", VISITS, held={"site_visit__c": VISITS})[0] == {"site_visit__c": VISITS}
     found, (sentence,) = objects("SiteVisit__c", held={"site_visit__c": VISITS})
     assert found == {}
@@ -168,7 +168,7 @@ def test_a_table_stays_its_objects_own() -> None:
     assert objects("site_visit__C", held={"site_visit__c": VISITS}) == ({"site_visit__c": "site_visit__C"}, [])
 
 
-def test_objects_are_chosen_by_a_name_in_their_form() -> None:
+def test_objects_are_selected_by_name() -> None:
     assert select("Fruit__c, contacts") == ("contacts", "Fruit__c")
     assert RECORDS in select("all")
     for name in ("Fruit_c", "../x__c", "9__c", "Fruit"):
@@ -179,7 +179,7 @@ def test_objects_are_chosen_by_a_name_in_their_form() -> None:
 # Tables
 
 
-def test_each_object_has_a_table_equal_to_the_account(crm: Crm) -> None:
+def test_object_tables_equal_the_account(crm: Crm) -> None:
     report = crm.sync_done(*ALL)
     assert states(report) == dict.fromkeys((*ALL, "site_visit__c", "warranty__c"), "ok")
     assert report.calls == len(crm.sandbox.log) == 1 + 1 + 2 * 2
@@ -196,7 +196,7 @@ def test_each_object_has_a_table_equal_to_the_account(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_an_unchanged_run_costs_a_call_an_object_and_one_to_find_them(held: Crm) -> None:
+def test_unchanged_run_costs_a_call_per_object_and_one_for_discovery(held: Crm) -> None:
     report = held.sync_done(*ALL)
     assert {name: entity.calls for name, entity in report.entities.items()} == {
         OBJECTS: 1, RECORDS: 0, "site_visit__c": 1, "warranty__c": 1,
@@ -207,7 +207,7 @@ def test_an_unchanged_run_costs_a_call_an_object_and_one_to_find_them(held: Crm)
     assert (list(by_name.entities), by_name.calls) == (["site_visit__c"], 1)
 
 
-def test_what_changed_is_read_and_nothing_else(held: Crm) -> None:
+def test_only_changed_object_records_are_read(held: Crm) -> None:
     store, before = held.sandbox.store, held.count("site_visit__c")
     store.update(VISITS, first_key(held, VISITS), {"RECORD_NAME": "changed"})
     add_record(held, VISITS, Result__c="Good")
@@ -219,7 +219,7 @@ def test_what_changed_is_read_and_nothing_else(held: Crm) -> None:
     held.assert_equal(VISITS, WARRANTIES)
 
 
-def test_an_object_and_a_field_that_are_new_are_loaded_with_the_next_run(held: Crm) -> None:
+def test_new_object_and_new_field_are_loaded_by_the_next_run(held: Crm) -> None:
     store = held.sandbox.store
     define_object(store, "Fruit__c")
     store.define("FRUIT__C", "Ripe__c", "BIT")
@@ -233,7 +233,7 @@ def test_an_object_and_a_field_that_are_new_are_loaded_with_the_next_run(held: C
     assert held.columns("fruit__c")["ripe__c"] == "BOOLEAN"
 
 
-def test_an_object_that_is_deleted_keeps_its_table_and_its_state(held: Crm) -> None:
+def test_deleted_object_keeps_table_and_state(held: Crm) -> None:
     store, definition = held.sandbox.store, held.sandbox.store.get(OBJECTS, WARRANTIES)
     rows, kept = held.table("warranty__c"), list(store.tables[WARRANTIES].raw.values())
     remove_object(store, WARRANTIES)
@@ -258,7 +258,7 @@ def test_an_object_that_is_deleted_keeps_its_table_and_its_state(held: Crm) -> N
     held.assert_equal(WARRANTIES)
 
 
-def test_a_name_that_cannot_be_loaded_fails_alone(crm: Crm, caplog: pytest.LogCaptureFixture) -> None:
+def test_object_that_cannot_be_loaded_fails_alone(crm: Crm, caplog: pytest.LogCaptureFixture) -> None:
     store = crm.sandbox.store
     for name in ("../Users", "Contacts", 7):
         store.put_raw(OBJECTS, {**store.rows(OBJECTS)[0], "OBJECT_NAME": name})
@@ -275,7 +275,7 @@ def test_a_name_that_cannot_be_loaded_fails_alone(crm: Crm, caplog: pytest.LogCa
 
 @pytest.mark.sample(0)
 @pytest.mark.parametrize("switch", ["missing", "forbidden"])
-def test_a_plan_without_custom_objects_is_skipped(crm: Crm, switch: str) -> None:
+def test_plan_without_custom_objects_is_skipped(crm: Crm, switch: str) -> None:
     crm.sandbox.switches = replace(OPEN, **{switch: frozenset([OBJECTS])})
     report = crm.sync("notes", *ALL)
     assert states(report) == {"notes": "ok", OBJECTS: "skipped", RECORDS: "skipped"}
@@ -287,7 +287,7 @@ def test_a_plan_without_custom_objects_is_skipped(crm: Crm, switch: str) -> None
 
 
 @pytest.mark.sample(0)
-def test_an_account_without_any_has_a_table_of_definitions_alone(crm: Crm) -> None:
+def test_account_without_objects_has_only_the_definitions_table(crm: Crm) -> None:
     for name in (VISITS, WARRANTIES):
         remove_object(crm.sandbox.store, name)
     assert states(crm.sync_done(*ALL)) == dict.fromkeys(ALL, "ok")
@@ -297,7 +297,7 @@ def test_an_account_without_any_has_a_table_of_definitions_alone(crm: Crm) -> No
 # By name
 
 
-def test_an_unknown_name_names_the_known_and_changes_nothing(crm: Crm) -> None:
+def test_unknown_object_is_refused_with_the_known_names(crm: Crm) -> None:
     ran = command("sync", "Fruit__c", "notes", "--json", cwd=crm.folder, **reach(crm.sandbox))
     assert ran.code == 2
     assert "'fruit__c'" in ran.json["reason"]
@@ -334,7 +334,7 @@ def undated(crm: Crm) -> Crm:
     return crm
 
 
-def test_an_object_without_dates_is_read_whole_each_run(undated: Crm) -> None:
+def test_object_without_dates_is_read_in_full_each_run(undated: Crm) -> None:
     assert undated.sync_done(*ALL).entities["site_visit__c"].watermark is None
     store = undated.sandbox.store
     store.update(VISITS, first_key(undated, VISITS), {"RECORD_NAME": "changed"})
@@ -351,7 +351,7 @@ def test_an_object_without_dates_is_read_whole_each_run(undated: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_dates_that_come_later_are_gone_by_and_those_that_go_are_not_missed(undated: Crm) -> None:
+def test_object_dates_may_appear_and_disappear(undated: Crm) -> None:
     undated.sync_done(*ALL)
     undated.sandbox.switches = OPEN
     assert undated.sync_done(*ALL).entities["site_visit__c"].watermark is not None
@@ -366,7 +366,7 @@ def test_dates_that_come_later_are_gone_by_and_those_that_go_are_not_missed(unda
 
 
 @pytest.mark.sample(0)
-def test_an_object_without_records_is_asked_for_its_list_until_dates_are_seen(crm: Crm) -> None:
+def test_empty_object_is_listed_until_it_has_dates(crm: Crm) -> None:
     define_object(crm.sandbox.store, "Fruit__c")
     crm.sync_done(*ALL)
     crm.sandbox.switches = replace(OPEN, object_dates=False)
@@ -378,7 +378,7 @@ def test_an_object_without_records_is_asked_for_its_list_until_dates_are_seen(cr
 
 
 @pytest.mark.sample(0)
-def test_start_date_does_not_bound_objects_whose_records_may_lack_dates(undated: Crm) -> None:
+def test_start_date_does_not_apply_to_custom_objects(undated: Crm) -> None:
     undated.sync_done("contacts", *ALL, start_date="2026-06-01")
     assert undated.count("contacts") < undated.sandbox.store.count("contacts")
     assert undated.count("site_visit__c") == undated.sandbox.store.count(VISITS)
@@ -391,7 +391,7 @@ def test_start_date_does_not_bound_objects_whose_records_may_lack_dates(undated:
 
 
 @pytest.mark.sample(0)
-def test_a_small_budget_comes_to_an_end(crm: Crm) -> None:
+def test_small_budget_completes_every_object(crm: Crm) -> None:
     for _ in range(8):
         assert crm.sync("notes", *ALL, max_calls=2).exit_code == 3
         assert len(crm.sandbox.log) == 2
@@ -405,7 +405,7 @@ def test_a_small_budget_comes_to_an_end(crm: Crm) -> None:
         *(pytest.param(nth, kept, marks=pytest.mark.sample(0)) for nth in (2, 3, 6, 8) for kept in (True, False)),
     ],
 )
-def test_a_run_killed_between_objects_is_completed_by_the_next(crm: Crm, nth: int, kept: bool) -> None:
+def test_run_killed_between_objects_is_completed_by_the_next(crm: Crm, nth: int, kept: bool) -> None:
     paging = {f"SOURCES__INSIGHTLY__{name.upper()}": str(value) for name, value in PAGING.items()}
     run_and_die(crm, ["sync", *ALL], Sent(nth), paging)
     if not kept:
@@ -423,7 +423,7 @@ def swept(crm: Crm, *names: str, **settings: Any) -> Report:
 
 
 @pytest.mark.sample(0)
-def test_a_sweep_marks_what_went_away_and_a_full_sync_as_well(held: Crm) -> None:
+def test_sweep_and_full_sync_mark_deleted_object_records(held: Crm) -> None:
     store, key = held.sandbox.store, first_key(held, VISITS)
     kept = store.get(VISITS, key)
     store.delete(VISITS, key)
@@ -445,7 +445,7 @@ def test_a_sweep_marks_what_went_away_and_a_full_sync_as_well(held: Crm) -> None
     held.assert_equal(WARRANTIES, deleted=True)
 
 
-def test_verify_proves_each_object_and_names_what_differs(held: Crm) -> None:
+def test_verify_proves_each_object_or_names_differences(held: Crm) -> None:
     proof = verify(held.settings(), target(held), ALL, full=True)
     assert proof.exit_code == 0
     assert all(entity.facts["proved"] for entity in proof.entities.values())
@@ -461,7 +461,7 @@ def test_verify_proves_each_object_and_names_what_differs(held: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_status_and_the_plan_of_a_sweep_need_no_call(held: Crm) -> None:
+def test_status_and_sweep_plan_of_objects_need_no_call(held: Crm) -> None:
     told = status(held.settings(), target(held), ALL)
     assert list(told.entities) == [*ALL, "site_visit__c", "warranty__c"]
     assert told.entities["site_visit__c"].rows == held.sandbox.store.count(VISITS)
@@ -471,7 +471,7 @@ def test_status_and_the_plan_of_a_sweep_need_no_call(held: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_a_plan_tells_what_the_sync_then_costs(crm: Crm) -> None:
+def test_plan_equals_the_cost_of_the_sync(crm: Crm) -> None:
     for names in ([RECORDS], list(ALL), [VISITS]):
         planned = plan(crm.settings(), target(crm), names, ReadRequest())
         done = crm.sync_done(*names)
@@ -482,7 +482,7 @@ def test_a_plan_tells_what_the_sync_then_costs(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_records_are_read_by_id_and_by_a_custom_fields_value(held: Crm) -> None:
+def test_object_records_are_read_by_id_and_by_custom_field(held: Crm) -> None:
     store, key = held.sandbox.store, first_key(held, VISITS)
     store.update(VISITS, key, {"RECORD_NAME": "silently"}, touch=False)
     gone = store.tables[VISITS].keys[-1]
@@ -504,7 +504,7 @@ def test_records_are_read_by_id_and_by_a_custom_fields_value(held: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_columns_are_hashed_and_left_out(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_object_columns_are_hashed_and_dropped(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCES__INSIGHTLY__HASH_KEY", "a long random text")
     private = {"hash": [f"{VISITS}.record_name"], "drop": ["site_visit__c.report__c"]}
     crm.sync_done(*ALL, **private)
@@ -514,7 +514,7 @@ def test_columns_are_hashed_and_left_out(crm: Crm, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("names", [[RECORDS], pytest.param([VISITS], marks=pytest.mark.sample(0))])
-def test_a_rule_for_an_object_that_there_is_not_is_refused_at_once(held: Crm, names: list[str]) -> None:
+def test_masking_of_an_unknown_object_is_refused(held: Crm, names: list[str]) -> None:
     add_record(held, VISITS)
     before = held.count("site_visit__c")
     with pytest.raises(BadSetting, match=r"sources\.insightly\.drop is 'site_visits__c': no such custom object"):
@@ -535,7 +535,7 @@ def alone(crm: Crm, names: list[str]) -> None:
     pipeline.run(insightly(entities=names, **settings))
 
 
-def test_the_source_alone_finds_and_reads_every_object(crm: Crm) -> None:
+def test_source_alone_discovers_and_reads_every_object(crm: Crm) -> None:
     assert RECORDS in insightly().resources
     assert list(insightly(entities=[VISITS]).resources) == ["site_visit__c"]
     assert crm.sandbox.log == []
@@ -550,7 +550,7 @@ def test_the_source_alone_finds_and_reads_every_object(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_the_source_alone_reads_one_object_by_name(crm: Crm, caplog: pytest.LogCaptureFixture) -> None:
+def test_source_alone_reads_one_object_by_name(crm: Crm, caplog: pytest.LogCaptureFixture) -> None:
     alone(crm, [VISITS])
     crm.assert_equal(VISITS, database=crm.folder / "alone.duckdb")
     assert not any(WARRANTIES in path for path in paths(crm))

@@ -51,7 +51,7 @@ def edit(crm: Crm) -> int:
 # A list that is walked
 
 
-def test_an_unchanged_list_of_many_pages_writes_nothing_and_a_change_its_block(crm: Crm) -> None:
+def test_unchanged_list_writes_nothing_and_a_change_only_its_block(crm: Crm) -> None:
     first = crm.sync_done("emails", **LONG).entities["emails"]
     assert (first.rows, first.merged, first.calls) == (60, 60, 7)
     again = crm.sync_done("emails", **LONG).entities["emails"]
@@ -62,7 +62,7 @@ def test_an_unchanged_list_of_many_pages_writes_nothing_and_a_change_its_block(c
 
 
 @pytest.mark.parametrize("mode", ["mark", pytest.param("remove", marks=pytest.mark.sample(0))])
-def test_each_sync_finds_what_was_edited_and_what_went_away(crm: Crm, mode: str) -> None:
+def test_each_sync_finds_edits_and_deletions(crm: Crm, mode: str) -> None:
     crm.first_sync("emails", **LONG)
     gone = edit(crm)
     report = crm.sync_done("emails", deletions=mode, **LONG)
@@ -75,7 +75,7 @@ def test_each_sync_finds_what_was_edited_and_what_went_away(crm: Crm, mode: str)
 
 
 @pytest.mark.sample(0)
-def test_what_comes_back_as_it_was_lives_again(crm: Crm) -> None:
+def test_record_that_reappears_unchanged_is_restored(crm: Crm) -> None:
     crm.first_sync("emails", **LONG)
     key = keys(crm, "emails")[20]
     row = crm.sandbox.store.get("emails", key) or {}
@@ -91,7 +91,7 @@ def test_what_comes_back_as_it_was_lives_again(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_runs_with_few_calls_come_to_an_end_and_mark_nothing_before(crm: Crm) -> None:
+def test_runs_with_few_calls_end_and_mark_only_then(crm: Crm) -> None:
     crm.first_sync("emails", **LONG)
     gone, before = edit(crm), state_of(crm)["full_at"]
     for run in range(30):
@@ -112,7 +112,7 @@ def test_runs_with_few_calls_come_to_an_end_and_mark_nothing_before(crm: Crm) ->
     assert len(marked(crm)) == 2
 
 
-def test_a_first_reading_in_small_chunks_is_whole(crm: Crm) -> None:
+def test_first_read_in_small_chunks_is_complete(crm: Crm) -> None:
     report = crm.sync_done("emails", chunk_calls=2, page_size=16).entities["emails"]
     assert (report.rows, report.merged) == (60, 60)
     crm.assert_equal("emails")
@@ -120,7 +120,7 @@ def test_a_first_reading_in_small_chunks_is_whole(crm: Crm) -> None:
     assert {"checkpoint", "again", "missing_ids"}.isdisjoint(state_of(crm))
 
 
-def test_an_answer_that_is_short_marks_nothing(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_response_marks_nothing(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
     """A list that is empty all at once, or whose records can be read although it does not tell them."""
     crm.first_sync("emails", **LONG)
     store = crm.sandbox.store
@@ -143,7 +143,7 @@ def test_an_answer_that_is_short_marks_nothing(crm: Crm, monkeypatch: pytest.Mon
     "fault",
     ["forbidden", *(pytest.param(kind, marks=pytest.mark.sample(0)) for kind in ("missing", "reset", "object"))],
 )
-def test_trouble_in_the_midst_leaves_the_table_and_is_gone_on_from(crm: Crm, fault: str) -> None:
+def test_failure_within_a_list_keeps_the_table_and_is_resumed(crm: Crm, fault: str) -> None:
     crm.first_sync("emails", **LONG)
     edit(crm)
     crm.sandbox.faults.add(Fault(fault, match="Emails", nth=4, times=None))
@@ -155,7 +155,7 @@ def test_trouble_in_the_midst_leaves_the_table_and_is_gone_on_from(crm: Crm, fau
 
 
 @pytest.mark.parametrize("nth", [pytest.param(1, marks=pytest.mark.sample(0)), 3])
-def test_a_list_out_of_order_is_read_whole(crm: Crm, nth: int) -> None:
+def test_unsorted_list_is_read_in_full(crm: Crm, nth: int) -> None:
     crm.first_sync("emails", **LONG)
     gone = edit(crm)
     crm.sandbox.faults.add(Fault("unsorted", match="Emails", nth=nth, times=None))
@@ -166,7 +166,7 @@ def test_a_list_out_of_order_is_read_whole(crm: Crm, nth: int) -> None:
 
 
 @pytest.mark.sample(0)
-def test_full_writes_everything_again_also_what_a_reading_under_way_passed_over(crm: Crm) -> None:
+def test_full_sync_writes_also_what_an_unfinished_read_skipped(crm: Crm) -> None:
     crm.sync_done("emails", **LONG)
     assert crm.sync("emails", max_calls=4, **LONG).exit_code == 3
     full = crm.sync_done("emails", request=ReadRequest(full=True), **LONG).entities["emails"]
@@ -174,7 +174,7 @@ def test_full_writes_everything_again_also_what_a_reading_under_way_passed_over(
 
 
 @pytest.mark.parametrize("how", ["ids", pytest.param("where", marks=pytest.mark.sample(0))])
-def test_single_records_are_read_again_and_the_next_sync_sees_to_them(crm: Crm, how: str) -> None:
+def test_selected_records_are_checked_by_the_next_sync(crm: Crm, how: str) -> None:
     crm.first_sync("emails", **LONG)
     store, key = crm.sandbox.store, keys(crm, "emails")[7]
     before = store.get("emails", key) or {}
@@ -189,7 +189,7 @@ def test_single_records_are_read_again_and_the_next_sync_sees_to_them(crm: Crm, 
 
 
 @pytest.mark.sample(0)
-def test_tags_by_endpoint_are_asked_for_in_blocks_that_changed(crm: Crm) -> None:
+def test_endpoint_tags_are_read_only_for_changed_blocks(crm: Crm) -> None:
     crm.sync_done("emails", tags="endpoint", **LONG)
     assert crm.sandbox.calls("Emails/") == 60
     crm.assert_equal("emails")
@@ -200,7 +200,7 @@ def test_tags_by_endpoint_are_asked_for_in_blocks_that_changed(crm: Crm) -> None
     crm.assert_equal("emails")
 
 
-def test_a_plan_tells_the_pages_of_the_whole_list(crm: Crm) -> None:
+def test_plan_counts_the_pages_of_the_full_list(crm: Crm) -> None:
     from pipelines.commands.plan import plan
 
     crm.first_sync("emails", "teams", **LONG)
@@ -212,7 +212,7 @@ def test_a_plan_tells_the_pages_of_the_whole_list(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_members_and_activities_follow_their_teams_and_sets(crm: Crm) -> None:
+def test_members_and_activities_follow_their_parents(crm: Crm) -> None:
     crm.first_sync("teams", "activity_sets")
     store = crm.sandbox.store
     team, activities = keys(crm, "teams")[0], keys(crm, "activity_sets")[0]
@@ -226,7 +226,7 @@ def test_members_and_activities_follow_their_teams_and_sets(crm: Crm) -> None:
 # Lists that are replaced, and their keys
 
 
-def test_a_list_whose_key_is_two_fields_is_read_whole_in_any_order(crm: Crm) -> None:
+def test_list_with_two_key_fields_is_read_in_any_order(crm: Crm) -> None:
     store = crm.sandbox.store
     for number in range(25):
         store.create("follows", {"RECORD_TYPE": ("CONTACT", "LEAD")[number % 2], "RECORD_ID": number // 2})
@@ -239,7 +239,7 @@ def test_a_list_whose_key_is_two_fields_is_read_whole_in_any_order(crm: Crm) -> 
     crm.assert_equal("follows")
 
 
-def test_a_list_whose_key_is_a_text_is_written_when_it_changed(crm: Crm) -> None:
+def test_list_with_a_text_key_is_written_only_if_it_changed(crm: Crm) -> None:
     crm.sync_done("custom_objects")
     crm.sandbox.store.update("custom_objects", "Site_Visit__c", {"PLURAL_LABEL": "Places"})
     assert crm.sync_done("custom_objects").entities["custom_objects"].merged == 2
@@ -251,7 +251,7 @@ def test_a_list_whose_key_is_a_text_is_written_when_it_changed(crm: Crm) -> None
 
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("shape", ["object", "list"])
-def test_the_account_and_its_permissions_are_tables(make_crm: MakeCrm, shape: Any) -> None:
+def test_account_and_permissions_are_tables(make_crm: MakeCrm, shape: Any) -> None:
     crm = make_crm(switches=replace(OPEN, permissions=shape, forbidden=frozenset({"leads"})))
     crm.sync_done("instance", "permissions")
     crm.assert_equal("instance", "permissions")
@@ -267,7 +267,7 @@ def test_the_account_and_its_permissions_are_tables(make_crm: MakeCrm, shape: An
 # Definitions of custom fields
 
 
-def test_definitions_by_name_are_those_of_every_object(crm: Crm) -> None:
+def test_definitions_of_every_object_are_loaded_by_name(crm: Crm) -> None:
     report = crm.sync_done("custom_fields")
     assert report.entities["custom_fields"].rows == len(crm.sandbox.store.definitions)
     crm.assert_equal("custom_fields")
@@ -278,7 +278,7 @@ def test_definitions_by_name_are_those_of_every_object(crm: Crm) -> None:
     assert verify(crm.settings(), Target(database=str(crm.database)), ["custom_fields"]).exit_code == 0
 
 
-def test_definitions_are_the_same_by_whichever_entity_they_were_read_last(crm: Crm) -> None:
+def test_definitions_do_not_depend_on_the_reading_entity(crm: Crm) -> None:
     definitions = crm.sandbox.store.definitions
     crm.sync_done("contacts")
     old = [dict(row) for row in definitions]
@@ -290,7 +290,7 @@ def test_definitions_are_the_same_by_whichever_entity_they_were_read_last(crm: C
     assert "Pastime" not in {row["field_label"] for row in crm.table("custom_fields")}
 
 
-def test_an_object_may_be_called_otherwise_than_its_key(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_object_name_may_differ_from_its_key(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(account._FIELD_FOR, "quotation", "QUOTATION")
     for row in crm.sandbox.store.definitions:
         row["FIELD_FOR"] = {"QUOTE": "QUOTATION"}.get(row["FIELD_FOR"], row["FIELD_FOR"])

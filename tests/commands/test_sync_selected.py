@@ -65,7 +65,7 @@ def ledger(crm: Crm) -> list[tuple[str, int, str, bool]]:
 
 @pytest.mark.sample(0)
 @pytest.mark.parametrize("custom", [False, True], ids=["standard", "custom"])
-def test_a_search_refreshes_the_rows_it_finds_and_moves_nothing(crm: Crm, custom: bool) -> None:
+def test_search_reloads_its_rows_and_moves_no_watermark(crm: Crm, custom: bool) -> None:
     crm.first_sync()
     for entity in SEARCHED:
         facts = ENTITIES[entity]
@@ -109,7 +109,7 @@ def test_a_search_refreshes_the_rows_it_finds_and_moves_nothing(crm: Crm, custom
         ("first_name=nobody", 0),
     ],
 )
-def test_values_of_each_type_are_searched_as_the_api_writes_them(crm: Crm, where: str, count: int) -> None:
+def test_search_values_are_written_as_the_api_writes_them(crm: Crm, where: str, count: int) -> None:
     for key in ids_of(crm, "contacts"):
         change(crm, "contacts", key, EMAIL_OPTED_OUT=False)
     key = ids_of(crm, "contacts")[4]
@@ -121,7 +121,7 @@ def test_values_of_each_type_are_searched_as_the_api_writes_them(crm: Crm, where
 
 
 @pytest.mark.sample(0)
-def test_a_search_of_several_pages_and_chunks_takes_children_along(crm: Crm) -> None:
+def test_search_of_several_pages_loads_child_rows(crm: Crm) -> None:
     crm.first_sync("contacts")
     for key in ids_of(crm, "contacts"):
         change(crm, "contacts", key, TITLE="Buyer", TAGS=[{"TAG_NAME": "seen"}])
@@ -133,7 +133,7 @@ def test_a_search_of_several_pages_and_chunks_takes_children_along(crm: Crm) -> 
     crm.assert_equal("contacts")
 
 
-def test_an_answer_that_was_not_filtered_is_an_error_and_loads_nothing(crm: Crm) -> None:
+def test_unfiltered_search_response_is_an_error(crm: Crm) -> None:
     crm.first_sync("contacts")
     before = crm.table("contacts")
     for key in ids_of(crm, "contacts"):
@@ -171,7 +171,7 @@ def test_an_answer_that_was_not_filtered_is_an_error_and_loads_nothing(crm: Crm)
         ("contacts --id 0", "whole number"),
     ],
 )
-def test_what_cannot_be_asked_for_is_refused_with_the_reason(
+def test_unsuitable_selection_is_refused_with_the_reason(
     crm: Crm, tmp_path: Path, arguments: str, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
     from pipelines.cli.__main__ import main
@@ -187,7 +187,7 @@ def test_what_cannot_be_asked_for_is_refused_with_the_reason(
 
 
 @pytest.mark.sample(0)
-def test_each_entity_with_a_get_is_read_by_id(make_crm: MakeCrm) -> None:
+def test_entities_with_a_get_are_read_by_id(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.2)
     crm.first_sync()
     for entity in GOT:
@@ -206,7 +206,7 @@ def test_each_entity_with_a_get_is_read_by_id(make_crm: MakeCrm) -> None:
 
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("mode", ["mark", "remove"])
-def test_what_is_gone_is_marked_and_what_comes_back_lives(crm: Crm, mode: str) -> None:
+def test_deleted_record_is_marked_and_a_reappeared_one_restored(crm: Crm, mode: str) -> None:
     crm.first_sync("contacts")
     here, gone, hidden = ids_of(crm, "contacts")[:3]
     row = crm.sandbox.store.get("contacts", gone) or {}
@@ -229,7 +229,7 @@ def test_what_is_gone_is_marked_and_what_comes_back_lives(crm: Crm, mode: str) -
     crm.assert_equal("contacts")
 
 
-def test_a_row_of_a_list_that_is_written_whole_is_removed_and_comes_back(crm: Crm) -> None:
+def test_row_of_a_replaced_list_is_removed_and_restored(crm: Crm) -> None:
     crm.first_sync("pipelines")
     key = ids_of(crm, "pipelines")[0]
     row = crm.sandbox.store.get("pipelines", key) or {}
@@ -244,7 +244,7 @@ def test_a_row_of_a_list_that_is_written_whole_is_removed_and_comes_back(crm: Cr
 
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("kind", ["missing", "forbidden"])
-def test_a_collection_that_is_not_available_marks_nothing(crm: Crm, kind: str) -> None:
+def test_unavailable_collection_marks_nothing(crm: Crm, kind: str) -> None:
     crm.first_sync("contacts")
     crm.sandbox.switches = replace(OPEN, **{kind: frozenset({"contacts"})})
     told = refreshed(crm, "contacts", ids=ids_of(crm, "contacts")[:3], code=1).entities["contacts"]
@@ -252,7 +252,7 @@ def test_a_collection_that_is_not_available_marks_nothing(crm: Crm, kind: str) -
 
 
 @pytest.mark.sample(0)
-def test_hundreds_of_ids_stop_at_a_budget_and_tell_what_is_left(make_crm: MakeCrm) -> None:
+def test_many_ids_stop_at_max_calls_and_report_the_rest(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.4)
     crm.first_sync("contacts")
     keys = ids_of(crm, "contacts")
@@ -274,7 +274,7 @@ def test_hundreds_of_ids_stop_at_a_budget_and_tell_what_is_left(make_crm: MakeCr
 
 
 @pytest.mark.sample(0)
-def test_a_walk_under_way_goes_on_where_it_stood(crm: Crm) -> None:
+def test_unfinished_walk_resumes_after_a_selection(crm: Crm) -> None:
     assert crm.sync("contacts", page_size=10, max_calls=4).exit_code == 3
     first, last = ids_of(crm, "contacts")[0], ids_of(crm, "contacts")[-1]
     change(crm, "contacts", first, TITLE="Buyer")
@@ -285,7 +285,7 @@ def test_a_walk_under_way_goes_on_where_it_stood(crm: Crm) -> None:
     crm.assert_equal("contacts")
 
 
-def test_a_first_sync_after_it_reads_everything(crm: Crm) -> None:
+def test_first_sync_after_a_selection_reads_everything(crm: Crm) -> None:
     report = refreshed(crm, "contacts", ids=ids_of(crm, "contacts")[:1])
     assert (crm.count("contacts"), report.entities["contacts"].watermark) == (1, None)
     assert "_deleted_at" in crm.columns("contacts")
@@ -293,7 +293,7 @@ def test_a_first_sync_after_it_reads_everything(crm: Crm) -> None:
     crm.assert_equal("contacts")
 
 
-def test_records_outside_of_what_a_sync_reads_are_left_out(crm: Crm) -> None:
+def test_records_outside_of_start_date_are_not_loaded(crm: Crm) -> None:
     first, *_ = ids_of(crm, "contacts")
     change(crm, "contacts", first, DATE_UPDATED_UTC="2001-01-01 00:00:00")
     crm.first_sync("contacts", start_date="2002-01-01")
@@ -304,7 +304,7 @@ def test_records_outside_of_what_a_sync_reads_are_left_out(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_the_command_tells_it_as_a_sync_that_is_no_proof_of_freshness(crm: Crm, tmp_path: Path) -> None:
+def test_selection_is_reported_as_a_sync_but_is_no_fresh_sync(crm: Crm, tmp_path: Path) -> None:
     where = ("--json", *crm.arguments())
     key = ids_of(crm, "contacts")[0]
     ran = command("sync", "contacts", "--id", str(key), *where, cwd=tmp_path, **reach(crm.sandbox))

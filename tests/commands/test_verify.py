@@ -24,7 +24,7 @@ def one_of(crm: Crm, entity: str, wanted: Callable[[dict[str, Any]], Any] = bool
 
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("way", [{}, {"full": True}])
-def test_what_was_synced_is_proved(crm: Crm, way: dict[str, bool]) -> None:
+def test_verify_proves_a_synced_account(crm: Crm, way: dict[str, bool]) -> None:
     crm.first_sync()
     evolve(crm.sandbox.store, seed=4, steps=30)
     crm.sync_done()
@@ -36,7 +36,7 @@ def test_what_was_synced_is_proved(crm: Crm, way: dict[str, bool]) -> None:
     assert report.entities["contacts"].facts["compared"] == store.count("contacts")
 
 
-def test_every_id_costs_a_page_of_them(make_crm: MakeCrm) -> None:
+def test_verify_reads_ids_by_page(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.2)
     crm.first_sync("contacts", "notes")
     verified(crm, "contacts", "notes", page_size=50)
@@ -46,14 +46,14 @@ def test_every_id_costs_a_page_of_them(make_crm: MakeCrm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_a_few_pages_of_records_are_compared_unless_all_are(make_crm: MakeCrm) -> None:
+def test_verify_compares_a_few_pages_unless_full(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.5)
     crm.first_sync("contacts")
     assert verified(crm, "contacts", page_size=100).entities["contacts"].facts["compared"] == 200
     assert verified(crm, "contacts", page_size=100, full=True).entities["contacts"].facts["compared"] == 500
 
 
-def test_quick_reads_little_and_does_not_say_that_it_proves(crm: Crm, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quick_verify_reads_little_and_claims_no_proof(crm: Crm, capsys: pytest.CaptureFixture[str]) -> None:
     from pipelines.cli.console import show
 
     crm.first_sync("contacts")
@@ -82,7 +82,7 @@ def test_quick_reads_little_and_does_not_say_that_it_proves(crm: Crm, capsys: py
     ],
 )
 @pytest.mark.parametrize("full", [True, False], ids=["full", "sample"])
-def test_whatever_is_wrong_is_named(crm: Crm, sql: str, told: str, full: bool) -> None:
+def test_verify_names_every_difference(crm: Crm, sql: str, told: str, full: bool) -> None:
     crm.sandbox.store.define("CONTACT", "Hobby__c", "TEXT")
     key = one_of(crm, "contacts", lambda row: row["TAGS"] and row["LINKS"])["CONTACT_ID"]
     crm.first_sync("contacts")
@@ -97,7 +97,7 @@ def test_whatever_is_wrong_is_named(crm: Crm, sql: str, told: str, full: bool) -
 
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("quick", [True, False])
-def test_a_deletion_that_no_sweep_saw_is_a_difference(crm: Crm, quick: bool) -> None:
+def test_verify_finds_a_deletion_before_the_sweep(crm: Crm, quick: bool) -> None:
     crm.first_sync("contacts")
     key = one_of(crm, "contacts")["CONTACT_ID"]
     crm.sandbox.store.delete("contacts", key)
@@ -109,7 +109,7 @@ def test_a_deletion_that_no_sweep_saw_is_a_difference(crm: Crm, quick: bool) -> 
 
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("way", [{}, {"full": True}, {"quick": True}])
-def test_what_changed_after_the_sync_is_no_difference(crm: Crm, way: dict[str, bool]) -> None:
+def test_verify_ignores_changes_after_the_sync(crm: Crm, way: dict[str, bool]) -> None:
     crm.first_sync("contacts", "notes")
     crm.clock.advance()
     store: Store = crm.sandbox.store
@@ -120,7 +120,7 @@ def test_what_changed_after_the_sync_is_no_difference(crm: Crm, way: dict[str, b
     assert report.entities["notes"].facts["newer"] == 0
 
 
-def test_a_list_that_is_written_whole_is_compared_whole(crm: Crm) -> None:
+def test_verify_compares_a_replaced_list_in_full(crm: Crm) -> None:
     crm.first_sync("lead_sources", "tags", "users")
     verified(crm, "lead_sources", "tags", "users")
     crm.change("update insightly.lead_sources set lead_source = 'wrong'")
@@ -134,14 +134,14 @@ def test_a_list_that_is_written_whole_is_compared_whole(crm: Crm) -> None:
 
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("tags", ["auto", "endpoint", "embedded"])
-def test_tags_are_compared_by_every_way_to_them(crm: Crm, tags: str) -> None:
+def test_verify_compares_tags_with_every_tags_setting(crm: Crm, tags: str) -> None:
     crm.first_sync("leads", tags=tags)
     verified(crm, "leads", tags=tags, full=True)
     crm.change("update insightly.leads__tags set tag_name = 'wrong'")
     verified(crm, "leads", tags=tags, full=True, code=4)
 
 
-def test_tags_that_are_off_are_not_compared(crm: Crm) -> None:
+def test_verify_skips_tags_that_are_off(crm: Crm) -> None:
     crm.first_sync("leads", tags="auto")
     crm.sandbox.store.set_tags("leads", one_of(crm, "leads")["LEAD_ID"], ["other"], touch=False)
     report = verified(crm, "leads", tags="off", full=True)
@@ -149,7 +149,7 @@ def test_tags_that_are_off_are_not_compared(crm: Crm) -> None:
     assert not [call.path for call in crm.sandbox.log if "Tags" in call.path]
 
 
-def test_nothing_is_changed(crm: Crm) -> None:
+def test_verify_changes_nothing(crm: Crm) -> None:
     crm.first_sync("contacts", "lead_sources")
     before, states = {name: crm.table(name) for name in ("contacts", "contacts__tags", "lead_sources")}, crm.states()
     crm.sandbox.store.touch("contacts", one_of(crm, "contacts")["CONTACT_ID"])
@@ -157,7 +157,7 @@ def test_nothing_is_changed(crm: Crm) -> None:
     assert ({name: crm.table(name) for name in before}, crm.states()) == (before, states)
 
 
-def test_a_table_that_is_not_complete_is_not_proved(crm: Crm) -> None:
+def test_verify_does_not_prove_an_incomplete_table(crm: Crm) -> None:
     crm.sync("contacts", page_size=5, max_calls=3)
     report = verified(crm, "contacts", "notes", code=1)
     assert "insightly sync" in (report.reason or "")
@@ -165,7 +165,7 @@ def test_a_table_that_is_not_complete_is_not_proved(crm: Crm) -> None:
 
 
 @pytest.mark.parametrize("quick", [True, False])
-def test_what_was_never_synced_is_told_without_a_call(crm: Crm, quick: bool) -> None:
+def test_verify_reports_never_synced_without_a_call(crm: Crm, quick: bool) -> None:
     crm.sandbox.switches = replace(OPEN, forbidden=frozenset({"products"}))
     crm.sync("lead_sources", "products")
     report = verified(crm, code=1, quick=quick)
@@ -179,7 +179,7 @@ def test_what_was_never_synced_is_told_without_a_call(crm: Crm, quick: bool) -> 
     assert [call.path for call in crm.sandbox.log] == ["/LeadSources"]
 
 
-def test_quick_compares_one_page_of_an_entity(make_crm: MakeCrm) -> None:
+def test_quick_verify_compares_one_page_per_entity(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.5)
     crm.first_sync("contacts", "notes")
     report = verified(crm, "contacts", "notes", page_size=100, quick=True)
@@ -187,20 +187,20 @@ def test_quick_compares_one_page_of_an_entity(make_crm: MakeCrm) -> None:
     assert report.calls <= 8
 
 
-def test_an_entity_that_is_not_available_is_skipped(crm: Crm) -> None:
+def test_verify_skips_an_unavailable_entity(crm: Crm) -> None:
     crm.first_sync("contacts", "products")
     crm.sandbox.faults.add(Fault("missing", match="Product*", times=None))
     report = verified(crm, "products", code=1)
     assert (report.entities["products"].state, report.entities["products"].facts["proved"]) == ("skipped", False)
 
 
-def test_a_budget_that_ends_proves_nothing(crm: Crm) -> None:
+def test_verify_at_max_calls_proves_nothing(crm: Crm) -> None:
     crm.first_sync("contacts")
     report = verified(crm, "contacts", code=3, max_calls=1)
     assert not report.entities["contacts"].facts["proved"]
 
 
-def test_the_command_exits_with_4(crm: Crm) -> None:
+def test_verify_exits_with_4_on_a_difference(crm: Crm) -> None:
     crm.first_sync("contacts")
     ran = command("verify", "contacts", *crm.arguments(), "--json", cwd=crm.folder, **reach(crm.sandbox))
     assert (ran.code, ran.json["entities"]["contacts"]["proved"]) == (0, True)
@@ -211,7 +211,7 @@ def test_the_command_exits_with_4(crm: Crm) -> None:
     assert (ran.code, ENTITIES["contacts"].key[0] in ran.out) == (4, True)
 
 
-def test_a_mark_at_a_live_record_is_a_difference(crm: Crm) -> None:
+def test_verify_finds_live_records_marked_deleted(crm: Crm) -> None:
     crm.first_sync("notes")
     crm.change("update insightly.notes set _deleted_at = now()")
     report = verified(crm, "notes", code=4)

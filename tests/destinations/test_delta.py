@@ -76,7 +76,7 @@ def test_columns_have_the_types_of_the_facts_and_are_there_before_a_value_is(crm
 
 
 @pytest.mark.sample(0)
-def test_rows_and_their_children_are_removed_where_that_is_asked(crm: Crm) -> None:
+def test_sweep_removes_rows_and_child_rows_by_setting(crm: Crm) -> None:
     crm.first_sync("contacts")
     (gone,) = delete(crm, "contacts", next(r["CONTACT_ID"] for r in crm.sandbox.store.rows("contacts") if r["TAGS"]))
     swept(crm, "contacts", deletions="remove")
