@@ -1,7 +1,7 @@
 """Draws docs/why/layers.svg and docs/why/record.svg from the imports in the code: `make docs`.
 
-The folders, their levels and the arrows follow from the imports. What a folder is for, its column, and the steps of a
-record are written below; a step whose function does not exist, or a folder without a text, is an error.
+The folders, their levels and the arrows follow from the imports. What a folder is for, and the steps of a record, are
+written below; a step whose function does not exist, or a folder without a text, is an error.
 """
 
 import ast
@@ -9,36 +9,38 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from graphlib import TopologicalSorter
 from html import escape
+from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs/why"
 SOURCE = "sources.insightly"
 
-# What each folder is for, and the column in which the picture shows it.
+# What each folder is for.
 COMMAND_FOLDERS = {
-    "pipelines.cli": (1, "arguments and output"),
-    "dags": (0, "Airflow"),
-    "pipelines.dashboard": (1, "one page of health and charts"),
-    "pipelines.commands": (1, "one module per command"),
-    "pipelines.push": (2, "writes to Insightly"),
-    "pipelines.views": (1, "marts, views over all accounts"),
-    "pipelines.engine": (1, "one run, its report and its log"),
-    "pipelines.destinations": (1, "where rows are stored"),
-    "pipelines.sandbox": (3, "a small Insightly"),
+    "dags": "Airflow",
+    "pipelines.cli": "arguments and output",
+    "pipelines.commands": "one module per command",
+    "pipelines.views": "marts, views over all accounts",
+    "pipelines.dashboard": "one page of health and charts",
+    "pipelines.push": "writes to Insightly",
+    "pipelines.engine": "one run, its report and its log",
+    "pipelines.destinations": "where rows are stored",
+    "pipelines.sandbox": "a small Insightly",
 }
 SOURCE_FOLDERS = {
-    f"{SOURCE}.source": (1, "the dlt source"),
-    f"{SOURCE}.resources": (1, "one module per way of reading"),
-    f"{SOURCE}.context": (1, "what the reads of a run share"),
-    f"{SOURCE}.api": (1, "HTTP: the only sender"),
-    f"{SOURCE}.config": (1, "settings and accounts"),
-    f"{SOURCE}.result": (3, "what became of an entity"),
-    f"{SOURCE}.paging": (0, "the walk that loses no row"),
-    f"{SOURCE}.rows": (1, "JSON to typed columns"),
-    f"{SOURCE}.state": (2, "checkpoints and watermarks"),
-    f"{SOURCE}.entities": (1, "the facts of every entity"),
-    f"{SOURCE}.errors": (1, "by what the caller should do"),
+    f"{SOURCE}.source": "the dlt source",
+    f"{SOURCE}.resources": "one module per way of reading",
+    f"{SOURCE}.context": "what the reads of a run share",
+    f"{SOURCE}.api": "HTTP: the only sender",
+    f"{SOURCE}.paging": "the walk that loses no row",
+    f"{SOURCE}.config": "settings and accounts",
+    f"{SOURCE}.rows": "JSON to typed columns",
+    f"{SOURCE}.state": "checkpoints and watermarks",
+    f"{SOURCE}.result": "how an entity fared",
+    f"{SOURCE}.entities": "the facts of every entity",
+    f"{SOURCE}.errors": "by what the caller should do",
 }
 FOLDERS = {**COMMAND_FOLDERS, **SOURCE_FOLDERS}
 
@@ -158,79 +160,126 @@ def levels(graph: Mapping[str, set[str]]) -> dict[str, int]:
     return found
 
 
-class Grid:
-    """Boxes in rows and columns, with arrows along the gaps between them."""
+class Drawing:
+    """A graph by levels, the highest at the top; boxes and bends of a level are ordered so that few arrows cross.
 
-    WIDTH, HEIGHT, GAP_X, GAP_Y = 204, 50, 26, 26
+    Args:
+        graph: the boxes that each box has an arrow to.
+        top: where the highest level begins.
+    """
 
-    def __init__(self, cells: Mapping[str, tuple[int, int]], left: int, top: int) -> None:
-        self.cells, self.left, self.top = cells, left, top
+    WIDTH, HEIGHT, GAP_X, GAP_Y, BEND = 204, 50, 26, 42, 12
 
-    def centre(self, name: str) -> tuple[int, int]:
-        column, row = self.cells[name]
-        return (
-            self.left + column * (self.WIDTH + self.GAP_X) + self.WIDTH // 2,
-            self.top + row * (self.HEIGHT + self.GAP_Y) + self.HEIGHT // 2,
-        )
+    def __init__(self, graph: Mapping[str, set[str]], top: int) -> None:
+        level = levels(graph)
+        self.top, self.highest = top, max(level.values())
+        self.rows: list[list[str]] = [[] for _ in range(self.highest + 1)]
+        for name in graph:
+            self.rows[self.highest - level[name]].append(name)
+        self.paths = [self._path(name, below, level) for name in graph for below in sorted(graph[name])]
+        self.joined: dict[str, list[str]] = {name: [] for row in self.rows for name in row}
+        for path in self.paths:
+            for upper, lower in pairwise(path):
+                self.joined[upper].append(lower)
+                self.joined[lower].append(upper)
+        self.x = {name: float(index * self.WIDTH) for row in self.rows for index, name in enumerate(row)}
+        for _ in range(24):
+            for rows in (self.rows, self.rows[::-1]):
+                for above, row in pairwise(rows):
+                    self._place(row, set(above))
+        left = min(self.x[name] - self._half(name) for name in self.x)
+        self.x = {name: x - left for name, x in self.x.items()}
+        self.width = round(max(self.x[name] + self._half(name) for name in self.x))
+        self.height = len(self.rows) * (self.HEIGHT + self.GAP_Y) - self.GAP_Y
 
-    def is_free(self, column: int, first: int, last: int) -> bool:
-        return not any((column, row) in self.cells.values() for row in range(first, last + 1))
+    def _path(self, upper: str, lower: str, level: Mapping[str, int]) -> list[str]:
+        """An arrow through a bend in each level between its ends."""
+        between = range(self.highest - level[upper] + 1, self.highest - level[lower])
+        bends = [f"{upper} to {lower} {row}" for row in between]
+        for row, bend in zip(between, bends, strict=True):
+            self.rows[row].append(bend)
+        return [upper, *bends, lower]
 
-    def arrow(self, upper: str, lower: str) -> str:
-        """Straight down in a column; else sideways and down, or down and sideways where a box is in the way."""
-        (column, row), (to_column, to_row) = self.cells[upper], self.cells[lower]
-        (x, y), (to_x, to_y) = self.centre(upper), self.centre(lower)
-        half_x, half_y, side = self.WIDTH // 2, self.HEIGHT // 2, 1 if to_x > x else -1
-        if column == to_column:
-            path = f"M{x} {y + half_y}V{to_y - half_y - 1}"
-        elif self.is_free(to_column, row, to_row - 1):
-            path = f"M{x + side * half_x} {y}H{to_x - side * 8}q{side * 8} 0 {side * 8} 8V{to_y - half_y - 1}"
-        else:
-            path = f"M{x} {y + half_y}V{to_y - 8}q0 8 {side * 8} 8H{to_x - side * (half_x + 1)}"
-        return f'<path class="arrow" d="{path}"/>'
+    def _half(self, name: str) -> float:
+        return (self.BEND if " to " in name else self.WIDTH) / 2
 
-    def box(self, name: str, text: str, kind: str, public: bool = False) -> str:
-        x, y = self.centre(name)
-        left, top = x - self.WIDTH // 2, y - self.HEIGHT // 2
-        dot = f'<circle class="public" cx="{left + 14}" cy="{top + 17}" r="4"/>' if public else ""
-        return (
-            f'<rect class="{kind}" x="{left}" y="{top}" width="{self.WIDTH}" height="{self.HEIGHT}" rx="6"/>{dot}'
-            f'<text class="name" x="{x}" y="{y - 3}" text-anchor="middle">{escape(name.rpartition(".")[2])}</text>'
-            f'<text class="small" x="{x}" y="{y + 15}" text-anchor="middle">{escape(text)}</text>'
-        )
+    def _place(self, row: list[str], others: set[str]) -> None:
+        """Moves what is in a level below, or above, what it is joined to, as close as its neighbours let it."""
+        wanted = {
+            name: fmean(near)
+            if (near := [self.x[each] for each in self.joined[name] if each in others])
+            else self.x[name]
+            for name in row
+        }
+        row.sort(key=lambda name: wanted[name])
+        offsets = [0.0]
+        for one, other in pairwise(row):
+            offsets.append(offsets[-1] + self._half(one) + self.GAP_X + self._half(other))
+        groups: list[list[float]] = []  # neighbours that touch move together, to the mean of what they want
+        for name, offset in zip(row, offsets, strict=True):
+            groups.append([wanted[name] - offset])
+            while len(groups) > 1 and fmean(groups[-2]) > fmean(groups[-1]):
+                groups[-2:] = [groups[-2] + groups[-1]]
+        starts = [fmean(group) for group in groups for _ in group]
+        self.x.update({name: start + offset for name, start, offset in zip(row, starts, offsets, strict=True)})
+
+    def y(self, row: int) -> int:
+        return self.top + row * (self.HEIGHT + self.GAP_Y)
+
+    def arrows(self, left: int) -> Iterator[str]:
+        row_of = {name: index for index, row in enumerate(self.rows) for name in row}
+        for upper, *bends, lower in self.paths:
+            x, y = left + round(self.x[upper]), self.y(row_of[upper]) + self.HEIGHT
+            path = f"M{x} {y}"
+            for name in (*bends, lower):
+                to_x, to_y = left + round(self.x[name]), self.y(row_of[name]) - 9
+                path += f"C{x} {(y + to_y) // 2} {to_x} {(y + to_y) // 2} {to_x} {to_y}"
+                x, y = to_x, to_y + (7 if name == lower else 9 + self.HEIGHT)
+                path += f"V{y}"
+            yield f'<path class="arrow" d="{path}"/>'
+
+    def boxes(self, left: int, texts: Mapping[str, str], kind: str, public: set[str]) -> Iterator[str]:
+        for index, row in enumerate(self.rows):
+            for name in filter(texts.__contains__, row):
+                x, y = left + round(self.x[name]), self.y(index)
+                corner = x - self.WIDTH // 2
+                yield f'<rect class="{kind}" x="{corner}" y="{y}" width="{self.WIDTH}" height="{self.HEIGHT}" rx="6"/>'
+                if name in public:
+                    yield f'<circle class="public" cx="{corner + 14}" cy="{y + 17}" r="4"/>'
+                yield f'<text class="name" x="{x}" y="{y + 22}" text-anchor="middle">{name.rpartition(".")[2]}</text>'
+                yield f'<text class="small" x="{x}" y="{y + 40}" text-anchor="middle">{escape(texts[name])}</text>'
 
 
 def layers() -> str:
     """The folders by level, with an arrow from each to those that it imports from."""
-    graph, width = arrows(), 4 * Grid.WIDTH + 5 * Grid.GAP_X + 40
+    graph, edge = arrows(), 24
     public = {each for folder in COMMAND_FOLDERS for each in graph[folder] & set(SOURCE_FOLDERS)}
-    parts, top = [], 20
-    for title, folders, kind in (
-        ("pipelines/ and dags/: the command insightly", COMMAND_FOLDERS, "command"),
-        ("sources/insightly/: the dlt source", SOURCE_FOLDERS, "source"),
+    upper = Drawing(reduced({name: graph[name] & set(COMMAND_FOLDERS) for name in COMMAND_FOLDERS}), 20 + 52)
+    source = reduced({name: graph[name] & set(SOURCE_FOLDERS) for name in SOURCE_FOLDERS})
+    lower = Drawing(source, upper.top + upper.height + edge + 44 + 52)
+    width = max(upper.width, lower.width) + 2 * edge + 40
+    middle = upper.top + upper.height + edge
+    parts = []
+    for drawing, title, texts, kind in (
+        (upper, "pipelines/ and dags/: the command insightly", COMMAND_FOLDERS, "command"),
+        (lower, "sources/insightly/: the dlt source", SOURCE_FOLDERS, "source"),
     ):
-        inner = {name: graph[name] & set(folders) for name in folders}
-        level = levels(inner)
-        highest = max(level.values())
-        cells = {name: (folders[name][0], highest - level[name]) for name in folders}
-        grid = Grid(cells, 20 + Grid.GAP_X, top + 52)
-        height = 52 + (highest + 1) * (Grid.HEIGHT + Grid.GAP_Y)
+        top, left = drawing.top - 52, (width - drawing.width) // 2
+        height = drawing.height + 52 + edge
         parts += [
             f'<rect class="frame" x="20" y="{top}" width="{width - 40}" height="{height}" rx="10"/>',
-            f'<text class="title" x="{20 + Grid.GAP_X}" y="{top + 30}">{title}</text>',
-            *(grid.arrow(name, each) for name, direct in reduced(inner).items() for each in sorted(direct)),
-            *(grid.box(name, folders[name][1], kind, name in public) for name in folders),
+            f'<text class="title" x="{20 + edge}" y="{top + 30}">{title}</text>',
+            *drawing.arrows(left),
+            *drawing.boxes(left, texts, kind, public),
         ]
-        top += height + 44
-    middle = top - 44 - height
     parts += [
-        f'<path class="arrow" d="M{width // 2} {middle - 43}V{middle - 2}"/>',
-        f'<circle class="public" cx="{width // 2 + 22}" cy="{middle - 22}" r="4"/>',
-        f'<text class="small" x="{width // 2 + 32}" y="{middle - 18}">imported by pipelines</text>',
+        f'<path class="arrow" d="M{width // 2} {middle + 1}V{middle + 42}"/>',
+        f'<circle class="public" cx="{width // 2 + 22}" cy="{middle + 22}" r="4"/>',
+        f'<text class="small" x="{width // 2 + 32}" y="{middle + 26}">imported by pipelines</text>',
     ]
     return svg(
         width,
-        top - 24,
+        lower.top + lower.height + edge + 20,
         "Layers",
         "Each folder imports only from folders below it. An arrow that follows from other arrows is not drawn.",
         parts,
