@@ -37,10 +37,10 @@ check: install-dev
 	$(BIN)/mypy
 
 test: check
-	$(BIN)/pytest -n auto --dist loadfile -m "not long"
+	$(BIN)/pytest -n auto --dist loadgroup -m "not long"
 
 test-all: check browser .venv-airflow/installed
-	$(BIN)/pytest -n auto --dist loadfile -m long
+	$(BIN)/pytest -n auto --dist loadgroup -m long
 
 browser:
 	@for name in chromium google-chrome; do command -v $$name >/dev/null && exit; done; \

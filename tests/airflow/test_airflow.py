@@ -21,7 +21,7 @@ from tests.support.crm import OPEN, Clock, Crm, contents_of
 from tests.support.process import ROOT
 from tests.support.scheduler import BIN, Airflow, prepare
 
-pytestmark = pytest.mark.sample(0)
+pytestmark = [pytest.mark.sample(0), pytest.mark.xdist_group("airflow")]
 
 WRONG = "99999999-9999-9999-9999-999999999999"
 

@@ -18,7 +18,7 @@ from tests.support.crm import OPEN, contents_of
 from tests.support.postgres import Postgres, query
 from tests.support.scheduler import BIN, Airflow, prepare
 
-pytestmark = pytest.mark.sample(0)
+pytestmark = [pytest.mark.sample(0), pytest.mark.xdist_group("airflow")]
 
 ENTITIES = {"emea": ["contacts", "notes"], "sales": ["contacts", "leads"], "activity": ["notes", "tasks"]}
 """Of each name; `sales` and `activity` are parts of one account, and have one key."""

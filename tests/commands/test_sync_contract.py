@@ -13,6 +13,8 @@ from sources.insightly.entities import OBJECTS, RECORDS, child_fields
 from tests.support.crm import OPEN, Clock, Crm, columns, contents_of, isolate, read
 from tests.support.expected import SQL_TYPES, normalize
 
+pytestmark = pytest.mark.xdist_group("contract")
+
 LOADED = [
     name for name, entity in ENTITIES.items() if entity.read not in ("embedded", "per_parent") and name != RECORDS
 ]

@@ -16,7 +16,7 @@ from pipelines.destinations.target import Target
 from pipelines.sandbox import Sandbox
 from tests.support.crm import OPEN, Clock, Crm, contents_of, isolate
 
-pytestmark = [pytest.mark.sample(0), pytest.mark.enable_socket]
+pytestmark = [pytest.mark.sample(0), pytest.mark.enable_socket, pytest.mark.xdist_group("browser")]
 
 DESK, PHONE = {"width": 1200, "height": 900}, {"width": 390, "height": 844}
 

@@ -17,6 +17,8 @@ from packaging.requirements import Requirement
 from tests.support.crm import Crm
 from tests.support.process import ROOT, reach
 
+pytestmark = pytest.mark.xdist_group("wheel")
+
 
 def run(*words: str | Path, cwd: Path, **environment: str) -> str:
     unset = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SOURCES__"))}

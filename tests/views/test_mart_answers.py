@@ -28,6 +28,8 @@ from tests.support.crm import OPEN, Clock, Crm, PostgresCrm, contents_of, isolat
 from tests.support.expected import Row, normalize
 from tests.support.process import ROOT
 
+pytestmark = pytest.mark.xdist_group("mart answers")
+
 MOMENT = pa.timestamp("us", tz="UTC")
 HISTORY = pa.schema(
     [
