@@ -1,219 +1,195 @@
-"""Reports for people on a terminal."""
+"""Reports for people: tables, reasons and one closing line."""
 
 import os
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from pipelines.engine.report import DONE, EntityReport, Report
+from pipelines.engine.report import DONE, Report
+from pipelines.push.plan import SHOWN, Plan
 
-from .console_details import show_account, show_entities, show_marts, show_push, show_statements
+from .tables import COLUMNS, STYLES, entities_table, marts_table, runs_table, styled
 
-LEFT = {"watermark", "verdict"}
-MOST_ROWS = 20
-"""Rows from which on a table tells only of the entities in which something happened."""
+MANY = 20
+"""A table of more entities than this shows only those with a change."""
 NAMED = 6
-"""Of the others, so many are named."""
-REFUSED = "this key or plan may not read them (403, 404); insightly entities tells of each"
-ROOMY, UNBROKEN = 100, 200
-"""Characters in a line from which on a table has all its columns, and of one that no terminal breaks."""
-SPARED = {"seconds", "watermark"}
-"""What a sync tells on wide terminals alone."""
-STYLES = {"ok": "green", "skipped": "yellow", "partial": "yellow", "failed": "red"}
+"""How many of the entities without a change are named."""
+UNREADABLE = "this key or plan cannot read them (403, 404); run insightly entities for the reasons"
+"""Replaces the reasons of skipped entities in a report of many entities."""
+WIDE = 100
+"""Characters a line from which on a table has all its columns."""
+UNLIMITED = 200
+"""Characters a line if the output is not a terminal: wide enough for every table."""
 
 
 def show(report: Report, account: str | None = None) -> None:
-    """Prints a report as tables and one closing line, below the name of its account if it is one of several.
+    """Prints a report as tables and one closing line.
 
-    Of a report of several accounts it prints the totals: each account's is printed as it comes.
+    Args:
+        report: of any command. A report of several accounts prints its totals only, because the report of each
+            account has been printed before.
+        account: the account's name, printed above, if the command runs for several accounts.
     """
-    console = _console()
+    console = Console()
+    if not console.is_terminal and not os.environ.get("COLUMNS"):
+        console = Console(width=UNLIMITED)
     if account is not None:
         console.rule(f"[bold]{account}[/]", align="left")
-    if "instances" in report.facts:
-        console.rule(f"[bold]{len(report.facts['instances'])} accounts[/]", align="left")
-        _close(console, report)
-        return
-    if report.command == "entities" and report.facts:
-        show_entities(console, report)
-        _close(console, report)
-        return
     if report.command == "dashboard":
-        console.print(f"[green]{escape(report.facts['export'])}[/] is written", soft_wrap=True)
+        console.print(f"wrote [green]{escape(report.facts['export'])}[/]", soft_wrap=True)
         return
-    if report.command == "push":
-        show_push(console, report)
     marts = report.facts.get("marts", {})
     if any("sql" in mart for mart in marts.values()):
-        show_statements(console, marts)
+        _show_statements(console, marts)
         return
+    if "instances" in report.facts:
+        console.rule(f"[bold]{len(report.facts['instances'])} accounts[/]", align="left")
+    elif report.command == "entities" and report.facts:
+        _show_entities(console, report)
+    else:
+        if report.command == "push":
+            _show_push(console, report)
+        _show_runs(console, report)
+        if marts:
+            _show_marts(console, marts)
+        if report.command == "check" and report.facts:
+            _show_account(console, report)
+        if report.command == "status" and report.facts:
+            name = escape(report.facts["account"] or "unknown")
+            console.print(f"{escape(report.facts['destination'])}: account {name}")
+    _show_closing_line(console, report)
+
+
+def show_plan(console: Console, entity: str, plan: Plan) -> None:
+    """Prints what a push would do."""
+    actions = ", ".join(f"{count:,} to {action}" for action, count in plan.actions.items()) or "nothing left to do"
+    console.print(f"[bold]{entity}[/]: {plan.rows:,} rows, {actions}", soft_wrap=True)
+    if plan.settled:
+        console.print(f"  {plan.settled:,} already pushed by an earlier run (push {plan.push_id})")
+    if plan.earlier:
+        unfinished = "push {push_id} of other rows is unfinished: {done:,} done, {open:,} left".format(**plan.earlier)
+        console.print(f"  [yellow]{unfinished}; rows that are in both pushes are pushed again[/]", soft_wrap=True)
+    if plan.clears:
+        cleared = ", ".join(f"{name} in {count:,} rows" for name, count in plan.clears.items())
+        console.print(f"  [yellow]clears[/] {escape(cleared)}", soft_wrap=True)
+    if plan.invalid:
+        console.print(f"  [red]{plan.invalid:,} invalid[/]")
+    console.print(f"  at most {plan.calls:,} calls, about {plan.seconds:,} s at the configured rate")
+
+
+def _show_runs(console: Console, report: Report) -> None:
+    """Prints the table of a sync, sweep, verify or status, and what else to know of its entities."""
+    unchanged, reasons = _unchanged(report), _reasons(report)
     if report.entities and report.command in COLUMNS:
-        table = _plan(report) if "plan" in report.facts else _runs(report, console.width < ROOMY)
+        unreadable = reasons.get(("skipped", UNREADABLE), []) if "plan" not in report.facts else []
+        table = runs_table(report, console.width < WIDE, {*unchanged, *unreadable})
         if table.row_count:
             console.print(table)
-    if quiet := _quiet(report):
-        console.print(_some(quiet, len(report.entities)), soft_wrap=True)
-    for (state, reason), names in _reasons(report).items():
+    if len(unchanged) == len(report.entities) > 0:
+        console.print(f"nothing new in any of {len(unchanged)} entities", soft_wrap=True)
+    elif unchanged:
+        more = f" and {len(unchanged) - NAMED} more" if len(unchanged) > NAMED else ""
+        console.print(f"nothing new in {', '.join(unchanged[:NAMED])}{more}", soft_wrap=True)
+    for (state, reason), names in reasons.items():
         console.print(f"[{STYLES[state]}]{', '.join(names)} {state}[/]: {escape(reason)}", soft_wrap=True)
     for name, entity in report.entities.items():
         for example in entity.facts.get("examples", ()):
             console.print(f"[red]{name}[/]: {escape(example)}", soft_wrap=True)
         for change in entity.schema_changes:
             console.print(f"[cyan]{name}[/]: {escape(change)}", soft_wrap=True)
-    if marts:
-        show_marts(console, marts)
-    if report.command == "check" and report.facts:
-        show_account(console, report)
-    if report.command == "status" and report.facts:
-        console.print(f"{escape(report.facts['destination'])}: account {escape(report.facts['account'] or 'unknown')}")
-    _close(console, report)
 
 
-def _close(console: Console, report: Report) -> None:
-    if "plan" in report.facts:
-        cost = report.facts["plan"]
-        least = "" if report.status == DONE else "at least "
-        console.print(
-            f"a {report.command} would send {least}{cost['calls']:,} calls and take at least {cost['seconds']:,} s"
-        )
-    if (views := report.facts.get("all_accounts")) is not None:
-        made = views["note"] or f"{views['views']:,} views over {', '.join(views['accounts'])}"
-        console.print(f"{views['dataset']}: {escape(made)}", soft_wrap=True)
-    left = "" if report.calls_left_today is None else f", {report.calls_left_today:,} left today"
-    done = "" if report.status == DONE else f": {escape(report.reason or '')}"
-    console.print(f"{report.status}{done} — {report.calls:,} calls{left}, {report.seconds:.1f} s", soft_wrap=True)
-
-
-def _folds(report: Report) -> bool:
-    return len(report.entities) > MOST_ROWS and report.command in ("sync", "sweep")
-
-
-def _quiet(report: Report) -> list[str]:
-    """The entities that a long table leaves out, for nothing became of them."""
-    if not _folds(report) or "plan" in report.facts:
+def _unchanged(report: Report) -> list[str]:
+    """The entities that a long table leaves out, because nothing changed in them; `--json` has all."""
+    if len(report.entities) <= MANY or report.command not in ("sync", "sweep") or "plan" in report.facts:
         return []
-    told = report.entities.items()
-    return [name for name, e in told if e.state == "ok" and not (e.merged or e.deleted or e.schema_changes)]
-
-
-def _some(quiet: list[str], all_: int) -> str:
-    """One line of those in which nothing happened; --json tells of each."""
-    if len(quiet) == all_:
-        return f"nothing new in any of {all_} entities"
-    named, rest = quiet[:NAMED], len(quiet) - NAMED
-    return f"nothing new in {', '.join(named)}" + (f" and {rest} more" if rest > 0 else "")
+    entities = report.entities.items()
+    return [name for name, e in entities if e.state == "ok" and not (e.merged or e.deleted or e.schema_changes)]
 
 
 def _reasons(report: Report) -> dict[tuple[str, str], list[str]]:
-    """Why entities did not go as they should, each reason once: a plan may lack many."""
+    """State and reason -> the entities that are skipped, partial or failed for it."""
     reasons = dict[tuple[str, str], list[str]]()
+    many = len(report.entities) > MANY and report.command in ("sync", "status")
     for name, entity in report.entities.items():
         if entity.state in ("skipped", "failed", "partial") and entity.reason:
-            many = len(report.entities) > MOST_ROWS and report.command in ("sync", "status")
-            refused = entity.state == "skipped" and many
-            reasons.setdefault((entity.state, REFUSED if refused else entity.reason), []).append(name)
+            reason = UNREADABLE if many and entity.state == "skipped" else entity.reason
+            reasons.setdefault((entity.state, reason), []).append(name)
     return reasons
 
 
-Cell = Callable[[EntityReport], str]
-COLUMNS: Mapping[str, Mapping[str, Cell]] = {
-    "sync": {
-        "rows": lambda entity: f"{entity.rows:,}",
-        "written": lambda entity: f"{entity.merged:,}",
-        "deleted": lambda entity: f"{entity.deleted:,}",
-        "calls": lambda entity: f"{entity.calls:,}",
-        "seconds": lambda entity: f"{entity.seconds:.1f}",
-        "watermark": lambda entity: entity.watermark or "",
-    },
-    "sweep": {
-        "ids read": lambda entity: f"{entity.rows:,}",
-        "deleted": lambda entity: f"{entity.deleted:,}",
-        "read again": lambda entity: f"{entity.merged:,}",
-        "calls": lambda entity: f"{entity.calls:,}",
-        "seconds": lambda entity: f"{entity.seconds:.1f}",
-    },
-    "verify": {
-        "ids": lambda entity: f"{entity.facts['ids']:,}",
-        "compared": lambda entity: f"{entity.facts['compared']:,}",
-        "newer": lambda entity: f"{entity.facts['newer']:,}",
-        "different": lambda entity: f"{entity.facts['differences']:,}",
-        "calls": lambda entity: f"{entity.calls:,}",
-        "verdict": lambda entity: _verdict(entity),
-    },
-    "status": {
-        "rows": lambda entity: f"{entity.rows:,}",
-        "synced": lambda entity: _age(entity.facts["last_complete_sync"]) + (" !" if entity.facts["stale"] else ""),
-        "swept": lambda entity: _age(entity.facts["last_sweep"]),
-        "verified": lambda entity: _age(entity.facts["last_verify"]),
-        "watermark": lambda entity: (entity.watermark or "")[:16].replace("T", " "),
-    },
-}
-"""What a command tells of each entity."""
-
-
-def _console() -> Console:
-    """The terminal, or lines long enough for any table where the output goes elsewhere."""
-    console = Console()
-    return console if console.is_terminal or os.environ.get("COLUMNS") else Console(width=UNBROKEN)
-
-
-def _table() -> Table:
-    table = Table(box=None)
-    table.add_column("entity", overflow="fold")
-    table.add_column("state")
-    return table
-
-
-def _runs(report: Report, narrow: bool) -> Table:
-    spared = SPARED if narrow and report.command == "sync" else set()
-    cells = {name: cell for name, cell in COLUMNS[report.command].items() if name not in spared}
-    table = _table()
-    for heading in cells:
-        table.add_column(heading, justify="left" if heading in LEFT else "right")
-    left_out = {*_quiet(report), *_reasons(report).get(("skipped", REFUSED), ())}
+def _show_entities(console: Console, report: Report) -> None:
+    console.print(entities_table(report))
+    reasons = dict[str, list[str]]()
     for name, entity in report.entities.items():
-        if name in left_out:
+        if entity.reason:
+            reasons.setdefault(entity.reason, []).append(name)
+    for reason, names in reasons.items():
+        which = ", ".join(names) if len(names) < len(report.entities) else "readable"
+        console.print(f"{which}: {escape(reason)}", soft_wrap=True)
+    console.print("can: S search, G get by id, C create, U update, D delete; --json adds child tables and cursors")
+
+
+def _show_account(console: Console, report: Report) -> None:
+    account, user = report.facts["account"] or {}, report.facts["user"] or {}
+    console.print(f"address   {report.facts['url']}")
+    name, subdomain = account.get("INSTANCE_NAME", "not readable"), account.get("INSTANCE_SUBDOMAIN", "")
+    console.print(f"account   {escape(f'{name} ({subdomain})')}, plan {escape(account.get('PLAN_NAME', 'unknown'))}")
+    name = f"{user.get('FIRST_NAME') or ''} {user.get('LAST_NAME') or ''}".strip() or "not readable"
+    address, id_ = user.get("EMAIL_ADDRESS") or "", user.get("USER_ID") or "unknown"
+    admin = ", administrator" if user.get("ADMINISTRATOR") else ""
+    console.print(f"user      {escape(f'{name} <{address}>')}, id {id_}{admin}")
+    rows = (report.facts["permissions"] or {}).get("OBJECT_PERMISSIONS") or []
+    hidden = sorted(str(row.get("OBJECT_TYPE")) for row in rows if not row.get("CAN_READ"))
+    but = f", not {', '.join(hidden)}" if hidden else ""
+    console.print(f"can read  {len(rows) - len(hidden)} of {len(rows)} object types{but}")
+
+
+def _show_marts(console: Console, marts: Mapping[str, Mapping[str, Any]]) -> None:
+    console.print(marts_table(marts))
+    for name, mart in marts.items():
+        if mart["reason"]:
+            console.print(f"{name} {styled(mart['state'])}: {escape(mart['reason'])}", soft_wrap=True)
+        elif mart["without"]:
+            console.print(f"{name}: without {', '.join(mart['without'])} (never loaded)", soft_wrap=True)
+
+
+def _show_statements(console: Console, marts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Prints SQL that a client can run; the questions and the reasons are comments."""
+    for mart in marts.values():
+        sql = f"-- {mart['answers']}\n{mart['sql']};\n" if mart["sql"] else f"-- left out: {mart['reason']}\n"
+        console.print(sql, markup=False, highlight=False, soft_wrap=True)
+
+
+def _show_push(console: Console, report: Report) -> None:
+    """Prints the plan after a dry run, else the results; and the rows with a problem."""
+    for name, entity in report.entities.items():
+        push = entity.facts.get("push")
+        if push is None:
             continue
-        state = f"[{STYLES[entity.state]}]{entity.state}[/]"
-        table.add_row(name, state, *(cell(entity) for cell in cells.values()))
-    return table
+        if (results := push.get("results")) is None:
+            plan = Plan(**{key: value for key, value in push.items() if key in Plan.__dataclass_fields__})
+            show_plan(console, name, plan)
+        else:
+            counts = ", ".join(f"{count:,} {result}" for result, count in results.items() if count) or "nothing to do"
+            console.print(
+                f"[bold]{name}[/]: {counts}; {entity.merged:,} records read again, {entity.deleted:,} marked deleted"
+            )
+        for problem in push["problems"][:SHOWN]:
+            console.print(f"  [red]row {problem['row']}[/] {escape(problem['problem'])}", soft_wrap=True)
+        if (more := len(push["problems"]) - SHOWN) > 0:
+            console.print(f"  and {more:,} more; --json lists them all")
 
 
-def _verdict(entity: EntityReport) -> str:
-    if entity.facts["differences"]:
-        return "[red]differs[/]"
-    if entity.state != "ok":
-        return ""
-    return "[green]proved[/]" if entity.facts.get("proved") else "no difference"
-
-
-def _age(moment: str | None) -> str:
-    """How long ago that was, as short as it can be said: `3d 4h`, `2h 5m`, `12m`, `45s`."""
-    if moment is None:
-        return "never"
-    seconds = int((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
-    if seconds < 60:
-        return f"{seconds}s"
-    minutes, hours, days = seconds // 60, seconds // 3_600, seconds // 86_400
-    if hours < 1:
-        return f"{minutes}m"
-    return f"{hours}h {minutes % 60}m" if days < 1 else f"{days}d {hours % 24}h"
-
-
-def _plan(report: Report) -> Table:
-    table = _table()
-    for heading in ("records", "pages", "calls"):
-        table.add_column(heading, justify="right")
-    for name, entity in report.entities.items():
-        total = entity.facts.get("total")
-        table.add_row(
-            name,
-            f"[{STYLES[entity.state]}]{entity.state}[/]",
-            "" if total is None else f"{total:,}",
-            f"{entity.facts['pages']:,}",
-            f"{entity.calls:,}",
-        )
-    return table
+def _show_closing_line(console: Console, report: Report) -> None:
+    if (plan := report.facts.get("plan")) is not None:
+        least = "" if report.status == DONE else "at least "
+        console.print(f"Estimate: {least}{plan['calls']:,} calls, about {plan['seconds']:,} s")
+    if (views := report.facts.get("all_accounts")) is not None:
+        text = views["note"] or f"{views['views']:,} views over {', '.join(views['accounts'])}"
+        console.print(f"{views['dataset']}: {escape(text)}", soft_wrap=True)
+    left = "" if report.calls_left_today is None else f", {report.calls_left_today:,} left today"
+    reason = "" if report.status == DONE else f": {escape(report.reason or '')}"
+    console.print(f"{report.status}{reason} — {report.calls:,} calls{left}, {report.seconds:.1f} s", soft_wrap=True)

@@ -10,24 +10,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger("insightly")
 
 
-def configure(form: str) -> None:
-    """Sends log lines of the whole process to stderr.
+def configure(log_format: str) -> None:
+    """Sends the log lines of the process to stderr.
 
     Args:
-        form: `text`, or `json`: then progress and what a run did are told as well.
+        log_format: `text`, or `json`, which also logs progress and reports.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_json() if form == "json" else logging.Formatter("%(levelname)s %(message)s"))
+    handler.setFormatter(_json_formatter() if log_format == "json" else logging.Formatter("%(levelname)s %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    if form == "json":
+    if log_format == "json":
         logger.setLevel(logging.INFO)
 
 
-def tell(report: "Report") -> None:
-    """A line an entity and one for the run, with the fields of `--json`."""
+def log_report(report: "Report") -> None:
+    """Logs one line an entity and one for the run, with the fields of `--json`."""
     run = report.to_dict()
-    for name, facts in run.pop("entities").items():
-        logger.info("%s %s", name, facts["state"], extra={"event": "entity", "entity": name, **facts})
+    for name, fields in run.pop("entities").items():
+        logger.info("%s %s", name, fields["state"], extra={"event": "entity", "entity": name, **fields})
     logger.log(
         logging.INFO if report.exit_code in (0, 3) else logging.ERROR,
         "%s %s",
@@ -37,7 +37,7 @@ def tell(report: "Report") -> None:
     )
 
 
-def _json() -> logging.Formatter:
+def _json_formatter() -> logging.Formatter:
     from pythonjsonlogger.json import JsonFormatter
 
     names = {"levelname": "level", "name": "logger"}

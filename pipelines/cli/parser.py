@@ -2,99 +2,146 @@
 
 import argparse
 import json
+import re
 import sys
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from . import handlers
 
 if TYPE_CHECKING:
     from pipelines.engine.report import Report
 
 EXIT_CODES = """exit codes:
   0  done
-  1  failed, or a named entity is not available; the destination is consistent and the message says why
-  2  usage or configuration: no key, refused host, unknown entity, bad value, another account's destination
-  3  stopped at a budget or the day's quota with everything read so far loaded; run again and it goes on
+  1  failed, or a named entity is not available; the destination is consistent,
+     and the message says why
+  2  usage or configuration: no key, a refused host, an unknown entity, a bad
+     value, another account's destination
+  3  stopped at a call budget or at the day's quota; everything read so far is
+     loaded, and the next run continues
   4  verify found a difference
-of several accounts, the first of 2, 1, 4, 3 that one of them ended with"""
+With several accounts the exit code is the worst one, in the order 2, 1, 4, 3."""
+
+UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
 class Parser(argparse.ArgumentParser):
-    """Tells wrong usage to programs as well: one JSON object on stdout where `--json` was given."""
+    """An argument parser that also prints usage errors as JSON if `--json` is given."""
+
+    arguments: Sequence[str] = ()
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        self.arguments = args[0] if args and args[0] is not None else sys.argv[1:]
+        return super().parse_known_args(*args, **kwargs)
 
     def error(self, message: str) -> NoReturn:
-        if "--json" in sys.argv[1:]:
+        if "--json" in self.arguments:
             from pipelines.engine.report import failure_report
 
-            write(failure_report(sys.argv[1], message, 2))
+            command = self.prog.partition(" ")[2] or self.arguments[0]
+            print_json(failure_report(command, message, 2))
         super().error(message)
 
 
-def write(report: "Report") -> None:
+class HelpFormatter(argparse.HelpFormatter):
+    """Wraps a description, and keeps the line breaks of examples and exit codes."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
+def print_json(report: "Report") -> None:
     """Prints a report as the one object of `--json`."""
     sys.stdout.write(json.dumps(report.to_dict(), default=str) + "\n")
 
 
+def duration(text: str) -> timedelta:
+    """Parses `90m`, `2h`, `1d` or `1h30m`.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is not a duration.
+    """
+    if not re.fullmatch(r"(\d+(\.\d+)?[dhms])+", text):
+        raise argparse.ArgumentTypeError(f"must be a duration such as 90m, 2h, 1d or 1h30m, not {text!r}")
+    parts = re.findall(r"([\d.]+)([dhms])", text)
+    return timedelta(seconds=sum(float(number) * UNITS[unit] for number, unit in parts))
+
+
 def parser() -> argparse.ArgumentParser:
-    """The command's arguments."""
+    """Returns the parser of all commands.
+
+    Parsed arguments have `command`, the command's name, and `handler`, which runs it: see `handlers`.
+    """
     root = Parser(
         prog="insightly",
-        description="Insightly CRM into your own analytics database, incrementally, losing no row.",
-        epilog=f"try it without an account: insightly sandbox\n\n{EXIT_CODES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Load the Insightly CRM into your own analytics database, incrementally, without losing a row.",
+        epilog=f"To try it without an account, run: insightly sandbox\n\n{EXIT_CODES}",
+        formatter_class=HelpFormatter,
     )
     commands = root.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    json_output = Parser(add_help=False)
-    json_output.add_argument("--json", action="store_true", help="one JSON object on stdout, logs on stderr")
-    json_output.add_argument(
-        "--log-format", choices=("text", "json"), default="text", help="log lines for people, or one JSON object a line"
+    output = _output_options()
+    account = _account_option()
+    target = _target_options()
+    max_calls = Parser(add_help=False)
+    max_calls.add_argument("--max-calls", type=int, metavar="N", help="stop cleanly after N calls (per account)")
+    progress = Parser(add_help=False)
+    progress.add_argument(
+        "--progress", choices=("auto", "log", "off"), default="auto", help="a live line, log lines, or nothing"
     )
-    account = Parser(add_help=False)
-    account.add_argument(
-        "--instance",
-        action="append",
-        default=[],
-        dest="instances",
-        metavar="NAME",
-        help="one of [sources.insightly.instances], or default; may be repeated (default: every account)",
-    )
-    target = Parser(add_help=False)
-    target.add_argument("--destination", default="duckdb", metavar="NAME", help="dlt destination (default: duckdb)")
-    target.add_argument(
-        "--dataset",
-        default="insightly",
-        metavar="NAME",
-        help="schema to write (default: insightly; that of an instance is insightly_NAME)",
-    )
-    target.add_argument("--database", metavar="PATH", help="DuckDB file (default: crm.duckdb)")
+    names = Parser(add_help=False)
+    names.add_argument("entities", nargs="*", metavar="ENTITY", help="entities or presets (core, all)")
+    metrics = Parser(add_help=False)
+    metrics.add_argument("--metrics", metavar="FILE", help="write the figures of the run to FILE, as OpenMetrics")
+    reading = [output, account, target, names, max_calls, progress, metrics]
 
-    reading = Parser(add_help=False)
-    reading.add_argument("entities", nargs="*", metavar="ENTITY", help="names or presets (core, all)")
-    reading.add_argument("--max-calls", type=int, metavar="N", help="stop cleanly after N calls, of each account")
-    reading.add_argument(
-        "--progress", choices=("auto", "log", "off"), default="auto", help="a live line, log lines, or none"
-    )
-    reading.add_argument("--metrics", metavar="FILE", help="write the run's figures there, as OpenMetrics")
+    def add(
+        name: str,
+        handler: handlers.Handler,
+        parents: Sequence[Parser],
+        summary: str,
+        description: str | None = None,
+        examples: Sequence[str] = (),
+    ) -> Parser:
+        epilog = "\n  ".join(["examples:", *examples]) if examples else None
+        command = commands.add_parser(
+            name,
+            parents=[*parents],
+            help=summary,
+            description=description or f"{summary[0].upper()}{summary[1:]}.",
+            epilog=epilog,
+            formatter_class=HelpFormatter,
+        )
+        command.set_defaults(command=name, handler=handler)
+        return command
 
-    check = commands.add_parser(
-        "check", parents=[json_output, account], help="key, pod, account, plan, calls left; writes nothing"
+    add(
+        "check",
+        handlers.check,
+        [output, account],
+        "check the key, pod, account, plan and calls left; writes nothing",
     )
-    check.set_defaults(command="check")
-    entities = commands.add_parser(
+    add(
         "entities",
-        parents=[json_output, account],
-        help="what can be loaded, how, and whether this key may read it",
-        description="Asks each collection with one call; without a key it shows the table alone.",
+        handlers.entities,
+        [output, account, max_calls],
+        "list what can be loaded, how, and whether this key may read it",
+        "List every entity. Each collection is tested with one call; without a key nothing is sent.",
     )
-    entities.add_argument("--max-calls", type=int, metavar="N", help="stop cleanly after N calls, of each account")
-    entities.set_defaults(command="entities")
-
-    sync = commands.add_parser(
+    sync = add(
         "sync",
-        parents=[json_output, account, target, reading],
-        help="bring the destination up to date (the first run: everything)",
-        description="Reads what changed since the last run, of the entities named or of the setting `entities`.",
-        epilog="examples:\n  insightly sync\n  insightly sync contacts leads --max-calls 500\n  insightly sync --plan\n"
-        "  insightly sync contacts --where EMAIL_ADDRESS=ada@example.com\n  insightly sync contacts --id 1 2 3",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        handlers.sync,
+        reading,
+        "bring the destination up to date; the first run reads everything",
+        "Read what changed since the last run, for the named entities or those of the setting `entities`.",
+        (
+            "insightly sync",
+            "insightly sync contacts leads --max-calls 500",
+            "insightly sync --plan",
+            "insightly sync contacts --where EMAIL_ADDRESS=ada@example.com",
+            "insightly sync contacts --id 1 2 3",
+        ),
     )
     sync.add_argument("--full", action="store_true", help="read everything again, child tables too")
     sync.add_argument("--since", metavar="DATE", help="read again what changed since DATE (ISO, UTC)")
@@ -102,8 +149,8 @@ def parser() -> argparse.ArgumentParser:
         "--where",
         action="append",
         metavar="FIELD=VALUE",
-        help="of one entity, only the records with this value, by the API's search: a field or custom field, "
-        "as API name or column; no watermark moves",
+        help="read only the records of one entity that have this value, with the API's search; FIELD is a field or "
+        "custom field, by its API name or column name; no watermark moves",
     )
     sync.add_argument(
         "--id",
@@ -111,135 +158,165 @@ def parser() -> argparse.ArgumentParser:
         action="extend",
         dest="ids",
         metavar="ID",
-        help="of one entity, only these records, a call each; one that is gone is marked deleted; no watermark moves",
+        help="read only these records of one entity, one call each; a record that is gone is marked deleted; "
+        "no watermark moves",
     )
-    sync.add_argument("--plan", action="store_true", help="ask for the totals only: pages, calls and time of a run")
-    sync.add_argument("--marts", action="store_true", help="make the views of insightly marts anew afterwards")
-    sync.set_defaults(command="sync")
+    sync.add_argument("--plan", action="store_true", help="request only the totals; show pages, calls and time")
+    sync.add_argument("--marts", action="store_true", help="refresh the mart views afterwards")
 
-    sweep = commands.add_parser(
+    sweep = add(
         "sweep",
-        parents=[json_output, account, target, reading],
-        help="find the records that were deleted",
-        description="Compares the ids held with those the API lists, reading only the pages that tell of a change, "
-        "confirms what is gone and marks it in _deleted_at (or removes it: the setting deletions).",
-        epilog="examples:\n  insightly sweep\n  insightly sweep contacts --thorough\n  insightly sweep --tags --plan",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        handlers.sweep,
+        reading,
+        "find deleted records",
+        "Compare the loaded ids with the ids the API lists, reading only the pages with a change. Confirm what is "
+        "gone, and mark it in _deleted_at (or remove it: see the setting `deletions`).",
+        ("insightly sweep", "insightly sweep contacts --thorough", "insightly sweep --tags --plan"),
     )
-    sweep.add_argument("--thorough", action="store_true", help="read every id: 500 a call")
-    sweep.add_argument("--tags", action="store_true", help="also repair tags that changed without moving a date")
-    sweep.add_argument("--plan", action="store_true", help="ask for the totals only: pages, calls and time at most")
-    sweep.add_argument("--force", action="store_true", help="mark however many are gone (see max_deleted_share)")
-    sweep.set_defaults(command="sweep")
+    sweep.add_argument("--thorough", action="store_true", help="read every id (500 a call)")
+    sweep.add_argument("--tags", action="store_true", help="also repair tags that changed without changing a date")
+    sweep.add_argument("--plan", action="store_true", help="request only the totals; show pages, calls and time")
+    sweep.add_argument("--force", action="store_true", help="mark records however many are gone (max_deleted_share)")
 
-    verify = commands.add_parser(
+    verify = add(
         "verify",
-        parents=[json_output, account, target, reading],
-        help="prove that the destination holds what the API holds",
-        description="Reads every id (500 a call) and compares it with the destination, and a random sample of records "
-        "field by field. Changes nothing; exit code 4 where something differs.",
-        epilog="examples:\n  insightly verify\n  insightly verify contacts --full\n  insightly verify --quick",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        handlers.verify,
+        reading,
+        "prove that the destination matches the API",
+        "Read every id (500 a call) and compare it with the destination, and compare a random sample of records field "
+        "by field. Changes nothing; exits with 4 if something differs.",
+        ("insightly verify", "insightly verify contacts --full", "insightly verify --quick"),
     )
-    how = verify.add_mutually_exclusive_group()
-    how.add_argument("--full", action="store_true", help="compare every record field by field")
-    how.add_argument("--quick", action="store_true", help="few calls: only the pages that tell of a change")
-    verify.set_defaults(command="verify")
+    depth = verify.add_mutually_exclusive_group()
+    depth.add_argument("--full", action="store_true", help="compare every record field by field")
+    depth.add_argument("--quick", action="store_true", help="send few calls: read only the pages with a change")
 
-    _add_push(commands, [json_output, account, target])
+    push = add(
+        "push",
+        handlers.push,
+        [output, account, target, max_calls, progress],
+        "create, update or delete records and tags from a file, table or query",
+        "Check every row, show the plan, and push the rows in order, each exactly once: an interrupted push resumes "
+        "where it stopped. Afterwards read the records again. See docs/guide/push.md.",
+        (
+            "insightly push contacts new.csv --op create --dry-run",
+            "insightly push contacts new.csv --op upsert --match email_address",
+            "insightly push tasks done.jsonl --op update --if-unchanged-since 2026-01-31T09:00:00Z",
+            'insightly push leads "select lead_id from stale_leads" --op delete --yes',
+        ),
+    )
+    push.add_argument("entity", metavar="ENTITY", help="contacts, events, leads, notes, ..., or tags")
+    push.add_argument("source", metavar="FILE|TABLE", help="a .csv, .jsonl or .parquet file, a table, or a query")
+    push.add_argument(
+        "--op", required=True, choices=("create", "update", "upsert", "delete"), help="what to do with each row"
+    )
+    push.add_argument("--match", metavar="FIELD", help="find records by this field instead of their id")
+    push.add_argument("--dry-run", action="store_true", help="check the rows and show the plan; write nothing")
+    push.add_argument("--yes", action="store_true", help="do not ask; required to delete without a terminal")
+    push.add_argument("--skip-invalid", action="store_true", help="push the valid rows even if others are invalid")
+    push.add_argument("--again", action="store_true", help="push rows again that were pushed before")
+    push.add_argument("--if-unchanged-since", metavar="T", help="skip records edited after T (ISO, UTC)")
 
-    add_arguments(commands, json_output, account, target)
+    status = add(
+        "status",
+        handlers.status,
+        [output, account, target, names],
+        "show the last runs, freshness, calls left and watermarks",
+        "Show how fresh the destination is. Sends no call to the API.",
+        (
+            "insightly status",
+            "insightly status --max-age 2h || mail -s 'CRM is stale' team@example.com",
+        ),
+    )
+    status.add_argument("--max-age", type=duration, metavar="DURATION", help="exit 1 if a sync is older: 90m, 2h, 1d")
+
+    marts = add(
+        "marts",
+        handlers.marts,
+        [output, account, target],
+        "create views that answer questions: pipeline, conversion, activity, overdue tasks, ...",
+        "Create views of the tables in the dataset <dataset>_marts, and drop the views of marts that no longer exist. "
+        "Only reads the tables of the sync. See docs/guide/marts.md.",
+        (
+            "insightly marts",
+            "insightly marts --folder our_marts",
+            "insightly marts --print --destination snowflake",
+        ),
+    )
+    marts.add_argument("--folder", metavar="DIR", help="add your own marts: .sql files, one SELECT each")
+    marts.add_argument("--print", action="store_true", help="print the SQL; connect to nothing")
+
+    dashboard = add(
+        "dashboard",
+        handlers.dashboard,
+        [output, target],
+        "show the health of the sync and CRM charts, in a browser or one HTML file",
+        "Show freshness, rows, calls, failures, deletions and schema changes, and the CRM's funnel, wins and activity, "
+        "from the destination alone. Serves the page on loopback, and builds it again at each load.",
+        ("insightly dashboard", "insightly dashboard --export crm.html"),
+    )
+    dashboard.add_argument("--instance", metavar="NAME", help="the account to show (docs/guide/accounts.md)")
+    dashboard.add_argument("--export", metavar="FILE", help="write one HTML file, for a mail or a wiki, and exit")
+    dashboard.add_argument("--port", type=int, default=8050, help="on loopback; 0 picks a free one (default: 8050)")
+    dashboard.add_argument("--no-browser", action="store_true", help="open no browser")
+    dashboard.add_argument(
+        "--max-age",
+        type=duration,
+        default="1d",
+        metavar="DURATION",
+        help="show an older sync as stale: 90m, 2h, 1d (default: 1d)",
+    )
+
+    sandbox = add(
+        "sandbox", handlers.sandbox, [], "serve a small Insightly on loopback, to try everything without an account"
+    )
+    sandbox.add_argument("--port", type=int, default=8765, help="on loopback; 0 picks a free one (default: 8765)")
+    sandbox.add_argument("--seed", type=int, default=1, help="same seed and scale, same data (default: 1)")
+    sandbox.add_argument("--scale", type=float, default=1.0, help="1 is a CRM of 1,000 contacts (default: 1)")
+    sandbox.add_argument(
+        "--rate", type=float, default=10.0, metavar="N", help="requests a second, 0 for no limit (default: 10)"
+    )
+    sandbox.add_argument(
+        "--quota", type=int, default=100_000, metavar="N", help="calls a day, 0 for no limit (default: 100000)"
+    )
+    sandbox.add_argument(
+        "--latency", type=float, default=0.0, metavar="SECONDS", help="delay each response (default: 0)"
+    )
+    sandbox.add_argument("--faults", metavar="FILE", help="JSON script of faults (see pipelines/sandbox/faults.py)")
+    sandbox.set_defaults(json=False, log_format="text")
     return root
 
 
-def _add_push(commands: "argparse._SubParsersAction[Parser]", parents: list[Parser]) -> None:
-    push = commands.add_parser(
-        "push",
-        parents=parents,
-        help="create, update or delete records and tags from a file, table or query",
-        description="Checks every row, shows the plan, and carries the rows out in order, each of them once: what is "
-        "interrupted goes on where it stopped. Afterwards the records are read again. See docs/guide/push.md.",
-        epilog="examples:\n  insightly push contacts new.csv --op create --dry-run\n"
-        "  insightly push contacts new.csv --op upsert --match email_address\n"
-        "  insightly push tasks done.jsonl --op update --if-unchanged-since 2026-01-31T09:00:00Z\n"
-        '  insightly push leads "select lead_id from stale_leads" --op delete --yes',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def _output_options() -> Parser:
+    options = Parser(add_help=False)
+    options.add_argument("--json", action="store_true", help="print one JSON object on stdout, and logs on stderr")
+    options.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="log as text, or one JSON object a line"
     )
-    push.add_argument("entity", metavar="ENTITY", help="contacts, events, leads, notes, ..., or tags")
-    push.add_argument("source", metavar="FILE|TABLE", help=".csv, .jsonl or .parquet, or a table or query")
-    push.add_argument("--op", required=True, choices=("create", "update", "upsert", "delete"))
-    push.add_argument("--match", metavar="FIELD", help="find records by this field instead of by their id")
-    push.add_argument("--dry-run", action="store_true", help="check the rows and show the plan; nothing is sent")
-    push.add_argument("--yes", action="store_true", help="do not ask; needed to delete where there is no terminal")
-    push.add_argument("--skip-invalid", action="store_true", help="push the valid rows although others are not")
-    push.add_argument("--again", action="store_true", help="push once more what was pushed before")
-    push.add_argument(
-        "--if-unchanged-since", metavar="T", help="leave records as they are that were edited after T (ISO, UTC)"
-    )
-    push.add_argument("--max-calls", type=int, metavar="N", help="stop cleanly after N calls")
-    push.add_argument(
-        "--progress", choices=("auto", "log", "off"), default="auto", help="a live line, log lines, or none"
-    )
-    push.set_defaults(command="push")
+    return options
 
 
-def add_arguments(
-    commands: Any,
-    json_output: argparse.ArgumentParser,
-    account: argparse.ArgumentParser,
-    target: argparse.ArgumentParser,
-) -> None:
-    """Adds the commands to a parser's; the parents are what others take as well."""
-    status = commands.add_parser(
-        "status",
-        parents=[json_output, account, target],
-        help="last runs, freshness, calls left, watermarks",
-        description="Tells how fresh the destination is, without a call to the API.",
-        epilog="example, as an alert:\n  insightly status --max-age 2h || mail -s 'CRM is stale' team@example.com",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def _account_option() -> Parser:
+    options = Parser(add_help=False)
+    options.add_argument(
+        "--instance",
+        action="append",
+        default=[],
+        dest="instances",
+        metavar="NAME",
+        help="an account of [sources.insightly.instances], or default; may be repeated (default: every account)",
     )
-    status.add_argument("entities", nargs="*", metavar="ENTITY", help="names or presets (core, all)")
-    status.add_argument("--max-age", metavar="DURATION", help="exit 1 where a sync is older: 90m, 2h, 1d")
-    status.set_defaults(command="status")
+    return options
 
-    marts = commands.add_parser(
-        "marts",
-        parents=[json_output, account, target],
-        help="views that answer questions: pipeline, conversion, activity, overdue tasks, ...",
-        description="Makes views of the tables, beside their dataset in one called <dataset>_marts, and drops those "
-        "whose marts have gone. Tables of the sync are only read. See docs/guide/marts.md.",
-        epilog="examples:\n  insightly marts\n  insightly marts --folder our_marts\n"
-        "  insightly marts --print --destination snowflake",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    marts.add_argument("--folder", metavar="DIR", help="more marts: .sql files, one SELECT each")
-    marts.add_argument("--print", action="store_true", help="write the SQL for the destination, connecting to nothing")
-    marts.set_defaults(command="marts")
 
-    dashboard = commands.add_parser(
-        "dashboard",
-        parents=[json_output, target],
-        help="the sync's health and the CRM's pictures, in a browser or one HTML file",
-        description="Shows freshness, rows, calls, failures, deletions and schema changes, and the CRM's funnel, wins "
-        "and activity, from the destination alone. The page is served on loopback and made anew at each load.",
-        epilog="examples:\n  insightly dashboard\n  insightly dashboard --export crm.html",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def _target_options() -> Parser:
+    options = Parser(add_help=False)
+    options.add_argument("--destination", default="duckdb", metavar="NAME", help="dlt destination (default: duckdb)")
+    options.add_argument(
+        "--dataset",
+        default="insightly",
+        metavar="NAME",
+        help="schema to write (default: insightly; for an account NAME: insightly_NAME)",
     )
-    dashboard.add_argument("--instance", metavar="NAME", help="of several accounts, this one (docs/guide/accounts.md)")
-    dashboard.add_argument("--export", metavar="FILE", help="write one HTML file, for a mail or a wiki, and end")
-    dashboard.add_argument("--port", type=int, default=8050, help="on loopback, 0 for a free one (default: 8050)")
-    dashboard.add_argument("--no-browser", action="store_true", help="only serve; open nothing")
-    dashboard.add_argument(
-        "--max-age", default="1d", metavar="DURATION", help="what is older is stale: 90m, 2h, 1d (default)"
-    )
-    dashboard.set_defaults(command="dashboard")
-
-    sandbox = commands.add_parser("sandbox", help="a small Insightly on loopback, to try everything without an account")
-    sandbox.add_argument("--port", type=int, default=8765)
-    sandbox.add_argument("--seed", type=int, default=1, help="same seed and scale, same data (default: 1)")
-    sandbox.add_argument("--scale", type=float, default=1.0, help="1 is a CRM of 1,000 contacts (default: 1)")
-    sandbox.add_argument("--rate", type=float, default=10.0, metavar="N", help="requests a second, 0 for no limit")
-    sandbox.add_argument("--quota", type=int, default=100_000, metavar="N", help="calls a day, 0 for no limit")
-    sandbox.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="added to each answer")
-    sandbox.add_argument("--faults", metavar="FILE", help="JSON script of faults (see pipelines/sandbox/faults.py)")
-    sandbox.set_defaults(command="sandbox", json=False, log_format="text")
+    options.add_argument("--database", metavar="PATH", help="DuckDB file (default: crm.duckdb)")
+    return options

@@ -16,7 +16,7 @@ from .health import health
 from .page import Page
 
 
-def look(target: Target, max_age: timedelta, wait: float = WAIT_SECONDS) -> Page:
+def build_page(target: Target, max_age: timedelta, wait: float = WAIT_SECONDS) -> Page:
     """Looks at the destination; nothing is asked of the API.
 
     Args:

@@ -29,7 +29,7 @@ class Refused(InsightlyError):
     """The destination lets nobody make views there."""
 
 
-def make(target: Target, folder: str | None = None) -> Report:
+def create_views(target: Target, folder: str | None = None) -> Report:
     """Makes the views of all marts whose tables are there, and drops those whose marts have gone.
 
     Args:
@@ -67,12 +67,12 @@ def make(target: Target, folder: str | None = None) -> Report:
     return report
 
 
-def make_after(report: Report, target: Target) -> None:
+def refresh_after_sync(report: Report, target: Target) -> None:
     """Makes the views after a sync that ended well, into its report; what it loaded stays, whatever becomes of them."""
     if report.exit_code not in (0, 3):
         return
     try:
-        made = make(target)
+        made = create_views(target)
     except InsightlyError as error:
         made = Report("marts", FAILED, str(error), exit_code=1)
     report.facts |= made.facts
@@ -81,7 +81,7 @@ def make_after(report: Report, target: Target) -> None:
         report.status, report.exit_code, report.reason = FAILED, 1, f"marts: {made.reason}"
 
 
-def write(target: Target, folder: str | None = None) -> Report:
+def statements(target: Target, folder: str | None = None) -> Report:
     """The statements for a destination, without connecting to it: over all tables there can be, without custom fields.
 
     Returns:

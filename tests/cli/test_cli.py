@@ -3,11 +3,12 @@
 import argparse
 import re
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from pipelines.cli.parser import parser
+from pipelines.cli.parser import duration, parser
 from pipelines.destinations.target import Busy, Target
 from sources.insightly import ENTITIES
 from tests.support.crm import OPEN, Crm
@@ -114,6 +115,28 @@ def test_wrong_use_exits_with_2_and_sends_nothing(
     assert crm.sandbox.log == []
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90m", 5400), ("2h", 7200), ("1d", 86400), ("1h30m", 5400), ("45s", 45), ("1.5h", 5400)]
+)
+def test_duration_is_parsed(text: str, seconds: float) -> None:
+    assert duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "2", "h", "2 hours", "-1h", "1w", "soon", "1"])
+@pytest.mark.parametrize("name", ["status", "dashboard"])
+def test_wrong_duration_is_refused(name: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exited:
+        parser().parse_args([name, f"--max-age={text}"])
+    assert exited.value.code == 2
+    assert f"--max-age: must be a duration such as 90m, 2h, 1d or 1h30m, not {text!r}" in capsys.readouterr().err
+
+
+def test_wrong_duration_is_reported_as_json(tmp_path: Path) -> None:
+    ran = command("status", "--json", "--max-age", "soon", cwd=tmp_path)
+    assert (ran.code, ran.json["command"], ran.json["status"]) == (2, "status", "failed")
+    assert "--max-age" in ran.json["reason"]
+
+
 def test_an_unknown_option_exits_with_2(tmp_path: Path) -> None:
     assert command("sync", "--nonsense", cwd=tmp_path).code == 2
 
@@ -173,7 +196,7 @@ def test_a_plan_that_runs_out_of_calls_tells_what_it_found(crm: Crm, tmp_path: P
     assert [entity["state"] for entity in ran.json["entities"].values()] == ["ok", "ok", "partial"]
     assert [entity["total"] is None for entity in ran.json["entities"].values()] == [False, False, True]
     shown = command(name, *names, "--plan", *where, cwd=tmp_path, **reach(crm.sandbox))
-    assert (shown.code, "stopped" in shown.out, "send at least" in shown.out) == (3, True, True)
+    assert (shown.code, "stopped" in shown.out, "Estimate: at least" in shown.out) == (3, True, True)
 
 
 def test_plan_makes_no_file(crm: Crm, tmp_path: Path) -> None:

@@ -6,11 +6,9 @@ import duckdb
 import pytest
 
 from pipelines.cli.console import show
-from pipelines.cli.options import duration
 from pipelines.commands.status import status
 from pipelines.destinations.target import NothingSynced
 from pipelines.sandbox import Fault
-from sources.insightly.errors import BadSetting
 from sources.insightly.state.request import ReadRequest
 from tests.support.crm import Crm
 from tests.support.expected import CORE
@@ -112,19 +110,6 @@ def test_status_creates_nothing_if_nothing_was_synced(crm: Crm) -> None:
     with pytest.raises(NothingSynced, match="run insightly sync first"):
         status(crm.settings(), crm.target)
     assert not crm.database.exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("90m", 5400), ("2h", 7200), ("1d", 86400), ("1h30m", 5400), ("45s", 45), ("1.5h", 5400)]
-)
-def test_duration_of_a_text(text: str, seconds: float) -> None:
-    assert duration("--max-age", text) == timedelta(seconds=seconds)
-
-
-@pytest.mark.parametrize("text", ["", "2", "h", "2 hours", "-1h", "1w"])
-def test_duration_refuses_other_texts(text: str) -> None:
-    with pytest.raises(BadSetting, match="--max-age"):
-        duration("--max-age", text)
 
 
 def test_commands_print_their_tables(crm: Crm) -> None:

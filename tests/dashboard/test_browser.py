@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from pipelines.commands.sweep import sweep
-from pipelines.dashboard.build import export, look
+from pipelines.dashboard.build import build_page, export
 from pipelines.destinations.target import Target
 from pipelines.sandbox import Sandbox
 from tests.support.crm import OPEN, Clock, Crm, contents_of, isolate
@@ -48,7 +48,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sandbox.store.delete("contacts", sandbox.store.tables["contacts"].keys[0])
         target = Target(database=str(crm.database))
         sweep(crm.settings(), target, ["contacts"])
-        export(look(target, timedelta(days=1)), folder / "page.html")
+        export(build_page(target, timedelta(days=1)), folder / "page.html")
     return folder / "page.html"
 
 

@@ -409,7 +409,7 @@ def test_a_push_of_mended_rows_is_told_of_the_one_it_follows(crm: Crm) -> None:
         cwd=crm.folder,
         **reach(crm.sandbox),
     )
-    assert f"push {first['push_id']} of other rows did 1 and has 1 left" in shown.out
+    assert f"push {first['push_id']} of other rows is unfinished: 1 done, 1 left" in shown.out
     pushed(crm, "contacts", jsonl(crm, people("Bobby")), "create")
     assert planned(crm, "contacts", jsonl(crm, people("Cy")), "create")["earlier"] is None
 

@@ -20,7 +20,7 @@ from pipelines.commands.sweep import sweep
 from pipelines.destinations.target import Target
 from pipelines.engine.runner import opened
 from pipelines.sandbox import Contents, Fault, Sandbox, Store, evolve
-from pipelines.views.build import bundled, make
+from pipelines.views.build import bundled, create_views
 from pipelines.views.marts import load, plan
 from pipelines.views.relations import known
 from sources.insightly.rows.naming import VALID_FROM, VALID_TO
@@ -213,7 +213,7 @@ def by_hand(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             name: len(ids) for name, ids in gone.items()
         }
         keep_history(crm)
-        assert make(crm.target).exit_code == 0
+        assert create_views(crm.target).exit_code == 0
         yield crm
 
 
@@ -424,7 +424,7 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, San
         isolate(folder, patch)
         crm = Crm(sandbox, folder, clock)
         crm.sync_done()
-        make(Target(database=str(crm.database)))
+        create_views(Target(database=str(crm.database)))
         yield crm.database, sandbox
 
 
@@ -442,7 +442,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Sand
             if day:
                 evolve(sandbox.store, seed=day, steps=100)
             crm.sync_done("opportunities", "pipelines", "pipeline_stages", history=["opportunities"])
-        make(crm.target)
+        create_views(crm.target)
         yield crm.database, sandbox
 
 

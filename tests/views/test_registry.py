@@ -14,7 +14,7 @@ from sqlglot import exp
 from pipelines.cli.__main__ import main
 from pipelines.destinations.target import NothingSynced, Target
 from pipelines.engine.report import Report
-from pipelines.views.build import make, make_after, write
+from pipelines.views.build import create_views, refresh_after_sync, statements
 from pipelines.views.dialect import ViewWriter
 from pipelines.views.registry import Views
 from sources.insightly.errors import BadSetting
@@ -66,7 +66,7 @@ def tables(crm: Crm) -> list[Any]:
 @pytest.mark.sample(0)
 def test_views_are_made_again_and_again_and_tables_stay(synced_crm: Crm) -> None:
     before = tables(synced_crm)
-    report = make(target(synced_crm))
+    report = create_views(target(synced_crm))
     marts = report.facts["marts"]
     assert (report.status, report.exit_code, report.calls) == ("done", 0, 0)
     made = {name for name, mart in marts.items() if mart["state"] == "made"}
@@ -85,13 +85,13 @@ def test_views_are_made_again_and_again_and_tables_stay(synced_crm: Crm) -> None
     assert [(row["mart"], row["own"], row["answers"]) for row in register] == [
         (name, False, marts[name]["answers"]) for name in sorted(made)
     ]
-    assert make(target(synced_crm)).facts["marts"] == marts
+    assert create_views(target(synced_crm)).facts["marts"] == marts
     assert views(synced_crm) == {*made, "_marts"}
     assert tables(synced_crm) == before
 
 
 def test_a_view_has_the_custom_fields_of_its_table(synced_crm: Crm) -> None:
-    make(target(synced_crm))
+    create_views(target(synced_crm))
 
     def columns() -> list[str]:
         return [row["column_name"] for row in read(synced_crm.database, "describe insightly_marts.current_contacts")]
@@ -105,7 +105,7 @@ def test_a_view_has_the_custom_fields_of_its_table(synced_crm: Crm) -> None:
     synced_crm.sandbox.store.update("contacts", first, {"CUSTOMFIELDS": fields})
     synced_crm.sync_done("contacts")
     assert "shoe_size__c" not in columns()
-    make(target(synced_crm))
+    create_views(target(synced_crm))
     assert "shoe_size__c" in columns()
 
 
@@ -117,7 +117,7 @@ def test_own_marts_join_in_and_only_their_folder_takes_them_away(synced_crm: Crm
         vip="-- Optional: users\nselect tag_name from tags_by_record_type left join users on true",
         divers="select contact_id from contacts where diving__c",
     )
-    marts = make(target(synced_crm), folder).facts["marts"]
+    marts = create_views(target(synced_crm), folder).facts["marts"]
     assert [marts[name]["state"] for name in ("rowers", "vip", "divers")] == ["made", "made", "skipped"]
     assert "diving__c" in marts["divers"]["reason"]
     assert marts["rowers"]["answers"] == "Who rows? One row a contact."
@@ -128,39 +128,39 @@ def test_own_marts_join_in_and_only_their_folder_takes_them_away(synced_crm: Crm
     # Other people's views in the same place, and one over ours.
     with duckdb.connect(str(synced_crm.database)) as connection:
         connection.execute("create view insightly_marts.theirs as select * from insightly_marts.rowers")
-    make(target(synced_crm))
+    create_views(target(synced_crm))
     assert {"rowers", "vip", "theirs"} <= views(synced_crm)
     (Path(folder) / "vip.sql").unlink()
-    make(target(synced_crm), folder)
+    create_views(target(synced_crm), folder)
     assert {"rowers", "theirs"} <= views(synced_crm)
     assert "vip" not in views(synced_crm)
     (Path(folder) / "rowers.sql").unlink()
-    make(target(synced_crm), folder)
+    create_views(target(synced_crm), folder)
     assert "rowers" not in views(synced_crm)
     assert {"theirs", "freshness", "_marts"} <= views(synced_crm)
 
 
 def test_a_mart_whose_table_went_is_dropped(synced_crm: Crm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    make(target(synced_crm))
+    create_views(target(synced_crm))
     kept = tmp_path / "marts"
     kept.mkdir()
     write_marts(kept, freshness="select entity from _sync_runs")
     monkeypatch.setattr("pipelines.views.build.bundled", lambda: kept)
-    make(target(synced_crm))
+    create_views(target(synced_crm))
     assert views(synced_crm) == {"freshness", "current_contacts", "current_leads", "_marts"}
 
 
 def test_what_is_wrong_with_one_mart_is_told_and_the_others_are_made(synced_crm: Crm, tmp_path: Path) -> None:
     good = "select 1 as one"
     folder = write_marts(tmp_path / "ours", typo=good, overflow=good, unknown=good)
-    assert make(target(synced_crm), folder).exit_code == 0
+    assert create_views(target(synced_crm), folder).exit_code == 0
     write_marts(
         tmp_path / "ours",
         typo="selec 1",
         overflow="select contact_id from contacts where cast(contact_id as tinyint) > 0",
         unknown="select no_such_function(contact_id) as x from contacts",
     )
-    report = make(target(synced_crm), folder)
+    report = create_views(target(synced_crm), folder)
     assert (report.status, report.exit_code) == ("failed", 1)
     states = {name: mart["state"] for name, mart in report.facts["marts"].items()}
     assert {name for name, state in states.items() if state == "failed"} == {"typo", "overflow", "unknown"}
@@ -176,14 +176,14 @@ def test_a_table_in_the_way_is_left_alone(synced_crm: Crm) -> None:
     with duckdb.connect(str(synced_crm.database)) as connection:
         connection.execute("create schema insightly_marts")
         connection.execute("create table insightly_marts.freshness as select 1 as mine")
-    report = make(target(synced_crm))
+    report = create_views(target(synced_crm))
     assert (report.exit_code, report.facts["marts"]["freshness"]["state"]) == (1, "failed")
     assert read(synced_crm.database, "select * from insightly_marts.freshness") == [{"mine": 1}]
 
 
 def test_where_no_views_can_be_is_told(synced_crm: Crm, tmp_path: Path) -> None:
     with pytest.raises(NothingSynced):
-        make(Target(database=str(tmp_path / "none.duckdb")))
+        create_views(Target(database=str(tmp_path / "none.duckdb")))
     assert not (tmp_path / "none.duckdb").exists()
     for where, told in (
         (Target(database=str(tmp_path / "insightly_marts.duckdb")), "rename it"),
@@ -191,9 +191,9 @@ def test_where_no_views_can_be_is_told(synced_crm: Crm, tmp_path: Path) -> None:
         (Target("lancedb"), "speaks no SQL"),
     ):
         with pytest.raises(BadSetting, match=told):
-            make(where)
+            create_views(where)
     with pytest.raises(BadSetting, match="--folder"):
-        make(target(synced_crm), str(tmp_path / "nowhere"))
+        create_views(target(synced_crm), str(tmp_path / "nowhere"))
 
 
 def test_a_sync_makes_them_afterwards(crm: Crm, run: Run) -> None:
@@ -213,7 +213,7 @@ def test_a_sync_makes_them_afterwards(crm: Crm, run: Run) -> None:
 
 def test_after_a_sync_that_failed_views_stay_as_they_were(tmp_path: Path) -> None:
     report = Report("sync", "failed", "trouble", exit_code=1)
-    make_after(report, Target(database=str(tmp_path / "a.duckdb")))
+    refresh_after_sync(report, Target(database=str(tmp_path / "a.duckdb")))
     assert (report.facts, report.reason) == ({}, "trouble")
 
 
@@ -240,7 +240,7 @@ def test_a_sync_whose_marts_fail_fails(synced_crm: Crm) -> None:
     with duckdb.connect(str(synced_crm.database)) as connection:
         connection.execute("create schema insightly_marts; create table insightly_marts._marts as select 1 as mine")
     report = Report("sync")
-    make_after(report, target(synced_crm))
+    refresh_after_sync(report, target(synced_crm))
     assert (report.status, report.exit_code) == ("failed", 1)
     assert (report.reason or "").startswith("marts: no views can be made in insightly_marts: ")
 
@@ -280,15 +280,15 @@ def test_the_sql_of_a_destination_is_printed_without_it(tmp_path: Path) -> None:
 
 
 def test_where_there_are_no_schemas_names_are_those_of_dlt() -> None:
-    assert "`insightly`.`_sync_runs`" in write(Target("bigquery")).facts["marts"]["freshness"]["sql"]
-    sql = write(Target("clickhouse")).facts["marts"]["overdue_tasks"]["sql"]
+    assert "`insightly`.`_sync_runs`" in statements(Target("bigquery")).facts["marts"]["freshness"]["sql"]
+    sql = statements(Target("clickhouse")).facts["marts"]["overdue_tasks"]["sql"]
     assert '"insightly___tasks"' in sql
     assert sql.startswith('CREATE OR REPLACE VIEW "insightly_marts___overdue_tasks"')
 
 
 def test_what_nobody_tried_is_written_with_a_warning(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     folder = write_marts(tmp_path / "ours", wrong="selec 1")
-    report = write(Target("mssql"), folder)
+    report = statements(Target("mssql"), folder)
     assert "never tried on mssql" in caplog.text
     assert report.facts["marts"]["freshness"]["sql"].startswith("CREATE OR ALTER VIEW")
     assert (report.exit_code, report.facts["marts"]["wrong"]["sql"]) == (1, None)
@@ -332,13 +332,13 @@ def test_a_view_that_others_hold_fast_is_told_and_the_rest_is_made(
     synced_crm: Crm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     folder = write_marts(tmp_path / "ours", one="select 1 as one", two="select 2 as two")
-    make(target(synced_crm), folder)
+    create_views(target(synced_crm), folder)
     for name in ("one", "two"):
         (tmp_path / "ours" / f"{name}.sql").unlink()
     # DuckDB lets anything be dropped: what Postgres says where other views read it, a wrong kind says here.
     with duckdb.connect(str(synced_crm.database)) as connection:
         connection.execute("drop view insightly_marts.one; create table insightly_marts.one as select 1 as mine")
-    report = make(target(synced_crm), folder)
+    report = create_views(target(synced_crm), folder)
     assert (report.exit_code, report.facts["marts"]["one"]["state"]) == (1, "failed")
     assert "two" not in views(synced_crm)
     register = read(synced_crm.database, "select mart from insightly_marts._marts")
@@ -351,13 +351,13 @@ def test_a_view_that_would_come_out_the_same_is_left_alone(
     replaced: list[str] = []
     monkeypatch.setattr(Views, "_replace", lambda views, name, sql: (replaced.append(name), REPLACE(views, name, sql)))
     folder = write_marts(tmp_path / "ours", one="select 1 as one", two="select 2 as two")
-    first = make(target(synced_crm), folder).facts["marts"]
+    first = create_views(target(synced_crm), folder).facts["marts"]
     assert set(replaced) == {name for name, mart in first.items() if mart["state"] == "made"}
     replaced.clear()
     with duckdb.connect(str(synced_crm.database)) as connection:
         connection.execute("drop view insightly_marts.freshness")
     write_marts(tmp_path / "ours", two="select 22 as two")
-    assert make(target(synced_crm), folder).facts["marts"] == first
+    assert create_views(target(synced_crm), folder).facts["marts"] == first
     assert sorted(replaced) == ["freshness", "two"]
     assert read(synced_crm.database, "select * from insightly_marts.two") == [{"two": 22}]
 

@@ -1,0 +1,148 @@
+"""Reports as tables for a terminal."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from pipelines.engine.report import EntityReport, Report
+
+STYLES = {"ok": "green", "made": "green", "skipped": "yellow", "partial": "yellow", "failed": "red"}
+LEFT = {"watermark", "verdict"}
+WIDE_ONLY = {"seconds", "watermark"}
+"""Columns of a sync that only a wide terminal shows."""
+
+Cell = Callable[[EntityReport], str]
+COLUMNS: Mapping[str, Mapping[str, Cell]] = {
+    "sync": {
+        "rows": lambda entity: f"{entity.rows:,}",
+        "written": lambda entity: f"{entity.merged:,}",
+        "deleted": lambda entity: f"{entity.deleted:,}",
+        "calls": lambda entity: f"{entity.calls:,}",
+        "seconds": lambda entity: f"{entity.seconds:.1f}",
+        "watermark": lambda entity: entity.watermark or "",
+    },
+    "sweep": {
+        "ids read": lambda entity: f"{entity.rows:,}",
+        "deleted": lambda entity: f"{entity.deleted:,}",
+        "read again": lambda entity: f"{entity.merged:,}",
+        "calls": lambda entity: f"{entity.calls:,}",
+        "seconds": lambda entity: f"{entity.seconds:.1f}",
+    },
+    "verify": {
+        "ids": lambda entity: f"{entity.facts['ids']:,}",
+        "compared": lambda entity: f"{entity.facts['compared']:,}",
+        "newer": lambda entity: f"{entity.facts['newer']:,}",
+        "different": lambda entity: f"{entity.facts['differences']:,}",
+        "calls": lambda entity: f"{entity.calls:,}",
+        "verdict": lambda entity: _verdict(entity),
+    },
+    "status": {
+        "rows": lambda entity: f"{entity.rows:,}",
+        "synced": lambda entity: _age(entity.facts["last_complete_sync"]) + (" !" if entity.facts["stale"] else ""),
+        "swept": lambda entity: _age(entity.facts["last_sweep"]),
+        "verified": lambda entity: _age(entity.facts["last_verify"]),
+        "watermark": lambda entity: (entity.watermark or "")[:16].replace("T", " "),
+    },
+}
+"""The columns of each command."""
+PLAN_COLUMNS: Mapping[str, Cell] = {
+    "records": lambda entity: "" if entity.facts.get("total") is None else f"{entity.facts['total']:,}",
+    "pages": lambda entity: f"{entity.facts['pages']:,}",
+    "calls": lambda entity: f"{entity.calls:,}",
+}
+
+
+def table(headings: Iterable[str], rows: Iterable[Sequence[str]], right: Collection[str] = ()) -> Table:
+    """Builds a table.
+
+    Args:
+        headings: one a column.
+        rows: cells as markup.
+        right: headings of the columns with numbers.
+    """
+    built = Table(box=None)
+    for heading in headings:
+        built.add_column(heading, overflow="fold", justify="right" if heading in right else "left")
+    for row in rows:
+        built.add_row(*row)
+    return built
+
+
+def styled(state: str) -> str:
+    """A state in its color."""
+    return f"[{STYLES[state]}]{state}[/]"
+
+
+def runs_table(report: Report, narrow: bool, hidden: Collection[str] = ()) -> Table:
+    """One row per entity: what a sync, sweep, verify or status did or found, or what a plan estimates.
+
+    Args:
+        report: of one of the commands in `COLUMNS`.
+        narrow: whether to leave out the columns that need a wide terminal.
+        hidden: entities to leave out.
+    """
+    columns = PLAN_COLUMNS if "plan" in report.facts else COLUMNS[report.command]
+    if narrow and report.command == "sync":
+        columns = {name: cell for name, cell in columns.items() if name not in WIDE_ONLY}
+    rows = [
+        (name, styled(entity.state), *(cell(entity) for cell in columns.values()))
+        for name, entity in report.entities.items()
+        if name not in hidden
+    ]
+    return table(("entity", "state", *columns), rows, right=columns.keys() - LEFT)
+
+
+def entities_table(report: Report) -> Table:
+    """One row per entity: how it can be loaded, and whether this key can read it."""
+    readable = {True: "[green]yes[/]", False: "[yellow]no[/]", None: ""}
+    rows = [
+        (
+            name,
+            entity["path"],
+            ", ".join(entity["key"]),
+            "yes" if entity["cursor"] else "",
+            "".join(ability[0].upper() for ability in entity["can"]),
+            next(iter(entity["presets"]), "by name" if entity["loadable"] else ""),
+            readable[report.entities[name].facts["readable"]],
+        )
+        for name, entity in report.facts["table"].items()
+    ]
+    return table(("entity", "path", "key", "incremental", "can", "preset", "readable"), rows)
+
+
+def marts_table(marts: Mapping[str, Mapping[str, Any]]) -> Table:
+    """One row per mart: its state, and its view with the number of rows."""
+    rows = [
+        (
+            name,
+            styled(mart["state"]),
+            "" if mart["rows"] is None else f"{mart['rows']:,}",
+            escape(mart["view"] or ""),
+        )
+        for name, mart in marts.items()
+    ]
+    return table(("mart", "state", "rows", "view"), rows, right=("rows",))
+
+
+def _verdict(entity: EntityReport) -> str:
+    if entity.facts["differences"]:
+        return "[red]differs[/]"
+    if entity.state != "ok":
+        return ""
+    return "[green]proved[/]" if entity.facts.get("proved") else "no difference"
+
+
+def _age(timestamp: str | None) -> str:
+    """The time since an ISO timestamp: `3d 4h`, `2h 5m`, `12m`, `45s`, or `never`."""
+    if timestamp is None:
+        return "never"
+    seconds = int((datetime.now(UTC) - datetime.fromisoformat(timestamp)).total_seconds())
+    if seconds < 60:
+        return f"{seconds}s"
+    minutes, hours, days = seconds // 60, seconds // 3_600, seconds // 86_400
+    if hours < 1:
+        return f"{minutes}m"
+    return f"{hours}h {minutes % 60}m" if days < 1 else f"{days}d {hours % 24}h"
