@@ -32,7 +32,7 @@ import duckdb
 from pipelines.commands.sync import sync
 from pipelines.destinations.target import Target
 from pipelines.engine.report import Report
-from pipelines.push.request import Request
+from pipelines.push.request import PushRequest
 from pipelines.push.run import push
 from pipelines.sandbox import DEMO_KEY
 from sources.insightly.config.settings import resolve_settings
@@ -134,7 +134,7 @@ def measure() -> dict[str, Trace]:
         with duckdb.connect("crm.duckdb", read_only=True) as crm:
             ((id_,),) = crm.sql("select min(contact_id) from insightly.contacts").fetchall()
         Path("row.csv").write_text(f"contact_id,first_name\n{id_},Ada\n")
-        request = Request("contacts", "row.csv", "update")
+        request = PushRequest("contacts", "row.csv", "update")
         with tracing() as pushed:
             report = push(resolve_settings(), target, request)
         _assert_succeeded(report)

@@ -78,7 +78,7 @@ def verify(args: argparse.Namespace) -> "Report":
 
 
 def push(args: argparse.Namespace) -> "Report":
-    from pipelines.push.request import Request
+    from pipelines.push.request import PushRequest
     from pipelines.push.run import dry_run, push
     from sources.insightly.state.times import parse
 
@@ -86,7 +86,7 @@ def push(args: argparse.Namespace) -> "Report":
 
     since = _timestamp("--if-unchanged-since", args.if_unchanged_since)
     flags = {"match": args.match, "skip_invalid": args.skip_invalid, "again": args.again}
-    request = Request(args.entity, args.source, args.op, **flags, unchanged_since=parse(since) if since else None)
+    request = PushRequest(args.entity, args.source, args.op, **flags, unchanged_since=parse(since) if since else None)
     settings, target = _settings(args), target_of(args)
     if args.dry_run:
         return dry_run(settings, target, request)

@@ -8,7 +8,6 @@ from typing import Any
 from pipelines.destinations.pipeline_state import custom_objects, resource_states
 from pipelines.destinations.target import Target
 from pipelines.engine.report import EntityReport, Report
-from sources.insightly.api.rate_limit import MARGIN
 from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import SyncContext, choose, normalize
 from sources.insightly.entities import ENTITIES, OBJECTS, PRESETS, RECORDS, Entity
@@ -60,10 +59,9 @@ def plan_sweep(settings: InsightlySettings, target: Target, names: Sequence[str]
 def add_estimate(report: Report, context: SyncContext) -> None:
     """Adds the calls and seconds that the command would take, and the calls that the plan itself took."""
     calls = sum(entity.calls for entity in report.entities.values())
-    seconds = calls * MARGIN / context.settings.requests_per_second
     report.calls, report.calls_left_today = context.budget.calls, context.budget.remaining
     report.seconds = time.monotonic() - context.began
-    report.facts = {"plan": {"calls": calls, "seconds": round(seconds, 1)}}
+    report.facts = {"plan": {"calls": calls, "seconds": context.settings.seconds_for(calls)}}
 
 
 def _plan(

@@ -1,6 +1,6 @@
-"""The ledger of pushes: what was about to be sent, and what came of it, in the destination's table `_push_log`.
+"""The ledger of pushes in the table `_push_log`: the intent of each write before it is sent, and its result.
 
-Each statement commits by itself, so it outlives whatever happens to this process.
+Each statement commits by itself, so a killed process loses none.
 """
 
 from collections.abc import Iterable
@@ -8,18 +8,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from pipelines.destinations.dataset import Dataset
+from pipelines.destinations.dataset import BATCH, Dataset
 from pipelines.destinations.system_tables import PUSHES
 
 PENDING, WAITING, DONE, FAILED, UNKNOWN = "pending", "waiting", "done", "failed", "unknown"
-"""Sent, its answer not known; not carried out, to be tried again; carried out; refused; nobody can tell."""
+"""Sent, no response yet; not carried out, to be tried again; carried out; refused; the result cannot be found out."""
 FINAL = (DONE, UNKNOWN)
-SOME = 500
 
 
 @dataclass
-class Entry:
-    """What the ledger tells of one row."""
+class LedgerEntry:
+    """The ledger's entry of one row."""
 
     number: int
     action: str
@@ -34,109 +33,119 @@ class Ledger:
     """The entries of one push.
 
     Args:
-        dataset: the destination, which has the table.
-        push_id: which push.
-        entity, op: what it does.
+        dataset: the destination; it has the table.
+        push_id: identifies the push.
+        entity, op: the entity and the operation of the push.
+
+    Attributes:
+        entries: row number -> entry of the latest attempt.
+        earlier: the last push of other rows for this entity and operation, if it is unfinished: its id, the rows that
+            are done, and those that are not.
     """
 
     def __init__(self, dataset: Dataset, push_id: str, entity: str, op: str) -> None:
-        self._dataset, self._push, self.entity, self._op = dataset, push_id, entity, op
+        self._dataset, self._push_id, self.entity, self._op = dataset, push_id, entity, op
         self.attempt = 1
-        self.entries: dict[int, Entry] = {}
+        self.entries: dict[int, LedgerEntry] = {}
         self._read()
-        self.earlier = self._unfinished()
+        self.earlier = self._unfinished_push()
 
-    def finished(self, numbers: Iterable[int]) -> bool:
-        """True where each of the rows is settled, and read again if it was written."""
-        entries = [self.entries.get(number) for number in numbers]
-        return all(entry is not None and entry.status in FINAL and entry.loaded for entry in entries)
+    def is_final(self, number: int) -> bool:
+        """True if the row needs no more calls."""
+        return number in self.entries and self.entries[number].status in FINAL
 
-    def begin_again(self) -> None:
-        """Starts the push anew; what the earlier attempts did stays in the ledger."""
+    def is_pending(self, number: int) -> bool:
+        """True if the row was sent and its result is not recorded."""
+        return number in self.entries and self.entries[number].status == PENDING
+
+    def is_finished(self, numbers: Iterable[int]) -> bool:
+        """True if each of the rows is final, and read back if it was written."""
+        return all(self.is_final(number) and self.entries[number].loaded for number in numbers)
+
+    def start_attempt(self) -> None:
+        """Starts the push again. The entries of earlier attempts stay in the table."""
         self.attempt += 1
         self.entries = {}
 
-    def intend(self, number: int, action: str, at: datetime, record_id: int | None = None) -> None:
-        """Writes what is about to be sent, before it is."""
-        self._write(Entry(number, action, PENDING, at, record_id), None)
+    def record_intent(self, number: int, action: str, at: datetime, record_id: int | None = None) -> None:
+        """Writes the action before it is sent."""
+        self._write(LedgerEntry(number, action, PENDING, at, record_id))
 
-    def settle(self, number: int, action: str, status: str, record_id: int | None, error: str | None = None) -> None:
-        """Writes what came of a row."""
+    def record_result(
+        self, number: int, action: str, status: str, record_id: int | None, error: str | None = None
+    ) -> None:
+        """Writes the result of a row."""
         before = self.entries.get(number)
-        at = before.intent_at if before else None
+        intent_at = before.intent_at if before else None
         loaded = status == UNKNOWN or (status == DONE and action == "none")
-        self._write(Entry(number, action, status, at, record_id, error, loaded), datetime.now(UTC))
+        entry = LedgerEntry(number, action, status, intent_at, record_id, error, loaded)
+        self._write(entry, finished_at=datetime.now(UTC))
 
-    def leave(self, number: int, error: str) -> None:
-        """Writes why a row stays as it is."""
-        self._write(replace(self.entries[number], error=error), None)
+    def record_error(self, number: int, error: str) -> None:
+        """Writes why the status of a row stays as it is."""
+        self._write(replace(self.entries[number], error=error))
 
-    def to_load(self, *actions: str) -> dict[int, int]:
-        """Row number -> record id of what was written and not read again since."""
+    def not_loaded(self, *actions: str) -> dict[int, int]:
+        """Row number -> record id of the rows that were written and not read back since."""
         return {
             entry.number: entry.record_id
             for entry in self.entries.values()
             if entry.status == DONE and not entry.loaded and entry.record_id is not None and entry.action in actions
         }
 
-    def loaded(self, numbers: Iterable[int]) -> None:
-        """Notes that the destination holds the records of the rows as the API has them."""
-        told = sorted(numbers)
-        for start in range(0, len(told), SOME):
-            part = told[start : start + SOME]
-            marks = ", ".join(str(int(number)) for number in part)
-            self._run(
-                f"update {{}} set loaded_at = %s where {self._mine} and row_number in ({marks})", datetime.now(UTC)
-            )
-            for number in part:
+    def record_loaded(self, numbers: Iterable[int]) -> None:
+        """Records that the destination has the records of these rows as the API has them."""
+        ordered = sorted(numbers)
+        for start in range(0, len(ordered), BATCH):
+            batch = ordered[start : start + BATCH]
+            condition = f"{self._this_attempt} and row_number in ({', '.join(map(str, batch))})"
+            self._execute(f"update {{}} set loaded_at = %s where {condition}", datetime.now(UTC))
+            for number in batch:
                 self.entries[number].loaded = True
 
-    def created(self) -> set[int]:
-        """The ids of all records of the entity that any push created."""
+    def created_ids(self) -> set[int]:
+        """The ids of the entity's records that any push created."""
         sql = "select record_id from {} where entity = %s and action = 'create' and status = 'done'"
-        return {int(id_) for (id_,) in self._run(sql, self.entity) if id_ is not None}
+        return {int(id_) for (id_,) in self._execute(sql, self.entity) if id_ is not None}
 
-    def _unfinished(self) -> tuple[str, int, int] | None:
-        """The push of other rows that was at the entity last, if it is not at its end: its id, rows done, rows not."""
+    def _unfinished_push(self) -> tuple[str, int, int] | None:
         sql = """select push_id, sum(case when status = 'done' then 1 else 0 end),
             sum(case when status in ('pending', 'waiting', 'failed') then 1 else 0 end)
             from {} where entity = %s and op = %s group by push_id, attempt order by max(intent_at) desc"""
-        for push, done, open_ in self._run(sql, self.entity, self._op)[:1]:
-            if push != self._push and open_:
-                return str(push), int(done), int(open_)
+        for push_id, done, open_ in self._execute(sql, self.entity, self._op)[:1]:
+            if push_id != self._push_id and open_:
+                return str(push_id), int(done), int(open_)
         return None
 
     def _read(self) -> None:
         columns = "attempt, row_number, action, status, intent_at, record_id, error, loaded_at"
-        for row in self._run(f"select {columns} from {{}} where push_id = %s order by attempt", self._push):
+        for row in self._execute(f"select {columns} from {{}} where push_id = %s order by attempt", self._push_id):
             attempt, number, action, status, intent_at, record_id, error, loaded_at = row
             if attempt > self.attempt:
                 self.attempt, self.entries = attempt, {}
-            at = None if intent_at is None else _aware(intent_at)
+            if intent_at is not None:
+                intent_at = intent_at.replace(tzinfo=UTC) if intent_at.tzinfo is None else intent_at.astimezone(UTC)
             loaded = loaded_at is not None
-            self.entries[number] = Entry(number, action, status, at, record_id, error, loaded)
+            self.entries[number] = LedgerEntry(number, action, status, intent_at, record_id, error, loaded)
 
-    def _write(self, entry: Entry, finished: datetime | None) -> None:
-        loaded = datetime.now(UTC) if entry.loaded else None
-        values = [entry.action, entry.status, entry.intent_at, finished, entry.record_id, entry.error, loaded]
+    def _write(self, entry: LedgerEntry, finished_at: datetime | None = None) -> None:
+        loaded_at = datetime.now(UTC) if entry.loaded else None
+        values = [entry.action, entry.status, entry.intent_at, finished_at, entry.record_id, entry.error, loaded_at]
         names = ("action", "status", "intent_at", "finished_at", "record_id", "error", "loaded_at")
         if entry.number in self.entries:
-            assigned = ", ".join(f"{name} = %s" for name in names)
-            self._run(f"update {{}} set {assigned} where {self._mine} and row_number = %s", *values, entry.number)
+            assignments = ", ".join(f"{name} = %s" for name in names)
+            sql = f"update {{}} set {assignments} where {self._this_attempt} and row_number = %s"
+            self._execute(sql, *values, entry.number)
         else:
             columns = ", ".join(("push_id", "entity", "op", "attempt", "row_number", *names))
-            marks = ", ".join(["%s"] * 12)
-            known = [self._push, self.entity, self._op, self.attempt, entry.number]
-            self._run(f"insert into {{}} ({columns}) values ({marks})", *known, *values)
+            key = [self._push_id, self.entity, self._op, self.attempt, entry.number]
+            placeholders = ", ".join(["%s"] * (len(key) + len(values)))
+            self._execute(f"insert into {{}} ({columns}) values ({placeholders})", *key, *values)
         self.entries[entry.number] = entry
 
     @property
-    def _mine(self) -> str:
-        return f"push_id = '{self._push}' and attempt = {self.attempt}"
+    def _this_attempt(self) -> str:
+        return f"push_id = '{self._push_id}' and attempt = {self.attempt}"
 
-    def _run(self, sql: str, *values: Any) -> list[Any]:
+    def _execute(self, sql: str, *values: Any) -> list[Any]:
         return self._dataset.execute(PUSHES, sql, *values)
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

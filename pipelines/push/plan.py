@@ -1,22 +1,33 @@
-"""What a push is about to do, and how many calls that takes at most. Pure logic."""
+"""The plan of a push: its actions, and the most calls it takes. Pure logic."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sources.insightly.api.rate_limit import MARGIN
 from sources.insightly.entities import ENTITIES, RECORD_TYPES, Entity
 
 from .validate import Row
 
 SHOWN = 20
+"""Problems that a message or the terminal lists."""
 
 
 @dataclass
 class Plan:
-    """What will be done with the rows: `rows` are all, `settled` were pushed by an earlier run of the same push.
+    """What a push does with its rows.
 
-    `calls` are those of the push at most, re-reading included: an update of a record that is so already needs fewer.
+    Attributes:
+        push_id: identifies the push.
+        rows, invalid: all rows, and those with problems.
+        settled: rows that an earlier run of the same push carried out.
+        actions: action -> rows.
+        clears: field -> rows that clear it.
+        calls: the most calls of the push, reading the records back included. A record that has the values already
+            needs fewer.
+        seconds: the least time for these calls.
+        problems: row number and problem of each invalid row.
+        earlier: an unfinished push of other rows. Records it created are created again if their rows are in this one.
     """
 
     push_id: str
@@ -30,52 +41,50 @@ class Plan:
     seconds: float = 0.0
     problems: list[dict[str, Any]] = field(default_factory=list)
     earlier: dict[str, Any] | None = None
-    """A push of other rows that has not come to its end; its rows, where they are here again, are created once more."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def plan(
+def make_plan(
     push_id: str,
     entity: Entity,
     op: str,
     rows: Sequence[Row],
-    open_: Sequence[Row],
-    rate: float,
+    open_rows: Sequence[Row],
     *,
     guarded: bool,
-    bound: bool,
-    unread: int,
+    has_account: bool,
+    not_loaded: int,
 ) -> Plan:
-    """The plan of a push.
+    """The plan of a push, without `seconds` and `earlier`.
 
     Args:
-        push_id: names the push.
-        entity, op: what is pushed, and how.
+        push_id: identifies the push.
+        entity, op: the records' entity and the operation.
         rows: all rows, those with problems included.
-        open_: the rows still to be carried out.
-        rate: calls a second.
-        guarded: whether records are looked at before they are deleted, because of --if-unchanged-since.
-        bound: whether the destination tells already whose records it holds.
-        unread: rows that an earlier run carried out, and did not read again.
+        open_rows: the rows still to be carried out.
+        guarded: whether records are read before they are deleted, because of --if-unchanged-since.
+        has_account: whether the destination stores which account it holds; else one call reads it.
+        not_loaded: rows that an earlier run carried out and did not read back.
     """
-    bad = [row for row in rows if row.problems]
-    told = Plan(push_id, op, len(rows), len(bad), len(rows) - len(bad) - len(open_))
-    told.problems = [{"row": row.number, "problem": "; ".join(row.problems)} for row in bad]
-    for row in open_:
-        action = _action(op, row)
-        told.actions[action] = told.actions.get(action, 0) + 1
-        for name in (name for name, value in {**row.fields, **row.custom}.items() if value is None and op != "create"):
-            told.clears[name] = told.clears.get(name, 0) + 1
-    told.calls = _tag_calls(op, open_) if entity.name == "tags" else sum(_calls(op, row, guarded) for row in open_)
-    told.calls += unread
-    if open_ or unread:
-        defined = entity.custom_fields and (op != "delete" or any(row.custom for row in rows))
-        clock = "create" in told.actions and entity.name != "tags"
-        told.calls += sum((defined, clock, not bound))
-    told.seconds = round(told.calls * MARGIN / rate, 1)
-    return told
+    invalid = [row for row in rows if row.problems]
+    plan = Plan(push_id, op, len(rows), len(invalid), len(rows) - len(invalid) - len(open_rows))
+    plan.problems = [{"row": row.number, "problem": "; ".join(row.problems)} for row in invalid]
+    plan.actions = dict(Counter(_action(op, row) for row in open_rows))
+    if op != "create":
+        cells = (cell for row in open_rows for cell in {**row.fields, **row.custom}.items())
+        plan.clears = dict(Counter(name for name, value in cells if value is None))
+    if entity.name == "tags":
+        plan.calls = _tag_calls(op, open_rows)
+    else:
+        plan.calls = sum(_record_calls(op, row, guarded) for row in open_rows)
+    plan.calls += not_loaded
+    if open_rows or not_loaded:
+        definitions = entity.custom_fields and (op != "delete" or any(row.custom for row in rows))
+        clock = "create" in plan.actions and entity.name != "tags"
+        plan.calls += sum((definitions, clock, not has_account))
+    return plan
 
 
 def _action(op: str, row: Row) -> str:
@@ -84,15 +93,17 @@ def _action(op: str, row: Row) -> str:
     return "update" if row.key is not None else "create" if row.match is None else "update or create"
 
 
-def _calls(op: str, row: Row, guarded: bool) -> int:
-    """A search or a look, the write, and the reading afterwards."""
-    look = row.key is None if op == "delete" else op == "update" or row.key is not None or row.match is not None
-    return 2 + int(look) + int(op == "delete" and guarded)
+def _record_calls(op: str, row: Row, guarded: bool) -> int:
+    """The calls of one row: the write, reading the record back, and reading or searching it before."""
+    find = row.key is None if op == "delete" else op == "update" or row.key is not None or row.match is not None
+    return 2 + int(find) + int(op == "delete" and guarded)
 
 
 def _tag_calls(op: str, rows: Sequence[Row]) -> int:
+    """The writes (a set of tags is read before and after), each record, its definitions, and the lists of tag names."""
+    if not rows:
+        return 0
     records = {row.parent for row in rows}
-    # Tags before and after a set of them is sent; each record, the definitions of its kind, and the lists of tag names.
     writes = 3 * len(records) if op == "update" else len(rows)
     defined = {record[0] for record in records if record is not None and ENTITIES[record[0]].custom_fields}
-    return writes + len(records) + len(defined) + len(RECORD_TYPES) if rows else 0
+    return writes + len(records) + len(defined) + len(RECORD_TYPES)

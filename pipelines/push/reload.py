@@ -22,11 +22,11 @@ def read_again(runner: Runner, ledger: Ledger, entity: Entity, rows: Sequence[Ro
     """
     if entity.name == "tags":
         return _tagged(runner, ledger, rows)
-    changed, gone = ledger.to_load("create", "update"), ledger.to_load("delete")
+    changed, gone = ledger.not_loaded("create", "update"), ledger.not_loaded("delete")
     _records(runner, ledger, entity, changed)
     if gone:
         _mark(runner, entity, set(gone.values()))
-        ledger.loaded(gone)
+        ledger.record_loaded(gone)
     return []
 
 
@@ -36,7 +36,7 @@ def _records(runner: Runner, ledger: Ledger, entity: Entity, changed: dict[int, 
         some = dict(list(changed.items())[: _affordable(runner, entity)])
         runner.context.wanted[entity.name] = sorted(set(some.values()))
         _read(runner, entity.name)
-        ledger.loaded(some)
+        ledger.record_loaded(some)
         changed = {number: id_ for number, id_ in changed.items() if number not in some}
 
 
@@ -50,7 +50,7 @@ def _affordable(runner: Runner, entity: Entity) -> int | None:
 
 
 def _tagged(runner: Runner, ledger: Ledger, rows: Sequence[Row]) -> list[str]:
-    changed = ledger.to_load("create", "update", "delete")
+    changed = ledger.not_loaded("create", "update", "delete")
     by_type: dict[str, dict[int, int]] = {}
     for row in rows:
         if row.number in changed and row.parent is not None:
@@ -61,7 +61,7 @@ def _tagged(runner: Runner, ledger: Ledger, rows: Sequence[Row]) -> list[str]:
     for name in read:
         _records(runner, ledger, ENTITIES[name], by_type.pop(name))
     for numbers in by_type.values():
-        ledger.loaded(numbers)
+        ledger.record_loaded(numbers)
     return read
 
 

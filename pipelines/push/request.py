@@ -1,6 +1,5 @@
-"""What is asked for: `insightly push ENTITY SOURCE --op ...`, its rows checked, and what can be pushed at all."""
+"""The request of a push: `insightly push ENTITY SOURCE --op ...`, and the definitions its columns are checked by."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,8 +12,8 @@ from sources.insightly.errors import BadSetting
 from sources.insightly.resources.fetch import read_definitions
 from sources.insightly.rows.custom_fields import definitions_of
 
-from .input import Given
-from .validate import OURS, Checker, Definitions, Row, check_tags
+from .input import PushInput
+from .validate import PARENT, SYSTEM_COLUMNS, Definitions, Row, RowValidator, validate_tags
 
 PUSHABLE = (
     *("contacts", "events", "leads", "notes", "opportunities", "organisations", "products", "projects", "tasks"),
@@ -23,8 +22,8 @@ PUSHABLE = (
 
 
 @dataclass(frozen=True)
-class Request:
-    """One push, as it was asked for."""
+class PushRequest:
+    """One push: what the command line says."""
 
     entity: str
     source: str
@@ -34,55 +33,50 @@ class Request:
     again: bool = False
     unchanged_since: datetime | None = None
 
+    def require_entity(self) -> Entity:
+        """The entity to push.
 
-def entity_of(request: Request) -> Entity:
-    """The entity of a push.
+        Raises:
+            BadSetting: it cannot be pushed, or not with this operation.
+        """
+        if self.entity not in PUSHABLE:
+            raise BadSetting("ENTITY", self.entity, f"what can be pushed: {', '.join(PUSHABLE)}")
+        if self.entity == "tags" and self.op == "upsert":
+            raise BadSetting("--op", self.op, "tags: create adds them, delete removes them, update sets them")
+        if self.match is not None and (self.op == "create" or self.entity == "tags"):
+            raise BadSetting(
+                "--match", self.match, "is for update, upsert and delete of records, which it finds by a field"
+            )
+        return ENTITIES[self.entity]
 
-    Raises:
-        BadSetting: it cannot be pushed, or not so.
+    def validate(
+        self, entity: Entity, push_input: PushInput, definitions: Definitions | None, dataset: Dataset | None
+    ) -> tuple[list[Row], str | None]:
+        """The rows with their problems, and the API name of the field that --match names."""
+        if entity.name == "tags":
+            return validate_tags(push_input.rows, [name for name, each in ENTITIES.items() if each.tagged]), None
+        has_schema = dataset is not None and dataset.has_schema
+        normalize = dataset.normalize if dataset is not None and has_schema else NamingConvention().normalize_path
+        validator = RowValidator(entity, self.op, self.match, definitions, normalize)
+        return validator.rows(push_input.rows), validator.match
+
+
+def fetch_definitions(context: SyncContext, entity: Entity, push_input: PushInput) -> Definitions | None:
+    """The entity's custom fields from the API, None if the key may not read them.
+
+    Sends a call only if a column can be a custom field.
     """
-    name, op, match = request.entity, request.op, request.match
-    if name not in PUSHABLE:
-        raise BadSetting("ENTITY", name, f"what can be pushed: {', '.join(PUSHABLE)}")
-    if name == "tags" and op == "upsert":
-        raise BadSetting("--op", op, "tags: create adds them, delete removes them, update sets them")
-    if match is not None and (op == "create" or name == "tags"):
-        raise BadSetting("--match", match, "is for update, upsert and delete of records, which it finds by a field")
-    return ENTITIES[name]
-
-
-def checked(
-    request: Request, entity: Entity, given: Given, definitions: Definitions | None, dataset: Dataset | None
-) -> tuple[list[Row], str | None]:
-    """The rows, and the field that --match names."""
-    if entity.name == "tags":
-        return check_tags(given.rows, [name for name, each in ENTITIES.items() if each.tagged]), None
-    checker = Checker(entity, request.op, request.match, definitions, _fold(dataset))
-    return checker.rows(given.rows), checker.match
-
-
-def _fold(dataset: Dataset | None) -> Callable[[str], str]:
-    if dataset is not None and dataset.has_schema:
-        return dataset.normalize
-    return NamingConvention().normalize_path
-
-
-def definitions_asked(context: SyncContext, entity: Entity, given: Given) -> Definitions | None:
-    """The custom fields by the API itself, asked only where a column may be one."""
     normalize = NamingConvention().normalize_path
-    known = {normalize(name) for name in (*entity.fields, *entity.arrays, "parent_type", "parent_id")}
-
-    def plain(column: str) -> bool:
-        return normalize(column) in known or column.startswith(OURS)
-
-    if not entity.custom_fields or all(map(plain, (column for row in given.rows for column in row))):
+    standard = {normalize(name) for name in (*entity.fields, *entity.arrays, *PARENT)}
+    columns = {column for row in push_input.rows for column in row if not column.startswith(SYSTEM_COLUMNS)}
+    if not entity.custom_fields or {normalize(column) for column in columns} <= standard:
         return ()
-    told = read_definitions(context, entity)
-    return None if told is None else definitions_of(entity, told)
+    definitions = read_definitions(context, entity)
+    return None if definitions is None else definitions_of(entity, definitions)
 
 
-def definitions_held(dataset: Dataset | None, entity: Entity) -> Definitions | None:
-    """The custom fields by the destination, None where it holds none of any entity."""
+def stored_definitions(dataset: Dataset | None, entity: Entity) -> Definitions | None:
+    """The entity's custom fields from the destination, None if it has no definition of any entity."""
     rows = [] if dataset is None else dataset.all_rows("custom_fields")
     if not rows:
         return None

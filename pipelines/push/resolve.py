@@ -1,4 +1,4 @@
-"""A write without an answer: was it done?"""
+"""Finds records: the result of a write without a response, and the record that a row means by --match."""
 
 import time
 from datetime import datetime, timedelta
@@ -7,137 +7,119 @@ from typing import Any
 from sources.insightly.context import Record, SyncContext
 from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.errors import BadRequest, InsightlyError, MalformedResponse, NotAvailable, NotFound
+from sources.insightly.resources.fetch import changed_records
 from sources.insightly.state.times import parse
 
-from . import api as writes
-from .api import changed_since, search
-from .ledger import DONE, UNKNOWN, Entry, Ledger
+from . import api
+from .ledger import DONE, UNKNOWN, Ledger, LedgerEntry
 from .validate import Row
-from .values import custom_of, same
+from .values import custom_values, equal
 
-LOOKS = (2, 4, 8, 16)
-"""Seconds between the looks for a record whose create had no answer: a gateway gives up (504) on what the service goes
-on to write, and what is sent again too early is there twice."""
-SURE = timedelta(seconds=sum(LOOKS))
-"""So long after it was sent, one look is enough."""
-
-
-class Undecided(InsightlyError):
-    """A row was sent without an answer, and the API does not let us find out what came of it."""
+LOOKUP_DELAYS = (2, 4, 8, 16)
+"""Seconds between the lookups of a create without a response. A gateway can give up (504) on a create that the service
+completes later, so sending it again too early would create the record twice."""
+LOOKUP_WINDOW = timedelta(seconds=sum(LOOKUP_DELAYS))
+"""The time after a create, after which one lookup is enough."""
+CLOCK_TOLERANCE = timedelta(seconds=2)
+"""A record's creation time can be this much before the intent: it has whole seconds, and servers' clocks differ."""
 
 
-def was_done(context: SyncContext, entity: Entity, ledger: Ledger, row: Row, entry: Entry) -> bool:
-    """Whether it was carried out, or nobody can tell, which the ledger then says; an update is compared anyway.
+class Unresolved(InsightlyError):
+    """A row was sent without a response, and the API does not allow the lookup of its result."""
+
+
+class RowRejected(InsightlyError):
+    """A row that cannot be carried out; the message says why."""
+
+
+def resolve_write(context: SyncContext, entity: Entity, ledger: Ledger, row: Row, entry: LedgerEntry) -> bool:
+    """Looks up a write without a response, and records its result if it was carried out or is ambiguous.
 
     Args:
         context: the run.
-        entity: whose records.
-        ledger: the push's.
-        row: what was sent.
-        entry: what the ledger tells of it.
+        entity: the record's entity.
+        ledger: the push's ledger.
+        row: the row that was sent.
+        entry: its entry in the ledger.
+
+    Returns:
+        True if a result is recorded, False if the row must be sent again. An update is always sent again: it compares
+        the record's values first.
 
     Raises:
-        Undecided: the API refuses to be asked.
-        Stop, InsightlyError: it does not answer.
+        Unresolved: the API refuses the lookup.
+        Stop, InsightlyError: it does not respond.
     """
     try:
         if entry.action == "delete" and entry.record_id is not None:
-            return _was_deleted(context, entity, ledger, row, entry.record_id)
+            try:
+                api.read_record(context, entity, entry.record_id)
+            except NotFound:
+                ledger.record_result(row.number, "delete", DONE, entry.record_id)
+                return True
         if entry.action == "create" and entry.intent_at is not None:
-            return _was_created(context, entity, ledger, row, entry.intent_at)
+            return _resolve_create(context, entity, ledger, row, entry.intent_at)
     except (NotAvailable, BadRequest, MalformedResponse) as error:
-        raise Undecided(f"sent without an answer, and what came of it cannot be found out: {error}") from None
+        raise Unresolved(f"sent without a response, and the lookup of its result failed: {error}") from None
     return False
 
 
-def _was_deleted(context: SyncContext, entity: Entity, ledger: Ledger, row: Row, id_: int) -> bool:
-    try:
-        writes.read_record(context, entity, id_)
-    except NotFound:
-        ledger.settle(row.number, "delete", DONE, id_)
-        return True
-    return False
-
-
-def _was_created(context: SyncContext, entity: Entity, ledger: Ledger, row: Row, intent_at: datetime) -> bool:
-    found = made_by(context, entity, row, intent_at, ledger.created())
-    for pause in LOOKS:
-        if found or writes.service_clock(context, entity.name) - intent_at >= SURE:
+def _resolve_create(context: SyncContext, entity: Entity, ledger: Ledger, row: Row, intent_at: datetime) -> bool:
+    ids = _find_created(context, entity, ledger, row, intent_at)
+    for delay in LOOKUP_DELAYS:
+        if ids or api.service_time(context, entity.name) - intent_at >= LOOKUP_WINDOW:
             break
-        time.sleep(pause)
-        found = made_by(context, entity, row, intent_at, ledger.created())
-    if len(found) == 1:
-        ledger.settle(row.number, "create", DONE, found[0])
-    elif found:
-        ids = ", ".join(map(str, found[:10]))
-        reason = f"sent without an answer, and {len(found)} records may be it: {entity.key[0]} {ids}"
-        ledger.settle(row.number, "create", UNKNOWN, None, reason)
-    return bool(found)
+        time.sleep(delay)
+        ids = _find_created(context, entity, ledger, row, intent_at)
+    if len(ids) == 1:
+        ledger.record_result(row.number, "create", DONE, ids[0])
+    elif ids:
+        listed = ", ".join(map(str, ids[:10]))
+        reason = f"sent without a response, and {len(ids)} records match it: {entity.key[0]} {listed}"
+        ledger.record_result(row.number, "create", UNKNOWN, None, reason)
+    return bool(ids)
 
 
-EARLY = timedelta(seconds=2)
-"""A record's stamp may be so much earlier than the intent: stamps are whole seconds, and servers' clocks differ."""
-
-
-class Refused(InsightlyError):
-    """A row that cannot be carried out as it is; the message says why."""
-
-
-def matching(context: SyncContext, entity: Entity, field: str, value: Any) -> Record | None:
-    """The one record whose field has the value, None where there is none.
-
-    Raises:
-        Refused: there are several, or the search answers with records of another value.
-    """
-    found = search(context, entity, field, str(value).lower() if isinstance(value, bool) else str(value))
-    key = entity.key[0]
-    for record in found:
-        told = record.get(field) if field in entity.fields else custom_of(record).get(field)
-        if not same(_folded(value), _folded(told), loosely=True):
-            raise Refused(f"a search for {field} {value!r} came back with {key} {record.get(key)}, which has {told!r}")
-    if len(found) > 1:
-        ids = ", ".join(str(record.get(key)) for record in found[:5])
-        raise Refused(f"{len(found)} records have this {field}: {key} {ids}; push by {key}")
-    return found[0] if found else None
-
-
-def made_by(context: SyncContext, entity: Entity, row: Row, intent: datetime, known: set[int]) -> list[int]:
-    """The ids of the records that the row's create may have made: created after the intent, with all that was sent.
-
-    Args:
-        context: the run.
-        entity: what was to be created.
-        row: what was sent.
-        intent: when, by the service's clock.
-        known: ids of records that are known to be made by other rows.
-    """
-    since, key = intent - EARLY, entity.key[0]
+def _find_created(context: SyncContext, entity: Entity, ledger: Ledger, row: Row, intent_at: datetime) -> list[int]:
+    """The ids of records created after the intent with all values of the row, without those of other rows."""
+    since, key, created = intent_at - CLOCK_TOLERANCE, entity.key[0], ledger.created_ids()
     return [
         record[key]
-        for record in changed_since(context, entity, since)
-        if record[key] not in known and _created(record) >= since.replace(microsecond=0) and _is_made_of(row, record)
+        for record in changed_records(context, entity, since)
+        if record[key] not in created
+        and parse(str(record.get("DATE_CREATED_UTC"))) >= since.replace(microsecond=0)
+        and _has_values(record, row)
     ]
 
 
-def _created(record: Record) -> datetime:
-    return parse(str(record.get("DATE_CREATED_UTC")))
+def _has_values(record: Record, row: Row) -> bool:
+    links, custom = record.get("LINKS") or [], custom_values(record)
+    if row.parent is not None and links:
+        parent = ENTITIES[row.parent[0]].field_for, row.parent[1]
+        if parent not in [(str(each.get("LINK_OBJECT_NAME")).upper(), each.get("LINK_OBJECT_ID")) for each in links]:
+            return False
+    pairs = [(value, record.get(name)) for name, value in row.fields.items()]
+    pairs += [(value, custom.get(name)) for name, value in row.custom.items()]
+    return all(equal(sent, stored, lenient=True) for sent, stored in pairs if sent is not None)
 
 
-def _is_made_of(row: Row, record: Record) -> bool:
-    sent = [(value, record.get(name)) for name, value in row.fields.items()]
-    custom = custom_of(record)
-    sent += [(value, custom.get(name)) for name, value in row.custom.items()]
-    return _is_under(row, record) and all(same(*pair, loosely=True) for pair in sent if pair[0] is not None)
+def find_match(context: SyncContext, entity: Entity, field: str, value: Any) -> Record | None:
+    """The only record with this value in a field, None if there is none.
+
+    Raises:
+        RowRejected: there are several, or the search returns a record with another value.
+    """
+    records = api.search(context, entity, field, str(value).lower() if isinstance(value, bool) else str(value))
+    key = entity.key[0]
+    for record in records:
+        stored = record.get(field) if field in entity.fields else custom_values(record).get(field)
+        if not equal(_casefold(value), _casefold(stored), lenient=True):
+            raise RowRejected(f"a search for {field} {value!r} returned {key} {record.get(key)}, which has {stored!r}")
+    if len(records) > 1:
+        ids = ", ".join(str(record.get(key)) for record in records[:5])
+        raise RowRejected(f"{len(records)} records have this {field}: {key} {ids}; push by {key}")
+    return records[0] if records else None
 
 
-def _is_under(row: Row, record: Record) -> bool:
-    """False where the record's links say that it was made under another parent."""
-    links = record.get("LINKS") or []
-    if row.parent is None or not links:
-        return True
-    parent = ENTITIES[row.parent[0]].field_for, row.parent[1]
-    return any((str(each.get("LINK_OBJECT_NAME")).upper(), each.get("LINK_OBJECT_ID")) == parent for each in links)
-
-
-def _folded(value: Any) -> Any:
+def _casefold(value: Any) -> Any:
     return value.casefold() if isinstance(value, str) else value

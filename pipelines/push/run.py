@@ -1,70 +1,63 @@
-"""The push: rows are checked, the plan is told, then they are carried out, and what was written is read again."""
+"""A push: validates the rows, plans, carries them out, and reads the written records back."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from pipelines.destinations.system_tables import PUSHES, ensure_table, table_exists
+from pipelines.destinations.dataset import Dataset
+from pipelines.destinations.system_tables import PUSHES, ensure_table
 from pipelines.destinations.target import Target
 from pipelines.engine import history
 from pipelines.engine.report import EntityReport, Report
 from pipelines.engine.runner import Runner, Watch, opened
 from sources.insightly.config.settings import InsightlySettings
-from sources.insightly.entities import Entity
 from sources.insightly.errors import BadSetting, InsightlyError
 
-from .execute import Hand
-from .execute_tags import TagHand
-from .input import Given, push_id, read
+from .execute import Executor
+from .execute_tags import TagExecutor
+from .input import PushInput, push_id, read_input
 from .ledger import DONE, FAILED, FINAL, PENDING, UNKNOWN, Ledger
-from .plan import SHOWN, Plan, plan
+from .plan import SHOWN, Plan, make_plan
 from .reload import read_again
-from .request import Request, checked, definitions_asked, definitions_held, entity_of
-from .validate import Row
+from .request import PushRequest, fetch_definitions, stored_definitions
+from .validate import Definitions, Row
 
 Confirm = Callable[[Plan], bool]
+RESULTS = {"created": "create", "updated": "update", "deleted": "delete", "unchanged": "none"}
 
 
-class Invalid(InsightlyError):
-    """Rows that cannot be sent; nothing was."""
+class InvalidRows(InsightlyError):
+    """Some rows cannot be sent; nothing was sent."""
 
 
 class Unconfirmed(InsightlyError):
-    """The question whether to go on was answered with no."""
+    """The user answered the question with no; nothing was sent."""
 
 
-def dry_run(settings: InsightlySettings, target: Target, request: Request) -> Report:
-    """Checks the rows and tells what a push would do; nothing is sent and nothing is written.
+def dry_run(settings: InsightlySettings, target: Target, request: PushRequest) -> Report:
+    """Validates the rows and plans the push. Sends and writes nothing.
 
     Returns:
-        A report with the plan; its exit code is 1 where a row is invalid and `skip_invalid` is not set.
+        A report with the plan. Its exit code is 1 if a row is invalid and `skip_invalid` is not set.
 
     Raises:
-        BadSetting: the request or its source makes no sense.
+        BadSetting: the request is invalid, or its source cannot be read.
     """
-    entity = entity_of(request)
+    push = _Push(settings, request)
     with ExitStack() as stack:
-        dataset, ledger = None, None
+        dataset = None
         if target.exists():
             stack.enter_context(target.lock())
-            pipeline = target.pipeline()
-            dataset = stack.enter_context(target.open_dataset(pipeline))
-            given = read(request.source, dataset)
-            if table_exists(pipeline, PUSHES):
-                ledger = Ledger(dataset, _id(request, given), request.entity, request.op)
-        else:
-            given = read(request.source, None)
-        rows, _ = checked(request, entity, given, definitions_held(dataset, entity), dataset)
-    bound = dataset is not None and dataset.has_account
-    open_ = [row for row in rows if not row.problems and (ledger is None or request.again or not _settled(ledger, row))]
-    told = _plan(settings, request, entity, given, rows, open_, ledger, bound)
-    report = Report(
-        "push", entities={request.entity: EntityReport("ok", rows=len(rows), facts={"push": told.to_dict()})}
-    )
-    report.facts = {"dry_run": True}
-    if told.invalid and not request.skip_invalid:
-        report.entities[request.entity].state = "failed"
-        report.entities[request.entity].reason = str(_invalid(told))
+            dataset = stack.enter_context(target.open_dataset(target.pipeline()))
+        push.read(dataset)
+        push.validate(stored_definitions(dataset, push.entity), dataset)
+        has_account = dataset is not None and dataset.has_account
+        plan = push.make_plan(push.open_rows(again=request.again), has_account=has_account)
+    entity = EntityReport("ok", rows=plan.rows, facts={"push": plan.to_dict()})
+    report = Report("push", entities={request.entity: entity}, facts={"dry_run": True})
+    if plan.invalid and not request.skip_invalid:
+        entity.state, entity.reason = "failed", str(_invalid_rows(plan))
     report.conclude(None, [], set())
     return report
 
@@ -72,156 +65,165 @@ def dry_run(settings: InsightlySettings, target: Target, request: Request) -> Re
 def push(
     settings: InsightlySettings,
     target: Target,
-    request: Request,
+    request: PushRequest,
     confirm: Confirm = lambda _: True,
     watch: Watch | None = None,
 ) -> Report:
-    """Carries out the rows of a file, table or query at Insightly, each of them once.
+    """Sends the rows of a file, table or query to Insightly, each of them once.
 
     Args:
-        settings: validated settings with a key; `max_calls` bounds this run.
-        target: the destination, which holds the ledger and the tables.
-        request: what is asked for.
-        confirm: told the plan before anything is written; False ends the push.
-        watch: called with the context whenever there is progress.
+        settings: validated settings with a key; `max_calls` limits this run.
+        target: the destination, which has the ledger and the tables.
+        request: what to push.
+        confirm: called with the plan before anything is written; False ends the push.
+        watch: called with the context at each progress.
 
     Raises:
-        ConfigurationError, Busy: nothing was written; among them a push that is finished already.
+        ConfigurationError, Busy: nothing was written; also if the push is finished already.
     """
-    entity = entity_of(request)
+    work = _Push(settings, request)
     with opened("push", settings, target, None, watch) as runner:
-        work = _Push(runner, request, entity, confirm)
-        error = runner.attempt(work.run)
+        error = runner.attempt(lambda: work.run(runner, confirm))
         if error is not None:
             runner.discard_uncommitted(work.chosen)
-        return runner.report(work.chosen, [request.entity], error, work.conclude)
+        return runner.report(work.chosen, [request.entity], error, work.add_results)
 
 
 class _Push:
-    """One push at work."""
+    """One push: its rows, its plan and its ledger.
 
-    def __init__(self, runner: Runner, request: Request, entity: Entity, confirm: Confirm) -> None:
-        self.runner, self.request, self.entity, self.confirm = runner, request, entity, confirm
+    Attributes:
+        chosen: the entities that the push writes and reads back.
+    """
+
+    def __init__(self, settings: InsightlySettings, request: PushRequest) -> None:
+        self.settings, self.request, self.entity = settings, request, request.require_entity()
         self.chosen = [request.entity]
+        self.input = PushInput([], "")
         self.rows: list[Row] = []
+        self.valid: list[Row] = []
+        self.match: str | None = None
         self.plan: Plan | None = None
         self.ledger: Ledger | None = None
 
-    def run(self) -> None:
-        begun = time.monotonic()
-        try:
-            self._run()
-        finally:
-            self.runner.context.result(self.request.entity).seconds = time.monotonic() - begun
+    @property
+    def push_id(self) -> str:
+        return push_id(self.request.op, self.request.entity, self.request.match, self.input.digest)
 
-    def _run(self) -> None:
-        request, runner = self.request, self.runner
-        runner.target.require_sql("a push keeps its ledger in an SQL database")
-        given = read(request.source, runner.dataset)
-        definitions = definitions_asked(runner.context, self.entity, given)
-        self.rows, match = checked(request, self.entity, given, definitions, runner.dataset)
-        valid = [row for row in self.rows if not row.problems]
-        prepared = table_exists(runner.pipeline, PUSHES)
-        ledger = Ledger(runner.dataset, _id(request, given), request.entity, request.op) if prepared else None
-        open_ = valid if ledger is None else self._open(ledger, valid)
-        told = self.plan = _plan(runner.context.settings, request, self.entity, given, self.rows, open_, ledger)
-        if told.invalid and not request.skip_invalid:
-            raise _invalid(told)
-        if open_ and not self.confirm(told):
-            raise Unconfirmed("not confirmed: nothing was sent")
-        ensure_table(runner.pipeline, PUSHES)
-        self.ledger = ledger or Ledger(runner.dataset, told.push_id, request.entity, request.op)
-        if request.again and self.ledger.finished(row.number for row in valid):
-            self.ledger.begin_again()
-        hand = TagHand if self.entity.name == "tags" else Hand
-        hand(runner.context, self.entity, request.op, self.ledger, match, request.unchanged_since).run(valid)
-        with history.maintained(runner):
-            self.chosen += read_again(runner, self.ledger, self.entity, valid)
-        self._judge()
+    def read(self, dataset: Dataset | None) -> None:
+        """Reads the input, and the ledger if the table exists."""
+        self.input = read_input(self.request.source, dataset)
+        if dataset is not None and dataset.table_exists(PUSHES):
+            self.ledger = Ledger(dataset, self.push_id, self.request.entity, self.request.op)
 
-    def _open(self, ledger: Ledger, valid: Sequence[Row]) -> list[Row]:
-        """The rows still to be carried out.
+    def validate(self, definitions: Definitions | None, dataset: Dataset | None) -> None:
+        """Checks the rows by the entity's fields and the definitions of its custom fields."""
+        self.rows, self.match = self.request.validate(self.entity, self.input, definitions, dataset)
+        self.valid = [row for row in self.rows if not row.problems]
+
+    def open_rows(self, again: bool) -> list[Row]:
+        """The valid rows that the ledger does not have as final, or `again` all of them."""
+        ledger = self.ledger
+        return [row for row in self.valid if again or ledger is None or not ledger.is_final(row.number)]
+
+    def make_plan(self, open_rows: Sequence[Row], has_account: bool = True) -> Plan:
+        ledger, request = self.ledger, self.request
+        plan = make_plan(
+            self.push_id,
+            self.entity,
+            request.op,
+            self.rows,
+            open_rows,
+            guarded=request.unchanged_since is not None,
+            has_account=has_account,
+            not_loaded=0 if ledger is None else len(ledger.not_loaded("create", "update", "delete")),
+        )
+        plan.seconds = self.settings.seconds_for(plan.calls)
+        if ledger is not None and ledger.earlier and "create" in plan.actions:
+            plan.earlier = dict(zip(("push_id", "done", "open"), ledger.earlier, strict=True))
+        return plan
+
+    def run(self, runner: Runner, confirm: Confirm) -> None:
+        """Carries out the push.
 
         Raises:
-            BadSetting: there is none, and the push is not to be done again.
+            BadSetting: the request is invalid, its source cannot be read, or the push is finished already.
+            Stop, InsightlyError: it ended early; the ledger has the rows so far.
         """
-        if not valid or not ledger.finished(row.number for row in valid):
-            return [row for row in valid if not _settled(ledger, row)]
-        if self.request.again:
-            return list(valid)
-        unknown = [entry.number for entry in ledger.entries.values() if entry.status == UNKNOWN]
-        doubt = f", of row {', '.join(map(str, unknown[:SHOWN]))} nobody can tell" if unknown else ""
-        raise BadSetting(
-            "what to push",
-            self.request.source,
-            f"the same rows were pushed with --op {self.request.op} before{doubt}; add --again to push them once more",
-        )
+        request, started = self.request, time.monotonic()
+        try:
+            runner.target.require_sql("a push keeps its ledger in an SQL database")
+            self.read(runner.dataset)
+            self.validate(fetch_definitions(runner.context, self.entity, self.input), runner.dataset)
+            finished = bool(self.ledger and self.valid and self.ledger.is_finished(row.number for row in self.valid))
+            if finished and not request.again:
+                raise self._already_pushed()
+            open_rows = self.open_rows(again=finished)
+            self.plan = self.make_plan(open_rows)
+            if self.plan.invalid and not request.skip_invalid:
+                raise _invalid_rows(self.plan)
+            if open_rows and not confirm(self.plan):
+                raise Unconfirmed("not confirmed: nothing was sent")
+            ensure_table(runner.pipeline, PUSHES)
+            self.ledger = self.ledger or Ledger(runner.dataset, self.push_id, request.entity, request.op)
+            if finished:
+                self.ledger.start_attempt()
+            executor = TagExecutor if self.entity.name == "tags" else Executor
+            executor(runner.context, self.entity, request.op, self.ledger, self.match, request.unchanged_since).run(
+                self.valid
+            )
+            with history.maintained(runner):
+                self.chosen += read_again(runner, self.ledger, self.entity, self.valid)
+            result, problems = runner.context.result(request.entity), self._failed_rows()
+            result.rows = len(self.rows)
+            if result.state in (None, "ok"):
+                result.state = "failed" if problems else "ok"
+            if problems and result.reason is None:
+                first = problems[0]
+                result.reason = (
+                    f"{len(problems)} of {len(self.rows)} rows have problems; row {first['row']}: {first['problem']}"
+                )
+        finally:
+            runner.context.result(request.entity).seconds = time.monotonic() - started
 
-    def _judge(self) -> None:
-        result, problems = self.runner.context.result(self.request.entity), self._told_of_rows()
-        result.rows = len(self.rows)
-        if result.state in (None, "ok"):
-            result.state = "failed" if problems else "ok"
-        if problems and result.reason is None:
-            first = problems[0]
-            result.reason = f"{len(problems)} of {len(self.rows)} rows, as row {first['row']}: {first['problem']}"
-
-    def _told_of_rows(self) -> list[dict[str, object]]:
-        entries = self.ledger.entries.values() if self.ledger is not None else ()
-        return [
-            {"row": entry.number, "problem": f"{entry.status}: {entry.error}"}
-            for entry in entries
-            if entry.status in (FAILED, UNKNOWN) or (entry.status == PENDING and entry.error)
-        ]
-
-    def conclude(self, report: Report) -> None:
-        """Adds the plan, and what became of the rows."""
+    def add_results(self, report: Report) -> None:
+        """Adds the plan and the results of the rows to a report."""
         if self.plan is None:
             return
         facts = self.plan.to_dict()
         entries = list(self.ledger.entries.values()) if self.ledger is not None else []
-        results = {"created": "create", "updated": "update", "deleted": "delete", "unchanged": "none"}
-        done = [entry.action for entry in entries if entry.status == DONE]
-        facts["results"] = {word: done.count(action) for word, action in results.items()} | {
-            "failed": sum(entry.status == FAILED for entry in entries),
-            "unknown": sum(entry.status == UNKNOWN for entry in entries),
-            "open": sum(not row.problems for row in self.rows) - sum(e.status in (*FINAL, FAILED) for e in entries),
+        statuses = Counter(entry.status for entry in entries)
+        actions = Counter(entry.action for entry in entries if entry.status == DONE)
+        closed = sum(statuses[status] for status in (*FINAL, FAILED))
+        facts["results"] = {word: actions[action] for word, action in RESULTS.items()} | {
+            "failed": statuses[FAILED],
+            "unknown": statuses[UNKNOWN],
+            "open": len(self.valid) - closed,
         }
-        facts["problems"] = [*facts["problems"], *self._told_of_rows()]
+        facts["problems"] = [*facts["problems"], *self._failed_rows()]
         report.entities[self.request.entity].facts = {"push": facts}
 
+    def _failed_rows(self) -> list[dict[str, object]]:
+        return [
+            {"row": entry.number, "problem": f"{entry.status}: {entry.error}"}
+            for entry in (self.ledger.entries.values() if self.ledger is not None else ())
+            if entry.status in (FAILED, UNKNOWN) or (entry.status == PENDING and entry.error)
+        ]
 
-def _plan(
-    settings: InsightlySettings,
-    request: Request,
-    entity: Entity,
-    given: Given,
-    rows: list[Row],
-    open_: list[Row],
-    ledger: Ledger | None,
-    bound: bool = True,
-) -> Plan:
-    unread = 0 if ledger is None else len(ledger.to_load("create", "update", "delete"))
-    guarded = request.unchanged_since is not None
-    rate = settings.requests_per_second
-    told = plan(_id(request, given), entity, request.op, rows, open_, rate, guarded=guarded, bound=bound, unread=unread)
-    if ledger is not None and ledger.earlier and "create" in told.actions:
-        told.earlier = dict(zip(("push_id", "done", "open"), ledger.earlier, strict=True))
-    return told
+    def _already_pushed(self) -> BadSetting:
+        assert self.ledger is not None
+        unknown = [str(entry.number) for entry in self.ledger.entries.values() if entry.status == UNKNOWN]
+        note = f"; the result of row {', '.join(unknown[:SHOWN])} is unknown" if unknown else ""
+        return BadSetting(
+            "what to push",
+            self.request.source,
+            f"these rows were pushed with --op {self.request.op} before{note}; add --again to push them again",
+        )
 
 
-def _id(request: Request, given: Given) -> str:
-    return push_id(request.op, request.entity, request.match, given.digest)
-
-
-def _settled(ledger: Ledger, row: Row) -> bool:
-    entry = ledger.entries.get(row.number)
-    return entry is not None and entry.status in FINAL
-
-
-def _invalid(told: Plan) -> Invalid:
-    first = told.problems[0]
-    return Invalid(
-        f"{told.invalid} of {told.rows} rows are invalid, as row {first['row']}: {first['problem']}; nothing was sent. "
-        "Mend them, or add --skip-invalid to push the others"
+def _invalid_rows(plan: Plan) -> InvalidRows:
+    first = plan.problems[0]
+    return InvalidRows(
+        f"{plan.invalid} of {plan.rows} rows are invalid; row {first['row']}: {first['problem']}. Nothing was sent. "
+        "Fix them, or pass --skip-invalid to push the valid rows"
     )

@@ -1,19 +1,19 @@
-"""Every row against the entity table, before anything is sent. Pure logic."""
+"""Checks every row against the entity table, before anything is sent. Pure logic."""
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sources.insightly.entities import ENTITIES, Entity, Field, child_fields
+from sources.insightly.entities import ENTITIES, Entity, Field, FieldType, child_fields
 from sources.insightly.errors import BadSetting
 from sources.insightly.rows.custom_fields import declared_types
 
-from .input import EXTRA
-from .values import Misfit, wire
+from .input import EXTRA_CELLS
+from .values import InvalidValue, to_api
 
-OURS = ("_dlt_", "_deleted_at", "_is_empty")
-"""Columns of the destination's tables that are no fields."""
+SYSTEM_COLUMNS = ("_dlt_", "_deleted_at", "_is_empty")
+"""Prefixes of the destination's columns that are not fields."""
 PARENT = ("parent_type", "parent_id")
 TAG_COLUMNS = ("record_type", "record_id", "tag_name")
 
@@ -22,10 +22,10 @@ Definitions = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Row:
-    """One row as it is to be sent.
+    """One row to send.
 
-    `fields` and `custom` are by API name, in the API's form, None where a field is to be cleared; `parent` is what a
-    note is made under, or the record of a tag: (entity, id). A row with `problems` is not sent.
+    `fields` and `custom` are by API name, in the API's form, None to clear a field. `parent` is the record that a note
+    is created under, or the record of a tag: (entity, id). A row with `problems` is not sent.
     """
 
     number: int
@@ -37,14 +37,14 @@ class Row:
     problems: tuple[str, ...] = ()
 
 
-class Checker:
+class RowValidator:
     """Checks the rows of one push.
 
     Args:
-        entity: whose records they are.
+        entity: the records' entity.
         op: `create`, `update`, `upsert` or `delete`.
         match: the column that finds records, None for the key.
-        definitions: the entity's custom fields, None where they are not known: then any `Name__c` is taken as it is.
+        definitions: the entity's custom fields; None if they are unknown, and any `Name__c` is accepted.
         normalize: an API name -> its snake_case.
     """
 
@@ -57,31 +57,32 @@ class Checker:
         normalize: Callable[[str], str],
     ) -> None:
         self.entity, self.op, self.normalize = entity, op, normalize
-        self.defined = definitions is not None
+        self.accept_any_custom = definitions is None and entity.custom_fields
         types = declared_types(definitions or ())
-        self.custom = {name: Field(name, kind or "any", None, frozenset()) for name, kind in types.items()}
+        self.custom = {name: _field(name, kind or "any") for name, kind in types.items()}
         self.locked = {str(row["FIELD_NAME"]) for row in definitions or () if row.get("EDITABLE") is False}
+        self.settable = entity.writable | set(entity.arrays)
         names = [*entity.fields, *self.custom, *entity.arrays]
         self.names = {normalize(name): name for name in names} | {name: name for name in names}
-        self.match = None if match is None else self._match(match)
+        self.match = None if match is None else self._match_field(match)
 
-    def rows(self, given: Iterable[Mapping[str, Any]]) -> list[Row]:
-        """The rows, each with what is wrong with it; of two rows for one record the later one is wrong."""
-        seen: dict[Any, int] = {}
-        checked = []
-        for number, cells in enumerate(given, start=1):
+    def rows(self, rows: Iterable[Mapping[str, Any]]) -> list[Row]:
+        """The rows with their problems. Of two rows for one record the later one has a problem."""
+        first_rows: dict[Any, int] = {}
+        validated = []
+        for number, cells in enumerate(rows, start=1):
             row = self._row(number, cells)
-            mark = row.key if row.key is not None else str(row.match).strip().casefold()
             if row.key is not None or row.match is not None:
-                first = seen.setdefault(mark, number)
+                record = row.key if row.key is not None else str(row.match).strip().casefold()
+                first = first_rows.setdefault(record, number)
                 if first != number:
                     row = replace(row, problems=(*row.problems, f"row {first} is for the same record"))
-            checked.append(row)
-        return checked
+            validated.append(row)
+        return validated
 
-    def _match(self, column: str) -> str:
-        name = self._name_of(column)
-        if name is None or name in self.entity.arrays or (name in self.entity.fields and not self._settable(name)):
+    def _match_field(self, column: str) -> str:
+        name = self._field_name(column)
+        if name is None or name in self.entity.arrays or (name in self.entity.fields and name not in self.settable):
             raise BadSetting("--match", column, f"must be a field of {self.entity.name} that can be written")
         return name
 
@@ -91,148 +92,141 @@ class Checker:
         parent: dict[str, Any] = {}
         problems: list[str] = []
         for column, value in self._cells(cells, problems):
-            name = self._name_of(column)
+            name = self._field_name(column)
             try:
                 if self.entity.create_parents and column.lower() in PARENT:
                     parent[column.lower()] = value
                 elif name is None:
                     problems.append(self._unknown(column))
                 elif name in fields or name in custom:
-                    problems.append(f"{name} is given twice")
+                    problems.append(f"{name} has two values")
                 elif name in self.entity.arrays:
-                    fields[name] = self._array(name, value)
+                    fields[name] = _array(name, value)
                 elif name in self.entity.fields:
-                    fields[name] = wire(self.entity.fields[name], value)
+                    fields[name] = to_api(self.entity.fields[name], value)
                 else:
-                    custom[name] = wire(self.custom.get(name, Field(name, "any", None, frozenset())), value)
-            except Misfit as misfit:
-                problems.append(f"{name} {misfit}")
+                    custom[name] = to_api(self.custom.get(name) or _field(name, "any"), value)
+            except InvalidValue as error:
+                problems.append(f"{name} {error}")
         key = fields.pop(self.entity.key[0], None)
-        if self.op == "delete":
-            match = {**fields, **custom}.get(self.match or "")
-            row = Row(number, key, match)
-        else:
+        row = Row(number, key, {**fields, **custom}.get(self.match or ""))
+        if self.op != "delete":
             problems += self._read_only(fields, custom)
-            kept = {name: value for name, value in fields.items() if self._settable(name)}
-            match = {**fields, **custom}.get(self.match or "")
-            row = Row(number, key, match, kept, custom, self._parent(parent, key, problems))
-        told = {problem.split()[0] for problem in problems}
-        lacking = [text for text in self._absent(row) if text.split()[0] not in told]
-        return replace(row, problems=(*problems, *lacking))
+            fields = {name: value for name, value in fields.items() if name in self.settable}
+            row = replace(row, fields=fields, custom=custom)
+            if self.entity.create_parents and self.op != "update" and key is None:
+                row = replace(row, parent=_record(parent, *PARENT, self.entity.create_parents, problems))
+        named = {problem.split()[0] for problem in problems}
+        incomplete = [problem for problem in self._incomplete(row) if problem.split()[0] not in named]
+        return replace(row, problems=(*problems, *incomplete))
 
     def _cells(self, cells: Mapping[str, Any], problems: list[str]) -> Iterable[tuple[str, Any]]:
+        """The columns and values of a row, those in CUSTOMFIELDS included."""
         for column, value in cells.items():
-            if column == EXTRA:
-                problems.append(EXTRA)
+            if column == EXTRA_CELLS:
+                problems.append(EXTRA_CELLS)
             elif column.upper() == "CUSTOMFIELDS" and isinstance(value, list) and self.entity.custom_fields:
                 for entry in value:
                     if isinstance(entry, dict) and entry.get("FIELD_NAME"):
                         yield str(entry["FIELD_NAME"]), entry.get("FIELD_VALUE")
                     else:
                         problems.append("an entry of CUSTOMFIELDS has no FIELD_NAME")
-            elif not column.lower().startswith(OURS):
+            elif not column.lower().startswith(SYSTEM_COLUMNS):
                 yield column, value
 
-    def _name_of(self, column: str) -> str | None:
+    def _field_name(self, column: str) -> str | None:
         name = self.names.get(column) or self.names.get(self.normalize(column))
-        if name is None and self.entity.custom_fields and not self.defined and column.lower().endswith("__c"):
-            return column
-        return name
+        return column if name is None and self.accept_any_custom and column.lower().endswith("__c") else name
 
     def _unknown(self, column: str) -> str:
         close = difflib.get_close_matches(self.normalize(column), [self.normalize(name) for name in self.names], 1, 0.8)
         hint = f"; is it {self.names[close[0]]}?" if close else ""
-        return f"{column} is no field of {self.entity.name}{hint}"
-
-    def _settable(self, name: str) -> bool:
-        return name in self.entity.writable or name in self.entity.arrays
+        return f"{column} is not a field of {self.entity.name}{hint}"
 
     def _read_only(self, fields: Mapping[str, Any], custom: Mapping[str, Any]) -> list[str]:
-        told = {**fields, **custom}
-        bad = [name for name in fields if not self._settable(name) and told[name] is not None]
-        bad += [name for name in custom if name in self.locked and told[name] is not None]
-        if self.op != "create":
-            bad += [name for name in fields if name in self.entity.arrays]
-        return [f"{name} is read-only{self._instead(name)}" for name in bad]
+        names = [name for name, value in fields.items() if name not in self.settable and value is not None]
+        names += [name for name, value in custom.items() if name in self.locked and value is not None]
+        arrays = [name for name in fields if name in self.entity.arrays] if self.op != "create" else []
+        hints = dict.fromkeys(self.entity.arrays, " after the record's creation") | {"TAGS": " here: push tags"}
+        return [f"{name} is read-only{hints.get(name, '')}" for name in (*names, *arrays)]
 
-    def _instead(self, name: str) -> str:
-        if name == "TAGS":
-            return " here: push tags"
-        return " after the record's creation" if name in self.entity.arrays else ""
-
-    def _array(self, name: str, value: Any) -> list[dict[str, Any]]:
-        known = child_fields(name)
-        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            raise Misfit("is no list of objects")
-        for item in value:
-            if unknown := [part for part in item if part not in known]:
-                raise Misfit(f"has no {unknown[0]} in its items")
-        return [{part: wire(known[part], each) for part, each in item.items()} for item in value]
-
-    def _parent(self, given: Mapping[str, Any], key: int | None, problems: list[str]) -> tuple[str, int] | None:
-        if not self.entity.create_parents or self.op == "update" or key is not None:
-            return None
-        return _record(given, *PARENT, self.entity.create_parents, problems)
-
-    def _absent(self, row: Row) -> list[str]:
-        """What the row lacks, or must not have."""
-        key, found = self.entity.key[0], row.key is not None or row.match is not None
+    def _incomplete(self, row: Row) -> list[str]:
+        """Problems of the row as a whole: fields that it lacks, or must not have or clear."""
+        key, finds_record = self.entity.key[0], row.key is not None or row.match is not None
         if self.op == "create" and row.key is not None:
-            return [f"{key} is given by Insightly: leave it out, or use --op update"]
-        if not found and (self.op in ("update", "delete") or self.match is not None):
+            return [f"{key} is set by Insightly: leave it out, or use --op update"]
+        if not finds_record and (self.op in ("update", "delete") or self.match is not None):
             return [f"{self.match or key} is missing"]
         if self.op == "delete":
             return []
-        if not found:
-            return missing(self.entity, row)
-        cleared = [name for name, value in row.fields.items() if value is None and _required(self.entity, name)]
-        if cleared:
+        if not finds_record:
+            return missing_fields(self.entity, row)
+        if cleared := [name for name, value in row.fields.items() if value is None and _required(self.entity, name)]:
             return [f"{name} cannot be cleared" for name in cleared]
         written = {**row.fields, **row.custom}.keys() - {self.match}
         return [] if written or self.op == "upsert" else ["there is nothing to write"]
 
 
-def missing(entity: Entity, row: Row) -> list[str]:
-    """The fields that a create of the row would lack."""
+def missing_fields(entity: Entity, row: Row) -> list[str]:
+    """The required fields that the row lacks for a create."""
     return [f"{n} is missing" for n in entity.fields if _required(entity, n) and row.fields.get(n) is None]
 
 
-def check_tags(given: Iterable[Mapping[str, Any]], taggable: Sequence[str]) -> list[Row]:
-    """The rows of a push of tags: record_type, record_id, tag_name."""
-    checked = []
-    for number, cells in enumerate(given, start=1):
-        told = {column.lower(): value for column, value in cells.items()}
-        problems = [f"{c} is no column of tags" for c in told if c not in TAG_COLUMNS and not c.startswith(OURS)]
-        record = _record(told, "record_type", "record_id", taggable, problems)
+def validate_tags(rows: Iterable[Mapping[str, Any]], taggable: Sequence[str]) -> list[Row]:
+    """The rows of a push of tags: record_type, record_id, tag_name.
+
+    Args:
+        rows: the cells of each row.
+        taggable: the entities whose records have tags.
+    """
+    validated = []
+    for number, cells in enumerate(rows, start=1):
+        values = {column.lower(): value for column, value in cells.items()}
+        unknown = (c for c in values if c not in TAG_COLUMNS and not c.startswith(SYSTEM_COLUMNS))
+        problems = [f"{column} is not a column of tags" for column in unknown]
+        record = _record(values, "record_type", "record_id", taggable, problems)
         name = None
         try:
-            name = wire(ENTITIES["tags"].fields["TAG_NAME"], told.get("tag_name"))
+            name = to_api(ENTITIES["tags"].fields["TAG_NAME"], values.get("tag_name"))
             problems += [] if name is not None else ["tag_name is missing"]
-        except Misfit as misfit:
-            problems.append(f"tag_name {misfit}")
-        checked.append(Row(number, parent=record, fields={"TAG_NAME": name}, problems=tuple(problems)))
-    return checked
+        except InvalidValue as error:
+            problems.append(f"tag_name {error}")
+        validated.append(Row(number, parent=record, fields={"TAG_NAME": name}, problems=tuple(problems)))
+    return validated
+
+
+def _array(name: str, value: Any) -> list[dict[str, Any]]:
+    fields = child_fields(name)
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise InvalidValue("is not a list of objects")
+    if unknown := [column for item in value for column in item if column not in fields]:
+        raise InvalidValue(f"has no {unknown[0]} in its items")
+    return [{column: to_api(fields[column], each) for column, each in item.items()} for item in value]
 
 
 def _record(
-    told: Mapping[str, Any], type_column: str, id_column: str, known: Sequence[str], problems: list[str]
+    values: Mapping[str, Any], type_column: str, id_column: str, entities: Sequence[str], problems: list[str]
 ) -> tuple[str, int] | None:
-    """The (entity, id) that two columns name; `Contact` and `CONTACTS` are contacts."""
+    """The (entity, id) in two columns; `Contact` and `CONTACTS` mean contacts. Adds to `problems` if there is none."""
     for column in (type_column, id_column):
-        if told.get(column) in (None, ""):
+        if values.get(column) in (None, ""):
             problems.append(f"{column} is missing")
             return None
-    word = str(told[type_column]).strip().lower()
-    name = next((each for each in known if word in (each, ENTITIES[each].field_for.lower())), None)
+    text = str(values[type_column]).strip().lower()
+    name = next((each for each in entities if text in (each, ENTITIES[each].field_for.lower())), None)
     if name is None:
-        problems.append(f"{type_column} {word!r} is none of {', '.join(known)}")
+        problems.append(f"{type_column} {text!r} is none of {', '.join(entities)}")
         return None
     try:
-        return name, int(wire(Field(id_column, "integer", None, frozenset()), told[id_column]))
-    except Misfit as misfit:
-        problems.append(f"{id_column} {misfit}")
+        return name, int(to_api(_field(id_column, "integer"), values[id_column]))
+    except InvalidValue as error:
+        problems.append(f"{id_column} {error}")
         return None
+
+
+def _field(name: str, kind: FieldType) -> Field:
+    return Field(name, kind, None, frozenset())
 
 
 def _required(entity: Entity, name: str) -> bool:
-    return "required" in entity.fields[name].flags if name in entity.fields else False
+    return name in entity.fields and "required" in entity.fields[name].flags

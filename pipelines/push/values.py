@@ -1,4 +1,4 @@
-"""Values between a file and the API: the form they are sent in, and whether two of them are the same. Pure logic."""
+"""Values of a file in the form the API takes, and whether two values are equal. Pure logic."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -9,160 +9,163 @@ from typing import Any
 from sources.insightly.entities import Field
 from sources.insightly.errors import redact
 
-STAMP = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|\+00:00)?)?")
-NO_DATES = ("0001-01-01", "0000-00-00")
-TRUTHS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
+DATETIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|\+00:00)?)?")
+EMPTY_DATES = ("0001-01-01", "0000-00-00")
+BOOLEANS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
 
-class Misfit(ValueError):
-    """A value that its field does not take; the message says what would be right."""
+class InvalidValue(ValueError):
+    """A value that its field does not take; the message says what is wrong with it."""
 
 
-def wire(field: Field, value: Any) -> Any:
-    """`value` as JSON has it for the API; "" and None are None.
+def to_api(field: Field, value: Any) -> Any:
+    """`value` in the form the API takes; "" and None become None.
 
     Raises:
-        Misfit: it is not of the field's type, too long or too large.
+        InvalidValue: it is not of the field's type, too long or too large.
     """
     if value is None or value == "":
         return None
-    made = _FORMS[field.type](value)
-    most = field.max_length if field.type == "string" else None
-    if most is not None and len(made) > most:
-        raise Misfit(f"has {len(made):,} characters, {most:,} at most are taken")
-    if field.type == "integer" and abs(made) >= 2 ** (31 if "int32" in field.flags else 63):
-        raise Misfit(f"{redact(value)} is too large")
-    return made
+    converted = _CONVERTERS[field.type](value)
+    if field.type == "string" and field.max_length is not None and len(converted) > field.max_length:
+        raise InvalidValue(f"has {len(converted):,} characters, at most {field.max_length:,} are allowed")
+    if field.type == "integer" and abs(converted) >= 2 ** (31 if "int32" in field.flags else 63):
+        raise InvalidValue(f"{redact(value)} is too large")
+    return converted
 
 
-def differing(sent: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `sent` whose values the record does not have."""
-    return {name: value for name, value in sent.items() if not same(value, record.get(name))}
+def changed_fields(new: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `new` whose values differ from the record's."""
+    return {name: value for name, value in new.items() if not equal(value, record.get(name))}
 
 
-def custom_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The custom fields of a record by name."""
+def custom_values(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The custom fields of a record: name -> value."""
     entries = record.get("CUSTOMFIELDS") or []
     return {str(entry.get("FIELD_NAME")): entry.get("FIELD_VALUE") for entry in entries if isinstance(entry, dict)}
 
 
-def same(sent: Any, told: Any, loosely: bool = False) -> bool:
-    """True where the API's value is what was sent.
+def equal(sent: Any, stored: Any, lenient: bool = False) -> bool:
+    """True if the API stores what was sent.
 
     Args:
-        sent: a value in the form of `wire`; an array's items need only agree in what was sent of them.
-        told: the value in the API's answer.
-        loosely: whether blanks around a text and the kind of its line ends count for nothing.
+        sent: a value in the form of `to_api`. An array is equal if each of its items is stored; fields that the item
+            does not have are not compared.
+        stored: the value in the API's response.
+        lenient: ignore surrounding blanks and the kind of line ends of texts.
     """
     if isinstance(sent, list):
-        items = told if isinstance(told, list) else []
-        return all(any(_holds(item, other, loosely) for other in items) for item in sent)
+        items = stored if isinstance(stored, list) else []
+        return all(any(_contains(other, item, lenient) for other in items) for item in sent)
     if sent is None or sent == "":
-        return told is None or told == "" or (isinstance(told, str) and told.startswith(NO_DATES))
-    if isinstance(sent, bool) or isinstance(told, bool):
-        return bool(sent is told)
+        return stored is None or stored == "" or (isinstance(stored, str) and stored.startswith(EMPTY_DATES))
+    if isinstance(sent, bool) or isinstance(stored, bool):
+        return bool(sent is stored)
     if isinstance(sent, int | float | Decimal):
-        return _number_or_none(told) == Decimal(str(sent))
+        return _decimal_or_none(stored) == Decimal(str(sent))
     text = str(sent)
-    if not isinstance(told, str):
-        return text == str(told)
-    if STAMP.fullmatch(text) and len(text) == 19 and (stamp := STAMP.fullmatch(told)):
-        return text == f"{stamp[1]} {stamp[2] or '00:00:00'}"
-    return _plain(text) == _plain(told) if loosely else text == told
+    if not isinstance(stored, str):
+        return text == str(stored)
+    if DATETIME.fullmatch(text) and len(text) == 19 and (parts := DATETIME.fullmatch(stored)):
+        return text == f"{parts[1]} {parts[2] or '00:00:00'}"
+    return _strip(text) == _strip(stored) if lenient else text == stored
 
 
-def _holds(item: Any, other: Any, loosely: bool) -> bool:
-    if not isinstance(item, dict) or not isinstance(other, dict):
-        return bool(item == other)
-    return all(same(value, other.get(name), loosely) for name, value in item.items())
+def _contains(stored: Any, item: Any, lenient: bool) -> bool:
+    if not isinstance(item, dict) or not isinstance(stored, dict):
+        return bool(item == stored)
+    return all(equal(value, stored.get(name), lenient) for name, value in item.items())
 
 
-def _plain(text: str) -> str:
+def _strip(text: str) -> str:
     return text.replace("\r\n", "\n").strip()
 
 
-def _number_or_none(value: Any) -> Decimal | None:
+def _decimal_or_none(value: Any) -> Decimal | None:
     try:
         return Decimal(str(value))
     except InvalidOperation:
         return None
 
 
-def _text(value: Any) -> str:
+def _string(value: Any) -> str:
     if not isinstance(value, str):
-        raise Misfit(f"{redact(value)} is no text")
+        raise InvalidValue(f"{redact(value)} is not a text")
     return value
 
 
 def _boolean(value: Any) -> bool:
-    known = value if isinstance(value, bool) else TRUTHS.get(value.strip().lower()) if isinstance(value, str) else None
-    if known is None:
-        raise Misfit(f"{redact(value)} is neither true nor false")
-    return known
+    boolean = value if isinstance(value, bool) else None
+    if isinstance(value, str):
+        boolean = BOOLEANS.get(value.strip().lower())
+    if boolean is None:
+        raise InvalidValue(f"{redact(value)} is neither true nor false")
+    return boolean
 
 
-def _number(value: Any) -> Decimal:
-    number = None if isinstance(value, bool) else _number_or_none(value.strip() if isinstance(value, str) else value)
+def _parse_number(value: Any) -> Decimal:
+    number = None if isinstance(value, bool) else _decimal_or_none(value.strip() if isinstance(value, str) else value)
     if number is None or not number.is_finite():
-        raise Misfit(f"{redact(value)} is no number")
+        raise InvalidValue(f"{redact(value)} is not a number")
     return number
 
 
 def _integer(value: Any) -> int:
-    number = _number(value)
+    number = _parse_number(value)
     if abs(number) >= 2**63 or number != int(number):
-        raise Misfit(f"{redact(value)} is no whole number, or too large")
+        raise InvalidValue(f"{redact(value)} is not a whole number, or too large")
     return int(number)
 
 
-def _decimal(value: Any) -> int | float:
-    number = _number(value)
+def _number(value: Any) -> int | float:
+    number = _parse_number(value)
     if abs(number) < 2**53 and number == int(number):
         return int(number)
-    # A float from a file is what JSON would have; a decimal must survive the way.
+    # A float is sent as it is. A decimal must not change when it becomes a float.
     if not isinstance(value, float) and Decimal(repr(float(number))) != number:
-        raise Misfit(f"{redact(value)} has more digits than JSON numbers keep")
+        raise InvalidValue(f"{redact(value)} has more digits than JSON numbers keep")
     return float(number)
 
 
-def _moment(value: Any) -> datetime:
+def _parse_datetime(value: Any) -> datetime:
+    """A date or date-time without a time zone, in UTC and whole seconds."""
     try:
-        moment = datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
-        if isinstance(moment, date) and not isinstance(moment, datetime):
-            moment = datetime(moment.year, moment.month, moment.day)
-        if isinstance(moment, datetime):
-            return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+        parsed = datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
+        if isinstance(parsed, date) and not isinstance(parsed, datetime):
+            parsed = datetime(parsed.year, parsed.month, parsed.day)
+        if isinstance(parsed, datetime):
+            return (parsed.astimezone(UTC) if parsed.tzinfo else parsed).replace(tzinfo=None, microsecond=0)
     except (ValueError, OverflowError):
         pass
-    raise Misfit(f"{redact(value)} is no date, as 2026-01-31 or 2026-01-31 09:30:00 (UTC)")
+    raise InvalidValue(f"{redact(value)} is not a date, such as 2026-01-31 or 2026-01-31 09:30:00 (UTC)")
 
 
 def _datetime(value: Any) -> str:
-    return _moment(value).replace(microsecond=0).isoformat(sep=" ")
+    return _parse_datetime(value).isoformat(sep=" ")
 
 
 def _date(value: Any) -> str:
-    moment = _moment(value)
-    if moment.hour or moment.minute or moment.second:
-        raise Misfit(f"{redact(value)} has a time of day, and the field takes a date")
-    return moment.replace(microsecond=0).isoformat(sep=" ")
+    parsed = _parse_datetime(value)
+    if parsed.hour or parsed.minute or parsed.second:
+        raise InvalidValue(f"{redact(value)} has a time of day, but the field takes a date")
+    return parsed.isoformat(sep=" ")
 
 
 def _any(value: Any) -> Any:
     if isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, Decimal):
-        return _decimal(value)
+        return _number(value)
     if isinstance(value, date):
         return _datetime(value)
-    raise Misfit(f"{redact(value)} is no plain value")
+    raise InvalidValue(f"{redact(value)} is not a text, number, boolean or date")
 
 
-_FORMS: Mapping[str, Callable[[Any], Any]] = {
-    "string": _text,
+_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
+    "string": _string,
     "boolean": _boolean,
     "integer": _integer,
-    "number": _decimal,
+    "number": _number,
     "datetime": _datetime,
     "date": _date,
     "any": _any,

@@ -173,10 +173,10 @@ def test_our_own_statements_are_sql_of_the_warehouse(warehouse: Warehouse, monke
     dataset.record_restored()
     last_runs(warehouse.pipeline)
     ledger = Ledger(dataset, "push", "contacts", "create")
-    ledger.intend(1, "create", datetime.now(UTC))
-    ledger.settle(1, "create", "done", 5)
-    ledger.loaded([1])
-    ledger.created()
+    ledger.record_intent(1, "create", datetime.now(UTC))
+    ledger.record_result(1, "create", "done", 5)
+    ledger.record_loaded([1])
+    ledger.created_ids()
 
     assert len(sent) > 20
     known = {warehouse.column(name) for table in COLUMNS.values() for name in table}

@@ -51,12 +51,15 @@ PUBLIC = (
     f"{SOURCE}.state",
     f"{SOURCE}.result",
     f"{SOURCE}.resources",
+    f"{SOURCE}.api.messages",  # the types of `context.client.send`
+    f"{SOURCE}.api.json_body",  # parses JSON without rounding a number, also for the rows of a push
     f"{SOURCE}.rows.naming",
+    f"{SOURCE}.rows.custom_fields",  # the types of custom fields, by which a push checks its rows
     f"{SOURCE}.paging.probe",
 )
 # Imports that break a rule, each with the module that has it.
 EXCEPTIONS: dict[str, set[str]] = {
-    "pipelines.commands.plan": {"sources.insightly.api.rate_limit", "sources.insightly.paging.prefetch"},
+    "pipelines.commands.plan": {"sources.insightly.paging.prefetch"},
     "pipelines.commands.sweep": {"sources.insightly.paging.prefetch", "sources.insightly.paging.walk"},
     "pipelines.commands.sweep_children": {"sources.insightly.paging.prefetch"},
     "pipelines.commands.sync_selected": {"sources.insightly.api.search"},
@@ -64,15 +67,6 @@ EXCEPTIONS: dict[str, set[str]] = {
     "pipelines.commands.verify_children": {"sources.insightly.paging.prefetch", "sources.insightly.rows.shaper"},
     "pipelines.commands.verify_rows": {"sources.insightly.rows.shaper"},
     "pipelines.engine.deletions": {"sources.insightly.paging.prefetch"},
-    "pipelines.push.api": {
-        "sources.insightly.api.json_body",
-        "sources.insightly.api.messages",
-        "sources.insightly.paging.prefetch",
-    },
-    "pipelines.push.input": {"sources.insightly.api.json_body"},
-    "pipelines.push.plan": {"sources.insightly.api.rate_limit"},
-    "pipelines.push.request": {"sources.insightly.rows.custom_fields"},
-    "pipelines.push.validate": {"sources.insightly.rows.custom_fields"},
 }
 
 PURE = ("errors", "entities", "paging", "rows", "state")

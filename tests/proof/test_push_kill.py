@@ -6,7 +6,7 @@ from tests.support.crm import Crm
 from tests.support.kill import Call, Sent, run_and_die
 from tests.support.push import ids, jsonl, named, people, planned, pushed, results
 
-SEND, SETTLE = "sources.insightly.api.client:Client.send", "pipelines.push.ledger:Ledger.settle"
+SEND, SETTLE = "sources.insightly.api.client:Client.send", "pipelines.push.ledger:Ledger.record_result"
 
 
 def push_and_die(crm: Crm, source: str, op: str, point: Call | Sent) -> None:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.push.input import push_id, read
+from pipelines.push.input import push_id, read_input
 from pipelines.push.request import PUSHABLE
-from pipelines.push.validate import Checker, Row, check_tags
-from pipelines.push.values import Misfit, differing, same, wire
+from pipelines.push.validate import Row, RowValidator, validate_tags
+from pipelines.push.values import InvalidValue, changed_fields, equal, to_api
 from sources.insightly import ENTITIES
 from sources.insightly.entities import Field
 from tests.support.expected import normalize
@@ -35,7 +35,7 @@ def field(kind: str, *flags: str, length: int | None = None) -> Field:
 
 
 def check(entity: str, row: dict[str, Any], op: str = "create", **options: Any) -> Row:
-    checker = Checker(ENTITIES[entity], op, options.get("match"), options.get("definitions", ()), normalize)
+    checker = RowValidator(ENTITIES[entity], op, options.get("match"), options.get("definitions", ()), normalize)
     return checker.rows([row])[0]
 
 
@@ -49,30 +49,28 @@ KINDS = st.sampled_from(sorted(VALUES)).flatmap(lambda kind: st.tuples(st.just(k
 @given(KINDS)
 def test_a_value_is_the_same_sent_as_itself_or_as_text(case: tuple[str, Any]) -> None:
     kind, value = case
-    made = wire(field(kind), value)
-    assert same(made, made)
-    assert wire(field(kind), made) == made
-    assert wire(field(kind), str(value)) == made
-    assert same(made, str(made)) or kind == "boolean"
-    assert not same(made, None)
-    assert not same(None, made)
+    made = to_api(field(kind), value)
+    assert equal(made, made)
+    assert to_api(field(kind), made) == made
+    assert to_api(field(kind), str(value)) == made
+    assert equal(made, str(made)) or kind == "boolean"
+    assert not equal(made, None)
+    assert not equal(None, made)
 
 
 @given(MOMENTS, st.integers(-23, 23))
-def test_moments_are_told_in_utc_and_whole_seconds(moment: datetime, hours: int) -> None:
-    there = moment.replace(tzinfo=UTC).astimezone(timezone(timedelta(hours=hours)))
-    assert (
-        wire(field("datetime"), there) == wire(field("datetime"), there.isoformat()) == wire(field("datetime"), moment)
-    )
+def test_datetimes_are_sent_in_utc_and_whole_seconds(value: datetime, hours: int) -> None:
+    local, kind = value.replace(tzinfo=UTC).astimezone(timezone(timedelta(hours=hours))), field("datetime")
+    assert to_api(kind, local) == to_api(kind, local.isoformat()) == to_api(kind, value)
 
 
 @given(st.dictionaries(st.sampled_from("ABCDEF"), st.none() | st.integers() | st.text()), st.data())
 def test_what_differs_is_sent_and_then_differs_no_more(sent: dict[str, Any], data: st.DataObject) -> None:
     record = data.draw(st.dictionaries(st.sampled_from("ABCDEF"), st.none() | st.integers() | st.text()))
-    changes = differing(sent, record)
-    assert differing(sent, {**record, **changes}) == {}
-    assert all(not same(value, record.get(name)) for name, value in changes.items())
-    assert all(same(sent[name], record.get(name)) for name in sent.keys() - changes.keys())
+    changes = changed_fields(sent, record)
+    assert changed_fields(sent, {**record, **changes}) == {}
+    assert all(not equal(value, record.get(name)) for name, value in changes.items())
+    assert all(equal(sent[name], record.get(name)) for name in sent.keys() - changes.keys())
 
 
 @pytest.mark.parametrize(
@@ -96,27 +94,27 @@ def test_what_differs_is_sent_and_then_differs_no_more(sent: dict[str, Any], dat
     ],
 )
 def test_a_value_of_another_type_is_refused(kind: str, value: Any) -> None:
-    with pytest.raises(Misfit):
-        wire(field(kind), value)
+    with pytest.raises(InvalidValue):
+        to_api(field(kind), value)
 
 
 def test_limits_of_length_and_size() -> None:
-    assert wire(field("string", length=3), "äöü") == "äöü"
-    with pytest.raises(Misfit, match="4 characters, 3"):
-        wire(field("string", length=3), "äöüß")
-    assert wire(field("integer", "int32"), 2**31 - 1) == 2**31 - 1
-    with pytest.raises(Misfit, match="too large"):
-        wire(field("integer", "int32"), 2**31)
+    assert to_api(field("string", length=3), "äöü") == "äöü"
+    with pytest.raises(InvalidValue, match="4 characters, at most 3"):
+        to_api(field("string", length=3), "äöüß")
+    assert to_api(field("integer", "int32"), 2**31 - 1) == 2**31 - 1
+    with pytest.raises(InvalidValue, match="too large"):
+        to_api(field("integer", "int32"), 2**31)
 
 
 @pytest.mark.parametrize(
     ("told", "sent"), [("2026-01-02T00:00:00Z", "2026-01-02 00:00:00"), ("2026-01-02", "2026-01-02 00:00:00")]
 )
 def test_dates_are_the_same_in_any_form(told: str, sent: str) -> None:
-    assert same(sent, told)
-    assert same(None, "0001-01-01 00:00:00")
-    assert same("a\nb", " a\r\nb ", loosely=True)
-    assert not same("a", "a ")
+    assert equal(sent, told)
+    assert equal(None, "0001-01-01 00:00:00")
+    assert equal("a\nb", " a\r\nb ", lenient=True)
+    assert not equal("a", "a ")
 
 
 @pytest.mark.parametrize("entity", RECORDS)
@@ -139,18 +137,18 @@ def test_every_field_that_can_be_set_passes_and_any_other_does_not(entity: str) 
 @pytest.mark.parametrize(
     ("row", "op", "problem"),
     [
-        ({"FIRST_NAME": "A", "CONTACT_ID": 1}, "create", "CONTACT_ID is given by Insightly"),
-        ({"FIRST_NAME": "A", "first_name": "B"}, "create", "FIRST_NAME is given twice"),
-        ({"FIRST_NAME": "A", "EMAIL": "x"}, "create", "EMAIL is no field of contacts"),
+        ({"FIRST_NAME": "A", "CONTACT_ID": 1}, "create", "CONTACT_ID is set by Insightly"),
+        ({"FIRST_NAME": "A", "first_name": "B"}, "create", "FIRST_NAME has two values"),
+        ({"FIRST_NAME": "A", "EMAIL": "x"}, "create", "EMAIL is not a field of contacts"),
         ({"FIRST_NAME": "A", "PHNOE": "x"}, "create", "is it PHONE?"),
-        ({"FIRST_NAME": "A", "TAGS": "x"}, "create", "TAGS is no list of objects"),
+        ({"FIRST_NAME": "A", "TAGS": "x"}, "create", "TAGS is not a list of objects"),
         ({"FIRST_NAME": "A", "TAGS": [{"NAME": "x"}]}, "create", "TAGS has no NAME"),
         ({"CONTACT_ID": 1, "TAGS": [{"TAG_NAME": "x"}]}, "update", "TAGS is read-only here: push tags"),
         ({"CONTACT_ID": 1, "FIRST_NAME": None}, "update", "FIRST_NAME cannot be cleared"),
         ({"CONTACT_ID": 1}, "update", "nothing to write"),
-        ({"CONTACT_ID": "one"}, "delete", "CONTACT_ID one is no"),
+        ({"CONTACT_ID": "one"}, "delete", "CONTACT_ID one is not"),
         ({"EMAIL_ADDRESS": None, "FIRST_NAME": "A"}, "upsert", "EMAIL_ADDRESS is missing"),
-        ({"FIRST_NAME": "A", "Hobby__c": "x"}, "create", "Hobby__c is no field"),
+        ({"FIRST_NAME": "A", "Hobby__c": "x"}, "create", "Hobby__c is not a field"),
         ({"FIRST_NAME": "A", "Locked__c": "x"}, "create", "Locked__c is read-only"),
     ],
 )
@@ -167,7 +165,7 @@ def test_what_is_wrong_with_a_row_is_said_once(row: dict[str, Any], op: str, pro
         ({}, "parent_type is missing"),
         ({"parent_type": "contacts"}, "parent_id is missing"),
         ({"parent_type": "tasks", "parent_id": 1}, "parent_type 'tasks' is none of"),
-        ({"parent_type": "Contact", "parent_id": "x"}, "parent_id x is no"),
+        ({"parent_type": "Contact", "parent_id": "x"}, "parent_id x is not"),
     ],
 )
 def test_a_note_needs_its_parent(parent: dict[str, Any], problem: str) -> None:
@@ -180,7 +178,7 @@ def test_a_note_needs_its_parent(parent: dict[str, Any], problem: str) -> None:
 
 
 def test_two_rows_for_one_record_are_refused() -> None:
-    checker = Checker(ENTITIES["contacts"], "upsert", "email_address", (), normalize)
+    checker = RowValidator(ENTITIES["contacts"], "upsert", "email_address", (), normalize)
     rows = checker.rows([{"EMAIL_ADDRESS": mail} for mail in ("a@x", "b@x", " A@x")])
     assert [row.problems for row in rows] == [(), (), ("row 1 is for the same record",)]
 
@@ -191,11 +189,11 @@ def test_two_rows_for_one_record_are_refused() -> None:
         ({"record_type": "tasks", "record_id": 1, "tag_name": "x"}, "record_type 'tasks' is none of"),
         ({"record_type": "contacts", "record_id": 1}, "tag_name is missing"),
         ({"record_type": "contacts", "tag_name": "x"}, "record_id is missing"),
-        ({"record_type": "contacts", "record_id": 1, "tag_name": "x", "colour": "red"}, "colour is no column"),
+        ({"record_type": "contacts", "record_id": 1, "tag_name": "x", "colour": "red"}, "colour is not a column"),
     ],
 )
 def test_rows_of_tags_name_a_record_and_a_tag(row: dict[str, Any], problem: str) -> None:
-    (checked,) = check_tags([row], ["contacts", "leads"])
+    (checked,) = validate_tags([row], ["contacts", "leads"])
     assert checked.problems[0].startswith(problem)
 
 
@@ -209,12 +207,12 @@ def test_an_undefined_custom_field_passes_only_where_no_definition_is_known() ->
 def test_the_same_content_is_the_same_push(tmp_path: Any) -> None:
     path = tmp_path / "rows.csv"
     path.write_bytes("\ufefffirst_name,phone\nAnn,007\nBob,,\n".encode())
-    first = read(str(path), None)
+    first = read_input(str(path), None)
     assert first.rows[0] == {"first_name": "Ann", "phone": "007"}
     assert first.rows[1]["first_name"] == "Bob"
     assert push_id("create", "contacts", None, first.digest) == push_id(
-        "create", "contacts", None, read(str(path), None).digest
+        "create", "contacts", None, read_input(str(path), None).digest
     )
     assert push_id("update", "contacts", None, first.digest) != push_id("create", "contacts", None, first.digest)
     path.write_text("first_name\nAnn\n")
-    assert read(str(path), None).digest != first.digest
+    assert read_input(str(path), None).digest != first.digest

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pipelines.engine.report import Report
-from pipelines.push.request import Request
+from pipelines.push.request import PushRequest
 from pipelines.push.run import dry_run, push
 from sources.insightly import ENTITIES
 from tests.support.crm import Crm
@@ -50,7 +50,7 @@ def pushed(crm: Crm, entity: str, source: str, op: str, code: int = 0, **options
     crm.clock.advance()
     crm.sandbox.reset_log()
     settings = {name: options.pop(name) for name in ("max_calls",) if name in options}
-    request, target = Request(entity, source, op, **options), crm.target
+    request, target = PushRequest(entity, source, op, **options), crm.target
     report = push(crm.settings(**settings), target, request)
     assert report.exit_code == code, report.reason
     return report
@@ -59,7 +59,7 @@ def pushed(crm: Crm, entity: str, source: str, op: str, code: int = 0, **options
 def planned(crm: Crm, entity: str, source: str, op: str, code: int = 0, **options: Any) -> Row:
     """The plan of a dry run, which must send nothing."""
     crm.sandbox.reset_log()
-    report = dry_run(crm.settings(), crm.target, Request(entity, source, op, **options))
+    report = dry_run(crm.settings(), crm.target, PushRequest(entity, source, op, **options))
     assert crm.sandbox.log == []
     assert report.exit_code == code, report.reason
     facts: Row = report.entities[entity].facts["push"]

@@ -5,9 +5,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-MARGIN = 1.015
-"""At exactly 10 requests per second, one early arrival puts 11 of them into a second. With 1.5 % more space, ten
-intervals take 1.015 s, so a request may arrive 10 ms early (and `SLACK` late) without a 429."""
+from ..config.settings import RATE_MARGIN
+
 SLACK = 0.005
 """Seconds by which the next slot may make up for a late one. Sleeps end late on a busy machine, and without this each
 such delay would add up. With it n + 1 requests in a row still span at least n intervals less 5 ms."""
@@ -33,7 +32,7 @@ class RateLimiter:
     ) -> None:
         if not rate > 0:
             raise ValueError(f"rate must be above 0, not {rate!r}")
-        self.interval = MARGIN / rate
+        self.interval = RATE_MARGIN / rate
         self._clock, self._sleep = clock, sleep
         self._lock = threading.Lock()
         self._queue: deque[threading.Event] = deque()

@@ -11,7 +11,7 @@ from ..api.search import SearchFilter
 from ..context import PREFETCH_MIN_CALLS, Params, Record, SyncContext
 from ..entities import ENTITIES, OBJECTS, Entity
 from ..errors import NotAvailable, NotFound, Stop
-from ..paging.prefetch import PageReader, Read
+from ..paging.prefetch import PageReader, Read, read_list
 from ..paging.walk import Page
 from ..state.times import iso
 
@@ -96,6 +96,15 @@ def records_of(context: SyncContext, entity: Entity, ids: Iterable[Any]) -> list
             return error
 
     return _at_once(context, ask, ids)
+
+
+def changed_records(context: SyncContext, entity: Entity, since: datetime) -> list[Record]:
+    """The records created or changed at `since` or later, in full. Each call reads the list again."""
+    reader = _reader(context, entity, *_list_of(entity, iso(since - timedelta(seconds=1)), brief=False))
+    try:
+        return [row for step in read_list(reader, entity.key[0]) for row in step.rows]
+    finally:
+        reader.close()
 
 
 def tags_of(context: SyncContext, entity: Entity, ids: Sequence[Any]) -> list[list[Record] | None]:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sources.insightly.api.headers import parse_http_date, parse_retry_after
-from sources.insightly.api.rate_limit import MARGIN, RateLimiter
+from sources.insightly.api.rate_limit import RateLimiter
+from sources.insightly.config.settings import RATE_MARGIN
 
 
 class Clock:
@@ -44,7 +45,7 @@ def test_slots_are_even_and_the_first_is_free():
     assert clock.slept == []
     for _ in range(200):
         rate_limiter.wait()
-    assert clock.now - 1000 == pytest.approx(200 * MARGIN / 10)
+    assert clock.now - 1000 == pytest.approx(200 * RATE_MARGIN / 10)
     assert {round(pause, 6) for pause in clock.slept} == {0.1015}
 
 
@@ -62,7 +63,7 @@ def test_no_window_of_a_second_holds_more_than_the_rate_allows(rate, late, idle)
         sent.append(clock.now)
     for n in range(1, len(sent)):
         for first, last in zip(sent, sent[n:], strict=False):
-            assert last - first >= n * MARGIN / rate - 0.005 - 1e-6
+            assert last - first >= n * RATE_MARGIN / rate - 0.005 - 1e-6
 
 
 def test_short_delays_are_caught_up_with():
@@ -155,7 +156,7 @@ def test_eight_real_threads_keep_the_rate():
     for thread in threads:
         thread.join(10)
     assert len(sent) == 80
-    assert max(sent) - min(sent) >= 79 * MARGIN / 400 - 0.02
+    assert max(sent) - min(sent) >= 79 * RATE_MARGIN / 400 - 0.02
 
 
 NOW = datetime(2025, 1, 31, 10, 0, 0, tzinfo=UTC)
