@@ -3,8 +3,8 @@
     with Sandbox(seed=1, scale=1) as sandbox:
         ...  # sandbox.url, sandbox.key, sandbox.store, sandbox.log
 
-It shares the entity table with the source, and no behaviour. What it does where the real service is open or unknown is
-set by `Switches`; what goes wrong is set by `Fault`.
+It shares the entity table with the source, and no behaviour. `Switches` set what it does where the real service is
+undocumented; `Fault` sets what goes wrong.
 """
 
 from pipelines.sandbox.http.limits import Limits

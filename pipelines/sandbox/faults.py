@@ -1,4 +1,4 @@
-"""A script of faults: what goes wrong, at which calls.
+"""A script of faults: what goes wrong, at which requests.
 
 As a file (`insightly sandbox --faults FILE`) it is a JSON array of objects with the fields of `Fault`, for example
 
@@ -12,11 +12,12 @@ Kinds, by what they do:
 - refuse: `burst` (429, calls left), `daily` (429, none left), `400` ... `599` (that status), `forbidden` (403),
   `missing` (404)
 - delay: `slow` (by `seconds`)
-- break the connection: `reset` (cut before the answer), `cut` (half of the body, then cut)
-- spoil a good answer: `invalid_json`, `html` (200), `content_type` (text/plain), `object` (not a list), `duplicate`
+- break the connection: `reset` (cut before the response), `cut` (half of the body, then cut)
+- spoil a good response: `invalid_json`, `html` (200), `content_type` (text/plain), `object` (not a list), `duplicate`
   (the last row twice), `unsorted` (rows reversed)
-- change the data before the answer: `delete_before` (the `count` records with the smallest ids), `create` (`count` new
-  ones), `touch_same_second` (`count` records get the newest DATE_UPDATED_UTC of their collection), `call` (Python only)
+- change the data before the response: `delete_before` (the `count` records with the smallest ids), `create` (`count`
+  new ones), `touch_same_second` (`count` records get the newest DATE_UPDATED_UTC of their collection), `call` (Python
+  only)
 """
 
 import re
@@ -32,27 +33,11 @@ import orjson
 from pipelines.sandbox.api.messages import Request, Response
 from pipelines.sandbox.store.store import Store
 
-_KINDS = frozenset(
-    [
-        "burst",
-        "daily",
-        "forbidden",
-        "missing",
-        "slow",
-        "reset",
-        "cut",
-        "invalid_json",
-        "html",
-        "content_type",
-        "object",
-        "duplicate",
-        "unsorted",
-        "delete_before",
-        "create",
-        "touch_same_second",
-        "call",
-    ]
-)
+CHANGES = frozenset({"delete_before", "create", "touch_same_second", "call"})
+_KINDS = CHANGES | {
+    *("burst", "daily", "forbidden", "missing", "slow", "reset", "cut"),
+    *("invalid_json", "html", "content_type", "object", "duplicate", "unsorted"),
+}
 
 
 @dataclass(frozen=True)
@@ -60,17 +45,17 @@ class Fault:
     """One entry of the script.
 
     Attributes:
-        kind: what happens, as in the module's list.
-        match: which calls: a glob over the path without `/v3.1/`, or `regex:` and an expression that is searched in the
+        kind: what goes wrong, as in the module's list.
+        match: which requests: a glob over the path without `/v3.1/`, or `regex:` and an expression to search for in
             path and query string. Case does not matter.
         method: the HTTP method, or None for any.
-        nth: the first matching call (from 1) that is hit.
-        times: how many matching calls are hit from there on; None = all.
+        nth: the first matching request (from 1) to hit.
+        times: how many matching requests to hit from there on; None = all.
         seconds: how long `slow` waits.
         retry_after: `Retry-After` of `burst` and `daily` in seconds; None = no header.
-        counter: whether a 429 carries the X-RateLimit headers.
-        count: how many records a change of data is made to.
-        action: what `call` does, given the store.
+        counter: whether a 429 has the X-RateLimit headers.
+        count: how many records to change.
+        action: the function that `call` calls with the store.
     """
 
     kind: str
@@ -86,32 +71,32 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in _KINDS and not re.fullmatch(r"[45]\d\d", self.kind):
-            raise ValueError(f"no fault of kind {self.kind!r}; known are a status and {', '.join(sorted(_KINDS))}")
+            raise ValueError(f"unknown kind {self.kind!r}: use a status (400 to 599) or {', '.join(sorted(_KINDS))}")
         if self.nth < 1 or (self.times is not None and self.times < 1) or self.count < 1:
             raise ValueError("nth, times and count must be at least 1")
         if (self.kind == "call") != (self.action is not None):
-            raise ValueError("action belongs to the kind 'call', and only there")
+            raise ValueError("the kind 'call' needs an action, and no other kind takes one")
 
-    def covers(self, request: Request) -> bool:
-        """True where the call is one this fault counts."""
+    def matches(self, request: Request) -> bool:
+        """True if the request matches."""
         if self.method and self.method.upper() != request.method:
             return False
         path = request.path.strip("/")
         if self.match.startswith("regex:"):
-            asked = "&".join(f"{name}={value}" for name, value in request.query.items())
-            return re.search(self.match[6:], f"{path}?{asked}", re.IGNORECASE) is not None
+            query = "&".join(f"{name}={value}" for name, value in request.query.items())
+            return re.search(self.match[6:], f"{path}?{query}", re.IGNORECASE) is not None
         return fnmatchcase(path.lower(), self.match.lower())
 
 
 class FaultScript:
-    """The faults of one sandbox and how far each has got."""
+    """The faults of one sandbox, with the number of requests that each has matched."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
         self._lock = threading.Lock()
         self._entries = [(fault, [0]) for fault in faults]
 
     def add(self, *faults: Fault) -> None:
-        """Adds faults whose counting starts now."""
+        """Adds faults, which count requests from now on."""
         with self._lock:
             self._entries += [(fault, [0]) for fault in faults]
 
@@ -120,36 +105,36 @@ class FaultScript:
             self._entries.clear()
 
     def due(self, request: Request) -> list[Fault]:
-        """Counts the call against every fault that covers it and returns those that hit it, in script order."""
-        hit = []
+        """Counts the request for every fault that matches it, and returns those that hit it, in script order."""
+        hits = []
         with self._lock:
-            for fault, seen in self._entries:
-                if fault.covers(request):
-                    seen[0] += 1
-                    if fault.nth <= seen[0] and (fault.times is None or seen[0] < fault.nth + fault.times):
-                        hit.append(fault)
-        return hit
+            for fault, matched in self._entries:
+                if fault.matches(request):
+                    matched[0] += 1
+                    if fault.nth <= matched[0] and (fault.times is None or matched[0] < fault.nth + fault.times):
+                        hits.append(fault)
+        return hits
 
 
 def read_faults(path: str | Path) -> list[Fault]:
     """The faults in a JSON file.
 
     Raises:
-        ValueError: it is not a JSON array of objects with the fields of `Fault`.
+        ValueError: the file is not a JSON array of objects with the fields of `Fault`.
     """
     entries = orjson.loads(Path(path).read_bytes())
     known = {field.name for field in fields(Fault)} - {"action"}
     if not isinstance(entries, list):
-        raise ValueError("a fault script is a JSON array")
+        raise ValueError("a fault script must be a JSON array of objects")
     for entry in entries:
         unknown = set(entry) - known if isinstance(entry, dict) else {str(entry)}
         if unknown:
-            raise ValueError(f"a fault has no {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
+            raise ValueError(f"unknown in a fault: {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
     return [Fault(**entry) for entry in entries]
 
 
 def spoil(kind: str, good: Response) -> Response:
-    """`good` as the fault `kind` would send it."""
+    """The response that the fault `kind` makes of a good one."""
     headers, body = dict(good.headers), good.body
     if kind == "invalid_json":
         body = body[: max(1, len(body) // 2)]
@@ -167,8 +152,8 @@ def spoil(kind: str, good: Response) -> Response:
     return Response(good.status, headers, body)
 
 
-def disturb(fault: Fault, entity: str | None, store: Store) -> None:
-    """Changes the data as the fault says; nothing where the path names no collection or it has no such records."""
+def change_data(fault: Fault, entity: str | None, store: Store) -> None:
+    """Changes the records of `entity` as the fault says; None changes nothing, unless the fault has an action."""
     if fault.action is not None:
         fault.action(store)
     elif entity is not None:

@@ -1,4 +1,4 @@
-"""What the sandbox does where the real service is open, unknown, or depends on the account (API.md, section 9)."""
+"""What the sandbox does where the real service is undocumented or depends on the account (API.md, section 9)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,40 +6,40 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Switches:
-    """One setting a behaviour; the defaults are the best-supported ones.
+    """A setting for each behaviour; the defaults have the best evidence.
 
     Attributes:
-        top_limit: a `top` above 500 is clamped to 500, or refused with 400.
-        list_filter: `updated_after_utc` on a plain list is ignored, or honoured as some clients assume.
-        filter_inclusive: `updated_after_utc` keeps rows of that very second too.
-        total_header: `X-Total-Count` is sent when `count_total=true` asks for it.
-        brief_style: what `brief=true` does to collections: leaves the keys out, sends null, or sends `[]`.
-        embed_tags: False leaves the `TAGS` key out of lists, searches and single gets; `/Tags` paths still work.
-        etag: each record carries `ETag`, and a stale `If-Match` on PUT is refused with 400.
-        date_header: answers carry `Date`.
-        clock_skew_seconds: how far the service's clock (stamps and `Date`) is ahead of the injected one.
-        rate: calls a key may make in any one second; None = no limit.
-        quota: calls a day; None = no limit (the headers then count down from 100,000 and stop at 1).
-        daily_reset: the day is 24 hours from its first call, or ends at midnight UTC.
+        top_limit: clamps a `top` above 500 to 500, or refuses it with 400.
+        list_filter: ignores `updated_after_utc` on a plain list, or honours it as some clients assume.
+        filter_inclusive: `updated_after_utc` returns rows of that second too.
+        total_header: sends `X-Total-Count` for `count_total=true`.
+        brief_style: what `brief=true` does with arrays: omits them, sends null, or sends `[]`.
+        embed_tags: False omits `TAGS` from lists, searches and single records; `/Tags` paths still work.
+        etag: each record has an `ETag`, and a PUT with a stale `If-Match` is refused with 400.
+        date_header: responses have a `Date` header.
+        clock_skew_seconds: how far the service's clock (stamps and `Date`) is ahead of the true one.
+        rate: requests a key may send in any one second; None = no limit.
+        quota: requests a day; None = no limit (the headers then count down from 100,000 to 1).
+        daily_reset: the day lasts 24 hours from its first request, or ends at midnight UTC.
         burst_retry_after: `Retry-After` of a burst 429 in seconds; None = no such header.
         burst_body: body of a burst 429.
         daily_retry_after: `Retry-After` of a daily 429 in seconds; None = no such header.
-        plan: `professional` answers 404 or 403 for the collections of API.md 7.4.
-        search_field: `field_name` on Search filters, or is ignored (so everything is the answer).
-        search_none: a Search that finds nothing answers with an empty list, or with 404.
-        permissions: an object that holds the rows, or the bare rows.
-        forbidden: entity names answered with 403.
-        missing: entity names answered with 404.
+        plan: `professional` returns 404 or 403 for the collections of API.md 7.4.
+        search_field: `field_name` on Search filters, or is ignored, so every record is returned.
+        search_none: a Search that finds nothing returns an empty list, or 404.
+        permissions: an object with the rows, or the rows alone.
+        forbidden: entities that return 403.
+        missing: entities that return 404.
         put_status: status of PUT on records.
-        put_collections: TAGS, DATES and EMAILDOMAINS in a PUT replace the stored set, or are merged into it.
-        put_custom_fields: custom fields that a PUT of CUSTOMFIELDS does not name stay, or are cleared.
-        tag_change_moves_date: a change of tags or links moves the parent's DATE_UPDATED_UTC.
-        comment_moves_date: a new, changed or removed comment, file, document or list membership moves its record's
+        put_collections: TAGS, DATES and EMAILDOMAINS in a PUT replace the stored ones, or are merged with them.
+        put_custom_fields: a PUT of CUSTOMFIELDS keeps the fields it does not name, or clears them.
+        tag_change_moves_date: a change of tags or links updates the record's DATE_UPDATED_UTC.
+        comment_moves_date: a change of a comment, file, document or list membership updates its record's
             DATE_UPDATED_UTC.
-        converted_leads_listed: `/Leads` and its Search show converted leads.
-        object_dates: custom objects' records carry DATE_UPDATED_UTC; else Search by date finds none of them.
-        error_style: how an error's body is written; `html` does so for 5xx only, the rest stays JSON.
-        latency: seconds every answer is held back.
+        converted_leads_listed: `/Leads` and its Search return converted leads.
+        object_dates: records of custom objects have DATE_UPDATED_UTC; else a Search by date finds none.
+        error_style: the format of an error's body; `html` is for 5xx only, other errors stay JSON.
+        latency: seconds that every response is delayed.
     """
 
     top_limit: Literal["clamp", "refuse"] = "clamp"

@@ -1,15 +1,13 @@
-"""What is not a collection: the key's user, the instance, its permissions, custom-field definitions, tag names."""
+"""The routes of the account: the key's user, the instance, permissions, custom-field definitions and tag names."""
 
 from collections.abc import Mapping
-
-import orjson
 
 from pipelines.sandbox.store.custom_objects import object_named
 from pipelines.sandbox.store.shapes import Record, facts_of
 from sources.insightly.entities import ENTITIES, RECORD_TYPES, Entity
 
-from .messages import ApiError, Response, answer
-from .query import flag, paging
+from .messages import ApiError, Response, json_response
+from .query import page_response
 from .reads import Reader
 
 _404_ON_PROFESSIONAL = frozenset(
@@ -22,7 +20,7 @@ _403_ON_PROFESSIONAL = frozenset(
 
 
 class Account:
-    """Answers the calls about the account; `user` is the id of the key's user."""
+    """Responds to requests about the account; `user` is the id of the key's user."""
 
     def __init__(self, reader: Reader, user: int) -> None:
         self.reader = reader
@@ -30,8 +28,8 @@ class Account:
         self.switches = reader.switches
         self.user = user
 
-    def refused(self, entity: str) -> int | None:
-        """403 or 404 where plan or permission keeps this key from the entity (API.md 7.4), else None."""
+    def refusal_status(self, entity: str) -> int | None:
+        """403 or 404 if the plan or the permissions exclude the entity (API.md 7.4), else None."""
         professional = self.switches.plan == "professional"
         if entity in self.switches.missing or (professional and entity in _404_ON_PROFESSIONAL):
             return 404
@@ -40,7 +38,8 @@ class Account:
         return None
 
     def check(self, entity: str) -> None:
-        status = self.refused(entity)
+        """Raises ApiError if the key cannot read the entity."""
+        status = self.refusal_status(entity)
         if status == 404:
             raise ApiError(404, f"No resource was found at {facts_of(entity).path}.")
         if status:
@@ -51,22 +50,22 @@ class Account:
 
     def instance(self) -> Response:
         self.check("instance")
-        return answer(200, self.store.instance | {"PLAN_NAME": self.switches.plan.capitalize()})
+        return json_response(200, self.store.instance | {"PLAN_NAME": self.switches.plan.capitalize()})
 
     def permissions(self) -> Response:
-        """One row an object with custom fields or a record type, from what the switches allow."""
+        """A row for each object that has custom fields, notes and e-mails; the switches set what is allowed."""
         self.check("permissions")
         rows = []
         for name, facts in ENTITIES.items():
             if (facts.custom_fields and "{" not in facts.path) or name in {"notes", "emails"}:
-                allowed = self.refused(name) is None
+                allowed = self.refusal_status(name) is None
                 can = {"CAN_CREATE": "C", "CAN_EDIT": "U", "CAN_DELETE": "D"}
                 rows.append(
                     {"OBJECT_TYPE": facts.field_for, "PERMISSIONS_STATE": "ENABLED", "CAN_READ": allowed}
                     | {right: allowed and letter in facts.can for right, letter in can.items()}
                 )
         bare = self.switches.permissions == "list"
-        return answer(200, rows if bare else {"PERMISSIONS_STATE": "ENABLED", "OBJECT_PERMISSIONS": rows})
+        return json_response(200, rows if bare else {"PERMISSIONS_STATE": "ENABLED", "OBJECT_PERMISSIONS": rows})
 
     def tags(self, query: Mapping[str, str]) -> Response:
         """`/Tags?record_type=`: the distinct tags of one record type, sorted; 400 without a valid type."""
@@ -74,17 +73,12 @@ class Account:
         if kind not in RECORD_TYPES:
             raise ApiError(400, f"record_type must be one of {', '.join(RECORD_TYPES)}.")
         self.check(kind)
-        skip, top = paging(query, self.switches)
-        names = self.store.tag_names(kind)
-        made = answer(200, [{"TAG_NAME": name} for name in names[skip : skip + top]])
-        if flag(query, "count_total") and self.switches.total_header:
-            made.headers["X-Total-Count"] = str(len(names))
-        return made
+        return page_response([{"TAG_NAME": name} for name in self.store.tag_names(kind)], query, self.switches)
 
     def custom_fields(self, object_name: str) -> Response:
-        """The definitions of one object, singular or plural; of every object when the name is not known."""
+        """The definitions of one object, singular or plural; of all objects for an unknown name."""
         self.check("custom_fields")
-        return answer(200, self._definitions(object_name))
+        return json_response(200, self._definitions(object_name))
 
     def custom_field(self, object_name: str, query: Mapping[str, str]) -> Response:
         """`/CustomFields/{objectName}/Search?fieldName=`: one definition."""
@@ -94,7 +88,7 @@ class Account:
         found = next((row for row in self._definitions(object_name) if row["FIELD_NAME"] == name), None)
         if found is None:
             raise ApiError(404, f"There is no custom field {name} on {object_name}.")
-        return answer(200, orjson.dumps(found))
+        return json_response(200, found)
 
     def _definitions(self, object_name: str) -> list[Record]:
         own = object_named(self.store, object_name)

@@ -1,195 +1,174 @@
-"""What hangs below one record: Tags, Links, Dates, EmailDomains, children by link, and an opportunity's moves."""
+"""The routes below one record: tags, links, dates, e-mail domains, linked records, and the state of an opportunity."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from pipelines.sandbox.store.shapes import CHILD_KEYS, LINKED, MAIN, Record, facts_of
 
-from .messages import ApiError, Request, Response, answer, empty
+from .messages import (
+    ApiError,
+    Handler,
+    Request,
+    Response,
+    empty_response,
+    handler_for,
+    json_response,
+    record_not_found,
+    route_not_found,
+)
 from .validate import item_of, json_body, json_object
 from .writes import Writer
 
-_SUBLISTS = {"notes": "notes", "tasks": "tasks", "events": "events", "emails": "emails"}
+_LINKED_RECORDS = ("notes", "tasks", "events", "emails")
 _ARRAYS = {"dates": "DATES", "emaildomains": "EMAILDOMAINS"}
+_STATES = ("OPEN", "WON", "LOST", "SUSPENDED", "ABANDONED")
 
 
-@dataclass(frozen=True)
-class At:
-    """The record a call lies below, and the call."""
+class RecordRoutes:
+    """Responds to one request below `/{entity}/{key}/`."""
 
-    entity: str
-    key: int
-    record: Record
-    request: Request
+    def __init__(self, writer: Writer, entity: str, key: int, request: Request) -> None:
+        self.writer, self.reader, self.store, self.switches = writer, writer.reader, writer.store, writer.switches
+        self.entity, self.key, self.request = entity, key, request
+        self.record: Record = {}
 
-
-_Action = Callable[[At], Response]
-
-
-class Parts:
-    """Answers calls below `/{Object}/{id}/`."""
-
-    def __init__(self, writer: Writer) -> None:
-        self.writer = writer
-        self.reader = writer.reader
-        self.store = writer.store
-        self.switches = writer.switches
-
-    def handle(self, entity: str, key: int, part: str, rest: list[str], request: Request) -> Response:
-        """The answer to `/{entity}/{key}/{part}/...`, with `part` in lower case."""
-        offered = self._offered(entity, part, rest)
-        if offered is None:
-            raise ApiError(404, f"No resource was found at {request.path}.")
-        if request.method not in offered:
-            raise ApiError(405, f"The requested resource does not support the method {request.method}.")
+    def handle(self, part: str, rest: list[str]) -> Response:
+        """The response to `/{entity}/{key}/{part}/{rest}`, with `part` in lower case."""
+        handlers = self._handlers(part, rest)
+        if handlers is None:
+            raise route_not_found(self.request)
+        handler = handler_for(self.request, handlers)
         with self.store.lock:
-            record = self.store.get(entity, key)
+            record = self.store.get(self.entity, self.key)
             if record is None:
-                raise ApiError(404, f"The record with id {key} was not found in {facts_of(entity).path}.")
-            return offered[request.method](At(entity, key, record, request))
+                raise record_not_found(self.entity, self.key)
+            self.record = record
+            return handler()
 
-    def _offered(self, entity: str, part: str, rest: list[str]) -> dict[str, _Action] | None:
-        arrays = facts_of(entity).arrays
-        if part == "links" and "LINKS" in arrays and entity != "leads":
-            if len(rest) == 1 and rest[0].isdigit():
-                return {"DELETE": lambda at: self._unlink(at, int(rest[0]))}
-            methods: dict[str, _Action] = {"GET": lambda at: answer(200, at.record["LINKS"]), "POST": self._add_link}
-            return None if rest else methods | ({"PUT": self._put_link} if entity in MAIN else {})
+    def _handlers(self, part: str, rest: list[str]) -> Mapping[str, Handler] | None:
+        arrays = facts_of(self.entity).arrays
+        if part == "links" and "LINKS" in arrays and self.entity != "leads":
+            if rest:
+                single = len(rest) == 1 and rest[0].isdigit()
+                return {"DELETE": lambda: self._remove_link(int(rest[0]))} if single else None
+            links: dict[str, Handler] = {"GET": lambda: self._array("LINKS"), "POST": self._add_link}
+            return links | ({"PUT": self._change_link} if self.entity in MAIN else {})
         if rest:
             return None
         if part == "tags" and "TAGS" in arrays:
-            return {"GET": self._tags, "POST": self._add_tag, "PUT": self._put_tags, "DELETE": self._remove_tag}
+            return {
+                "GET": lambda: self._array("TAGS"),
+                "POST": self._add_tag,
+                "PUT": self._put_tags,
+                "DELETE": self._remove_tag,
+            }
         if _ARRAYS.get(part) in arrays:
             array = _ARRAYS[part]
-            return {
-                "GET": lambda at: answer(200, at.record[array]),
-                "PUT": lambda at: self._put_array(at, array),
+            return {"GET": lambda: self._array(array), "PUT": lambda: self._put_array(array)}
+        if part in _LINKED_RECORDS and self.entity in MAIN:
+            handlers: dict[str, Handler] = {
+                "GET": lambda: self.reader.linked(part, self.entity, self.key, self.request.query)
             }
-        if part in _SUBLISTS and entity in MAIN:
-            child = _SUBLISTS[part]
-            reads: dict[str, _Action] = {
-                "GET": lambda at: self.reader.linked(child, at.entity, at.key, at.request.query)
-            }
-            return reads | (
-                {"POST": lambda at: self.writer.create(child, at.request, (at.entity, at.key))}
-                if part == "notes"
-                else {}
-            )
-        return self._moves(part) if entity == "opportunities" else None
-
-    def _moves(self, part: str) -> dict[str, _Action] | None:
-        offered: dict[str, dict[str, _Action]] = {
-            "pipeline": {"PUT": self._move, "DELETE": self._leave},
-            "pipelinestage": {"PUT": self._move},
-            "statechange": {"PUT": self._change_state},
-            "statehistory": {"GET": lambda at: answer(200, self.store.history.get(at.key, []))},
+            if part == "notes":
+                handlers["POST"] = lambda: self.writer.create(part, self.request, (self.entity, self.key))
+            return handlers
+        if self.entity != "opportunities":
+            return None
+        states: dict[str, dict[str, Handler]] = {
+            "pipeline": {"PUT": self._set_stage, "DELETE": self._clear_stage},
+            "pipelinestage": {"PUT": self._set_stage},
+            "statechange": {"PUT": self._set_state},
+            "statehistory": {"GET": lambda: json_response(200, self.store.history.get(self.key, []))},
         }
-        return offered.get(part)
+        return states.get(part)
 
-    # Tags
+    def _array(self, array: str) -> Response:
+        return json_response(200, self.record[array])
 
-    def _tags(self, at: At) -> Response:
-        return answer(200, at.record["TAGS"])
+    def _sent_items(self, array: str) -> list[Record]:
+        body = json_body(self.request.body)
+        return [item_of(array, item) for item in (body if isinstance(body, list) else [body])]
 
-    def _add_tag(self, at: At) -> Response:
-        sent = item_of("TAGS", json_object(at.request.body))
-        self._save_tags(at, [*_names(at.record["TAGS"]), sent["TAG_NAME"]])
-        return answer(201, sent)
+    def _add_tag(self) -> Response:
+        tag = item_of("TAGS", json_object(self.request.body))
+        self._save_tags([*self.record["TAGS"], tag])
+        return json_response(201, tag)
 
-    def _put_tags(self, at: At) -> Response:
-        body = json_body(at.request.body)
-        sent = [item_of("TAGS", item) for item in (body if isinstance(body, list) else [body])]
-        kept = _names(at.record["TAGS"]) if self.switches.put_collections == "merge" else []
-        saved = self._save_tags(at, [*kept, *_names(sent)])
-        return answer(self.switches.put_status, saved["TAGS"])
+    def _put_tags(self) -> Response:
+        kept = self.record["TAGS"] if self.switches.put_collections == "merge" else []
+        saved = self._save_tags([*kept, *self._sent_items("TAGS")])
+        return json_response(self.switches.put_status, saved["TAGS"])
 
-    def _remove_tag(self, at: At) -> Response:
-        name = item_of("TAGS", json_object(at.request.body))["TAG_NAME"]
-        names = _names(at.record["TAGS"])
-        if name not in names:
-            raise ApiError(404, f"The record with id {at.key} has no tag {name!r}.")
-        self._save_tags(at, [each for each in names if each != name])
-        return empty(202)
+    def _remove_tag(self) -> Response:
+        name = item_of("TAGS", json_object(self.request.body))["TAG_NAME"]
+        kept = [tag for tag in self.record["TAGS"] if tag["TAG_NAME"] != name]
+        if len(kept) == len(self.record["TAGS"]):
+            raise ApiError(404, f"The record with id {self.key} has no tag {name!r}.")
+        self._save_tags(kept)
+        return empty_response(202)
 
-    def _save_tags(self, at: At, names: list[str]) -> Record:
-        return self.store.set_tags(at.entity, at.key, names, touch=self.switches.tag_change_moves_date)
+    def _save_tags(self, tags: list[Record]) -> Record:
+        names = [tag["TAG_NAME"] for tag in tags]
+        return self.store.set_tags(self.entity, self.key, names, self.switches.tag_change_moves_date)
 
-    # Links, dates, e-mail domains
-
-    def _add_link(self, at: At) -> Response:
-        sent = item_of("LINKS", json_object(at.request.body))
-        if sent["LINK_OBJECT_ID"] not in self.store.tables[LINKED[sent["LINK_OBJECT_NAME"]]].raw:
-            raise ApiError(400, f"There is no {sent['LINK_OBJECT_NAME']} with id {sent['LINK_OBJECT_ID']}.")
+    def _add_link(self) -> Response:
+        sent = item_of("LINKS", json_object(self.request.body))
+        name, other, details = sent["LINK_OBJECT_NAME"], sent["LINK_OBJECT_ID"], sent["DETAILS"]
+        if other not in self.store.tables[LINKED[name]].raw:
+            raise ApiError(400, f"There is no {name} with id {other}.")
         touch = self.switches.tag_change_moves_date
-        made = self.store.add_link(
-            at.entity, at.key, sent["LINK_OBJECT_NAME"], sent["LINK_OBJECT_ID"], sent["ROLE"], touch
-        )
-        if sent["DETAILS"]:
-            self.store.change_links(at.entity, at.key, made["LINK_ID"], {"DETAILS": sent["DETAILS"]}, touch)
-        return answer(201, made | {"DETAILS": sent["DETAILS"]})
+        made = self.store.add_link(self.entity, self.key, name, other, sent["ROLE"], touch)
+        if details:
+            self.store.change_links(self.entity, self.key, made["LINK_ID"], {"DETAILS": details}, touch)
+        return json_response(201, made | {"DETAILS": details})
 
-    def _put_link(self, at: At) -> Response:
-        sent = json_object(at.request.body)
+    def _change_link(self) -> Response:
+        sent = json_object(self.request.body)
         change: Record = {name: sent[name] for name in ("ROLE", "DETAILS", "RELATIONSHIP_ID") if name in sent}
-        try:
-            made = self.store.change_links(
-                at.entity, at.key, sent.get("LINK_ID", 0), change, touch=self.switches.tag_change_moves_date
-            )
-        except KeyError:
-            raise ApiError(404, f"The record with id {at.key} has no link {sent.get('LINK_ID')}.") from None
-        return answer(200, made)
+        return json_response(200, self._save_link(sent.get("LINK_ID"), change))
 
-    def _unlink(self, at: At, link_id: int) -> Response:
-        try:
-            self.store.change_links(at.entity, at.key, link_id, None, touch=self.switches.tag_change_moves_date)
-        except KeyError:
-            raise ApiError(404, f"The record with id {at.key} has no link {link_id}.") from None
-        return empty(202)
+    def _remove_link(self, link_id: int) -> Response:
+        self._save_link(link_id, None)
+        return empty_response(202)
 
-    def _put_array(self, at: At, array: str) -> Response:
-        body = json_body(at.request.body)
-        sent = [item_of(array, item) for item in (body if isinstance(body, list) else [body])]
-        name = CHILD_KEYS[array]
-        # A single object, or the merge switch, changes the rows it names; a list stands for the whole set.
-        if not isinstance(body, list) or self.switches.put_collections == "merge":
+    def _save_link(self, link_id: int | None, change: Record | None) -> Record | None:
+        touch = self.switches.tag_change_moves_date
+        try:
+            return self.store.change_links(self.entity, self.key, link_id or 0, change, touch)
+        except KeyError:
+            raise ApiError(404, f"The record with id {self.key} has no link {link_id}.") from None
+
+    def _put_array(self, array: str) -> Response:
+        sent, name = self._sent_items(array), CHILD_KEYS[array]
+        # A single object, or the merge switch, changes the items it names; a list replaces all of them.
+        if not isinstance(json_body(self.request.body), list) or self.switches.put_collections == "merge":
             named = {item[name]: item for item in sent if item[name] is not None}
-            sent = [named.pop(item[name], item) for item in at.record[array]] + [
+            sent = [named.pop(item[name], item) for item in self.record[array]] + [
                 item for item in sent if item[name] is None or item[name] in named
             ]
-        return answer(200, self.store.update(at.entity, at.key, {array: sent})[array])
+        return json_response(200, self.store.update(self.entity, self.key, {array: sent})[array])
 
-    # An opportunity's pipeline and state
-
-    def _move(self, at: At) -> Response:
-        sent = json_object(at.request.body)
+    def _set_stage(self) -> Response:
+        sent = json_object(self.request.body)
         stage_id = (sent.get("PIPELINE_STAGE_CHANGE") or sent).get("STAGE_ID")
-        stages = self.store.tables["pipeline_stages"].raw
-        stage = (
-            self.store.get("pipeline_stages", stage_id) if isinstance(stage_id, int) and stage_id in stages else None
-        )
-        pipeline = sent.get("PIPELINE_ID", stage and stage["PIPELINE_ID"])
-        if stage is None or stage["PIPELINE_ID"] != pipeline:
+        stage = self.store.get("pipeline_stages", stage_id) if isinstance(stage_id, int) else None
+        if stage is None or stage["PIPELINE_ID"] != sent.get("PIPELINE_ID", stage["PIPELINE_ID"]):
             raise ApiError(400, "STAGE_ID must name a stage of the pipeline.")
-        self.store.update(at.entity, at.key, {"PIPELINE_ID": pipeline, "STAGE_ID": stage_id})
-        return self.reader.single(at.entity, at.key)
+        self.store.update(self.entity, self.key, {"PIPELINE_ID": stage["PIPELINE_ID"], "STAGE_ID": stage_id})
+        return self.reader.single(self.entity, self.key)
 
-    def _leave(self, at: At) -> Response:
-        self.store.update(at.entity, at.key, {"PIPELINE_ID": None, "STAGE_ID": None})
-        return empty(202)
+    def _clear_stage(self) -> Response:
+        self.store.update(self.entity, self.key, {"PIPELINE_ID": None, "STAGE_ID": None})
+        return empty_response(202)
 
-    def _change_state(self, at: At) -> Response:
-        sent = json_object(at.request.body)
+    def _set_state(self) -> Response:
+        sent = json_object(self.request.body)
         state = sent.get("FOR_OPPORTUNITY_STATE") or sent.get("OPPORTUNITY_STATE")
-        if state not in {"OPEN", "WON", "LOST", "SUSPENDED", "ABANDONED"}:
+        if state not in _STATES:
             raise ApiError(400, "FOR_OPPORTUNITY_STATE must be OPEN, WON, LOST, SUSPENDED or ABANDONED.")
         now = self.store.now()
         closed = None if state in {"OPEN", "SUSPENDED"} else f"{now[:10]} 00:00:00"
-        changed = self.store.update(at.entity, at.key, {"OPPORTUNITY_STATE": state, "ACTUAL_CLOSE_DATE": closed})
+        changed = self.store.update(self.entity, self.key, {"OPPORTUNITY_STATE": state, "ACTUAL_CLOSE_DATE": closed})
         reasons = self.store.rows("opportunity_state_reasons")
-        wanted = sent.get("STATE_REASON_ID")
-        self.store.record_state(changed, now, next((row for row in reasons if row["STATE_REASON_ID"] == wanted), None))
-        return self.reader.single(at.entity, at.key)
-
-
-def _names(tags: list[Record]) -> list[str]:
-    return [tag["TAG_NAME"] for tag in tags]
+        reason = next((row for row in reasons if row["STATE_REASON_ID"] == sent.get("STATE_REASON_ID")), None)
+        self.store.record_state(changed, now, reason)
+        return self.reader.single(self.entity, self.key)

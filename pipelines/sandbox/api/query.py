@@ -5,38 +5,49 @@ from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
 from typing import Any
 
-from pipelines.sandbox.store.shapes import MAX_PAGE, STAMP, Key, facts_of
+from pipelines.sandbox.store.shapes import MAX_PAGE, STAMP, Key, Record, facts_of
 from pipelines.sandbox.store.table import parse, stamp_of
 from pipelines.sandbox.switches import Switches
 
-from .messages import ApiError
+from .messages import ApiError, Response, json_response
 
 DEFAULT_PAGE = 100
 
-Wanted = Callable[[Key, bytes], bool]
+Matches = Callable[[Key, bytes], bool]
+Filter = tuple[Hashable, Matches]
+"""A test of a record, and a token that is equal for equal tests."""
 
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)Z?")
+_DATETIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)Z?")
 
 
 def paging(query: Mapping[str, str], switches: Switches) -> tuple[int, int]:
-    """(skip, top); `top` above 500 is clamped or refused."""
+    """(skip, top); a `top` above 500 is clamped or refused."""
     skip, top = _number(query, "skip", 0), _number(query, "top", DEFAULT_PAGE)
     if top > MAX_PAGE and switches.top_limit == "refuse":
         raise ApiError(400, f"The value of top must not be greater than {MAX_PAGE}.")
     return skip, min(top, MAX_PAGE)
 
 
+def page_response(rows: list[Record], query: Mapping[str, str], switches: Switches) -> Response:
+    """The page of `rows` that the query selects."""
+    skip, top = paging(query, switches)
+    response = json_response(200, rows[skip : skip + top])
+    if flag(query, "count_total") and switches.total_header:
+        response.headers["X-Total-Count"] = str(len(rows))
+    return response
+
+
 def flag(query: Mapping[str, str], name: str) -> bool:
-    """A boolean parameter; `true` and `True` are both taken."""
+    """A boolean parameter; `true` and `True` are both valid."""
     value = query.get(name, "").strip().lower()
     if value not in {"", "true", "false"}:
         raise ApiError(400, f"The value {value!r} of {name} is not a boolean.")
     return value == "true"
 
 
-def moment(value: str) -> str:
-    """A date-time in either accepted form, as it is stored. Raises ValueError when it is neither."""
-    match = _MOMENT.fullmatch(value.strip())
+def parse_datetime(value: str) -> str:
+    """A date-time in either valid form, as it is stored. Raises ValueError for other text."""
+    match = _DATETIME.fullmatch(value.strip())
     if match is None:
         raise ValueError(f"{value!r} is not a date-time")
     text = f"{match[1]} {match[2]}"
@@ -44,13 +55,13 @@ def moment(value: str) -> str:
     return text
 
 
-def updated_after(query: Mapping[str, str], switches: Switches) -> tuple[Hashable, Wanted] | None:
+def updated_after(query: Mapping[str, str], switches: Switches) -> Filter | None:
     """The date filter: strictly later, unless the switch makes it inclusive; an empty value filters nothing."""
     value = query.get("updated_after_utc", "")
     if not value.strip():
         return None
     try:
-        bound = moment(value)
+        bound = parse_datetime(value)
     except ValueError:
         raise ApiError(400, f"The value {value!r} of updated_after_utc is not a valid date.") from None
     if switches.filter_inclusive:
@@ -58,8 +69,8 @@ def updated_after(query: Mapping[str, str], switches: Switches) -> tuple[Hashabl
     return ("after", bound), lambda _, raw: stamp_of(raw) > bound
 
 
-def field_equals(entity: str, query: Mapping[str, str], custom: frozenset[str]) -> tuple[Hashable, Wanted] | None:
-    """The exact match of one standard or custom field; `custom` holds the names of the defined custom fields."""
+def field_equals(entity: str, query: Mapping[str, str], custom: frozenset[str]) -> Filter | None:
+    """The exact match of one standard or custom field; `custom` are the names of the defined custom fields."""
     name, value = query.get("field_name", ""), query.get("field_value")
     if not name and value is None:
         return None
@@ -71,15 +82,15 @@ def field_equals(entity: str, query: Mapping[str, str], custom: frozenset[str]) 
         raise ApiError(400, f"{name} is not a field of {facts_of(entity).path}.")
     mark = f'"{name}"'.encode()
 
-    def holds(_: Key, raw: bytes) -> bool:
+    def matches(_: Key, raw: bytes) -> bool:
         fields = parse(raw).get("CUSTOMFIELDS") or () if mark in raw else ()
         return any(item["FIELD_NAME"] == name and _same(item["FIELD_VALUE"], value) for item in fields)
 
-    return (name, value), holds
+    return (name, value), matches
 
 
-def both(*filters: tuple[Hashable, Wanted] | None) -> tuple[Hashable, Wanted | None]:
-    """All the given filters as one, with a token that tells it from others; (None, None) where there is none."""
+def all_of(*filters: Filter | None) -> tuple[Hashable, Matches | None]:
+    """Several filters as one; (None, None) where there is none."""
     present = [each for each in filters if each is not None]
     if not present:
         return None, None
@@ -96,17 +107,17 @@ def _number(query: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-def _same(stored: Any, asked: str) -> bool:
+def _same(stored: Any, text: str) -> bool:
     if stored is None:
         return False
     if isinstance(stored, bool):
-        return asked.lower() == str(stored).lower()
+        return text.lower() == str(stored).lower()
     if isinstance(stored, int | float):
         try:
-            return float(asked) == stored
+            return float(text) == stored
         except ValueError:
             return False
     try:
-        return stored in (asked, moment(asked))
+        return stored in (text, parse_datetime(text))
     except ValueError:
-        return bool(stored == asked)
+        return bool(stored == text)

@@ -1,6 +1,6 @@
 """Lists, searches and single reads, in full and brief form (API.md, sections 2 and 7)."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from hashlib import sha1
 
 from pipelines.sandbox.store.shapes import LINK_NAMES, Key, collections, facts_of
@@ -8,39 +8,39 @@ from pipelines.sandbox.store.store import Store
 from pipelines.sandbox.store.table import dump, parse
 from pipelines.sandbox.switches import Switches
 
-from .messages import ApiError, Response, answer
-from .query import Wanted, both, field_equals, flag, paging, updated_after
+from .messages import ApiError, Response, json_response, record_not_found
+from .query import Filter, all_of, field_equals, flag, paging, updated_after
 
 CONVERTED_STATUS = 2
-"""STATUS_TYPE of the status that converted leads refer to; the real value is not known."""
+"""STATUS_TYPE of the status of converted leads; the real value is unknown."""
 
 
 class Reader:
-    """Answers GET on the collections of a store."""
+    """Responds to GET on the collections of a store."""
 
     def __init__(self, store: Store, switches: Switches) -> None:
         self.store = store
         self.switches = switches
 
     def listing(self, entity: str, query: Mapping[str, str]) -> Response:
-        """The plain list; `updated_after_utc` counts only where the switch says so."""
+        """The plain list; it ignores `updated_after_utc` unless the switch `list_filter` says otherwise."""
         honoured = self.switches.list_filter == "honoured" and "S" in facts_of(entity).can
-        dated = updated_after(query, self.switches) if honoured else None
-        return self._page(entity, query, dated, self._hidden(entity, query))
+        date_filter = updated_after(query, self.switches) if honoured else None
+        return self._page(entity, query, date_filter, self._visible(entity, query))
 
     def search(self, entity: str, query: Mapping[str, str]) -> Response:
-        """`/Search`: one field, the date, both, or neither."""
+        """`/Search`: by one field, by date, by both, or by neither."""
         field_for = facts_of(entity).field_for
         custom = frozenset(row["FIELD_NAME"] for row in self.store.definitions if row["FIELD_FOR"] == field_for)
         honoured = self.switches.search_field == "honoured"
         equals = field_equals(entity, query, custom) if honoured else None
-        dated = updated_after(query, self.switches)
-        if dated is not None and self._undated(entity):
-            dated = (dated[0], "undated"), lambda *_: False
-        made = self._page(entity, query, equals, dated, self._hidden(entity, query))
-        if self.switches.search_none == "404" and made.body == b"[]":
+        date_filter = updated_after(query, self.switches)
+        if date_filter is not None and self._undated(entity):
+            date_filter = (date_filter[0], "undated"), lambda *_: False
+        response = self._page(entity, query, equals, date_filter, self._visible(entity, query))
+        if self.switches.search_none == "404" and response.body == b"[]":
             raise ApiError(404, f"No record of {facts_of(entity).path} was found.")
-        return made
+        return response
 
     def search_by_tag(self, entity: str, query: Mapping[str, str]) -> Response:
         """`/SearchByTag?tagName=`: records with exactly that tag."""
@@ -51,7 +51,7 @@ class Reader:
         def tagged(_: Key, raw: bytes) -> bool:
             return any(tag["TAG_NAME"] == name for tag in parse(raw).get("TAGS") or ())
 
-        return self._page(entity, query, (("tag", name), tagged), self._hidden(entity, query))
+        return self._page(entity, query, (("tag", name), tagged), self._visible(entity, query))
 
     def linked(self, entity: str, parent: str, key: int, query: Mapping[str, str]) -> Response:
         """`/{Parent}/{id}/Notes` and the like: the records of `entity` that link to the parent."""
@@ -66,14 +66,14 @@ class Reader:
         return self._page(entity, query, (("linked", name, key), links), updated_after(query, self.switches))
 
     def single(self, entity: str, key: Key) -> Response:
-        """One full record; 404 when it is not there."""
+        """One full record, or a 404."""
         raw = self.store.tables[entity].raw.get(key)
         if raw is None:
-            raise ApiError(404, f"The record with id {key} was not found in {facts_of(entity).path}.")
-        return answer(200, self.shaped(entity, raw, brief=False))
+            raise record_not_found(entity, key)
+        return json_response(200, self.shaped(entity, raw, brief=False))
 
     def shaped(self, entity: str, raw: bytes, brief: bool) -> bytes:
-        """The JSON of one record as the switches want it shown."""
+        """The JSON of one record in the form that the switches set."""
         untagged = not self.switches.embed_tags and facts_of(entity).tagged
         undated = self._undated(entity)
         if not (brief or untagged or undated or self.switches.etag):
@@ -93,24 +93,24 @@ class Reader:
             record["ETag"] = etag(raw)
         return dump(record)
 
-    def _page(self, entity: str, query: Mapping[str, str], *filters: tuple[Hashable, Wanted] | None) -> Response:
+    def _page(self, entity: str, query: Mapping[str, str], *filters: Filter | None) -> Response:
         facts = facts_of(entity)
         brief = bool(facts.brief) and flag(query, "brief")
         skip, top = paging(query, self.switches) if facts.paged else (0, None)
         counted = flag(query, "count_total") and facts.paged
-        token, wanted = both(*filters)
-        rows, total = self.store.page(entity, skip, top, token, wanted)
+        token, matches = all_of(*filters)
+        rows, total = self.store.page(entity, skip, top, token, matches)
         if brief or self.switches.etag or not self.switches.embed_tags or self._undated(entity):
             rows = [self.shaped(entity, raw, brief) for raw in rows]
-        made = answer(200, b"[" + b",".join(rows) + b"]")
+        response = json_response(200, b"[" + b",".join(rows) + b"]")
         if counted and self.switches.total_header:
-            made.headers["X-Total-Count"] = str(total)
-        return made
+            response.headers["X-Total-Count"] = str(total)
+        return response
 
     def _undated(self, entity: str) -> bool:
         return bool(facts_of(entity).object_name) and not self.switches.object_dates
 
-    def _hidden(self, entity: str, query: Mapping[str, str]) -> tuple[Hashable, Wanted] | None:
+    def _visible(self, entity: str, query: Mapping[str, str]) -> Filter | None:
         if entity == "lead_statuses" and not flag(query, "include_converted"):
             return ("unconverted",), lambda _, raw: parse(raw).get("STATUS_TYPE") != CONVERTED_STATUS
         if entity == "leads" and not self.switches.converted_leads_listed:

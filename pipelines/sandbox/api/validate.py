@@ -1,4 +1,4 @@
-"""Checks of what a client writes: known fields, types, lengths, required fields, custom fields (API.md 4, 5.2)."""
+"""Validation of request bodies: known fields, types, lengths, required fields, custom fields (API.md 4, 5.2)."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,13 +9,14 @@ from pipelines.sandbox.store.shapes import LINKED, Record, collections, facts_of
 from sources.insightly.entities import Field, child_fields
 
 from .messages import ApiError
-from .query import moment
+from .query import parse_datetime
 
-_PLAIN = {"integer": int, "boolean": bool, "number": (int, float), "string": str}
+_TYPES: dict[str, Any] = {"integer": int, "boolean": bool, "number": (int, float), "string": str}
+_CUSTOM_TYPES: dict[str, Any] = {"BIT": bool, "NUMERIC": (int, float), "PERCENT": (int, float)}
 
 
 def json_body(body: bytes) -> Any:
-    """The parsed body; anything but JSON is a 400."""
+    """The parsed body; raises a 400 if it is not JSON."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -30,7 +31,7 @@ def json_object(body: bytes) -> Record:
 
 
 def writable(entity: str, sent: Mapping[str, Any], definitions: Iterable[Record]) -> Record:
-    """The fields of `sent` that are written: read-only ones are left out, date forms made one.
+    """The fields of `sent` to store: without read-only ones, dates in one form.
 
     Raises:
         ApiError: 400 for an unknown field, a wrong type or a text too long.
@@ -38,56 +39,43 @@ def writable(entity: str, sent: Mapping[str, Any], definitions: Iterable[Record]
     facts, fields = facts_of(entity), {}
     for name, value in sent.items():
         if name in facts.fields:
-            about = facts.fields[name]
-            if (
-                "read_only" not in about.flags
-                and name not in facts.key
-                and not name.startswith(("DATE_CREATED", "DATE_UP"))
-            ):
-                fields[name] = checked(about, value)
+            if name in facts.writable:
+                fields[name] = checked(facts.fields[name], value)
         elif name == "CUSTOMFIELDS" and name in collections(entity):
             fields[name] = _custom_fields(facts.field_for, value, definitions)
         elif name in facts.arrays:
-            fields[name] = items(name, value)
+            fields[name] = [item_of(name, item) for item in _objects(name, value)]
         elif name != "ETag":
             raise ApiError(400, f"{name} is not a field of {facts.path}.")
     return fields
 
 
 def require(entity: str, fields: Mapping[str, Any]) -> None:
-    """Refuses a create without the fields the entity table marks as required."""
-    absent = [
+    """Raises a 400 if a field is missing that the entity table marks as required."""
+    missing = [
         name
-        for name, about in facts_of(entity).fields.items()
-        if "required" in about.flags and "read_only" not in about.flags and fields.get(name) in (None, "")
+        for name, field in facts_of(entity).fields.items()
+        if "required" in field.flags and "read_only" not in field.flags and fields.get(name) in (None, "")
     ]
-    if absent:
-        raise ApiError(400, f"{', '.join(absent)} is required.")
+    if missing:
+        raise ApiError(400, f"{', '.join(missing)} is required.")
 
 
-def checked(about: Field, value: Any) -> Any:
-    """`value` when it fits the field; None always does."""
-    if value is None or about.type in {"json", "any"}:
+def checked(field: Field, value: Any) -> Any:
+    """`value` if it fits the field, as None always does; else raises a 400."""
+    if value is None or field.type in {"json", "any"}:
         return value
-    if about.type in {"date", "datetime"}:
-        return _date(about.name, value)
-    fits = isinstance(value, _PLAIN[about.type]) and (about.type == "boolean" or not isinstance(value, bool))  # type: ignore[arg-type]
-    if not fits:
-        raise ApiError(400, f"{about.name} must be of type {about.type}.")
-    if about.max_length and isinstance(value, str) and len(value) > about.max_length:
-        raise ApiError(400, f"{about.name} must not be longer than {about.max_length} characters.")
+    if field.type in {"date", "datetime"}:
+        return _date(field.name, value)
+    if not isinstance(value, _TYPES[field.type]) or (isinstance(value, bool) and field.type != "boolean"):
+        raise ApiError(400, f"{field.name} must be of type {field.type}.")
+    if field.max_length and isinstance(value, str) and len(value) > field.max_length:
+        raise ApiError(400, f"{field.name} must not be longer than {field.max_length} characters.")
     return value
 
 
-def items(array: str, value: Any) -> list[Record]:
-    """The items of TAGS, LINKS, DATES or EMAILDOMAINS, checked like fields."""
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise ApiError(400, f"{array} must be an array of objects.")
-    return [item_of(array, item) for item in value]
-
-
 def item_of(array: str, sent: Mapping[str, Any]) -> Record:
-    """One item with every field of its kind, unset ones null."""
+    """One item of an array, validated, with null for each missing field."""
     known = child_fields(array)
     for name in sent:
         if name not in known:
@@ -96,47 +84,45 @@ def item_of(array: str, sent: Mapping[str, Any]) -> Record:
         raise ApiError(400, "TAG_NAME is required.")
     if array == "LINKS" and (sent.get("LINK_OBJECT_NAME") not in LINKED or not sent.get("LINK_OBJECT_ID")):
         raise ApiError(400, "LINK_OBJECT_NAME must be a singular object name, with a LINK_OBJECT_ID.")
-    return {name: checked(about, sent.get(name)) for name, about in known.items()}
+    return {name: checked(field, sent.get(name)) for name, field in known.items()}
 
 
 def _date(name: str, value: Any) -> str:
     try:
-        return moment(f"{value} 00:00:00" if len(value) == 10 else value)
+        return parse_datetime(f"{value} 00:00:00" if len(value) == 10 else value)
     except (ValueError, TypeError, AttributeError):
         raise ApiError(400, f"{name} must be a date in the form yyyy-MM-dd HH:mm:ss.") from None
 
 
-def _custom_fields(field_for: str, value: Any, definitions: Iterable[Record]) -> list[Record]:
+def _objects(array: str, value: Any) -> list[Record]:
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise ApiError(400, "CUSTOMFIELDS must be an array of objects.")
+        raise ApiError(400, f"{array} must be an array of objects.")
+    return value
+
+
+def _custom_fields(field_for: str, value: Any, definitions: Iterable[Record]) -> list[Record]:
     known = {row["FIELD_NAME"]: row for row in definitions if row["FIELD_FOR"] == field_for}
     written = []
-    for item in value:
+    for item in _objects("CUSTOMFIELDS", value):
         name = item.get("FIELD_NAME") or item.get("CUSTOM_FIELD_ID")
         if name not in known:
             raise ApiError(400, f"{name} is not a custom field of {field_for}.")
-        _fits(known[name], item.get("FIELD_VALUE"))
+        _check_custom_value(known[name], item.get("FIELD_VALUE"))
         written.append({"FIELD_NAME": name, "FIELD_VALUE": item.get("FIELD_VALUE"), "CUSTOM_FIELD_ID": name})
     return written
 
 
-def _fits(about: Record, value: Any) -> None:
-    kind, name = about["FIELD_TYPE"], about["FIELD_NAME"]
+def _check_custom_value(definition: Record, value: Any) -> None:
+    kind, name = definition["FIELD_TYPE"], definition["FIELD_NAME"]
     if value is None:
         return
     if kind in {"DATE", "DATETIME"}:
         _date(name, value)
-    elif kind == "BIT":
-        fits = isinstance(value, bool)
-    elif about["JOIN_OBJECT"]:
-        fits = isinstance(value, int) and not isinstance(value, bool)
-    elif kind in {"NUMERIC", "PERCENT"}:
-        fits = isinstance(value, int | float) and not isinstance(value, bool)
-    else:
-        fits = isinstance(value, str)
-    if kind not in {"DATE", "DATETIME"} and not fits:
+        return
+    type_: Any = int if definition["JOIN_OBJECT"] else _CUSTOM_TYPES.get(kind, str)
+    if not isinstance(value, type_) or (isinstance(value, bool) and kind != "BIT"):
         raise ApiError(400, f"The value of {name} does not fit its type {kind}.")
-    options = {option["OPTION_VALUE"] for option in about["CUSTOM_FIELD_OPTIONS"]}
+    options = {option["OPTION_VALUE"] for option in definition["CUSTOM_FIELD_OPTIONS"]}
     if kind in {"DROPDOWN", "MULTISELECT"} and options:
         for part in value.split(";") if kind == "MULTISELECT" else [value]:
             if part not in options:

@@ -1,11 +1,11 @@
-"""Create, update and delete of whole records (API.md, sections 5 and 9)."""
+"""Creates, updates and deletes of records (API.md, sections 5 and 9)."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from pipelines.sandbox.store.shapes import CHILD_KEYS, LINK_NAMES, LINKED, Record, facts_of
 
-from .messages import ApiError, Request, Response, answer, empty
+from .messages import ApiError, Request, Response, empty_response, json_response, record_not_found
 from .reads import CONVERTED_STATUS, Reader, etag
 from .validate import json_object, require, writable
 
@@ -13,7 +13,7 @@ _LEAD_SETTINGS = {"lead_sources": "LEAD_SOURCE_ID", "lead_statuses": "LEAD_STATU
 
 
 class Writer:
-    """Answers POST, PUT and DELETE on the collections; `user` is the id of the key's user."""
+    """Responds to POST, PUT and DELETE on the collections; `user` is the id of the key's user."""
 
     def __init__(self, reader: Reader, user: int) -> None:
         self.reader = reader
@@ -22,7 +22,7 @@ class Writer:
         self.user = user
 
     def create(self, entity: str, request: Request, parent: tuple[str, int] | None = None) -> Response:
-        """201 with the full record; `parent` = (entity, id) is linked to, as for a note."""
+        """201 with the full record, which is linked to `parent` (entity, id)."""
         fields = writable(entity, json_object(request.body), self.store.definitions)
         require(entity, fields)
         links = [*fields.get("LINKS", ()), *([_end(parent)] if parent else ())]
@@ -36,68 +36,66 @@ class Writer:
             elif entity == "tasks" and "COMPLETED" in (filled["STATUS"], filled["COMPLETED"] and "COMPLETED"):
                 filled |= {"COMPLETED": True, "STATUS": "COMPLETED", "COMPLETED_DATE_UTC": self.store.now()}
             made = self.store.create(entity, filled)
-            return self._shown(entity, made, 201)
+            return self._response(entity, made, 201)
 
     def update(self, entity: str, request: Request, key: int | None = None) -> Response:
-        """PUT of the fields given; null clears one. The id is in the body, in the path, or the same in both."""
+        """PUT of the fields in the body; null clears one. The id is in the body, in the path, or in both."""
         sent = json_object(request.body)
         name = facts_of(entity).key[0]
-        within = sent.get(name)
-        if key is not None and within not in (None, key):
+        body_key = sent.get(name)
+        if key is not None and body_key not in (None, key):
             raise ApiError(400, f"{name} differs from the id in the path.")
-        key = within if key is None else key
+        key = body_key if key is None else key
         if not isinstance(key, int):
             raise ApiError(400, f"{name} is required.")
         with self.store.lock:
             stored = self.store.get(entity, key)
             if stored is None:
-                raise ApiError(404, f"The record with id {key} was not found in {facts_of(entity).path}.")
-            given = request.headers.get("if-match")
-            if self.switches.etag and given not in (None, "*", etag(self.store.tables[entity].raw[key])):
+                raise record_not_found(entity, key)
+            if_match = request.headers.get("if-match")
+            if self.switches.etag and if_match not in (None, "*", etag(self.store.tables[entity].raw[key])):
                 raise ApiError(400, "The If-Match header value is not valid.")
             fields = writable(entity, sent, self.store.definitions)
-            for field, about in facts_of(entity).fields.items():
-                if "required" in about.flags and field in fields and fields[field] in (None, ""):
+            for field, facts in facts_of(entity).fields.items():
+                if "required" in facts.flags and field in fields and fields[field] in (None, ""):
                     raise ApiError(400, f"{field} is required.")
             fields.pop("LINKS", None)
             made = self.store.update(
                 entity, key, {**self._merged(stored, fields), **self._derived(entity, stored, fields)}
             )
-            return self._shown(entity, made, self.switches.put_status)
+            return self._response(entity, made, self.switches.put_status)
 
     def delete(self, entity: str, key: int) -> Response:
-        """202 without a body; 404 when there is no such record, 409 for a lead source or status in use."""
+        """202 without a body; 404 for an unknown record, 409 for a lead source or status in use."""
         with self.store.lock:
             if key not in self.store.tables[entity].raw:
-                raise ApiError(404, f"The record with id {key} was not found in {facts_of(entity).path}.")
+                raise record_not_found(entity, key)
             column = _LEAD_SETTINGS.get(entity)
             if column and any(f'"{column}":{key},'.encode() in raw for raw in self.store.tables["leads"].raw.values()):
                 raise ApiError(409, f"{column} {key} is in use.")
             self.store.delete(entity, key)
-        return empty(202)
+        return empty_response(202)
 
-    def _shown(self, entity: str, record: Record, status: int) -> Response:
+    def _response(self, entity: str, record: Record, status: int) -> Response:
         raw = self.store.tables[entity].raw[record[facts_of(entity).key[0]]]
-        return answer(status, self.reader.shaped(entity, raw, brief=False))
+        return json_response(status, self.reader.shaped(entity, raw, brief=False))
 
     def _merged(self, stored: Record, fields: Record) -> Record:
-        """Custom fields merge by name, other collections replace the stored set; or the other way, by the switches."""
-        merged = dict(fields)
-        if "CUSTOMFIELDS" in fields and self.switches.put_custom_fields == "merge":
-            merged["CUSTOMFIELDS"] = _by(stored["CUSTOMFIELDS"], fields["CUSTOMFIELDS"], "FIELD_NAME")
-        for array, name in {"TAGS": "TAG_NAME", **CHILD_KEYS}.items():
-            if array in fields and self.switches.put_collections == "merge":
-                merged[array] = _by(stored[array], fields[array], name)
-        return merged
+        """`fields`, with the stored items added to the arrays that the switches merge."""
+        keys: dict[str, str] = {}
+        if self.switches.put_custom_fields == "merge":
+            keys["CUSTOMFIELDS"] = "FIELD_NAME"
+        if self.switches.put_collections == "merge":
+            keys |= {"TAGS": "TAG_NAME", **CHILD_KEYS}
+        return fields | {name: _merge(stored[name], fields[name], key) for name, key in keys.items() if name in fields}
 
     def _defaults(self, entity: str) -> Record:
         fields = facts_of(entity).fields
-        owner: Record = {name: self.user for name in ("OWNER_USER_ID", "CREATED_USER_ID") if name in fields}
+        defaults: Record = {name: self.user for name in ("OWNER_USER_ID", "CREATED_USER_ID") if name in fields}
         if "VISIBLE_TO" in fields:
-            owner["VISIBLE_TO"] = "EVERYONE"
-        more: dict[str, Any] = {}
+            defaults["VISIBLE_TO"] = "EVERYONE"
         if entity == "leads":
-            more = {
+            defaults |= {
                 "CONVERTED": False,
                 "LEAD_SOURCE_ID": self._first("lead_sources", "DEFAULT_VALUE"),
                 "LEAD_STATUS_ID": self._first("lead_statuses", "DEFAULT_STATUS"),
@@ -105,12 +103,12 @@ class Writer:
                 "EMAIL_OPTED_OUT": False,
             }
         elif entity == "opportunities":
-            more = {"OPPORTUNITY_STATE": "OPEN", "BID_CURRENCY": "USD", "BID_TYPE": "Fixed Bid"}
+            defaults |= {"OPPORTUNITY_STATE": "OPEN", "BID_CURRENCY": "USD", "BID_TYPE": "Fixed Bid"}
         elif entity == "tasks":
-            more = {"COMPLETED": False, "STATUS": "NOT STARTED", "PRIORITY": 2, "RESPONSIBLE_USER_ID": self.user}
+            defaults |= {"COMPLETED": False, "STATUS": "NOT STARTED", "PRIORITY": 2, "RESPONSIBLE_USER_ID": self.user}
         elif entity == "contacts":
-            more = {"EMAIL_OPTED_OUT": False}
-        return {**owner, **more}
+            defaults["EMAIL_OPTED_OUT"] = False
+        return defaults
 
     def _first(self, entity: str, flag: str) -> int | None:
         rows = self.store.rows(entity)
@@ -120,7 +118,7 @@ class Writer:
         return None if chosen is None else chosen[facts_of(entity).key[0]]
 
     def _derived(self, entity: str, stored: Record, fields: Mapping[str, Any]) -> Record:
-        """What the server works out from the fields written."""
+        """The fields that the server sets because of the written ones."""
         if entity == "tasks" and ("STATUS" in fields or "COMPLETED" in fields):
             done = fields.get("COMPLETED", fields.get("STATUS") == "COMPLETED")
             if done != stored["COMPLETED"]:
@@ -142,11 +140,9 @@ def value_of(opportunity: Mapping[str, Any]) -> float | int | None:
     return amount * (duration or 1)  # type: ignore[no-any-return]
 
 
-def _by(stored: list[Record], sent: list[Record], name: str) -> list[Record]:
-    kept = {item[name]: item for item in stored}
-    fresh = [item for item in sent if item.get(name) is None]
-    kept.update({item[name]: item for item in sent if item.get(name) is not None})
-    return [*kept.values(), *fresh]
+def _merge(stored: list[Record], sent: list[Record], key: str) -> list[Record]:
+    keyed = {item[key]: item for item in [*stored, *sent] if item.get(key) is not None}
+    return [*keyed.values(), *(item for item in sent if item.get(key) is None)]
 
 
 def _end(parent: tuple[str, int]) -> Record:

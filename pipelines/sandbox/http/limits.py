@@ -1,4 +1,4 @@
-"""The two allowances of a key: calls in any one second, and calls a day (API.md, section 3)."""
+"""The two limits of a key: requests in any one second, and requests a day (API.md, section 3)."""
 
 import threading
 import time
@@ -16,11 +16,11 @@ Verdict = Literal["ok", "burst", "daily"]
 
 
 class Limits:
-    """Counts calls. Refused ones count against neither allowance.
+    """Counts requests. Refused ones count against neither limit.
 
     Args:
-        monotonic: seconds from any origin, never going back.
-        clock: the present moment, for a day that ends at midnight UTC.
+        monotonic: returns seconds from any origin that never go back.
+        clock: returns the current time, for a day that ends at midnight UTC.
     """
 
     def __init__(
@@ -36,10 +36,10 @@ class Limits:
         self._day: object = None
 
     def admit(self, switches: Switches) -> Verdict:
-        """Counts one call, or tells which allowance refuses it; a used-up day is told first."""
+        """Counts one request, or returns the limit that refuses it; the daily one comes first."""
         with self._lock:
             now = self._monotonic()
-            self._turn_day(now, switches)
+            self._renew_day(now, switches)
             if switches.quota is not None and self._used >= switches.quota:
                 return "daily"
             while self._recent and now - self._recent[0] >= 1.0:
@@ -51,27 +51,25 @@ class Limits:
             return "ok"
 
     def headers(self, switches: Switches) -> dict[str, str]:
-        """`X-RateLimit-Limit` and `X-RateLimit-Remaining` as they stand."""
+        """The current `X-RateLimit-Limit` and `X-RateLimit-Remaining`."""
         with self._lock:
-            if switches.quota is None:
-                left, allowance = max(1, _UNLIMITED - self._used), _UNLIMITED
-            else:
-                left, allowance = max(0, switches.quota - self._used), switches.quota
-        return {"X-RateLimit-Limit": str(allowance), "X-RateLimit-Remaining": str(left)}
+            limit = _UNLIMITED if switches.quota is None else switches.quota
+            remaining = max(switches.quota is None, limit - self._used)
+        return {"X-RateLimit-Limit": str(limit), "X-RateLimit-Remaining": str(int(remaining))}
 
     def spend(self, calls: int) -> None:
-        """Counts `calls` that somebody else has made today."""
+        """Counts `calls` of another client."""
         with self._lock:
             self._used += calls
 
     def reset(self) -> None:
-        """Begins a new day with nothing used."""
+        """Starts a new day with no request counted."""
         with self._lock:
             self._used = 0
             self._day = None
             self._recent.clear()
 
-    def _turn_day(self, now: float, switches: Switches) -> None:
+    def _renew_day(self, now: float, switches: Switches) -> None:
         if switches.daily_reset == "midnight":
             today = self._clock().astimezone(UTC).date()
             if self._day != today:

@@ -1,16 +1,15 @@
 """The sandbox on a socket: HTTP/1.1 with keep-alive on loopback, one thread a connection."""
 
+import gzip
 import socket
 import struct
 import threading
 import time
-import zlib
 from collections.abc import Iterable
 from datetime import UTC
 from email.utils import format_datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any
 
 from pipelines.sandbox.faults import Fault, FaultScript
@@ -19,10 +18,10 @@ from pipelines.sandbox.store.store import Clock, Contents, Store
 from pipelines.sandbox.switches import Switches
 
 from .limits import Limits
-from .service import BASE, Call, Outcome, Service
+from .service import BASE, Delivery, Service
 
 DEMO_KEY = "5a4db0c5-1e57-4c0d-8ead-0123456789ab"
-"""The key a sandbox takes unless told otherwise. It opens nothing else."""
+"""The default key of a sandbox; it is valid nowhere else."""
 
 HOST = "127.0.0.1"
 _GZIP_FROM = 1_000
@@ -40,7 +39,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__((HOST, port), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no news."""
+        """Ignores a client that closes its connection."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -57,37 +56,37 @@ class _Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """The service keeps the log."""
+        """Does nothing: the service has its own log."""
 
     def _serve(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length) if length else b""
         headers = {name.lower(): value for name, value in self.headers.items()}
-        outcome = self.server.service.answer(self.command, self.path, headers, body)
-        if outcome.delay > 0:
-            time.sleep(outcome.delay)
-        self._send(outcome, "gzip" in headers.get("accept-encoding", "").lower())
+        delivery = self.server.service.answer(self.command, self.path, headers, body)
+        if delivery.delay > 0:
+            time.sleep(delivery.delay)
+        self._send(delivery, "gzip" in headers.get("accept-encoding", "").lower())
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = _serve
 
-    def _send(self, outcome: Outcome, gzip: bool) -> None:
-        if outcome.broken == "reset":
+    def _send(self, delivery: Delivery, compress: bool) -> None:
+        if delivery.broken == "reset":
             self._cut(abort=True)
             return
-        answer, body = outcome.response, outcome.response.body
-        lines = [f"HTTP/1.1 {answer.status} {_PHRASES.get(answer.status, 'Unknown')}"]
-        if gzip and len(body) > _GZIP_FROM:
-            body = _gzip(body)
+        response, body = delivery.response, delivery.response.body
+        lines = [f"HTTP/1.1 {response.status} {_PHRASES.get(response.status, 'Unknown')}"]
+        if compress and len(body) > _GZIP_FROM:
+            body = gzip.compress(body, 1, mtime=0)
             lines.append("Content-Encoding: gzip")
         service = self.server.service
         if service.switches.date_header:
             lines.append(f"Date: {format_datetime(service.clock().astimezone(UTC), usegmt=True)}")
-        lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+        lines += [f"{name}: {value}" for name, value in response.headers.items()]
         lines.append(f"Content-Length: {len(body)}")
         head = "\r\n".join([*lines, "\r\n"]).encode("latin-1")
         if self.command == "HEAD":
             body = b""
-        if outcome.broken == "cut":
+        if delivery.broken == "cut":
             self.wfile.write(head + body[: len(body) // 2])
             self._cut(abort=False)
             return
@@ -107,14 +106,17 @@ class Sandbox:
     """A fake Insightly account on loopback, as a context manager.
 
     Args:
-        seed, scale: of the generated data (see `generate`); not used when `contents` is given.
-        switches: behaviour; may be exchanged while serving (`sandbox.switches = ...`).
+        seed, scale: of the generated data (see `generate`); not used with `contents`.
+        switches: behaviour; can be replaced while serving (`sandbox.switches = ...`).
         faults: the fault script; more can be added while serving (`sandbox.faults.add(...)`).
-        contents: data to begin with instead of generated ones; `Contents()` for an empty account.
-        clock: the service's time as an aware datetime; the stamps of writes and the Date header come from it.
-        limits: the call counter, where a test injects a clock.
-        key: the API key that is taken.
+        contents: the initial data instead of generated ones; `Contents()` for an empty account.
+        clock: returns the time as an aware datetime, for the stamps of writes and the Date header.
+        limits: the call counter, for a test with its own clock.
+        key: the valid API key.
         port: 0 = a free one.
+
+    Attributes:
+        log: every API request so far, refused ones included, in the order of the responses.
     """
 
     def __init__(
@@ -130,8 +132,10 @@ class Sandbox:
         key: str = DEMO_KEY,
         port: int = 0,
     ) -> None:
-        store = Store(contents if contents is not None else generate(seed, scale), clock)
-        self.service = Service(store, key, switches or Switches(), limits or Limits(), FaultScript(faults))
+        self.key, self.limits, self.faults = key, limits or Limits(), FaultScript(faults)
+        self.store = Store(contents if contents is not None else generate(seed, scale), clock)
+        self.service = Service(self.store, key, switches or Switches(), self.limits, self.faults)
+        self.log = self.service.log
         self._server = _Server(port, self.service)
         self._thread: threading.Thread | None = None
 
@@ -141,22 +145,6 @@ class Sandbox:
         return f"http://{HOST}:{self._server.server_port}{BASE}"
 
     @property
-    def key(self) -> str:
-        return self.service.key
-
-    @property
-    def store(self) -> Store:
-        return self.service.store
-
-    @property
-    def faults(self) -> FaultScript:
-        return self.service.faults
-
-    @property
-    def limits(self) -> Limits:
-        return self.service.limits
-
-    @property
     def switches(self) -> Switches:
         return self.service.switches
 
@@ -164,13 +152,8 @@ class Sandbox:
     def switches(self, switches: Switches) -> None:
         self.service.switches = switches
 
-    @property
-    def log(self) -> list[Call]:
-        """Every API call so far, refused ones included, in the order they were answered."""
-        return self.service.log
-
     def calls(self, prefix: str | None = None) -> int:
-        """How many calls were logged, or how many whose path begins with `prefix` (`/Contacts`; case is ignored)."""
+        """The number of logged requests, or of those whose path starts with `prefix` (`/Contacts`, in any case)."""
         start = "/" + (prefix or "").lstrip("/").lower()
         return sum(call.path.lower().startswith(start) for call in list(self.log))
 
@@ -178,13 +161,13 @@ class Sandbox:
         self.log.clear()
 
     def start(self) -> "Sandbox":
-        """Serves in a thread of its own."""
+        """Serves in a new thread."""
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
         return self
 
     def stop(self) -> None:
-        """Ends the server and every open connection."""
+        """Stops the server and closes every connection."""
         if self._thread is not None:
             self._server.shutdown()
             self._thread.join()
@@ -206,12 +189,5 @@ class Sandbox:
     def __enter__(self) -> "Sandbox":
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
-
-
-def _gzip(body: bytes) -> bytes:
-    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-    return packer.compress(body) + packer.flush()
