@@ -1,4 +1,4 @@
-"""The programs of `benchmarks/` still run: at a tiny scale, ours alone, and nothing is said of time."""
+"""The programs of `benchmarks/` run: at a tiny scale, without the other tools, and without a statement about time."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ def synced(*options: str, **settings: str) -> Iterator[tuple[Ours, Served]]:
 
 @pytest.mark.sample(0)
 @pytest.mark.parametrize("options", [(), ("--without-tags",)], ids=["tags in records", "tags by endpoint"])
-def test_the_server_gives_what_is_measured(options: tuple[str, ...]) -> None:
+def test_server_returns_what_is_measured(options: tuple[str, ...]) -> None:
     with synced("--records", "300", *options) as (ours, served):
         assert served.counted()["calls"] == (303 if options else 3)
         found = read(
@@ -40,17 +40,17 @@ def test_the_server_gives_what_is_measured(options: tuple[str, ...]) -> None:
         assert ours.loaded() > 0
 
 
-def test_pages_are_the_same_compressed_or_not() -> None:
+def test_server_pages_are_the_same_compressed_or_not() -> None:
     with server("--records", "20", "--wide") as served:
         params = {"top": 7, "skip": 14, "count_total": "true"}
-        answers = [
+        responses = [
             measure.requests.get(
                 f"{served.url}/Contacts", params=params, headers={"Accept-Encoding": encoding}, timeout=9
             )
             for encoding in ("gzip", "identity")
         ]
-        assert answers[0].content == answers[1].content
-        rows = answers[0].json()
+        assert responses[0].content == responses[1].content
+        rows = responses[0].json()
         assert [row["CONTACT_ID"] for row in rows] == list(range(15, 21))
         assert 95_000 < len(json.dumps(rows[0], separators=(",", ":"))) < 105_000
         later = {**params, "skip": 0, "updated_after_utc": rows[0]["DATE_UPDATED_UTC"]}
@@ -58,40 +58,40 @@ def test_pages_are_the_same_compressed_or_not() -> None:
         assert all(row["DATE_UPDATED_UTC"] > later["updated_after_utc"] for row in found)
 
 
-def test_the_server_refuses_what_comes_too_fast() -> None:
+def test_server_refuses_requests_beyond_the_rate() -> None:
     with server("--records", "1", "--rate", "2") as served:
         codes = [measure.requests.get(f"{served.url}/Contacts", timeout=9).status_code for _ in range(6)]
         assert codes.count(429) == served.counted()["refused"] > 0
 
 
 @pytest.mark.sample(0)
-def test_calls_are_counted_by_the_service() -> None:
+def test_calls_counts_requests_at_the_server() -> None:
     with server("--records", "1000") as served:
         assert calls.ours(served) == [5, 1]  # three pages, as each overlaps the one before; definitions; the account
 
 
 @pytest.mark.sample(0)
-def test_a_run_under_the_limit_is_told_from_its_first_request_on() -> None:
+def test_limit_measures_from_the_first_request() -> None:
     result = limit.measure(records=50, scale=0.05)
     assert [row[0].split(",")[0] for row in result.rows] == ["50 contacts", "17 entities"]
     assert all(value > 0 for _, value in result.bars)
 
 
-def test_a_process_that_fails_says_why() -> None:
+def test_timed_process_that_fails_says_why() -> None:
     with pytest.raises(RuntimeError, match="no such file"):
         measure.timed([startup.sys.executable, "-c", "raise SystemExit('no such file')"])
 
 
-def test_the_page_is_written_from_what_was_kept() -> None:
-    kept = {path.stem: Result(**json.loads(path.read_text())) for path in (ROOT / "benchmarks/results").glob("*.json")}
-    assert sorted(kept) == sorted(PROGRAMS)
+def test_page_shows_the_saved_results() -> None:
+    saved = {path.stem: Result(**json.loads(path.read_text())) for path in (ROOT / "benchmarks/results").glob("*.json")}
+    assert sorted(saved) == sorted(PROGRAMS)
     page = (ROOT / "docs/why/benchmarks.md").read_text(encoding="utf-8")
-    for result in kept.values():
+    for result in saved.values():
         assert f"## {result.title}\n" in page
         assert all(" | ".join(row) in page for row in result.rows)
 
 
-def test_bars_are_drawn_to_scale() -> None:
+def test_plot_draws_bars_to_scale() -> None:
     drawn = plot([("insightly, a < b", 1.0), ("floor", 0.5)], "s")
     widths = [
         int(part.partition('"')[0]) for part in drawn.split('<rect x="220"')[1:] for part in [part.split('width="')[1]]
@@ -100,22 +100,22 @@ def test_bars_are_drawn_to_scale() -> None:
     assert "a &lt; b" in drawn
 
 
-def test_how_far_it_reaches_is_told_as_it_was_worked_out() -> None:
-    told = (ROOT / "docs/operate/scale.md").read_text(encoding="utf-8")
-    assert capacity.tables() in told, "python -m benchmarks.capacity prints what docs/operate/scale.md is to hold"
+def test_capacity_tables_are_in_the_documentation() -> None:
+    page = (ROOT / "docs/operate/scale.md").read_text(encoding="utf-8")
+    assert capacity.tables() in page, "copy the output of python -m benchmarks.capacity into docs/operate/scale.md"
 
 
 @pytest.mark.sample(0)
-def test_sizes_are_those_of_what_was_loaded() -> None:
+def test_size_measures_every_destination() -> None:
     result = size.measure(records=2_000)
     found = dict(result.bars)
     assert list(found) == ["JSON", "JSON, compressed", "DuckDB", "Postgres", "Delta tables"]
     assert 1_500 < found["JSON"] < 1_800
     assert all(found[name] > 0 for name in found)
-    assert found["Postgres"] > 4 * 24, "each row of Postgres' has a header of 24 bytes"
+    assert found["Postgres"] > 4 * 24, "each row in Postgres has a header of 24 bytes"
 
 
-def test_trace_counts_own_code_alone() -> None:
+def test_trace_counts_only_the_projects_code() -> None:
     names: dict[str, Any] = {}
     source = "def total():\n  return sum(one(n) for n in range(2))\ndef one(n):\n  return n\n"
     exec(compile(source, str(ROOT / "sources/example.py"), "exec"), names)

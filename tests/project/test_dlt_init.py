@@ -1,4 +1,4 @@
-"""`dlt init insightly duckdb --location .` copies a source that works alone."""
+"""`dlt init insightly duckdb --location .` copies a source that works without the project."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ def run(*command: str, cwd: Path, **environment: str) -> str:
 
 
 def repository(folder: Path) -> Path:
-    """A clean repository of the sources as they stand, since dlt asks git for the commit of each file."""
+    """A new repository of the sources: dlt reads the commit of each file from git."""
     ignored = shutil.ignore_patterns("__pycache__", ".*")
     shutil.copytree(ROOT / "sources", folder / "sources", ignore=ignored)
     author = ("-c", "user.name=test", "-c", "user.email=test@localhost")
@@ -29,7 +29,7 @@ def repository(folder: Path) -> Path:
     return folder
 
 
-def test_the_copied_source_loads_alone(crm: Crm, tmp_path: Path) -> None:
+def test_copied_source_loads_without_the_project(crm: Crm, tmp_path: Path) -> None:
     clone, project = repository(tmp_path / "clone"), tmp_path / "project"
     project.mkdir()
     dlt = str(Path(sys.executable).with_name("dlt"))
@@ -42,7 +42,7 @@ def test_the_copied_source_loads_alone(crm: Crm, tmp_path: Path) -> None:
     assert not {"context", "order"} & {line.partition("=")[0].strip() for line in config.splitlines()}
 
     settings = {**reach(crm.sandbox), "SOURCES__INSIGHTLY__ENTITIES": "contacts,lead_sources"}
-    # Out of the project's own environment nothing but dlt and its company may be found.
+    # The copied program must import nothing of this project.
     alone = "import runpy, sys; sys.path[0] = '.'; runpy.run_path('insightly_pipeline.py', run_name='__main__')"
     check = f"{alone}; assert not [name for name in sys.modules if name.startswith(('sources', 'pipelines'))]"
     run(sys.executable, "-c", check, cwd=project, **home, **settings)

@@ -1,4 +1,4 @@
-"""The laws of the budget."""
+"""The rules of the call budget."""
 
 import threading
 from collections import Counter
@@ -11,10 +11,10 @@ from sources.insightly.api.quota import CallBudget
 from sources.insightly.errors import BudgetExhausted, QuotaExhausted, Stop
 
 
-@given(limit=st.integers(0, 50), asked=st.integers(0, 80))
-def test_max_calls_is_never_passed(limit, asked):
+@given(limit=st.integers(0, 50), wanted=st.integers(0, 80))
+def test_budget_never_exceeds_max_calls(limit, wanted):
     budget, sent = CallBudget(limit), 0
-    for _ in range(asked):
+    for _ in range(wanted):
         assert budget.left() == limit - sent
         try:
             budget.take()
@@ -23,40 +23,40 @@ def test_max_calls_is_never_passed(limit, asked):
             continue
         sent += 1
         budget.record()
-    assert budget.calls == sent == min(limit, asked)
+    assert budget.calls == sent == min(limit, wanted)
 
 
 @given(
     quota=st.integers(0, 60),
     reserve=st.integers(0, 40),
-    moves=st.lists(st.integers(0, 7), max_size=200),
+    steps=st.lists(st.integers(0, 7), max_size=200),
 )
-def test_answers_in_any_order_never_hide_calls_or_touch_the_reserve(quota, reserve, moves):
-    """Calls go out and answers come back in random order; the service counts a call when it is sent."""
-    budget, left, flying = CallBudget(None, reserve), quota, []
+def test_responses_in_any_order_neither_hide_calls_nor_use_the_reserve(quota, reserve, steps):
+    """Calls leave and responses return in random order; the service counts a call when it is sent."""
+    budget, left, in_flight = CallBudget(None, reserve), quota, []
     blind = 0
-    for move in moves:
-        if move < 4 and len(flying) < 8:
+    for step in steps:
+        if step < 4 and len(in_flight) < 8:
             try:
                 ticket = budget.take()
             except Stop:
                 continue
             blind += budget.remaining is None
             left = max(left - 1, 0)
-            flying.append((left, ticket))
-        elif flying:
-            remaining, ticket = flying.pop(move % len(flying))
+            in_flight.append((left, ticket))
+        elif in_flight:
+            remaining, ticket = in_flight.pop(step % len(in_flight))
             budget.record(remaining, ticket)
         if budget.remaining is not None:
             assert budget.remaining >= left
-            assert budget.remaining - len(flying) <= left
+            assert budget.remaining - len(in_flight) <= left
         bound = budget.left()
         assert bound is None or bound <= max(left - reserve, 0)
     if reserve:
         assert left >= min(reserve, quota) - blind
 
 
-def test_one_after_the_other_the_reserve_is_exact():
+def test_reserve_is_exact_for_sequential_calls():
     budget, left = CallBudget(reserve=95), 100
     for _ in range(5):
         ticket = budget.take()
@@ -67,7 +67,7 @@ def test_one_after_the_other_the_reserve_is_exact():
     assert (left, budget.left()) == (95, 0)
 
 
-def test_an_overtaken_answer_does_not_raise_the_count():
+def test_overtaken_response_does_not_raise_the_count():
     budget = CallBudget()
     first, second = budget.take(), budget.take()
     budget.record(98, second)
@@ -75,7 +75,7 @@ def test_an_overtaken_answer_does_not_raise_the_count():
     assert budget.remaining == 98
 
 
-def test_a_call_sent_after_the_lowest_count_shows_the_new_day():
+def test_call_after_the_lowest_count_shows_the_new_day():
     budget = CallBudget()
     old = budget.take()
     budget.record(3, budget.take())
@@ -85,7 +85,7 @@ def test_a_call_sent_after_the_lowest_count_shows_the_new_day():
     assert budget.remaining == 999
 
 
-def test_none_left_stops_before_the_next_call():
+def test_budget_stops_before_a_call_if_none_is_left():
     budget = CallBudget()
     budget.record(0, budget.take())
     for refused in (budget.take, budget.check):
@@ -94,7 +94,7 @@ def test_none_left_stops_before_the_next_call():
     assert (budget.calls, budget.left()) == (1, 0)
 
 
-def test_a_day_that_was_declared_over_stays_over():
+def test_spent_day_stays_spent():
     budget = CallBudget()
     late, later = budget.take(), budget.take()
     budget.spend_day()
@@ -105,7 +105,7 @@ def test_a_day_that_was_declared_over_stays_over():
         budget.take()
 
 
-def test_left_knows_nothing_until_told():
+def test_left_is_none_before_the_first_count():
     budget = CallBudget()
     assert budget.left() is None
     ticket = budget.take()
@@ -116,14 +116,14 @@ def test_left_knows_nothing_until_told():
     assert budget.left() == 10
 
 
-def test_left_takes_off_what_is_in_flight():
+def test_left_excludes_calls_in_flight():
     budget = CallBudget(max_calls=100, reserve=2)
     budget.record(10, budget.take())
     budget.take()
     assert budget.left() == 7
 
 
-def test_calls_are_counted_a_label_each():
+def test_budget_counts_calls_by_label():
     budget = CallBudget(3)
     for label in ("contacts", "contacts", "leads"):
         budget.take(label)
@@ -135,7 +135,7 @@ def test_calls_are_counted_a_label_each():
     assert budget.by_label["leads"] == 1
 
 
-def test_threads_share_one_count():
+def test_threads_share_one_budget():
     budget, sent = CallBudget(500), []
 
     def worker():

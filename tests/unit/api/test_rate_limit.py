@@ -1,20 +1,18 @@
-"""The rate_limiter with a clock that only moves when somebody sleeps, and with real threads."""
+"""The rate limiter with a clock that moves only while a thread sleeps, and with real threads."""
 
 import threading
 import time
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.insightly.api.headers import parse_http_date, parse_retry_after
 from sources.insightly.api.rate_limit import RateLimiter
 from sources.insightly.config.settings import RATE_MARGIN
 
 
 class Clock:
-    """Seconds that pass by sleeping; each sleep ends `late` seconds late, one value after the other."""
+    """A clock that sleeping moves; each sleep ends late, by the next value of `late`."""
 
     def __init__(self, late=()):
         self.now, self.late, self.slept = 1000.0, list(late), []
@@ -28,19 +26,19 @@ class Clock:
         self.now += seconds + (self.late.pop() if self.late else 0.0)
 
 
-def paced(rate, late=()):
+def make_limiter(rate, late=()):
     clock = Clock(late)
     return RateLimiter(rate, clock, clock.sleep), clock
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan")])
-def test_the_rate_is_above_zero(rate):
+def test_rate_must_be_above_zero(rate):
     with pytest.raises(ValueError, match="rate"):
         RateLimiter(rate)
 
 
-def test_slots_are_even_and_the_first_is_free():
-    rate_limiter, clock = paced(10)
+def test_slots_are_evenly_spaced_and_the_first_is_free():
+    rate_limiter, clock = make_limiter(10)
     rate_limiter.wait()
     assert clock.slept == []
     for _ in range(200):
@@ -54,8 +52,8 @@ def test_slots_are_even_and_the_first_is_free():
     late=st.lists(st.floats(0, 0.3) | st.just(0.0), max_size=60),
     idle=st.lists(st.floats(0, 3) | st.just(0.0), min_size=40, max_size=80),
 )
-def test_no_window_of_a_second_holds_more_than_the_rate_allows(rate, late, idle):
-    rate_limiter, clock = paced(rate, late)
+def test_no_second_has_more_requests_than_the_rate(rate, late, idle):
+    rate_limiter, clock = make_limiter(rate, late)
     sent = []
     for pause in idle:
         clock.now += pause
@@ -66,15 +64,15 @@ def test_no_window_of_a_second_holds_more_than_the_rate_allows(rate, late, idle)
             assert last - first >= n * RATE_MARGIN / rate - 0.005 - 1e-6
 
 
-def test_short_delays_are_caught_up_with():
-    rate_limiter, clock = paced(10, [0.004] * 100)
+def test_short_delays_are_made_up_for():
+    rate_limiter, clock = make_limiter(10, [0.004] * 100)
     for _ in range(101):
         rate_limiter.wait()
     assert clock.now - 1000 == pytest.approx(100 * 0.1015 + 0.004)
 
 
-def test_a_hold_stops_everybody_and_the_longer_hold_wins():
-    rate_limiter, clock = paced(10)
+def test_hold_stops_every_thread_and_the_longer_hold_wins():
+    rate_limiter, clock = make_limiter(10)
     rate_limiter.wait()
     rate_limiter.hold(5)
     rate_limiter.hold(1)
@@ -84,7 +82,7 @@ def test_a_hold_stops_everybody_and_the_longer_hold_wins():
     assert clock.now == pytest.approx(1005.1015)
 
 
-def test_a_hold_reaches_a_thread_that_sleeps_already():
+def test_hold_reaches_a_sleeping_thread():
     clock = Clock()
     holds = [3.0]
 
@@ -99,7 +97,7 @@ def test_a_hold_reaches_a_thread_that_sleeps_already():
     assert clock.now == pytest.approx(1000 + 0.1015 + 3)
 
 
-def test_threads_are_served_in_the_order_they_came():
+def test_threads_are_served_in_order_of_arrival():
     gate, order, clock = threading.Event(), [], Clock()
 
     def sleep(seconds):
@@ -128,7 +126,7 @@ def test_threads_are_served_in_the_order_they_came():
     assert order[0] == 0
 
 
-def test_a_thread_that_breaks_off_lets_the_next_one_through():
+def test_interrupted_thread_lets_the_next_one_through():
     def sleep(seconds):
         raise KeyboardInterrupt
 
@@ -141,7 +139,7 @@ def test_a_thread_that_breaks_off_lets_the_next_one_through():
     rate_limiter.wait()
 
 
-def test_eight_real_threads_keep_the_rate():
+def test_eight_threads_keep_the_rate():
     rate_limiter, sent, lock = RateLimiter(400), [], threading.Lock()
 
     def worker():
@@ -157,35 +155,3 @@ def test_eight_real_threads_keep_the_rate():
         thread.join(10)
     assert len(sent) == 80
     assert max(sent) - min(sent) >= 79 * RATE_MARGIN / 400 - 0.02
-
-
-NOW = datetime(2025, 1, 31, 10, 0, 0, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("2", 2.0),
-        (" 1.5 ", 1.5),
-        ("0", None),
-        ("-3", None),
-        ("", None),
-        (None, None),
-        ("soon", None),
-        ("١", None),
-        ("9" * 400, None),
-        ("Fri, 31 Jan 2025 10:00:30 GMT", 30.0),
-        ("Fri, 31 Jan 2025 09:00:00 GMT", None),
-        ("Fri, 31 Jan 2025 25:00:30 GMT", None),
-    ],
-)
-def test_retry_after_in_every_form(text, seconds):
-    assert parse_retry_after(text, NOW) == seconds
-
-
-@given(st.text())
-def test_no_header_breaks_the_readers(text):
-    seconds = parse_retry_after(text, None)
-    assert seconds is None or seconds > 0
-    read = parse_http_date(text)
-    assert read is None or read.tzinfo is UTC

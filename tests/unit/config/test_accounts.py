@@ -1,4 +1,4 @@
-"""Settings of several accounts: what is an account's own, what it shares, and where a key may never go."""
+"""Settings of several accounts: what an account sets, what it inherits, and where its key is never sent."""
 
 import traceback
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ VALUES = {
 @pytest.mark.parametrize(
     "name", [name for name in InsightlySettings() if name not in ("api_key", "pod", "base_url", "history", "instance")]
 )
-def test_any_setting_is_an_instances_own_or_else_the_common_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_account_inherits_every_setting_it_does_not_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if name == "hash":
         monkeypatch.setenv(f"{COMMON}HASH_KEY", VALUES["hash_key"])
     default = resolve_settings()[name]
@@ -60,7 +60,7 @@ def test_any_setting_is_an_instances_own_or_else_the_common_one(name: str, monke
     assert (resolve_settings()[name], resolve_settings("apac")[name]) == (default, default)
 
 
-def test_the_files_are_read_and_the_environment_goes_before_them(
+def test_accounts_come_from_files_and_the_environment_overrides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(
@@ -76,20 +76,20 @@ def test_the_files_are_read_and_the_environment_goes_before_them(
         assert (emea.url, emea.page_size) == ("https://api.eu1.insightly.com/v3.1", 200)
         assert (emea.require_key(), latam.require_key()) == (KEY, OTHER)
         assert (latam.page_size, resolve_settings("apac").page_size) == (100, 100)
-        # What is common to all does not go before what is an account's own, wherever each is given.
+        # An account's own setting overrides the shared one, whether from a file or from the environment.
         monkeypatch.setenv(f"{COMMON}PAGE_SIZE", "300")
         assert (resolve_settings("emea").page_size, resolve_settings("apac").page_size) == (200, 300)
         assert resolve_settings("emea", page_size=50).page_size == 50
 
 
-def test_a_variable_of_an_account_alone_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_account_may_be_set_by_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"{EMEA}API_KEY", KEY)
     monkeypatch.setenv(f"{EMEA}POD", "eu1")
     assert configured_accounts() == {"emea": {"api_key", "pod"}}
     assert resolve_settings("emea").require_key() == KEY
 
 
-def test_no_other_section_speaks_for_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_other_section_sets_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("EMEA__", "SOURCES__EMEA__", "SOURCES__INSIGHTLY__EMEA__", "INSIGHTLY__INSTANCES__EMEA__"):
         monkeypatch.setenv(f"{variable}BASE_URL", "https://evil.example")
         monkeypatch.setenv(f"{variable}API_KEY", OTHER)
@@ -110,7 +110,7 @@ addresses = st.fixed_dictionaries(
 
 
 @given(common=addresses, own=addresses, shared_key=st.booleans(), own_key=st.booleans())
-def test_a_key_is_sent_to_its_own_accounts_host_alone(
+def test_key_is_sent_only_to_the_host_of_its_account(
     common: dict[str, str], own: dict[str, str], shared_key: bool, own_key: bool
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -130,7 +130,7 @@ def test_a_key_is_sent_to_its_own_accounts_host_alone(
     assert emea.url == (resolve_settings(**own).url if own else plain.url)
 
 
-def test_the_missing_key_is_told_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_key_error_says_where_to_set_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"{COMMON}API_KEY", KEY)
     with pytest.raises(MissingKey) as caught:
         resolve_settings("emea").require_key()
@@ -140,19 +140,19 @@ def test_the_missing_key_is_told_with_its_place(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("name", ["EMEA", "1st", "_a", "a-b", "a b", "a__b", "a_", "é", "", "a.b"])
-def test_a_name_that_cannot_be_one_is_refused(name: str) -> None:
+def test_invalid_account_name_is_an_error(name: str) -> None:
     with pytest.raises(BadSetting, match="a-z, 0-9 and single _"):
         resolve_settings(name)
 
 
 @pytest.mark.parametrize("name", ["all", "staging", "emea_staging", "marts", "emea_marts"])
-def test_names_of_other_datasets_are_refused(name: str) -> None:
+def test_account_name_of_another_dataset_is_an_error(name: str) -> None:
     with pytest.raises(BadSetting, match="not all, default, staging or marts"):
         resolve_settings(name)
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "message"),
     [
         ("[sources.insightly.instances.emea]\napikey = 'KEY'\n", "instances.emea.apikey"),
         ("[sources.insightly.instances.emea]\nname = 5\n", "known are api_key"),
@@ -167,31 +167,29 @@ def test_names_of_other_datasets_are_refused(name: str) -> None:
         ("[sources.insightly]\npage_size = 501\n", "sources.insightly.page_size is '501'"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_place_and_no_value_that_may_be_a_key(
-    tmp_path: Path, config: str, told: str
-) -> None:
+def test_account_error_names_the_place_and_shows_no_key(tmp_path: Path, config: str, message: str) -> None:
     write(tmp_path, config.replace("KEY", KEY))
     with switched_run_context(str(tmp_path)), pytest.raises((BadSetting, RefusedHost)) as caught:
         resolve_settings("emea")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert KEY not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(
-    ("variable", "told"),
+    ("variable", "message"),
     [(f"{EMEA}PODD", "emea.podd"), (EMEA.removesuffix("__"), "name a setting"), (f"{COMMON}INSTANCES", "a section")],
 )
-def test_a_variable_that_makes_no_sense_is_named_without_its_value(
-    monkeypatch: pytest.MonkeyPatch, variable: str, told: str
+def test_account_error_names_a_variable_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, variable: str, message: str
 ) -> None:
     monkeypatch.setenv(variable, KEY)
     with pytest.raises(ConfigurationError) as caught:
         resolve_settings("emea")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert KEY not in str(caught.value) + repr(caught.value)
 
 
-def test_the_source_reads_an_instance(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_source_reads_an_account(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"{EMEA}API_KEY", crm.sandbox.key)
     monkeypatch.setenv(f"{EMEA}BASE_URL", crm.sandbox.url)
     source = insightly(instance="emea", entities=["lead_sources"])

@@ -1,4 +1,4 @@
-"""Every JSON value lands in its column, or beside it as text; none is lost, none is changed."""
+"""Every JSON value is in its column, or as text in the variant; none is lost or changed."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -15,7 +15,7 @@ from sources.insightly.rows.naming import VARIANT
 
 
 @pytest.mark.parametrize(
-    ("kind", "value", "stored", "beside"),
+    ("kind", "value", "stored", "expected"),
     [
         ("integer", 2**63 - 1, 2**63 - 1, None),
         ("integer", 2**64, None, str(2**64)),
@@ -59,12 +59,14 @@ from sources.insightly.rows.naming import VARIANT
         ("date", "0001-01-01 00:00:00", None, None),
     ],
 )
-def test_a_value_is_stored_or_kept_beside(kind: FieldType, value: Any, stored: Any, beside: str | None) -> None:
+def test_value_is_in_its_column_or_in_the_variant(
+    kind: FieldType, value: Any, stored: Any, expected: str | None
+) -> None:
     for values in ([value], [value, None], [None, value, value]):
-        column, rest = to_column(values, kind)
+        column, variant = to_column(values, kind)
         index = values.index(value)
         assert column[index].as_py() == stored
-        assert (None if rest is None else rest[index].as_py()) == beside
+        assert (None if variant is None else variant[index].as_py()) == expected
 
 
 @settings(max_examples=1000, deadline=None)
@@ -73,21 +75,21 @@ def test_a_value_is_stored_or_kept_beside(kind: FieldType, value: Any, stored: A
     | st.lists(st.floats(-1e15, 1e15) | st.floats(-10, 10), min_size=1, max_size=50)
     | st.lists(st.decimals(-(10**9), 10**9, places=4).map(float), min_size=1, max_size=50)
 )
-def test_no_number_is_lost_or_rounded(values: list[Any]) -> None:
-    column, rest = to_column(values, "number")
+def test_number_column_loses_and_rounds_nothing(values: list[Any]) -> None:
+    column, variant = to_column(values, "number")
     for index, value in enumerate(values):
         stored = column[index].as_py()
         if stored is not None:
             assert stored == Decimal(repr(value) if isinstance(value, float) else value)
         elif value is not None and value not in ("", "\x00"):
-            assert rest is not None
-            assert str(value).replace("\x00", "") == "" or rest[index].as_py() is not None
+            assert variant is not None
+            assert str(value).replace("\x00", "") == "" or variant[index].as_py() is not None
 
 
 @given(st.lists(st.none() | st.text(alphabet=st.characters(exclude_categories=["Cs"]))))
-def test_text_is_kept_but_for_nuls_and_emptiness(values: list[str | None]) -> None:
-    column, rest = to_column(values, "string")
-    assert rest is None
+def test_text_column_drops_only_nuls_and_empty_texts(values: list[str | None]) -> None:
+    column, variant = to_column(values, "string")
+    assert variant is None
     assert column.to_pylist() == [None if value is None else value.replace("\x00", "") or None for value in values]
 
 
@@ -98,13 +100,13 @@ def test_text_is_kept_but_for_nuls_and_emptiness(values: list[str | None]) -> No
         )
     )
 )
-def test_moments_of_all_years_survive(moments: list[datetime]) -> None:
-    column, rest = to_column([f"{moment.isoformat(sep=' ')}" for moment in moments], "datetime")
-    assert rest is None
-    assert column.to_pylist() == [moment.replace(tzinfo=UTC) for moment in moments]
+def test_datetimes_of_all_years_are_kept(values: list[datetime]) -> None:
+    column, variant = to_column([value.isoformat(sep=" ") for value in values], "datetime")
+    assert variant is None
+    assert column.to_pylist() == [value.replace(tzinfo=UTC) for value in values]
 
 
-def test_one_surprise_does_not_disturb_the_other_columns() -> None:
+def test_invalid_value_does_not_disturb_other_columns() -> None:
     rows = [{"ID": 1, "N": 1, "S": "a"}, {"ID": 2, "N": "x", "S": "b", "UNKNOWN": 1}]
     table, variants = to_table(rows, {"ID": "integer", "N": "integer", "S": "string"}, ["ID"])
     assert table.to_pylist() == [
@@ -114,7 +116,7 @@ def test_one_surprise_does_not_disturb_the_other_columns() -> None:
     assert variants == {"N": 1}
 
 
-def test_key_that_is_no_number_is_an_error() -> None:
+def test_key_of_the_wrong_type_is_an_error() -> None:
     with pytest.raises(DataError, match="key ID"):
         to_table([{"ID": "x"}], {"ID": "integer"}, ["ID"])
 
@@ -132,5 +134,5 @@ def test_key_that_is_no_number_is_an_error() -> None:
         ([{"a": 1}, []], "json"),
     ],
 )
-def test_type_of_an_undeclared_column(values: list[Any], kind: str | None) -> None:
+def test_infer_type_of_an_undeclared_column(values: list[Any], kind: str | None) -> None:
     assert infer_type(values) == kind

@@ -1,4 +1,4 @@
-"""Definitions of custom fields become types, values become columns of their record."""
+"""Definitions of custom fields determine types; their values become columns."""
 
 from typing import Any
 
@@ -32,20 +32,20 @@ VALUES = st.none() | st.booleans() | st.integers() | st.text(max_size=4)
         (None, None),
     ],
 )
-def test_type_of_a_definition(kind: str | None, column: str | None) -> None:
+def test_definition_determines_the_column_type(kind: str | None, column: str | None) -> None:
     assert declared_types([{"FIELD_NAME": "A__c", "FIELD_TYPE": kind}]) == {"A__c": column}
 
 
 @pytest.mark.parametrize("definition", [{}, {"FIELD_NAME": ""}, {"FIELD_NAME": None}, {"FIELD_NAME": 5}])
-def test_a_definition_without_a_name_is_an_error(definition: dict[str, Any]) -> None:
+def test_definition_without_a_name_is_an_error(definition: dict[str, Any]) -> None:
     with pytest.raises(MalformedResponse, match="FIELD_NAME"):
         declared_types([definition])
 
 
 def test_definitions_of_other_objects_are_left_out() -> None:
-    told = [{"FIELD_FOR": "CONTACT"}, {"FIELD_FOR": "LEAD"}, {"FIELD_FOR": "contact"}, {"FIELD_FOR": None}, {}]
-    assert definitions_of(ENTITIES["contacts"], told) == [told[0], told[2]]
-    assert definitions_of(ENTITIES["notes"], told) == []
+    rows = [{"FIELD_FOR": "CONTACT"}, {"FIELD_FOR": "LEAD"}, {"FIELD_FOR": "contact"}, {"FIELD_FOR": None}, {}]
+    assert definitions_of(ENTITIES["contacts"], rows) == [rows[0], rows[2]]
+    assert definitions_of(ENTITIES["notes"], rows) == []
 
 
 @given(st.lists(st.dictionaries(NAMES, VALUES)), st.sets(NAMES))
@@ -61,11 +61,11 @@ def test_pivot_keeps_each_value_in_its_row(records: list[dict[str, Any]], declar
 
 
 @pytest.mark.parametrize("row", [{}, {"CUSTOMFIELDS": None}, {"CUSTOMFIELDS": []}])
-def test_a_record_without_custom_fields_has_nulls(row: dict[str, Any]) -> None:
+def test_pivot_of_a_record_without_custom_fields_is_null(row: dict[str, Any]) -> None:
     assert pivot([row], ["A__c"]) == {"A__c": [None]}
 
 
 @pytest.mark.parametrize("entry", ["text", 5, None, {"FIELD_VALUE": 1}, ["FIELD_NAME"]])
-def test_an_entry_without_a_name_is_an_error(entry: Any) -> None:
+def test_pivot_rejects_an_entry_without_a_name(entry: Any) -> None:
     with pytest.raises(MalformedResponse, match="CUSTOMFIELDS"):
         pivot([{"CUSTOMFIELDS": [entry]}], [])

@@ -1,4 +1,4 @@
-"""Records -> tables: every value and every array item has its place, and what is unknown or does not fit is told."""
+"""Records -> tables: every value and array item has its row, and new columns and invalid values are reported."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ IDS = st.integers(1, 2**62)
 TAGS = st.lists(st.sampled_from(["a", "b", "é", "x" * 255]), unique=True)
 
 
-def shaper(entity: str = "projects", held: dict[str, Any] | None = None, group: tuple[str, ...] = ()) -> RowShaper:
-    return RowShaper(ENTITIES[entity], normalize, held or {}, group)
+def shaper(entity: str = "projects", existing: dict[str, Any] | None = None, group: tuple[str, ...] = ()) -> RowShaper:
+    return RowShaper(ENTITIES[entity], normalize, existing or {}, group)
 
 
 def tables(shaped: list[ShapedTable]) -> dict[str, list[dict[str, Any]]]:
@@ -27,7 +27,7 @@ def pick(rows: list[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
     return [tuple(row[name] for name in names) for row in rows]
 
 
-def test_no_records_make_all_tables_with_all_columns() -> None:
+def test_shape_of_no_records_has_all_tables_and_columns() -> None:
     own, tags, links = shaper().shape([])
     assert [own.table, tags.table, links.table] == ["projects", "projects__tags", "projects__links"]
     assert own.rows.column_names == list(ENTITIES["projects"].fields)
@@ -37,45 +37,45 @@ def test_no_records_make_all_tables_with_all_columns() -> None:
 
 
 @given(st.dictionaries(IDS, st.none() | TAGS))
-def test_each_item_has_its_place_and_each_empty_array_its_mark(records: dict[int, list[str] | None]) -> None:
-    told = [
+def test_items_have_positions_and_empty_arrays_a_marker(records: dict[int, list[str] | None]) -> None:
+    records_in = [
         {"PROJECT_ID": key, "TAGS": None if names is None else [{"TAG_NAME": name} for name in names]}
         for key, names in records.items()
     ]
-    made = tables(shaper(held={"projects__tags": {}, "projects__links": {}}).shape(told))
-    wanted = [(key, n, name, None) for key, names in records.items() for n, name in enumerate(names or [])]
+    made = tables(shaper(existing={"projects__tags": {}, "projects__links": {}}).shape(records_in))
+    expected = [(key, n, name, None) for key, names in records.items() for n, name in enumerate(names or [])]
     emptied = [(key, 0, None, True) for key, names in records.items() if not names]
     rows = pick(made["projects__tags"], "PROJECT_ID", "LIST_IDX", "TAG_NAME", "_is_empty")
-    assert sorted(rows, key=str) == sorted(wanted + emptied, key=str)
+    assert sorted(rows, key=str) == sorted(expected + emptied, key=str)
     assert pick(made["projects"], "PROJECT_ID") == [(key,) for key in records]
     assert made["projects__links"] == []
 
 
-def test_what_the_destination_does_not_hold_needs_no_removal() -> None:
-    told = [{"PROJECT_ID": 1, "TAGS": []}, {"PROJECT_ID": 2, "TAGS": [{"TAG_NAME": "a"}]}]
-    made = tables(shaper().shape(told))
+def test_empty_array_needs_no_marker_without_an_existing_table() -> None:
+    records_in = [{"PROJECT_ID": 1, "TAGS": []}, {"PROJECT_ID": 2, "TAGS": [{"TAG_NAME": "a"}]}]
+    made = tables(shaper().shape(records_in))
     assert pick(made["projects__tags"], "PROJECT_ID", "TAG_NAME") == [(2, "a")]
 
 
-def test_an_item_cannot_claim_another_parent() -> None:
+def test_item_cannot_claim_another_parent() -> None:
     made = tables(shaper().shape([{"PROJECT_ID": 1, "TAGS": [{"TAG_NAME": "a", "PROJECT_ID": 2, "LIST_IDX": 9}]}]))
     assert pick(made["projects__tags"], "PROJECT_ID", "LIST_IDX", "TAG_NAME") == [(1, 0, "a")]
 
 
 @pytest.mark.parametrize("items", ["a", 5, {"TAG_NAME": "a"}, ["a"], [None]])
-def test_an_array_of_anything_else_is_an_error(items: Any) -> None:
+def test_array_of_anything_but_objects_is_an_error(items: Any) -> None:
     with pytest.raises(MalformedResponse, match="TAGS"):
         shaper().shape([{"PROJECT_ID": 1, "TAGS": items}])
 
 
 @pytest.mark.parametrize("key", [None, "x", 1.5, True])
-def test_a_record_without_a_usable_key_is_an_error(key: Any) -> None:
+def test_record_without_a_valid_key_is_an_error(key: Any) -> None:
     with pytest.raises(DataError, match="PROJECT_ID"):
         shaper().shape([{"PROJECT_ID": key}])
 
 
-def test_an_unknown_key_becomes_a_column_once_it_has_a_value() -> None:
-    made = shaper(held={"projects": {}})
+def test_unknown_field_becomes_a_column_with_its_first_value() -> None:
+    made = shaper(existing={"projects": {}})
     assert "NEW" not in made.shape([{"PROJECT_ID": 1, "NEW": None}])[0].rows.column_names
     assert made.changes == []
     assert pick(tables(made.shape([{"PROJECT_ID": 1, "NEW": 5}]))["projects"], "NEW") == [(5,)]
@@ -83,13 +83,13 @@ def test_an_unknown_key_becomes_a_column_once_it_has_a_value() -> None:
     assert made.changes == ["new column projects.new (integer)"]
 
 
-def test_an_unknown_key_keeps_the_type_that_is_held() -> None:
-    made = shaper(held={"projects": {"new": "string"}})
+def test_unknown_field_keeps_the_type_of_the_existing_column() -> None:
+    made = shaper(existing={"projects": {"new": "string"}})
     assert pick(tables(made.shape([{"PROJECT_ID": 1, "NEW": 5}]))["projects"], "NEW") == [("5",)]
     assert made.changes == []
 
 
-def test_a_custom_field_has_its_declared_type_and_keeps_what_does_not_fit() -> None:
+def test_custom_field_has_its_declared_type_and_a_variant() -> None:
     made = shaper()
     made.define([{"FIELD_NAME": "Floors__c", "FIELD_TYPE": "NUMERIC"}])
     values = [3, "n/a", None, ""]
@@ -102,14 +102,14 @@ def test_a_custom_field_has_its_declared_type_and_keeps_what_does_not_fit() -> N
     assert made.variants == {"projects.floors__c": 1}
 
 
-def test_a_fraction_in_a_whole_number_column_is_kept_as_text() -> None:
+def test_fraction_in_an_integer_column_is_kept_as_text() -> None:
     made = shaper()
     (row,) = tables(made.shape([{"PROJECT_ID": 1, "OWNER_USER_ID": 1.5}]))["projects"]
     assert (row["OWNER_USER_ID"], row["OWNER_USER_ID__v_text"]) == (None, "1.5")
 
 
 @pytest.mark.parametrize("names", [("Shoe_Size__c", "ShoeSize__c"), ("STATUS", "Status")])
-def test_two_names_of_one_column_are_an_error_that_names_both(names: tuple[str, str]) -> None:
+def test_collision_error_names_both_fields(names: tuple[str, str]) -> None:
     definitions = [{"FIELD_NAME": name, "FIELD_TYPE": "TEXT"} for name in names]
     with pytest.raises(ColumnCollision) as defined:
         shaper().define(definitions)
@@ -122,25 +122,25 @@ def test_two_names_of_one_column_are_an_error_that_names_both(names: tuple[str, 
 
 
 @given(st.lists(st.text("abc", min_size=1), unique=True))
-def test_a_group_is_replaced_together(names: list[str]) -> None:
+def test_group_is_replaced_together(names: list[str]) -> None:
     made = shaper("tags", group=("RECORD_TYPE",))
     (tags,) = made.shape_groups([({"RECORD_TYPE": "leads"}, [{"TAG_NAME": name} for name in names])])
     assert tags.merge_key == ("RECORD_TYPE",)
-    wanted = [("leads", name, None) for name in names] or [("leads", "-", True)]
-    assert pick(tags.rows.to_pylist(), "RECORD_TYPE", "TAG_NAME", "_is_empty") == wanted
+    expected = [("leads", name, None) for name in names] or [("leads", "-", True)]
+    assert pick(tags.rows.to_pylist(), "RECORD_TYPE", "TAG_NAME", "_is_empty") == expected
 
 
 @given(st.dictionaries(IDS, st.lists(st.integers(1, 5), max_size=4), min_size=1, max_size=6))
-def test_rows_under_records_replace_each_other_by_record_and_an_emptied_one_leaves_a_tombstone(
-    under: dict[int, list[int]],
+def test_rows_of_a_parent_are_replaced_together_or_by_a_marker(
+    children: dict[int, list[int]],
 ) -> None:
     made, notes = shaper("comments", group=("PARENT_TYPE", "PARENT_ID")), ENTITIES["notes"]
     groups = [
-        (made.entity.parent_values(notes, key), [{"COMMENT_ID": id_} for id_ in ids]) for key, ids in under.items()
+        (made.entity.parent_values(notes, key), [{"COMMENT_ID": id_} for id_ in ids]) for key, ids in children.items()
     ]
     (comments,) = made.shape_groups(groups)
     assert comments.merge_key == ("PARENT_TYPE", "PARENT_ID")
-    wanted = [("notes", key, id_, None) for key, ids in under.items() for id_ in ids]
-    wanted += [("notes", key, None, True) for key, ids in under.items() if not ids]
-    held = pick(comments.rows.to_pylist(), "PARENT_TYPE", "PARENT_ID", "COMMENT_ID", "_is_empty")
-    assert sorted(held, key=str) == sorted(wanted, key=str)
+    expected = [("notes", key, id_, None) for key, ids in children.items() for id_ in ids]
+    expected += [("notes", key, None, True) for key, ids in children.items() if not ids]
+    rows = pick(comments.rows.to_pylist(), "PARENT_TYPE", "PARENT_ID", "COMMENT_ID", "_is_empty")
+    assert sorted(rows, key=str) == sorted(expected, key=str)
