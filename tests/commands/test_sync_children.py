@@ -13,13 +13,13 @@ from pipelines.commands.sync_selected import selection
 from pipelines.commands.verify import verify
 from pipelines.destinations.target import Target
 from pipelines.engine.report import Report
-from pipelines.sandbox import Contents, Fault, Sandbox
+from pipelines.sandbox import Contents, Fault
 from sources.insightly import ENTITIES, insightly
 from sources.insightly.entities import PRESETS
 from sources.insightly.errors import BadSetting
 from sources.insightly.state.request import ReadRequest
 from tests.support.child_rows import OWNED, PARENTS, add, asked, assert_equal, counted, fill, keys, live, lying, wanted
-from tests.support.crm import OPEN, Clock, Crm, contents_of, isolate
+from tests.support.crm import OPEN, Crm, isolated_crm
 from tests.support.expected import SQL_TYPES, normalize
 from tests.support.process import command, reach
 
@@ -80,19 +80,14 @@ class Runs:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
-    folder, clock = tmp_path_factory.mktemp("runs"), Clock()
-    with (
-        pytest.MonkeyPatch.context() as monkeypatch,
-        Sandbox(contents=contents_of(SCALE), switches=OPEN, clock=clock) as sandbox,
-    ):
-        isolate(folder, monkeypatch)
-        fill(sandbox)
-        told = Runs(Crm(sandbox, folder, clock), [], [], set())
+    with isolated_crm(tmp_path_factory.mktemp("runs"), SCALE) as crm:
+        fill(crm.sandbox)
+        made = Runs(crm, [], [], set())
         for _ in range(2):
-            told.prices.append(planned(told.crm, *PARENTS))
-            told.reports.append(told.crm.sync_done(*PARENTS))
-            told.brief |= {call.query.get("brief") for call in sandbox.log if call.path.count("/") < 3}
-        yield told
+            made.prices.append(planned(crm, *PARENTS))
+            made.reports.append(crm.sync_done(*PARENTS))
+            made.brief |= {call.query.get("brief") for call in crm.sandbox.log if call.path.count("/") < 3}
+        yield made
 
 
 @pytest.mark.parametrize("entity", PARENTS)

@@ -7,10 +7,10 @@ import duckdb
 import pytest
 
 from pipelines.engine.report import Report
-from pipelines.sandbox import Call, Contents, Sandbox
+from pipelines.sandbox import Call, Contents
 from sources.insightly import ENTITIES
 from sources.insightly.entities import OBJECTS, RECORDS, child_fields
-from tests.support.crm import OPEN, Clock, Crm, columns, contents_of, isolate, read
+from tests.support.crm import OPEN, Crm, columns, contents_of, isolated_crm, read
 from tests.support.expected import SQL_TYPES, normalize
 
 pytestmark = pytest.mark.xdist_group("contract")
@@ -46,16 +46,10 @@ class Runs:
 @pytest.fixture(scope="module", params=["full", pytest.param("empty", marks=pytest.mark.sample(0))])
 def any_runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     """Of an account with records, and of one without any."""
-    folder, clock = tmp_path_factory.mktemp(request.param), Clock()
     contents = contents_of(0.1) if request.param == "full" else Contents()
-    with (
-        pytest.MonkeyPatch.context() as monkeypatch,
-        Sandbox(contents=contents, switches=OPEN, clock=clock) as sandbox,
-    ):
-        isolate(folder, monkeypatch)
-        crm = Crm(sandbox, folder, clock)
-        first, first_log = crm.sync_done(*LOADED), list(sandbox.log)
-        second, second_log = crm.sync_done(*LOADED), list(sandbox.log)
+    with isolated_crm(tmp_path_factory.mktemp(request.param), contents=contents) as crm:
+        first, first_log = crm.sync_done(*LOADED), list(crm.sandbox.log)
+        second, second_log = crm.sync_done(*LOADED), list(crm.sandbox.log)
         yield Runs(crm, first, first_log, second, second_log)
 
 

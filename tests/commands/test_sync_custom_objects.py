@@ -19,13 +19,13 @@ from pipelines.commands.sync_selected import refresh, selection
 from pipelines.commands.verify import verify
 from pipelines.destinations.target import Target
 from pipelines.engine.report import Report
-from pipelines.sandbox import Sandbox, define_object, remove_object
+from pipelines.sandbox import define_object, remove_object
 from sources.insightly import insightly
 from sources.insightly.entities import ENTITIES, OBJECTS, RECORDS, select
 from sources.insightly.errors import BadSetting
 from sources.insightly.rows.custom_objects import objects_of
 from sources.insightly.state.request import ReadRequest
-from tests.support.crm import OPEN, Clock, Crm, contents_of, isolate
+from tests.support.crm import OPEN, Crm, isolated_crm
 from tests.support.expected import normalize
 from tests.support.kill import Sent, run_and_die
 from tests.support.process import command, reach
@@ -43,13 +43,7 @@ def crm(make_crm: Callable[..., Crm]) -> Crm:
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A destination that holds an account's custom objects."""
-    folder, clock = tmp_path_factory.mktemp("loaded"), Clock()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        Sandbox(contents=contents_of(0.05), switches=OPEN, clock=clock) as sandbox,
-    ):
-        isolate(folder, patch)
-        crm = Crm(sandbox, folder, clock)
+    with isolated_crm(tmp_path_factory.mktemp("loaded")) as crm:
         crm.sync_done(*ALL)
         return crm.database
 

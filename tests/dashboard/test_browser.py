@@ -12,9 +12,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from pipelines.commands.sweep import sweep
 from pipelines.dashboard.build import build_page, export
-from pipelines.destinations.target import Target
-from pipelines.sandbox import Sandbox
-from tests.support.crm import OPEN, Clock, Crm, contents_of, isolate
+from tests.support.crm import OPEN, Clock, isolated_crm
 
 pytestmark = [pytest.mark.sample(0), pytest.mark.enable_socket, pytest.mark.xdist_group("browser")]
 
@@ -34,22 +32,16 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of an account with a deletion and an entity that the key may not read."""
-    folder = tmp_path_factory.mktemp("dashboard")
     clock = Clock()
     clock.now = datetime.now(UTC)
     switches = replace(OPEN, forbidden=frozenset({"products"}))
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        Sandbox(contents=contents_of(0.1), switches=switches, clock=clock) as sandbox,
-    ):
-        isolate(folder, patch)
-        crm = Crm(sandbox, folder, clock)
+    with isolated_crm(tmp_path_factory.mktemp("dashboard"), 0.1, switches=switches, clock=clock) as crm:
         crm.sync("core")
-        sandbox.store.delete("contacts", sandbox.store.tables["contacts"].keys[0])
-        target = Target(database=str(crm.database))
+        crm.sandbox.store.delete("contacts", crm.sandbox.store.tables["contacts"].keys[0])
+        target = crm.target
         sweep(crm.settings(), target, ["contacts"])
-        export(build_page(target, timedelta(days=1)), folder / "page.html")
-    return folder / "page.html"
+        export(build_page(target, timedelta(days=1)), crm.folder / "page.html")
+    return crm.folder / "page.html"
 
 
 @pytest.fixture(

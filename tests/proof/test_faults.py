@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from pipelines.engine.report import Report
-from pipelines.sandbox import Fault, Sandbox, Store
+from pipelines.sandbox import Fault, Store
 from pipelines.sandbox.api.messages import Request, Response
 from pipelines.sandbox.http import service
 from pipelines.sandbox.switches import Switches
 from sources.insightly.api.client import MAX_ATTEMPTS, Client
 from sources.insightly.api.rate_limit import RateLimiter
 from sources.insightly.state.times import parse
-from tests.support.crm import OPEN, Clock, Crm, contents_of, isolate
+from tests.support.crm import OPEN, Crm, isolated_crm
 from tests.support.expected import Row, expected, known
 
 MakeCrm = Callable[..., Crm]
@@ -112,13 +112,7 @@ def wait_less(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
-    folder, clock = tmp_path_factory.mktemp("loaded"), Clock()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        Sandbox(contents=contents_of(0.05), switches=OPEN, clock=clock) as sandbox,
-    ):
-        isolate(folder, patch)
-        crm = Crm(sandbox, folder, clock)
+    with isolated_crm(tmp_path_factory.mktemp("loaded")) as crm:
         watermark = crm.sync_done("notes", "lead_sources", "tags").entities["notes"].watermark
     assert watermark is not None
     return Loaded(crm.database, watermark)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.sandbox import Sandbox, Store
+from pipelines.sandbox import Store
 from sources.insightly import ENTITIES
-from tests.support.crm import OPEN, Clock, Crm, contents_of, isolate
+from tests.support.crm import Crm, isolated_crm
 from tests.support.expected import expected, known, normalize
 from tests.support.sync_kill import NAMES, PAGING, Point, sync_and_die
 
@@ -30,18 +30,12 @@ class Loaded:
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
-    folder, clock = tmp_path_factory.mktemp("loaded"), Clock()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        Sandbox(contents=contents_of(0.05), switches=OPEN, clock=clock) as sandbox,
-    ):
-        isolate(folder, patch)
-        crm = Crm(sandbox, folder, clock)
+    with isolated_crm(tmp_path_factory.mktemp("loaded")) as crm:
         crm.sync_done(*NAMES, **PAGING)
-        first, kept = pages(crm), folder / "kept.duckdb"
+        first, kept = pages(crm), crm.folder / "kept.duckdb"
         shutil.copy(crm.database, kept)
-        clock.advance()
-        edit(sandbox.store)
+        crm.clock.advance()
+        edit(crm.sandbox.store)
         crm.sync_done(*NAMES, **PAGING)
         return Loaded(kept, first, pages(crm))
 

@@ -3,7 +3,8 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
@@ -259,7 +260,24 @@ def contents_of(scale: float) -> Contents:
     return generate(seed=1, scale=scale)
 
 
+@contextmanager
+def isolated_crm(folder: Path, scale: float = 0.05, **options: Any) -> Iterator[Crm]:
+    """Opens an account of its own for a fixture that several tests share.
+
+    Args:
+        folder: where its destination and dlt's working files go.
+        scale: the size of the generated account; 1 is 1,000 contacts.
+        options: options of `Sandbox`, in place of the defaults.
+    """
+    clock = options.pop("clock", None) or Clock()
+    options = {"contents": options.pop("contents", None) or contents_of(scale), "switches": OPEN, **options}
+    with pytest.MonkeyPatch.context() as patch, Sandbox(clock=clock, **options) as sandbox:
+        isolate(folder, patch)
+        yield Crm(sandbox, folder, clock)
+
+
 def isolate(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hides the settings and the working folder of whoever runs the tests."""
     for name in [name for name in os.environ if name.startswith(("SOURCES__", "DESTINATION__"))]:
         if not name.endswith("REPLACE_STRATEGY"):
             monkeypatch.delenv(name)

@@ -17,14 +17,13 @@ import pyarrow as pa
 import pytest
 
 from pipelines.commands.sweep import sweep
-from pipelines.destinations.target import Target
 from pipelines.engine.runner import opened
 from pipelines.sandbox import Contents, Fault, Sandbox, Store, evolve
 from pipelines.views.build import bundled, create_views
 from pipelines.views.marts import load, plan
 from pipelines.views.relations import known
 from sources.insightly.rows.naming import VALID_FROM, VALID_TO
-from tests.support.crm import OPEN, Clock, Crm, PostgresCrm, contents_of, isolate, read
+from tests.support.crm import OPEN, Clock, Crm, PostgresCrm, isolate, isolated_crm, read
 from tests.support.expected import Row, normalize
 from tests.support.process import ROOT
 
@@ -416,34 +415,22 @@ def in_utc(value: Any) -> Any:
 @pytest.fixture(scope="module")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Sandbox]]:
     """A destination with marts over an account that is generated."""
-    folder, clock = tmp_path_factory.mktemp("seeded"), Clock()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        Sandbox(contents=contents_of(1), switches=OPEN, clock=clock) as sandbox,
-    ):
-        isolate(folder, patch)
-        crm = Crm(sandbox, folder, clock)
+    with isolated_crm(tmp_path_factory.mktemp("seeded"), 1) as crm:
         crm.sync_done()
-        create_views(Target(database=str(crm.database)))
-        yield crm.database, sandbox
+        create_views(crm.target)
+        yield crm.database, crm.sandbox
 
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Sandbox]]:
     """A destination with a history of deals, over two days of business in that account."""
-    folder, clock = tmp_path_factory.mktemp("lived"), Clock()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        Sandbox(contents=contents_of(1), switches=OPEN, clock=clock) as sandbox,
-    ):
-        isolate(folder, patch)
-        crm = Crm(sandbox, folder, clock)
+    with isolated_crm(tmp_path_factory.mktemp("lived"), 1) as crm:
         for day in range(3):
             if day:
-                evolve(sandbox.store, seed=day, steps=100)
+                evolve(crm.sandbox.store, seed=day, steps=100)
             crm.sync_done("opportunities", "pipelines", "pipeline_stages", history=["opportunities"])
         create_views(crm.target)
-        yield crm.database, sandbox
+        yield crm.database, crm.sandbox
 
 
 @pytest.mark.sample(0)
