@@ -18,7 +18,19 @@ from sources.insightly import ENTITIES, insightly
 from sources.insightly.entities import PRESETS
 from sources.insightly.errors import BadSetting
 from sources.insightly.state.request import ReadRequest
-from tests.support.child_rows import OWNED, PARENTS, add, asked, assert_equal, counted, fill, keys, live, lying, wanted
+from tests.support.child_rows import (
+    OWNER_COLUMNS,
+    PARENTS,
+    account_rows,
+    add,
+    add_child_rows,
+    assert_equal,
+    child_requests,
+    count_rows,
+    expected_rows,
+    keys,
+    live_rows,
+)
 from tests.support.crm import OPEN, Crm, isolated_crm
 from tests.support.expected import SQL_TYPES, normalize
 from tests.support.process import command, reach
@@ -32,7 +44,7 @@ def crm(make_crm: MakeCrm, monkeypatch: pytest.MonkeyPatch) -> Crm:
     """An account of few records; each run is one chunk, for every chunk takes a while."""
     monkeypatch.setenv("SOURCES__INSIGHTLY__CHUNK_CALLS", "1000")
     made = make_crm(SCALE)
-    fill(made.sandbox)
+    add_child_rows(made.sandbox)
     return made
 
 
@@ -81,7 +93,7 @@ class Runs:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     with isolated_crm(tmp_path_factory.mktemp("runs"), SCALE) as crm:
-        fill(crm.sandbox)
+        add_child_rows(crm.sandbox)
         made = Runs(crm, [], [], set())
         for _ in range(2):
             made.prices.append(planned(crm, *PARENTS))
@@ -94,15 +106,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
 def test_every_field_and_parent_has_a_typed_column(runs: Runs, entity: str) -> None:
     told = {normalize(name): SQL_TYPES[field.type] for name, field in ENTITIES[entity].fields.items()}
     owner = {"parent_type": "VARCHAR", "parent_id": "BIGINT"}
-    if entity in OWNED:
-        owner = {normalize(name): told.get(normalize(name), "BIGINT") for name in OWNED[entity]}
+    if entity in OWNER_COLUMNS:
+        owner = {normalize(name): told.get(normalize(name), "BIGINT") for name in OWNER_COLUMNS[entity]}
     held = runs.crm.columns(entity)
     assert {name: held.get(name) for name in told | owner} == told | owner
 
 
 @pytest.mark.parametrize("entity", PARENTS)
 def test_child_rows_equal_the_account(runs: Runs, entity: str) -> None:
-    assert lying(runs.crm.sandbox, entity)
+    assert account_rows(runs.crm.sandbox, entity)
     assert_equal(runs.crm, entity)
 
 
@@ -155,7 +167,7 @@ def test_only_changed_parents_are_read(crm: Crm) -> None:
     crm.sandbox.store.record_state(changed, crm.sandbox.store.now(), None)
     crm.sync_done("comments", "opportunity_state_history")
     paths = [f"Notes/{note}/Comments", f"Notes/{born}/Comments", f"Tasks/{task}/Comments"]
-    assert asked(crm) == sorted([*paths, f"Opportunities/{deal}/StateHistory"])
+    assert child_requests(crm) == sorted([*paths, f"Opportunities/{deal}/StateHistory"])
     assert_equal(crm, "comments", "opportunity_state_history")
 
 
@@ -174,7 +186,7 @@ def test_comment_that_changes_no_date_is_read_by_full(crm: Crm) -> None:
     assert crm.sync_done("comments").entities["comments"].rows == 0
     crm.sync_done("comments", request=ReadRequest(full=True))
     assert_equal(crm, "comments")
-    assert len(asked(crm)) == parents(crm, "comments")
+    assert len(child_requests(crm)) == parents(crm, "comments")
 
 
 @pytest.mark.sample(0)
@@ -186,7 +198,7 @@ def test_since_reads_changed_parents_again(crm: Crm) -> None:
     crm.sync_done("comments")
     add(crm.sandbox, "comments", "notes", note, touch=False, BODY="quiet")
     crm.sync_done("comments", request=ReadRequest(since="2026-11-02T13:30:00Z"))
-    assert asked(crm) == [f"Notes/{note}/Comments"]
+    assert child_requests(crm) == [f"Notes/{note}/Comments"]
     assert_equal(crm, "comments")
 
 
@@ -197,15 +209,15 @@ def test_parents_without_date_are_read_if_new_and_by_full(crm: Crm) -> None:
     add(crm.sandbox, "comments", "emails", new, BODY="to the new one")
     assert planned(crm, "comments").entities["comments"].facts["parents"]["emails"] == 1
     crm.sync_done("comments")
-    assert asked(crm) == [f"Emails/{new}/Comments"]
+    assert child_requests(crm) == [f"Emails/{new}/Comments"]
     assert_equal(crm, "comments")
 
     add(crm.sandbox, "comments", "emails", old, BODY="to an old one")
     crm.sandbox.store.delete("emails", keys(crm.sandbox, "emails")[0])
     crm.sync_done("comments")
-    assert asked(crm) == []
+    assert child_requests(crm) == []
     crm.sync_done("comments", request=ReadRequest(full=True))
-    assert [row["body"] for row in live(crm, "comments") if row["parent_id"] == old][-1] == "to an old one"
+    assert [row["body"] for row in live_rows(crm, "comments") if row["parent_id"] == old][-1] == "to an old one"
     assert crm.sync_done("comments").entities["comments"].calls == len(PARENTS["comments"])
 
 
@@ -216,7 +228,7 @@ def test_start_date_excludes_rows_of_older_parents(crm: Crm) -> None:
         add(crm.sandbox, "comments", "notes", key, touch=False, BODY="here")
         crm.sandbox.store.touch("notes", key, at)
     crm.sync_done("comments", start_date="2026-10-01")
-    assert [key in {row["parent_id"] for row in live(crm, "comments")} for key in (keep, leave)] == [True, False]
+    assert [key in {row["parent_id"] for row in live_rows(crm, "comments")} for key in (keep, leave)] == [True, False]
     crm.sync_done("comments", start_date="2020-01-01")
     assert_equal(crm, "comments")
 
@@ -232,10 +244,10 @@ def test_emptied_child_list_and_deleted_child_leave_no_rows(crm: Crm) -> None:
     for row in below.of("ticket_comments", "tickets", several):
         below.remove("ticket_comments", row["TICKET_COMMENT_ID"])
     below.remove("static_list_memberships", 901, ("prospects", prospect))
-    gone = lying(crm.sandbox, "comments")[0][2]
+    gone = account_rows(crm.sandbox, "comments")[0][2]
     below.remove("comments", gone["COMMENT_ID"])
     crm.sync_done("comments", "ticket_comments", "static_list_memberships")
-    assert not [row for row in live(crm, "ticket_comments") if row["ticket_id"] == several]
+    assert not [row for row in live_rows(crm, "ticket_comments") if row["ticket_id"] == several]
     assert_equal(crm, "comments", "ticket_comments", "static_list_memberships")
     assert crm.read("select * from insightly.ticket_comments where _is_empty") == []
 
@@ -249,7 +261,7 @@ def test_one_id_under_two_parents_is_two_rows(crm: Crm) -> None:
     crm.clock.advance()
     crm.sandbox.store.child_rows.remove("comments", row["COMMENT_ID"], ("tasks", other))
     crm.sync_done("comments")
-    held = [each for each in live(crm, "comments") if each["comment_id"] == row["COMMENT_ID"]]
+    held = [each for each in live_rows(crm, "comments") if each["comment_id"] == row["COMMENT_ID"]]
     assert [(each["parent_type"], each["parent_id"]) for each in held] == [("notes", one)]
     assert_equal(crm, "comments")
 
@@ -273,14 +285,14 @@ def test_row_belongs_to_the_parent_it_was_read_from(crm: Crm) -> None:
     ticket, other = keys(crm.sandbox, "tickets")[:2]
     add(crm.sandbox, "ticket_comments", "tickets", ticket, TICKET_ID=other, BODY_HTML="merged")
     crm.sync_done("ticket_comments")
-    (row,) = [row for row in live(crm, "ticket_comments") if row["body_html"] == "merged"]
+    (row,) = [row for row in live_rows(crm, "ticket_comments") if row["body_html"] == "merged"]
     assert (row["ticket_id"], row["ticket_id__v_text"]) == (ticket, str(other))
 
 
 @pytest.mark.parametrize("policy", ["mark", pytest.param("remove", marks=pytest.mark.sample(0))])
 def test_sweep_marks_the_rows_of_deleted_parents(crm: Crm, policy: str) -> None:
     crm.first_sync("comments", "quotation_documents")
-    note = next(key for parent, key, _ in lying(crm.sandbox, "comments") if parent == "notes")
+    note = next(key for parent, key, _ in account_rows(crm.sandbox, "comments") if parent == "notes")
     quote = keys(crm.sandbox, "quotes")[-1]
     kept, rows = crm.sandbox.store.get("notes", note), crm.sandbox.store.child_rows.of("comments", "notes", note)
     crm.sandbox.store.delete("notes", note)
@@ -312,12 +324,12 @@ def test_sweep_refuses_if_too_many_parents_are_gone(crm: Crm) -> None:
         key = crm.sandbox.store.create("tickets", {"SUBJECT": str(number)})["TICKET_ID"]
         add(crm.sandbox, "ticket_comments", "tickets", key, BODY_HTML="x")
     crm.sync_done("ticket_comments")
-    before = len(live(crm, "ticket_comments"))
+    before = len(live_rows(crm, "ticket_comments"))
     for key in keys(crm.sandbox, "tickets")[:30]:
         crm.sandbox.store.delete("tickets", key)
     report = swept(crm, "ticket_comments", code=1)
     assert "insightly sweep ticket_comments --force" in str(report.reason)
-    assert len(live(crm, "ticket_comments")) == before
+    assert len(live_rows(crm, "ticket_comments")) == before
     swept(crm, "ticket_comments", force=True)
     assert_equal(crm, "ticket_comments")
 
@@ -328,7 +340,7 @@ def test_sweep_refuses_if_too_many_parents_are_gone(crm: Crm) -> None:
 @pytest.mark.sample(0)
 def test_collection_refused_for_every_parent_is_skipped(crm: Crm) -> None:
     crm.first_sync("comments")
-    held, mark = counted(live(crm, "comments")), crm.sync_done("comments").entities["comments"].watermark
+    held, mark = count_rows(live_rows(crm, "comments")), crm.sync_done("comments").entities["comments"].watermark
     crm.clock.advance()
     for parent in ("notes", "tasks"):
         for key in keys(crm.sandbox, parent):
@@ -341,8 +353,8 @@ def test_collection_refused_for_every_parent_is_skipped(crm: Crm) -> None:
         told = report.entities["comments"]
         assert (report.exit_code, told.merged, told.watermark) == (1, 0, mark)
         assert "notes" in str(told.schema_changes)
-        assert counted(live(crm, "comments")) == held
-        assert len(asked(crm)) < 2 * 40
+        assert count_rows(live_rows(crm, "comments")) == held
+        assert len(child_requests(crm)) < 2 * 40
     crm.sandbox.switches = OPEN
     crm.sync_done("comments")
     assert_equal(crm, "comments")
@@ -370,12 +382,12 @@ def test_refused_parents_are_skipped_and_reported(crm: Crm) -> None:
     assert any(note.startswith("2 records of notes do not show this key their comments (403)") for note in notes)
     assert "1 records of notes went away before their comments were read" in notes
     refused = {one, gone, last}
-    told = [row for row in wanted(crm.sandbox, "comments") if row["parent_id"] not in refused]
-    assert counted(live(crm, "comments")) == counted(told)
+    told = [row for row in expected_rows(crm.sandbox, "comments") if row["parent_id"] not in refused]
+    assert count_rows(live_rows(crm, "comments")) == count_rows(told)
     crm.clock.advance()
     crm.sandbox.store.touch("notes", one)
     assert crm.sync_done("comments").entities["comments"].state == "ok"
-    assert asked(crm).count(f"Notes/{one}/Comments") == 1
+    assert child_requests(crm).count(f"Notes/{one}/Comments") == 1
 
 
 @pytest.mark.sample(0)
@@ -383,8 +395,8 @@ def test_unavailable_parent_entity_does_not_stop_the_others(crm: Crm) -> None:
     crm.sandbox.switches = replace(OPEN, forbidden=frozenset({"emails"}))
     report = crm.sync_done("comments").entities["comments"]
     assert any(note.startswith("comments of emails are not available") for note in report.schema_changes)
-    told = [row for row in wanted(crm.sandbox, "comments") if row["parent_type"] != "emails"]
-    assert counted(live(crm, "comments")) == counted(told)
+    told = [row for row in expected_rows(crm.sandbox, "comments") if row["parent_type"] != "emails"]
+    assert count_rows(live_rows(crm, "comments")) == count_rows(told)
     crm.sandbox.switches = OPEN
     crm.sync_done("comments")
     assert_equal(crm, "comments")
@@ -410,7 +422,7 @@ def test_long_child_lists_are_read_to_the_end(crm: Crm, total: bool) -> None:
 def test_short_child_list_without_a_total_costs_one_call(crm: Crm) -> None:
     crm.sandbox.switches = replace(OPEN, total_header=False)
     crm.sync_done("ticket_comments")
-    assert len(asked(crm)) == len(keys(crm.sandbox, "tickets"))
+    assert len(child_requests(crm)) == len(keys(crm.sandbox, "tickets"))
     assert_equal(crm, "ticket_comments")
 
 
@@ -441,10 +453,12 @@ def test_spent_quota_stops_and_the_next_day_continues(crm: Crm) -> None:
     crm.sandbox.faults.add(Fault("daily", nth=20, times=None))
     report = crm.sync("comments")
     assert (report.exit_code, report.entities["comments"].state) == (3, "partial")
-    assert live(crm, "comments")
+    assert live_rows(crm, "comments")
     crm.sandbox.faults.clear()
     crm.sync_done("comments")
-    assert len(asked(crm)) <= parents(crm, "comments") - 17 + 9  # those in flight at the day's end are asked again
+    assert (
+        len(child_requests(crm)) <= parents(crm, "comments") - 17 + 9
+    )  # requests in flight at the day's end are repeated
     assert_equal(crm, "comments")
 
 
@@ -540,7 +554,7 @@ def test_command_plans_syncs_and_reports_child_rows(crm: Crm) -> None:
     done = command("sync", "comments", *target, cwd=crm.folder, **environment).json
     assert done["entities"]["comments"]["calls"] == price["entities"]["comments"]["calls"]
     told = command("status", "comments", *target, cwd=crm.folder).json["entities"]["comments"]
-    assert (told["state"], told["rows"]) == ("ok", len(lying(crm.sandbox, "comments")))
+    assert (told["state"], told["rows"]) == ("ok", len(account_rows(crm.sandbox, "comments")))
     shown = command("sync", "comments", "--plan", "--database", str(crm.database), cwd=crm.folder, **environment)
     assert "a call for each record: 0 notes, 0 tasks, 0 emails" in shown.out
 
@@ -552,12 +566,12 @@ def test_command_plans_syncs_and_reports_child_rows(crm: Crm) -> None:
 def test_child_columns_can_be_hashed_and_dropped(crm: Crm) -> None:
     private = {"hash": ["comments.body"], "drop": ["file_attachments.file_name", "ticket_comments.body_html"]}
     crm.first_sync("comments", "ticket_comments")
-    gone = next(key for parent, key, _ in lying(crm.sandbox, "comments") if parent == "notes")
+    gone = next(key for parent, key, _ in account_rows(crm.sandbox, "comments") if parent == "notes")
     crm.sandbox.store.delete("notes", gone)
     swept(crm, "comments")
     crm.sync_done("comments", "file_attachments", "ticket_comments", **private, hash_key="secret of the test")
-    rows = [row for row in wanted(crm.sandbox, "comments") if row.get("body")]
-    assert len(live(crm, "comments")) == len(wanted(crm.sandbox, "comments"))
+    rows = [row for row in expected_rows(crm.sandbox, "comments") if row.get("body")]
+    assert len(live_rows(crm, "comments")) == len(expected_rows(crm.sandbox, "comments"))
     bodies = {row["body"] for row in crm.table("comments")} - {None}
     assert {len(body) for body in bodies} == {64}
     assert len({row["body"] for row in rows}) == len(bodies)

@@ -23,7 +23,7 @@ from sources.insightly.config.settings import resolve_settings
 from sources.insightly.context import SyncContext
 from sources.insightly.rows.naming import child_table
 from tests.support.crm import OPEN, Clock, contents_of, isolate
-from tests.support.drivers import pretended
+from tests.support.drivers import fake_drivers
 from tests.support.expected import CORE, normalize
 
 CREDENTIALS = {
@@ -95,7 +95,7 @@ def warehouse(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     name, folder = request.param, tmp_path_factory.mktemp(request.param)
     with (
         pytest.MonkeyPatch.context() as patch,
-        pretended(),
+        fake_drivers(),
         Sandbox(contents=contents_of(0.05), switches=OPEN, clock=Clock()) as sandbox,
     ):
         isolate(folder, patch)

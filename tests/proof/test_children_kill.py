@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from pipelines.sandbox import Store
-from tests.support.child_rows import asked, assert_equal, fill
+from tests.support.child_rows import add_child_rows, assert_equal, child_requests
 from tests.support.crm import Crm
 from tests.support.sync_kill import PAGING, Point, sync_and_die
 
@@ -41,16 +41,16 @@ def edit_meanwhile(store: Store) -> None:
 )
 def test_a_killed_run_is_completed_by_the_next(make_crm: Callable[..., Crm], point: Point, kept: bool) -> None:
     crm = make_crm(0.01)
-    fill(crm.sandbox)
+    add_child_rows(crm.sandbox)
     crm.clock.advance()
     sync_and_die(crm, point, NAMES)
-    done = set(asked(crm))
+    done = set(child_requests(crm))
     if not kept:
         shutil.rmtree(crm.folder / "dlt")
     crm.clock.advance()
     edit_meanwhile(crm.sandbox.store)
     crm.sync_done(*NAMES, **PAGING)
     waste = PAGING["chunk_calls"] + PAGING["max_connections"] + 2
-    assert len(done & set(asked(crm))) <= waste + 7  # and those that changed meanwhile
+    assert len(done & set(child_requests(crm))) <= waste + 7  # and those that changed meanwhile
     crm.sync_done(*NAMES, **PAGING)
     assert_equal(crm, *NAMES)

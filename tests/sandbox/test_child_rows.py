@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.sandbox import Sandbox, Store, generate
 from sources.insightly import ENTITIES
-from tests.support.child_rows import PARENTS, fill, keys, lying
+from tests.support.child_rows import PARENTS, account_rows, add_child_rows, keys
 from tests.support.crm import OPEN, Clock, contents_of
 from tests.support.requests_to_sandbox import send
 
@@ -18,7 +18,7 @@ PARTS = {name: ENTITIES[name].sub_path for name in PARENTS}
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox(contents=contents_of(0.05), switches=OPEN, clock=Clock()) as made:
-        fill(made)
+        add_child_rows(made)
         yield made
 
 
@@ -29,11 +29,11 @@ def path_of(entity: str, parent: str, key: Any) -> str:
 @pytest.mark.parametrize("entity", PARENTS)
 def test_each_list_has_every_field_and_nothing_is_below_what_is_not_there(sandbox: Sandbox, entity: str) -> None:
     for parent in PARENTS[entity]:
-        told = [row for at, key, row in lying(sandbox, entity) if at == parent and key]
-        key = next((key for at, key, _ in lying(sandbox, entity) if at == parent), keys(sandbox, parent)[0])
+        told = [row for at, key, row in account_rows(sandbox, entity) if at == parent and key]
+        key = next((key for at, key, _ in account_rows(sandbox, entity) if at == parent), keys(sandbox, parent)[0])
         rows = send(sandbox, path_of(entity, parent, key)).json()
         assert all(set(row) == set(ENTITIES[entity].fields) for row in rows)
-        assert rows == [row for at, id_, row in lying(sandbox, entity) if (at, id_) == (parent, key)]
+        assert rows == [row for at, id_, row in account_rows(sandbox, entity) if (at, id_) == (parent, key)]
         assert told or parent == "emails"
         assert send(sandbox, path_of(entity, parent, 1_999_999_999)).status_code == 404
         assert send(sandbox, path_of(entity, parent, key), "PATCH").status_code in (405, 501)

@@ -1,4 +1,4 @@
-"""Stands in for the packages that speak to Snowflake and BigQuery, so that dlt makes its SQL for them; none is sent."""
+"""Fakes the client packages of Snowflake and BigQuery, so that dlt generates their SQL without a connection."""
 
 import sys
 from collections.abc import Iterator
@@ -12,28 +12,28 @@ ROOTS = ("snowflake", "google")
 USERS = ("dlt.destinations.impl.snowflake", "dlt.destinations.impl.bigquery")
 
 
-class Something(type):
-    """A class that has whatever is asked of it."""
+class FakeClass(type):
+    """A class that has every attribute."""
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return Something(name, (Exception,), {"__init__": lambda *_, **__: None})
+        return FakeClass(name, (Exception,), {"__init__": lambda *_, **__: None})
 
 
-class Drivers(MetaPathFinder, Loader):
+class FakeDrivers(MetaPathFinder, Loader):
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
         return ModuleSpec(fullname, self, is_package=True) if fullname.partition(".")[0] in ROOTS else None
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__getattr__ = lambda name: Something.__getattr__(Something, name)  # type: ignore[method-assign]
+        module.__getattr__ = lambda name: FakeClass.__getattr__(FakeClass, name)  # type: ignore[method-assign]
 
 
 @contextmanager
-def pretended() -> Iterator[None]:
-    """While it lasts, the packages seem to be installed."""
+def fake_drivers() -> Iterator[None]:
+    """A context in which the packages seem to be installed."""
     before = dict(sys.modules)
-    finder = Drivers()
+    finder = FakeDrivers()
     sys.meta_path.insert(0, finder)
     try:
         yield

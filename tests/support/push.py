@@ -1,4 +1,4 @@
-"""What the tests of `insightly push` share: rows as a file, the push, and what the account was sent."""
+"""What the tests of `insightly push` share: files of rows, the push, and the requests the account received."""
 
 import json
 from collections.abc import Iterable
@@ -19,21 +19,21 @@ VALUES = {
     "datetime": ("2026-03-01 09:30:00", "2026-03-02 10:00:00"),
     "date": ("2026-04-01 00:00:00", "2026-04-02 00:00:00"),
 }
-WORKED_OUT = {"tasks": {"COMPLETED", "STATUS", "PERCENT_COMPLETE"}}
-"""Fields that the service changes by itself when others are written."""
+COMPUTED = {"tasks": {"COMPLETED", "STATUS", "PERCENT_COMPLETE"}}
+"""Fields that the service computes from others."""
 
 
 def sample(entity: str, which: int = 0) -> Row:
-    """A row that sets every field of an entity that can be set."""
+    """A row with every writable field of an entity."""
     facts = ENTITIES[entity]
-    names = facts.writable - WORKED_OUT.get(entity, set())
+    names = facts.writable - COMPUTED.get(entity, set())
     row = {name: VALUES[facts.fields[name].type][which] for name in facts.fields if name in names}
     row |= {name: value[: facts.fields[name].max_length] for name, value in row.items() if isinstance(value, str)}
     return row
 
 
 def jsonl(crm: Crm, rows: Iterable[Row], name: str = "rows.jsonl") -> str:
-    """A file of rows; its path."""
+    """Writes rows into a file; returns its path."""
     path = crm.folder / name
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     return str(path)
@@ -46,7 +46,7 @@ def csv(crm: Crm, text: str, name: str = "rows.csv") -> str:
 
 
 def pushed(crm: Crm, entity: str, source: str, op: str, code: int = 0, **options: Any) -> Report:
-    """Pushes, an hour after what came before; the exit code must be `code`. `sandbox.log` has the calls of it alone."""
+    """Pushes an hour later; the exit code must be `code`. `sandbox.log` then has the requests of this push alone."""
     crm.clock.advance()
     crm.sandbox.reset_log()
     settings = {name: options.pop(name) for name in ("max_calls",) if name in options}
@@ -57,7 +57,7 @@ def pushed(crm: Crm, entity: str, source: str, op: str, code: int = 0, **options
 
 
 def planned(crm: Crm, entity: str, source: str, op: str, code: int = 0, **options: Any) -> Row:
-    """The plan of a dry run, which must send nothing."""
+    """The plan of a dry run, which must send no request."""
     crm.sandbox.reset_log()
     report = dry_run(crm.settings(), crm.target, PushRequest(entity, source, op, **options))
     assert crm.sandbox.log == []
@@ -67,7 +67,7 @@ def planned(crm: Crm, entity: str, source: str, op: str, code: int = 0, **option
 
 
 def results(report: Report) -> Row:
-    """What became of the rows, zeros left out."""
+    """The results of the rows without zeros."""
     facts = next(iter(report.entities.values())).facts["push"]
     return {word: count for word, count in facts["results"].items() if count}
 
@@ -82,7 +82,7 @@ def people(*names: str) -> list[Row]:
 
 
 def named(crm: Crm, name: str) -> list[Row]:
-    """The contacts of a first name."""
+    """The account's contacts with a first name."""
     return [row for row in crm.sandbox.store.rows("contacts") if row["FIRST_NAME"] == name]
 
 
@@ -91,6 +91,6 @@ def ids(crm: Crm, entity: str) -> list[int]:
 
 
 def sent(crm: Crm, *methods: str) -> list[tuple[str, str]]:
-    """The writes among the calls, or those of some methods."""
-    wanted = methods or ("POST", "PUT", "DELETE")
-    return [(call.method, call.path) for call in crm.sandbox.log if call.method in wanted]
+    """The method and path of each write, or of each request with some methods."""
+    selected = methods or ("POST", "PUT", "DELETE")
+    return [(call.method, call.path) for call in crm.sandbox.log if call.method in selected]
