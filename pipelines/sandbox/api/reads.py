@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from hashlib import sha1
 
-from pipelines.sandbox.store.shapes import LINK_NAMES, Key, collections, facts_of
+from pipelines.sandbox.store.shapes import LINK_NAMES, Key, array_fields, facts_of
 from pipelines.sandbox.store.store import Store
 from pipelines.sandbox.store.table import dump, parse
 from pipelines.sandbox.switches import Switches
@@ -80,7 +80,7 @@ class Reader:
             return raw
         record = parse(raw)
         if brief:
-            for name in collections(entity):
+            for name in array_fields(entity):
                 if self.switches.brief_style == "missing":
                     record.pop(name, None)
                 else:

@@ -5,7 +5,7 @@ import binascii
 from functools import partial
 
 from pipelines.sandbox.store.custom_objects import object_named
-from pipelines.sandbox.store.shapes import Key, facts_of, served_under
+from pipelines.sandbox.store.shapes import Key, facts_of, has_list
 from pipelines.sandbox.store.store import Store
 from pipelines.sandbox.switches import Switches
 from sources.insightly.entities import ENTITIES, Entity, is_custom_object
@@ -27,7 +27,7 @@ from .reads import Reader
 from .sublists import ChildRoutes
 from .writes import Writer
 
-_COLLECTIONS = {entity.path.lower(): entity for entity in ENTITIES.values() if served_under(entity)}
+_COLLECTIONS = {entity.path.lower(): entity for entity in ENTITIES.values() if has_list(entity)}
 _PLURALS = frozenset(
     plural(entity.path.lower())
     for entity in ENTITIES.values()

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from pipelines.sandbox.store.shapes import LINKED, Record, collections, facts_of
+from pipelines.sandbox.store.shapes import LINKED, Record, array_fields, facts_of
 from sources.insightly.entities import Field, child_fields
 
 from .messages import ApiError
@@ -41,7 +41,7 @@ def writable(entity: str, sent: Mapping[str, Any], definitions: Iterable[Record]
         if name in facts.fields:
             if name in facts.writable:
                 fields[name] = checked(facts.fields[name], value)
-        elif name == "CUSTOMFIELDS" and name in collections(entity):
+        elif name == "CUSTOMFIELDS" and name in array_fields(entity):
             fields[name] = _custom_fields(facts.field_for, value, definitions)
         elif name in facts.arrays:
             fields[name] = [item_of(name, item) for item in _objects(name, value)]

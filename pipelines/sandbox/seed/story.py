@@ -15,59 +15,41 @@ from .words import CITIES, FIRST, LAST, PLACE_WORDS, SUFFIXES, TRADES, nth
 
 DAY = 86_400
 
-_MAIN_SIZES = {
-    "organisations": 400,
-    "contacts": 1_000,
-    "leads": 600,
-    "opportunities": 500,
-    "projects": 200,
-    "tasks": 1_500,
-    "events": 800,
-    "notes": 1_000,
-    "products": 40,
-    "users": 12,
+_MAIN = {
+    "organisations": (120_000_000, 400),
+    "contacts": (330_000_000, 1_000),
+    "leads": (60_000_000, 600),
+    "opportunities": (41_000_000, 500),
+    "projects": (8_100_000, 200),
+    "tasks": (210_000_000, 1_500),
+    "events": (90_000_000, 800),
+    "notes": (150_000_000, 1_000),
+    "products": (700_000, 40),
+    "users": (1_200_000, 12),
 }
-_FURTHER_SIZES = {
-    "opportunity_line_items": 300,
-    "quotes": 120,
-    "emails": 1_200,
-    "prospects": 150,
-    "marketing_visits": 400,
-    "milestones": 150,
-    "tickets": 200,
-    "knowledge_articles": 40,
-    "community_posts": 60,
-    "community_comments": 120,
-    "follows": 60,
+_FURTHER = {
+    "opportunity_line_items": (1_700_000, 300),
+    "quotes": (2_100_000, 120),
+    "emails": (510_000_000, 1_200),
+    "prospects": (27_000_000, 150),
+    "marketing_visits": (700_000_000, 400),
+    "milestones": (5_200_000, 150),
+    "tickets": (3_100_000, 200),
+    "knowledge_articles": (420_000, 40),
+    "community_posts": (450_000, 60),
+    "community_comments": (470_000, 120),
+    "follows": (0, 60),
+    "pricebook_entries": (1_500_000, 0),
+    "quote_line_items": (2_300_000, 0),
+    "team_members": (880_000, 0),
 }
-"""Records of each entity at scale 1. The dates of the main ones are drawn first, those of the others when written."""
+"""The first id and the records at scale 1 (0: as many as others need) of each entity.
+
+The dates of the main ones are drawn before everything else, those of the others when they are written.
+"""
+_ENTITIES = _MAIN | _FURTHER
 
 _YEARS = 3
-_FIRST_IDS = {
-    "organisations": 120_000_000,
-    "contacts": 330_000_000,
-    "leads": 60_000_000,
-    "opportunities": 41_000_000,
-    "projects": 8_100_000,
-    "tasks": 210_000_000,
-    "events": 90_000_000,
-    "notes": 150_000_000,
-    "products": 700_000,
-    "users": 1_200_000,
-    "pricebook_entries": 1_500_000,
-    "opportunity_line_items": 1_700_000,
-    "quotes": 2_100_000,
-    "quote_line_items": 2_300_000,
-    "emails": 510_000_000,
-    "prospects": 27_000_000,
-    "marketing_visits": 700_000_000,
-    "milestones": 5_200_000,
-    "tickets": 3_100_000,
-    "knowledge_articles": 420_000,
-    "community_posts": 450_000,
-    "community_comments": 470_000,
-    "team_members": 880_000,
-}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 STAGES = [
@@ -105,9 +87,8 @@ class Story:
         self.rng = Random(f"insightly sandbox {seed}")
         self.start = self.now - _YEARS * 365 * DAY
         self.calendar = Calendar()
-        sizes = _MAIN_SIZES | _FURTHER_SIZES
-        self.size = {entity: max(1, round(count * scale)) for entity, count in sizes.items()}
-        self.created = {entity: self._creation_times(entity) for entity in _MAIN_SIZES}
+        self.size = {entity: max(1, round(size * scale)) for entity, (_, size) in _ENTITIES.items()}
+        self.created = {entity: self._creation_times(entity) for entity in _MAIN}
         self.links: defaultdict[tuple[str, int], list[tuple[int, str, int, str | None, bool]]] = defaultdict(list)
         self._link_id = 500_000_000
         self._word_offset = self.rng.randrange(1_000)
@@ -118,7 +99,7 @@ class Story:
 
     def id(self, entity: str, number: int) -> int:
         """The id of a record: rising with its number, with gaps."""
-        return _FIRST_IDS[entity] + 7 * number + number * number % 5
+        return _ENTITIES[entity][0] + 7 * number + number * number % 5
 
     def blank(self, entity: str, number: int) -> Record:
         """A blank record with its id."""

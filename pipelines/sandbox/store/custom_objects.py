@@ -1,4 +1,4 @@
-"""The custom objects of a store: each has a row in `custom_objects`, and a table of records under its OBJECT_NAME."""
+"""The custom objects of a store: each has a row in `custom_objects`, and a table named by its OBJECT_NAME."""
 
 from .shapes import Record
 from .store import Store
@@ -20,6 +20,6 @@ def remove_object(store: Store, name: str) -> None:
 
 
 def object_named(store: Store, name: str) -> str | None:
-    """The custom object of that name, in any case, as it is spelt."""
+    """The OBJECT_NAME of the custom object with this name in any case, or None."""
     names = (each for each in store.tables["custom_objects"].keys if each in store.tables)
     return next((each for each in names if each.lower() == name.lower()), None)

@@ -1,4 +1,4 @@
-"""What a record looks like: its blank form, its collections, how links name objects (API.md, sections 4 and 5)."""
+"""The shape of records: blank ones, their arrays, links, definitions (API.md, sections 4 and 5)."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -26,25 +26,25 @@ LINK_NAMES = {
 }
 LINKED = {name: entity for entity, name in LINK_NAMES.items()}
 MAIN = ("contacts", "leads", "opportunities", "organisations", "projects")
-"""The objects whose records show a link made from either end, and which can be a note's parent."""
+"""The entities that show links from both sides, and that notes, tasks, events and e-mails belong to."""
 
 CHILD_KEYS = {"LINKS": "LINK_ID", "DATES": "DATE_ID", "EMAILDOMAINS": "EMAIL_DOMAIN_ID"}
 
 
-def stamp(moment: datetime) -> str:
-    """`moment` as the API writes date-times: UTC, whole seconds, no zone."""
-    return moment.astimezone(UTC).strftime(STAMP)
+def stamp(time: datetime) -> str:
+    """A datetime as the API writes it: UTC, in seconds, without a zone."""
+    return time.astimezone(UTC).strftime(STAMP)
 
 
 @cache
 def facts_of(name: str) -> Entity:
-    """The row of the entity table; a custom object is named by its OBJECT_NAME."""
+    """The row of the entity table; the name of a custom object is its OBJECT_NAME."""
     return ENTITIES.get(name) or custom_object(name, name)
 
 
 @cache
-def collections(entity: str) -> tuple[str, ...]:
-    """The array keys of a full record, those that `brief=true` drops."""
+def array_fields(entity: str) -> tuple[str, ...]:
+    """The array fields of a record, which `brief=true` omits."""
     facts = facts_of(entity)
     return (("CUSTOMFIELDS",) if facts.custom_fields else ()) + facts.arrays
 
@@ -55,26 +55,26 @@ def nulls(entity: str) -> Record:
 
 
 def blank(entity: str) -> Record:
-    """A record of `entity` with every field of the entity table: scalars null, collections `[]`."""
+    """A record with every field of the entity table: null, or `[]` for an array."""
     record = nulls(entity).copy()
-    for name in collections(entity):
+    for name in array_fields(entity):
         record[name] = []
     return record
 
 
 def key_of(entity: str, record: Record) -> Key:
-    """What tells a record apart from the others of its entity; several fields that do so together make one text."""
+    """The primary key of a record; the values of a key of several fields are joined to one text."""
     first, *more = (record[part] for part in facts_of(entity).key)
     return first if not more else " ".join(map(str, (first, *more)))
 
 
-def served_under(entity: Entity) -> bool:
-    """True where the collection has a path of its own that returns a list of records."""
+def has_list(entity: Entity) -> bool:
+    """True if the entity has a path that returns a list of its records."""
     return "{" not in entity.path and entity.read != "object" and entity.name not in {"tags"}
 
 
 def link(link_id: int, own: tuple[str, int], other: tuple[str, int], role: str | None, forward: bool = True) -> Record:
-    """One item of LINKS as read from the record `own`; both ends are (singular object name, id)."""
+    """One item of LINKS of the record `own`; `own` and `other` are (object name in the singular, id)."""
     return {
         "LINK_ID": link_id,
         "OBJECT_NAME": own[0],
@@ -108,7 +108,7 @@ def definition(
     options: Iterable[str] = (),
     join: str | None = None,
 ) -> Record:
-    """One custom-field definition in the API's shape; `join` names the object that a lookup's values are ids of."""
+    """One custom-field definition; `join` is the object whose ids are the values of a lookup."""
     return {
         "FIELD_NAME": name,
         "FIELD_ORDER": order,

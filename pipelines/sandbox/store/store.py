@@ -1,7 +1,7 @@
-"""The account's records and the edits that can be made to them, from Python or through the routes.
+"""The records of the account, and edits to them, from Python or through the routes.
 
-Every write stamps DATE_UPDATED_UTC from one injected clock. Deleting a record leaves the links that other records
-hold to it: API.md says of DELETE only that the row vanishes.
+Each edit sets DATE_UPDATED_UTC from the store's clock. Deleting a record leaves the links of other records to it:
+API.md promises of DELETE only that the record is gone.
 """
 
 import copy
@@ -25,9 +25,9 @@ from .shapes import (
     blank,
     definition,
     facts_of,
+    has_list,
     key_of,
     link,
-    served_under,
     stamp,
     state_row,
 )
@@ -53,15 +53,15 @@ class Store:
     """Records of every served entity, safe to use from several threads.
 
     Args:
-        contents: what to begin with; it is not changed. None = an empty account.
-        clock: gives the present moment as an aware datetime.
+        contents: the initial data, which stay unchanged. None = an empty account.
+        clock: returns the current time as an aware datetime.
     """
 
     def __init__(self, contents: Contents | None = None, clock: Clock | None = None) -> None:
         contents = contents or Contents()
         self.clock: Clock = clock or (lambda: datetime.now(UTC))
         self.lock = threading.RLock()
-        names = {name for name, facts in ENTITIES.items() if served_under(facts)} | contents.tables.keys()
+        names = {name for name, facts in ENTITIES.items() if has_list(facts)} | contents.tables.keys()
         self.tables = {name: Table(contents.tables.get(name, {}).items()) for name in names}
         self.definitions = copy.deepcopy(contents.definitions)
         self.history = {key: list(rows) for key, rows in contents.history.items()}
@@ -70,11 +70,11 @@ class Store:
         self._child_id = _FIRST_CHILD_ID
 
     def now(self) -> str:
-        """The present second as the API writes it."""
+        """The current second as the API writes it."""
         return stamp(self.clock())
 
     def rows(self, entity: str) -> list[Record]:
-        """Full records of `entity` in ascending key order, as copies."""
+        """Copies of all records of `entity`, in ascending key order."""
         with self.lock:
             table = self.tables[entity]
             return [parse(table.raw[key]) for key in table.keys]
@@ -94,19 +94,22 @@ class Store:
         skip: int,
         top: int | None,
         token: Hashable = None,
-        wanted: Callable[[Key, bytes], bool] | None = None,
+        matches: Callable[[Key, bytes], bool] | None = None,
     ) -> tuple[list[bytes], int]:
-        """The JSON of one page of records and the number of records on all pages, read at one moment."""
+        """The JSON of the records on one page, and the number of records on all pages.
+
+        With `matches`, only the records it is true for; `token` is equal for equal tests.
+        """
         with self.lock:
             table = self.tables[entity]
-            keys = table.keys if wanted is None else table.select(token, wanted)
+            keys = table.keys if matches is None else table.select(token, matches)
             end = None if top is None else skip + top
             return [table.raw[key] for key in keys[skip:end]], len(keys)
 
     def create(self, entity: str, fields: Mapping[str, Any]) -> Record:
-        """A new record made of `fields` over nulls, with an id and stamps of its own unless given; returns it.
+        """Creates a record and returns it.
 
-        LINKS among the fields are made from both ends.
+        What `fields` does not have is null, but for the id and the stamps. The LINKS are added to both records.
         """
         with self.lock:
             facts, record, now = facts_of(entity), blank(entity), self.now()
@@ -128,7 +131,7 @@ class Store:
             return parse(self.tables[entity].raw[key_of(entity, record)])
 
     def update(self, entity: str, key: Key, fields: Mapping[str, Any], touch: bool = True) -> Record:
-        """Sets `fields` of one record and returns it; `touch` moves DATE_UPDATED_UTC unless `fields` names it.
+        """Sets `fields` of one record and returns it; `touch` sets DATE_UPDATED_UTC unless `fields` has it.
 
         Raises:
             KeyError: no such record.
@@ -155,7 +158,7 @@ class Store:
                 self.history.pop(int(key), None)
 
     def put_raw(self, entity: str, record: Record | bytes) -> None:
-        """Stores `record` as it stands, unknown keys and odd values included; bytes are served untouched."""
+        """Stores a record as it is, with unknown keys and odd values; bytes are served unchanged."""
         raw = record if isinstance(record, bytes) else dump(record)
         with self.lock:
             self.tables[entity].put(key_of(entity, parse(raw)), raw)
@@ -174,26 +177,32 @@ class Store:
     def add_link(
         self, entity: str, key: Key, name: str, other: int, role: str | None = None, touch: bool = True
     ) -> Record:
-        """Links a record to the object (`name` singular, e.g. "Contact"; id `other`) and returns the link.
+        """Links a record to another one and returns the link.
+
+        Args:
+            entity, key: the record.
+            name, other: the other one: its object in the singular, such as "Contact", and its id.
+            role: the ROLE of the link.
+            touch: whether to set DATE_UPDATED_UTC of both.
 
         Raises:
-            KeyError: one of the two ends does not exist.
+            KeyError: one of the two does not exist.
         """
         with self.lock:
             far = LINKED[name]
-            own_end, other_end = (LINK_NAMES[entity], int(key)), (name, other)
+            near_end, far_end = (LINK_NAMES[entity], int(key)), (name, other)
             self.tables[far].raw[other]
             self._child_id += 1
-            made = link(self._child_id, own_end, other_end, role)
+            made = link(self._child_id, near_end, far_end, role)
             self._extend(entity, key, made, touch)
             if entity in MAIN and far in MAIN:
-                self._extend(far, other, link(self._child_id, other_end, own_end, role, forward=False), touch)
+                self._extend(far, other, link(self._child_id, far_end, near_end, role, forward=False), touch)
             return made
 
     def change_links(
         self, entity: str, key: Key, link_id: int, change: Mapping[str, Any] | None, touch: bool = True
     ) -> Record | None:
-        """Sets fields of a link at both ends, or removes it where `change` is None; returns the link as it is then.
+        """Sets fields of a link in both records, or removes it if `change` is None; returns the changed link.
 
         Raises:
             KeyError: no such record or link.

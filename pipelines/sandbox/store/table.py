@@ -1,4 +1,4 @@
-"""One collection in memory: each record once, as the JSON bytes a full page is joined from."""
+"""One collection in memory: each record as JSON bytes, ready to be joined into a page."""
 
 import json
 import re
@@ -11,20 +11,20 @@ import orjson
 from .shapes import Key, Record
 
 _LONG_NUMBER = re.compile(rb"[0-9]{17}")
-_MARKS = (b'"DATE_UPDATED_UTC":"', b'"DATE_CREATED_UTC":"')
+_STAMPS = (b'"DATE_UPDATED_UTC":"', b'"DATE_CREATED_UTC":"')
 
 
 def dump(record: Record) -> bytes:
-    """JSON bytes of `record`; what orjson refuses (integers past 64 bits, lone surrogates) takes the slow path."""
+    """JSON bytes of `record`; falls back to `json` for what orjson refuses (integers past 64 bits, lone surrogates)."""
     try:
-        # orjson hands out a buffer that has grown by doubling; the copy holds a quarter of its memory.
+        # The buffer of orjson is larger than its content; the copy takes a quarter of the memory.
         return bytes(memoryview(orjson.dumps(record)))
     except (TypeError, orjson.JSONEncodeError):
         return json.dumps(record, separators=(",", ":")).encode()
 
 
 def parse(raw: bytes) -> Record:
-    """The record in `raw`, with integers of any length kept whole."""
+    """The record in `raw`, with exact integers of any length."""
     if _LONG_NUMBER.search(raw) is None:
         try:
             return orjson.loads(raw)  # type: ignore[no-any-return]
@@ -34,8 +34,8 @@ def parse(raw: bytes) -> Record:
 
 
 def stamp_of(raw: bytes) -> str:
-    """What the date filter compares: DATE_UPDATED_UTC, else DATE_CREATED_UTC, else "" (never matches)."""
-    for mark in _MARKS:
+    """The value for the date filter: DATE_UPDATED_UTC, else DATE_CREATED_UTC, else "", which never matches."""
+    for mark in _STAMPS:
         start = raw.find(mark)
         if start >= 0:
             start += len(mark)
@@ -44,7 +44,7 @@ def stamp_of(raw: bytes) -> str:
 
 
 class Table:
-    """Records by key in ascending key order. Keys are never used twice, even after a deletion."""
+    """Records by key, in ascending key order. An id is never used again, even after a deletion."""
 
     def __init__(self, rows: Iterable[tuple[Key, bytes]] = ()) -> None:
         self.raw: dict[Key, bytes] = dict(rows)
@@ -71,10 +71,10 @@ class Table:
         del self.keys[bisect_left(self.keys, _order(key), key=_order)]
         self._selected.clear()
 
-    def select(self, token: Hashable, wanted: Callable[[Key, bytes], bool]) -> list[Key]:
-        """Keys of the records that are `wanted`, ascending; remembered under `token` until a record changes."""
+    def select(self, token: Hashable, matches: Callable[[Key, bytes], bool]) -> list[Key]:
+        """Keys of the records that match, ascending; cached by `token` until a record changes."""
         if token not in self._selected:
-            self._selected[token] = [key for key in self.keys if wanted(key, self.raw[key])]
+            self._selected[token] = [key for key in self.keys if matches(key, self.raw[key])]
         return self._selected[token]
 
 
