@@ -1,4 +1,4 @@
-"""A live Airflow with LocalExecutor over the sandbox: what its DAGs leave in the tables, and what becomes of tasks."""
+"""A live Airflow with LocalExecutor and the sandbox: the tables that its DAGs load, and the states of its tasks."""
 
 import base64
 import json
@@ -28,13 +28,13 @@ WRONG = "99999999-9999-9999-9999-999999999999"
 
 @dataclass
 class Team:
-    """An account, and the Airflow that brings it into a destination."""
+    """An account, and the Airflow that loads it."""
 
     crm: Crm
     airflow: Airflow
 
     def run(self, command: str, **params: Any) -> dict[str, Any]:
-        """Runs a DAG by hand; its only task when that has ended, with the report it left."""
+        """Triggers a DAG; returns its only task after it has finished, with its report."""
         self.crm.clock.advance()
         self.crm.sandbox.reset_log()
         dag = f"insightly_{command}"
@@ -43,13 +43,13 @@ class Team:
         return {
             **task,
             "run": run,
-            "report": self.airflow.told(dag, run, command),
+            "report": self.airflow.report_of(dag, run, command),
             "log": self.airflow.log_of(dag, run),
         }
 
     @contextmanager
     def variable(self, **settings: Any) -> Iterator[None]:
-        """Other settings in the Variable than those that the documentation sets."""
+        """Replaces the settings in the Variable that the documentation sets."""
         before = self.airflow.api("GET", "variables/insightly")["value"]
         self._set("variables", {"key": "insightly", "value": json.dumps(settings)})
         try:
@@ -59,7 +59,7 @@ class Team:
 
     @contextmanager
     def key(self, key: str) -> Iterator[None]:
-        """Another key in the Connection."""
+        """Replaces the key in the Connection."""
         connection = {"connection_id": "insightly", "conn_type": "generic", "host": "na1"}
         self._set("connections", {**connection, "password": key})
         try:
@@ -69,7 +69,7 @@ class Team:
 
     @contextmanager
     def calls_left(self, calls: int) -> Iterator[None]:
-        """So many calls until the day's quota is spent."""
+        """Leaves this many calls of the day's quota."""
         sandbox = self.crm.sandbox
         spent = 100_000 - int(sandbox.limits.headers(OPEN)["X-RateLimit-Remaining"])
         sandbox.switches = replace(OPEN, quota=spent + calls)
@@ -92,7 +92,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def team(home: Path) -> Iterator[Team]:
-    """Set up as the documentation says; the first sync is done, by `airflow dags test`."""
+    """Set up as the documentation says, after a first sync by `airflow dags test`."""
     clock = Clock()
     with Sandbox(contents=contents_of(0.05), switches=OPEN, clock=clock) as sandbox:
         crm = Crm(sandbox, home, clock)
@@ -117,7 +117,7 @@ def team(home: Path) -> Iterator[Team]:
 
 
 def setup() -> list[str]:
-    """The commands of the documentation; unpausing, which starts a run, is for the test to do."""
+    """The commands of the documentation without unpausing, which would start a run."""
     text = (ROOT / "docs/operate/scheduling.md").read_text(encoding="utf-8")
     block = re.search(r"```bash\n(cp dags/.*?)```", text, re.S)
     assert block
@@ -130,9 +130,9 @@ import socket, sys, time
 import airflow.sdk
 def refuse(*_, **__): raise AssertionError("network or secret")
 socket.socket.connect = socket.getaddrinfo = airflow.sdk.Variable.get = airflow.sdk.Connection.get = refuse
-before, begun = set(sys.modules), time.process_time()
+before, started = set(sys.modules), time.process_time()
 exec(compile(open(sys.argv[1]).read(), sys.argv[1], "exec"), {"__name__": "dags"})
-assert time.process_time() - begun < 0.5
+assert time.process_time() - started < 0.5
 loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
 assert not loaded & {"dlt", "duckdb", "pyarrow", "sqlglot", "requests", "pipelines", "sources"}, loaded
 """
@@ -222,13 +222,13 @@ def test_verify_fails_on_a_difference_without_a_retry(team: Team) -> None:
 
 
 def test_duckdb_has_one_writer_and_failures_are_retried(team: Team) -> None:
-    """The last, for its tasks wait minutes for another try."""
+    """The last test, because its tasks wait minutes for a retry."""
     airflow = team.airflow
     team.crm.sandbox.faults.add(Fault("object", match="Leads*", times=None))
     with team.variable(entities=["leads", "contacts"]):
         runs = {command: airflow.start(f"insightly_{command}") for command in ("sweep", "backfill", "sync")}
         for command, run in runs.items():
-            airflow.wait(f"another try of {command}", partial(waits, airflow, command, run))
+            airflow.wait(f"the retry of {command}", partial(waits, airflow, command, run))
     tries = [airflow.tasks(f"insightly_{command}", run)[command] for command, run in runs.items()]
     tries.sort(key=lambda task: str(task["start_date"]))
     assert all(before["end_date"] <= after["start_date"] for before, after in pairwise(tries))

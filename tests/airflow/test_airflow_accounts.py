@@ -1,4 +1,4 @@
-"""A live Airflow over several accounts and a Postgres: what runs beside each other, and what waits."""
+"""A live Airflow with several accounts and Postgres: which tasks run in parallel, and which wait."""
 
 import json
 from collections.abc import Iterator
@@ -21,10 +21,10 @@ from tests.support.scheduler import BIN, Airflow, prepare
 pytestmark = [pytest.mark.sample(0), pytest.mark.xdist_group("airflow")]
 
 ENTITIES = {"emea": ["contacts", "notes"], "sales": ["contacts", "leads"], "activity": ["notes", "tasks"]}
-"""Of each name; `sales` and `activity` are parts of one account, and have one key."""
+"""By account; `sales` and `activity` are parts of one account and share a key."""
 PASSWORD = "not-asked-for-but-secret"
-HELD_SECONDS = 100.0
-"""How long an account's first call waits for those of the others; less than a client waits."""
+BARRIER_SECONDS = 100.0
+"""Seconds that the first call of an account waits for those of the others; less than the timeout of a client."""
 OTHER_KEY = "6b4db0c5-1e57-4c0d-8ead-0123456789ab"
 
 
@@ -36,11 +36,11 @@ class Teams:
     url: str
 
     def finished(self, **runs: str) -> dict[str, dict[str, Any]]:
-        """The tasks of runs that have all ended, by DAG and name."""
+        """The tasks of finished runs, by DAG and name."""
         return {command: self.airflow.finished(f"insightly_{command}", run) for command, run in runs.items()}
 
     def reports(self, command: str, run: str) -> dict[str, Any]:
-        return {name: self.airflow.told(f"insightly_{command}", run, f"{command}_{name}") for name in ENTITIES}
+        return {name: self.airflow.report_of(f"insightly_{command}", run, f"{command}_{name}") for name in ENTITIES}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def teams(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Itera
         for name in ("sales", "activity"):
             extra = {"base_url": shared.url, "entities": ENTITIES[name], "page_size": 4}
             connect(airflow, f"insightly_{name}", "generic", password=shared.key, extra=json.dumps(extra))
-        # The third by dlt's own means.
+        # The third account is configured for dlt.
         section = f'[sources.insightly.instances.emea]\napi_key = "{OTHER_KEY}"\nbase_url = "{emea.url}"\n'
         section += f"entities = {json.dumps(ENTITIES['emea'])}\npage_size = 4\n"
         airflow.api("POST", "variables", {"key": "dlt_secrets_toml", "value": section})
@@ -78,9 +78,11 @@ def connect(airflow: Airflow, name: str, kind: str, **parts: str) -> None:
 
 def test_accounts_run_in_parallel_and_share_the_rate_of_a_key(teams: Teams) -> None:
     together = Barrier(len(ENTITIES))
-    held = [Fault("call", f"{match}*", action=lambda _: together.wait(HELD_SECONDS)) for match in ("Contacts", "Notes")]
-    teams.emea.faults.add(held[0])
-    teams.shared.faults.add(*held)
+    faults = [
+        Fault("call", f"{match}*", action=lambda _: together.wait(BARRIER_SECONDS)) for match in ("Contacts", "Notes")
+    ]
+    teams.emea.faults.add(faults[0])
+    teams.shared.faults.add(*faults)
     run = teams.airflow.start("insightly_sync")
     tasks = teams.finished(sync=run)["sync"]
     assert {task["state"] for task in tasks.values()} == {"success"}
@@ -149,8 +151,8 @@ def test_no_secret_is_in_a_file(teams: Teams) -> None:
 
 
 def test_task_sends_few_calls_to_airflow(teams: Teams) -> None:
-    asked = (teams.airflow.home / "logs/api-server.log").read_text(encoding="utf-8").count("/execution/variables/")
-    assert 0 < asked < 1_000  # of 17 tasks; where dlt asks for each setting they are 12,000
+    lookups = (teams.airflow.home / "logs/api-server.log").read_text(encoding="utf-8").count("/execution/variables/")
+    assert 0 < lookups < 1_000  # of 17 tasks; if dlt looked up each setting there would be 12,000
 
 
 def reads(name: str, path: str) -> bool:

@@ -1,4 +1,4 @@
-"""The schedules in the documentation: command lines that the program takes, and units that are well formed."""
+"""The schedules in the documentation: command lines that the program accepts, and well-formed units."""
 
 import configparser
 import re
@@ -16,7 +16,7 @@ FIELD = r"(?:\*|\d+)"
 
 
 def commands(shell: str) -> list[list[str]]:
-    """The arguments of each call of `insightly` in a line for the shell."""
+    """The arguments of each call of `insightly` in a shell command."""
     words = list(shlex.shlex(shell, posix=True, punctuation_chars=True))
     parts = [[]]
     for word in words:
@@ -36,7 +36,7 @@ def unit(name: str) -> configparser.ConfigParser:
 def test_cron_lines_run_existing_commands(line: str) -> None:
     when = re.match(rf"(?:{FIELD} +){{5}}", line)
     assert when
-    assert "%" not in line  # to cron a new line
+    assert "%" not in line  # cron reads it as a new line
     ((name, *rest),) = commands(line[when.end() :])
     assert parser().parse_args([name, *rest]).command == name
 
@@ -58,7 +58,7 @@ def test_timer_catches_up_missed_runs() -> None:
     read = unit("insightly@sync.timer")
     assert read["Timer"]["Persistent"] == "true"
     assert read["Install"]["WantedBy"] == "timers.target"
-    moments = [read["Timer"]["OnCalendar"], *re.findall(r"`OnCalendar=([^`]+)`", TEXT)]
-    assert len(moments) == 3
-    for moment in moments:
-        assert re.fullmatch(r"((Mon|Tue|Wed|Thu|Fri|Sat|Sun) )?\*-\*-\* (\*|\d\d):\d\d:\d\d", moment)
+    timestamps = [read["Timer"]["OnCalendar"], *re.findall(r"`OnCalendar=([^`]+)`", TEXT)]
+    assert len(timestamps) == 3
+    for timestamp in timestamps:
+        assert re.fullmatch(r"((Mon|Tue|Wed|Thu|Fri|Sat|Sun) )?\*-\*-\* (\*|\d\d):\d\d:\d\d", timestamp)

@@ -64,8 +64,8 @@ class Accounts:
         self.clock.advance()
         with switched_run_context(str(self.folder)):
             code = main([*arguments, "--json", *(self.place.arguments() if arguments[0] != "check" else [])])
-        told, _ = self.capture.readouterr()
-        (line,) = told.splitlines()
+        output, _ = self.capture.readouterr()
+        (line,) = output.splitlines()
         return {**json.loads(line), "code": code}
 
     def read(self, sql: str) -> list[Row]:
@@ -105,18 +105,18 @@ def test_each_account_has_its_own_dataset(accounts: Accounts) -> None:
     accounts.add("default", 2)
     accounts.add("emea", 3)
     accounts.add("apac", 4)
-    told = accounts.run("sync", "contacts")
-    assert (told["code"], told["status"], told["reason"]) == (0, "done", None)
+    report = accounts.run("sync", "contacts")
+    assert (report["code"], report["status"], report["reason"]) == (0, "done", None)
     assert accounts.counts() == {"insightly": 2, "insightly_emea": 3, "insightly_apac": 4}
     assert accounts.read("select count(distinct first_name) as n from insightly_emea.contacts") == [{"n": 3}]
-    assert set(told) == {*ENVELOPE, "instances", "all_accounts", "code"}
-    assert list(told["instances"]) == ["default", "apac", "emea"]
-    assert list(told["entities"]) == ["default.contacts", "apac.contacts", "emea.contacts"]
-    for name, one in told["instances"].items():
+    assert set(report) == {*ENVELOPE, "instances", "all_accounts", "code"}
+    assert list(report["instances"]) == ["default", "apac", "emea"]
+    assert list(report["entities"]) == ["default.contacts", "apac.contacts", "emea.contacts"]
+    for name, one in report["instances"].items():
         assert set(one) == ENVELOPE
-        assert one["entities"]["contacts"] == told["entities"][f"{name}.contacts"]
+        assert one["entities"]["contacts"] == report["entities"][f"{name}.contacts"]
         assert one["calls"] == accounts.boxes[name].calls()
-    assert told["calls"] == sum(one["calls"] for one in told["instances"].values())
+    assert report["calls"] == sum(one["calls"] for one in report["instances"].values())
     accounts.boxes["emea"].store.create("contacts", {"FIRST_NAME": "new"})
     again = accounts.run("sync", "contacts")
     assert [one["entities"]["contacts"]["rows"] for one in again["instances"].values()] == [0, 0, 1]
@@ -129,9 +129,9 @@ def test_union_views_match_columns_by_name(accounts: Accounts) -> None:
         hobby = {"FIELD_NAME": "Hobby__c", "FIELD_VALUE": value}
         box = accounts.add(account, 2, CUSTOMFIELDS=[hobby], TAGS=[{"TAG_NAME": f"of {account}"}])
         box.store.define("CONTACT", "Hobby__c", kind)
-    told = accounts.run("sync", "contacts")
-    assert told["all_accounts"]["accounts"] == ["apac", "emea"]
-    assert told["all_accounts"]["views"] == len(told["all_accounts"]["refreshed"]) > 4
+    report = accounts.run("sync", "contacts")
+    assert report["all_accounts"]["accounts"] == ["apac", "emea"]
+    assert report["all_accounts"]["views"] == len(report["all_accounts"]["refreshed"]) > 4
     hobbies = "select distinct instance, hobby__c from insightly_all.contacts order by 1"
     number, text = (row["hobby__c"] for row in accounts.read(hobbies))
     assert (float(number), text) == (44.0, "chess")
@@ -177,8 +177,8 @@ def test_unexpected_error_fails_only_its_account(caplog: pytest.LogCaptureFixtur
     def work(name: str) -> Report:
         return Report("sync", calls=3) if name == "b" else Report("sync", calls=1 // 0)
 
-    told = run_for_each("sync", ["a", "b"], work, lambda name, report: None)
-    assert (told.exit_code, told.status, told.calls) == (1, "failed", 3)
+    report = run_for_each("sync", ["a", "b"], work, lambda name, report: None)
+    assert (report.exit_code, report.status, report.calls) == (1, "failed", 3)
     assert "ZeroDivisionError" in caplog.text
 
 
@@ -188,9 +188,9 @@ def test_interruption_ends_the_run_and_reports_finished_accounts() -> None:
             raise KeyboardInterrupt
         return Report("sync", entities={"notes": EntityReport("ok")})
 
-    told = run_for_each("sync", ["a", "b", "c"], work, lambda name, report: None)
-    assert (told.exit_code, told.status, list(told.facts["instances"])) == (130, "failed", ["a", "b"])
-    assert list(told.entities) == ["a.notes"]
+    report = run_for_each("sync", ["a", "b", "c"], work, lambda name, report: None)
+    assert (report.exit_code, report.status, list(report.facts["instances"])) == (130, "failed", ["a", "b"])
+    assert list(report.entities) == ["a.notes"]
 
 
 @pytest.mark.parametrize(
@@ -207,15 +207,15 @@ def test_combined_exit_code_is_the_worst(codes: tuple[int, ...], worst: int, sta
     reports = {
         str(code): Report("verify", exit_code=code, reason=f"because {code}" if code else None) for code in codes
     }
-    told = combine("verify", reports)
-    assert (told.exit_code, told.status) == (worst, status)
-    assert told.reason == ("; ".join(f"{code}: because {code}" for code in codes if code) or None)
+    report = combine("verify", reports)
+    assert (report.exit_code, report.status) == (worst, status)
+    assert report.reason == ("; ".join(f"{code}: because {code}" for code in codes if code) or None)
 
 
 def test_combined_report_adds_calls_and_takes_lowest_calls_left() -> None:
     plan = Report("sync", calls=2, calls_left_today=9, facts={"plan": {"calls": 5, "seconds": 0.5}})
-    told = combine("sync", {"a": plan, "b": replace(plan, calls_left_today=4), "c": Report("sync")})
-    assert (told.calls, told.calls_left_today, told.facts["plan"]) == (4, 4, {"calls": 10, "seconds": 1.0})
+    report = combine("sync", {"a": plan, "b": replace(plan, calls_left_today=4), "c": Report("sync")})
+    assert (report.calls, report.calls_left_today, report.facts["plan"]) == (4, 4, {"calls": 10, "seconds": 1.0})
 
 
 @pytest.mark.sample(0)
@@ -256,9 +256,9 @@ def test_every_command_runs_for_all_accounts_or_one(accounts: Accounts) -> None:
     swept = accounts.run("sweep", "contacts")
     assert [entity["deleted"] for entity in swept["entities"].values()] == [1, 0]
     assert accounts.run("verify", "contacts", "--instance", "apac")["code"] == 0
-    told = accounts.run("status")
-    assert list(told["entities"]) == ["apac.contacts", "emea.contacts"]
-    assert told["instances"]["emea"]["destination"].endswith("dataset insightly_emea")
+    report = accounts.run("status")
+    assert list(report["entities"]) == ["apac.contacts", "emea.contacts"]
+    assert report["instances"]["emea"]["destination"].endswith("dataset insightly_emea")
     assert accounts.run("status", "--max-age", "0s", "--instance", "emea")["code"] == 1
 
 
@@ -271,8 +271,8 @@ def test_single_account_options_need_an_account_name(accounts: Accounts) -> None
     assert accounts.run(*push)["code"] == 0  # there is only one
     accounts.add("apac", 1)
     for refused in (push, ("sync", "contacts", "--id", "1")):
-        told = accounts.run(*refused)
-        assert (told["code"], "name one account for this: apac, emea" in told["reason"]) == (2, True)
+        report = accounts.run(*refused)
+        assert (report["code"], "name one account for this: apac, emea" in report["reason"]) == (2, True)
     done = accounts.run(*push, "--instance", "apac")
     assert (done["code"], done["entities"]["contacts"]["push"]["results"]["created"]) == (0, 1)
     assert [box.store.count("contacts") for box in accounts.boxes.values()] == [2, 2]
@@ -285,8 +285,8 @@ def test_max_calls_limits_each_account(accounts: Accounts) -> None:
     accounts.add("emea", 12)
     accounts.add("apac", 12)
     accounts.setting("default", "page_size", 5)
-    told = accounts.run("sync", "contacts", "--max-calls", "2")
-    assert (told["code"], [box.calls() for box in accounts.boxes.values()]) == (3, [2, 2])
+    report = accounts.run("sync", "contacts", "--max-calls", "2")
+    assert (report["code"], [box.calls() for box in accounts.boxes.values()]) == (3, [2, 2])
     done = accounts.run("sync", "contacts")
     assert (done["code"], accounts.counts()) == (0, {"insightly_apac": 12, "insightly_emea": 12})
 
@@ -300,28 +300,28 @@ def test_each_dataset_refuses_another_account(accounts: Accounts) -> None:
     emea, apac = accounts.boxes["emea"], accounts.boxes["apac"]
     accounts.setting("emea", "api_key", apac.key)
     accounts.setting("emea", "base_url", apac.url)
-    told = accounts.run("sync", "contacts")
-    assert told["code"] == 2
-    assert told["instances"]["apac"]["status"] == "done"
-    assert "sources.insightly.instances.emea.api_key is 'a key of apac" in told["instances"]["emea"]["reason"]
-    assert "holds the account emea" in told["instances"]["emea"]["reason"]
+    report = accounts.run("sync", "contacts")
+    assert report["code"] == 2
+    assert report["instances"]["apac"]["status"] == "done"
+    assert "sources.insightly.instances.emea.api_key is 'a key of apac" in report["instances"]["emea"]["reason"]
+    assert "holds the account emea" in report["instances"]["emea"]["reason"]
     assert emea.calls("/Contacts") == 1
 
 
 def test_sync_is_reported_even_if_the_views_fail(accounts: Accounts) -> None:
     accounts.add("emea", 3)
     accounts.database.write_text("no database")
-    told = accounts.run("sync", "contacts")
-    assert (told["code"], told["instances"]["emea"]["status"]) == (1, "failed")
-    assert "insightly_all.*: " in told["reason"]
+    report = accounts.run("sync", "contacts")
+    assert (report["code"], report["instances"]["emea"]["status"]) == (1, "failed")
+    assert "insightly_all.*: " in report["reason"]
     accounts.database.unlink()
     assert accounts.run("sync", "contacts")["code"] == 0
 
 
 def test_one_account_without_instances_keeps_its_dataset(accounts: Accounts) -> None:
     accounts.add("default", 2)
-    told = accounts.run("sync", "contacts")
-    assert set(told) == {*ENVELOPE, "code"}
+    report = accounts.run("sync", "contacts")
+    assert set(report) == {*ENVELOPE, "code"}
     with duckdb.connect(str(accounts.database)) as connection:
         assert connection.sql("from duckdb_views() where schema_name like 'insightly%'").fetchall() == []
 
@@ -331,12 +331,12 @@ def test_console_prints_each_account_and_totals(accounts: Accounts) -> None:
     accounts.add("apac", 4)
     with switched_run_context(str(accounts.folder)):
         assert main(["sync", "contacts", "--database", str(accounts.database)]) == 0
-        told, _ = accounts.capture.readouterr()
+        output, _ = accounts.capture.readouterr()
         assert main(["check"]) == 0
-    lines = [line.split() for line in told.splitlines()]
+    lines = [line.split() for line in output.splitlines()]
     assert [line[0] for line in lines if "─" in "".join(line)] == ["apac", "emea", "2"]
     assert [line[2] for line in lines if line[0] == "contacts"] == ["4", "3"]
-    assert "views over apac, emea" in told
+    assert "views over apac, emea" in output
     assert lines[-1][0] == "done"
 
 

@@ -1,4 +1,4 @@
-"""The setting `history`: one row a version of a record, whatever is edited, deleted, cut off or concealed."""
+"""The setting `history`: one row per version of a record, whatever is edited, deleted, interrupted or masked."""
 
 import re
 from datetime import UTC, datetime
@@ -73,7 +73,7 @@ def test_history_starts_from_loaded_rows_without_a_call(synced_crm: Crm) -> None
 def test_history_version_is_a_change_by_the_team(kept: Crm) -> None:
     store, (edited, touched, active, tagged, *_) = kept.sandbox.store, ids(kept, "contacts")
     (before,), known = of(kept, edited), count(kept)
-    begun = datetime.now(UTC)
+    started = datetime.now(UTC)
     store.update("contacts", edited, {"TITLE": "edited"})
     store.update("contacts", touched, {})
     store.update("contacts", active, {"LAST_ACTIVITY_DATE_UTC": "2026-11-02 08:00:00", "NEXT_ACTIVITY_DATE_UTC": None})
@@ -81,7 +81,7 @@ def test_history_version_is_a_change_by_the_team(kept: Crm) -> None:
     assert kept.sync_done("contacts", **KEPT).entities["contacts"].merged == 4
     old, new = of(kept, edited)
     assert (old, new[FROM]) == ({**before, TO: new[FROM]}, old[TO])
-    assert begun < new[FROM] < datetime.now(UTC)
+    assert started < new[FROM] < datetime.now(UTC)
     assert business(new) == {**business(old), "title": "edited"}
     assert count(kept) == known + 1
     assert_level(kept.read, "contacts")
@@ -130,16 +130,16 @@ def test_new_column_makes_versions_only_of_records_with_a_value(kept: Crm) -> No
 
 @pytest.mark.parametrize("deletions", ["mark", pytest.param("remove", marks=pytest.mark.sample(0))])
 def test_deleted_record_has_no_open_version_until_it_reappears(kept: Crm, deletions: str) -> None:
-    crm, given, key = kept, {**KEPT, "deletions": deletions}, ids(kept, "contacts")[0]
+    crm, settings, key = kept, {**KEPT, "deletions": deletions}, ids(kept, "contacts")[0]
     (record,) = delete(crm, "contacts", key)
-    assert swept(crm, "contacts", **given).entities["contacts"].deleted == 1
+    assert swept(crm, "contacts", **settings).entities["contacts"].deleted == 1
     (old,) = of(crm, key)
     (found,) = crm.read("select found_at from insightly.deletions")
     assert old[TO] == found["found_at"]
     assert_level(crm.read, "contacts")
 
     crm.sandbox.store.put_raw("contacts", {**record, "DATE_UPDATED_UTC": crm.sandbox.store.now()})
-    crm.sync_done("contacts", **given)
+    crm.sync_done("contacts", **settings)
     ended, opened = of(crm, key)
     assert ended[TO] < opened[FROM]
     assert opened[TO] is None
@@ -154,13 +154,13 @@ def test_every_way_to_find_a_deletion_ends_the_version(
 ) -> None:
     for name, value in {"HISTORY": "contacts", "DELETIONS": deletions}.items():
         monkeypatch.setenv(f"SOURCES__INSIGHTLY__{name}", value)
-    crm, (asked, missed, *_, pushed_away) = kept, ids(kept, "contacts")
-    delete(crm, "contacts", asked)
-    refreshed(crm, "contacts", ids=[asked])
+    crm, (requested, missed, *_, pushed_away) = kept, ids(kept, "contacts")
+    delete(crm, "contacts", requested)
+    refreshed(crm, "contacts", ids=[requested])
     delete(crm, "contacts", missed)
     crm.sync_done("contacts", request=ReadRequest(full=True))
     pushed(crm, "contacts", jsonl(crm, [{"contact_id": pushed_away}]), "delete")
-    for key in (asked, missed, pushed_away):
+    for key in (requested, missed, pushed_away):
         (only,) = of(crm, key)
         assert only[TO] is not None
     assert_level(crm.read, "contacts")
@@ -205,13 +205,13 @@ def test_changed_masking_makes_no_version(kept: Crm) -> None:
     crm.sandbox.store.update("contacts", old["CONTACT_ID"], {"TITLE": "edited"})
     crm.sync_done("contacts", **KEPT)
     known, hashed = count(crm), {"hash": ["contacts.email_address"], "hash_key": HASH_KEY}
-    for given in (hashed, {**hashed, "hash_key": "another"}, {"drop": ["contacts.email_address"]}, {}, hashed):
-        crm.sync_done("contacts", **KEPT, **given)
-        assert count(crm) == known, given
+    for settings in (hashed, {**hashed, "hash_key": "another"}, {"drop": ["contacts.email_address"]}, {}, hashed):
+        crm.sync_done("contacts", **KEPT, **settings)
+        assert count(crm) == known, settings
         assert_level(crm.read, "contacts")
         former, now = of(crm, old["CONTACT_ID"])
         assert former["email_address"] is None
-        assert now["email_address"] != former["email_address"] or "drop" in given
+        assert now["email_address"] != former["email_address"] or "drop" in settings
     crm.sandbox.store.update("contacts", old["CONTACT_ID"], {"EMAIL_ADDRESS": "new@example.com"})
     crm.sync_done("contacts", **KEPT, **hashed)
     assert count(crm) == known + 1
@@ -233,8 +233,8 @@ POINTS = {
     "merge": (METHODS["merge"], "after"),
     "note of the load": (METHODS["note in _dlt_loads"], "after"),
     "versions compared": ("pipelines.engine.history:_History.counts_match", "before"),
-    "versions ended": ("pipelines.engine.history:_History._end_versions", "after"),
-    "versions begun": ("pipelines.engine.history:_History._begin_versions", "after"),
+    "versions end": ("pipelines.engine.history:_History._end_versions", "after"),
+    "versions begin": ("pipelines.engine.history:_History._begin_versions", "after"),
     "history followed": ("pipelines.engine.history:_History.update", "after"),
 }
 
@@ -245,8 +245,8 @@ TWICE = ("table", "load", "merge", "note of the load", "versions compared")
 @pytest.mark.parametrize(
     ("point", "nth"),
     [
-        ("versions ended", 1),
-        *(pytest.param(point, 1, marks=pytest.mark.sample(0)) for point in POINTS if point != "versions ended"),
+        ("versions end", 1),
+        *(pytest.param(point, 1, marks=pytest.mark.sample(0)) for point in POINTS if point != "versions end"),
         *(pytest.param(point, 2, marks=pytest.mark.sample(0)) for point in TWICE),
     ],
 )
@@ -259,15 +259,15 @@ def test_killed_run_keeps_the_version_that_it_loaded(kept: Crm, point: str, nth:
     store.update("contacts", key, {"CUSTOMFIELDS": [{"FIELD_NAME": "Fresh__c", "FIELD_VALUE": "fresh"}]})
     crm.clock.advance()
     run_and_die(crm, ["sync", "contacts"], Call(*POINTS[point], nth), {"SOURCES__INSIGHTLY__HISTORY": "contacts"})
-    held = crm.read(f"select title from insightly.contacts where contact_id = {key}")[0]["title"]
+    loaded = crm.read(f"select title from insightly.contacts where contact_id = {key}")[0]["title"]
     store.update("contacts", key, {"TITLE": "second"})
     crm.sync_done("contacts", **KEPT)
     assert_level(crm.read, "contacts")
-    told = of(crm, key)
-    titles = [row["title"] for row in told]
+    found = of(crm, key)
+    titles = [row["title"] for row in found]
     # A package that was ready to be loaded is loaded by the next run, before it reads.
-    assert titles[1:] in ([["first", "second"]] if held == "first" else [["second"], ["first", "second"]])
-    assert [row[TO] for row in told[:-1]] == [row[FROM] for row in told[1:]], "a reader sees no moment between versions"
+    assert titles[1:] in ([["first", "second"]] if loaded == "first" else [["second"], ["first", "second"]])
+    assert [row[TO] for row in found[:-1]] == [row[FROM] for row in found[1:]], "a reader sees no gap between versions"
     assert count(crm) == known + len(titles) - 1
 
 
@@ -300,19 +300,19 @@ def test_history_compares_only_loaded_records(kept: Crm, monkeypatch: pytest.Mon
 def test_documented_query_returns_the_pipeline_as_it_stood(make_crm: MakeCrm) -> None:
     crm = make_crm(0.2)
     store, names = crm.sandbox.store, ("opportunities", "pipeline_stages")
-    given = {"history": ["opportunities"]}
-    crm.sync_done(*names, **given)
-    then, moment = deals(store.rows("opportunities")), datetime.now(UTC)
+    settings = {"history": ["opportunities"]}
+    crm.sync_done(*names, **settings)
+    then, timestamp = deals(store.rows("opportunities")), datetime.now(UTC)
     first, second, *_ = [row for row in store.rows("opportunities") if row["OPPORTUNITY_STATE"] == "OPEN"]
     assert len(store.rows("opportunities")) > SMALL_TABLE
     store.update("opportunities", first["OPPORTUNITY_ID"], {"OPPORTUNITY_STATE": "WON"})
     store.delete("opportunities", second["OPPORTUNITY_ID"])
-    crm.sync_done(*names, **given)
-    swept(crm, "opportunities", **given)
+    crm.sync_done(*names, **settings)
+    swept(crm, "opportunities", **settings)
     (sql,) = re.findall(
         r"```sql\n(.*?as it stood.*?)```", (ROOT / "docs/guide/history.md").read_text("utf-8"), re.DOTALL
     )
-    query = re.sub(r"timestamptz '[^']+'", f"timestamptz '{moment.isoformat()}'", sql)
+    query = re.sub(r"timestamptz '[^']+'", f"timestamptz '{timestamp.isoformat()}'", sql)
     assert query != sql
     assert {row["stage_id"]: (row["deals"], row["value"]) for row in crm.read(query)} == then
     now = re.sub(r"timestamptz '[^']+'", f"timestamptz '{datetime.now(UTC).isoformat()}'", sql)
@@ -326,8 +326,8 @@ def deals(records: list[Row]) -> dict[Any, tuple[int, Any]]:
     for record in records:
         if record["OPPORTUNITY_STATE"] == "OPEN":
             number, value = found.get(record["STAGE_ID"], (0, None))
-            told = stored(record["OPPORTUNITY_VALUE"], "number")
-            found[record["STAGE_ID"]] = (number + 1, value if told is None else (value or 0) + told)
+            amount = stored(record["OPPORTUNITY_VALUE"], "number")
+            found[record["STAGE_ID"]] = (number + 1, value if amount is None else (value or 0) + amount)
     return found
 
 

@@ -42,7 +42,7 @@ RAW = (
     "+44 7911 123456",
     "planted-description",
 )
-"""What the account holds of a person, found nowhere else in it."""
+"""What the account knows of a person, found nowhere else in it."""
 
 
 @pytest.fixture
@@ -69,12 +69,12 @@ def planted(crm: Crm) -> Crm:
     return crm
 
 
-def told(value: str) -> str:
+def digest(value: str) -> str:
     return hmac.digest(HASH_KEY.encode(), value.encode(), "sha256").hex()
 
 
 def texts(folder: Path) -> Iterator[str]:
-    """Everything that the files of a folder hold, as text: their bytes, and what is packed in tables."""
+    """The content of the files of a folder as text: their bytes, and the values of tables."""
     for file in (path for path in folder.rglob("*") if path.is_file()):
         yield file.read_bytes().decode("utf-8", "replace")
         if file.suffix == ".parquet":
@@ -120,13 +120,13 @@ def test_no_file_of_a_run_contains_a_masked_value(
 
 def test_hashed_columns_join_and_dropped_columns_are_missing(planted: Crm) -> None:
     planted.first_sync("contacts", "leads", **PRIVATE)
-    hashed = told("ada.planted@example.com")
+    hashed = digest("ada.planted@example.com")
     contact = row(planted, "contacts", f"email_address = '{hashed}'")
-    assert contact["hobby__c"] == told("planted-hobby")
-    assert contact["date_of_birth"] == told("1815-12-10 00:00:00")
+    assert contact["hobby__c"] == digest("planted-hobby")
+    assert contact["date_of_birth"] == digest("1815-12-10 00:00:00")
     assert row(planted, "leads", f"email = '{hashed}'")["lead_id"]
     tag = row(planted, "contacts__tags", f"contact_id = {contact['contact_id']}")
-    assert tag["tag_name"] == told("planted-tag")
+    assert tag["tag_name"] == digest("planted-tag")
     assert not {"phone", "secret__c"} & planted.columns("contacts").keys()
     assert "occasion_name" not in planted.columns("contacts__dates")
     empty = planted.read("select count(*) as n from insightly.contacts where email_address is null")[0]["n"]
@@ -142,7 +142,7 @@ def test_next_sync_masks_loaded_rows_and_deleted_rows(planted: Crm) -> None:
 
     known = planted.count("contacts_history")
     later = {name: value for name, value in PRIVATE.items() if name != "hash"}
-    later["hash"] = [name for name in PRIVATE["hash"] if name != "contacts.date_of_birth"]  # held as a date
+    later["hash"] = [name for name in PRIVATE["hash"] if name != "contacts.date_of_birth"]  # loaded as a date
     planted.sync_done("contacts", "leads", **later)
     for table, where in {
         "contacts": "_deleted_at is not null",
@@ -153,8 +153,8 @@ def test_next_sync_masks_loaded_rows_and_deleted_rows(planted: Crm) -> None:
         plain = planted.read(f"select count(*) as n from insightly.{table} where email_address like '%@%'")[0]["n"]
         assert plain == 0, "a history that is no longer kept is emptied too"
     live = [record for record in planted.sandbox.store.rows("contacts") if record["EMAIL_ADDRESS"]]
-    here = {each["email_address"] for each in planted.table("contacts")} - {None}
-    assert here == {told(str(hash_input(record["EMAIL_ADDRESS"]))) for record in live}
+    hashed_addresses = {each["email_address"] for each in planted.table("contacts")} - {None}
+    assert hashed_addresses == {digest(str(hash_input(record["EMAIL_ADDRESS"]))) for record in live}
     planted.sync_done("contacts", "leads", history=["contacts"], **later)
     assert planted.sandbox.log[0].query.get("updated_after_utc"), "everything is read again once, not each time"
     assert planted.count("contacts_history") == known, "a hash is no other version"
@@ -178,12 +178,12 @@ def test_tag_sweep_accepts_hashed_tags(planted: Crm) -> None:
     planted.sandbox.store.set_tags("contacts", record["CONTACT_ID"], ["moved"], touch=False)
     swept(planted, "contacts", with_tags=True, **PRIVATE)
     names = planted.read(f"select tag_name from insightly.contacts__tags where contact_id = {record['CONTACT_ID']}")
-    assert [name["tag_name"] for name in names] == [told("moved")]
+    assert [name["tag_name"] for name in names] == [digest("moved")]
     verified(planted, "contacts", full=True, **PRIVATE)
 
 
 @pytest.mark.parametrize(
-    ("way", "column", "words"),
+    ("setting", "column", "words"),
     [
         ("hash", "contacts.emial_address", "email_address"),
         ("drop", "contact.phone", "contacts"),
@@ -194,10 +194,10 @@ def test_tag_sweep_accepts_hashed_tags(planted: Crm) -> None:
         ("drop", "phone", "entity.column"),
     ],
 )
-def test_masking_refuses_unsuitable_columns(way: str, column: str, words: str) -> None:
+def test_masking_refuses_unsuitable_columns(setting: str, column: str, words: str) -> None:
     with pytest.raises(BadSetting, match=words) as refused:
-        resolve_settings(**{way: [column], "hash_key": HASH_KEY})
-    assert f"sources.insightly.{way}" in str(refused.value)
+        resolve_settings(**{setting: [column], "hash_key": HASH_KEY})
+    assert f"sources.insightly.{setting}" in str(refused.value)
 
 
 def test_hashing_without_a_key_reads_nothing(planted: Crm) -> None:

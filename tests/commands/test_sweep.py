@@ -126,13 +126,13 @@ def test_thorough_sweep_finds_deletion_masked_by_an_unknown_record(crm: Crm) -> 
 def test_sweep_compares_only_records_since_start_date(crm: Crm) -> None:
     stamps = sorted(row["DATE_UPDATED_UTC"] for row in crm.sandbox.store.rows("contacts"))
     crm.first_sync("contacts", start_date=stamps[20].replace(" ", "T") + "Z")
-    held = crm.count("contacts")
-    assert 0 < held < len(stamps)
+    loaded = crm.count("contacts")
+    assert 0 < loaded < len(stamps)
     key = next(row["CONTACT_ID"] for row in crm.sandbox.store.rows("contacts") if row["DATE_UPDATED_UTC"] == stamps[-1])
     delete(crm, "contacts", key)
     report = swept(crm, "contacts")
     assert marked(crm, "contacts") == [key]
-    assert crm.count("contacts") == held
+    assert crm.count("contacts") == loaded
     assert report.entities["contacts"].merged == 0
 
 
@@ -148,10 +148,10 @@ def test_sweep_refuses_a_large_loss_unless_forced(make_crm: MakeCrm) -> None:
         report = swept(crm, code=1)
         assert report.entities["contacts"].state == "failed"
         assert report.entities["notes"].state == "ok"
-        told = report.entities["contacts"].reason or ""
-        assert "160 of 200" in told
-        assert "max_deleted_share (0.2)" in told
-        assert "insightly sweep contacts --force" in told
+        reason = report.entities["contacts"].reason or ""
+        assert "160 of 200" in reason
+        assert "max_deleted_share (0.2)" in reason
+        assert "insightly sweep contacts --force" in reason
     swept(crm, "contacts", force=True)
     assert marked(crm, "contacts") == gone
     assert len([path for path in paths(crm) if path != "/Contacts"]) == 20
@@ -314,7 +314,7 @@ def test_full_sync_over_several_runs_marks_missing_records(crm: Crm) -> None:
 @pytest.mark.sample(0)
 @pytest.mark.parametrize("again", [True, False], ids=["--full again", "plain"])
 def test_repeated_full_sync_with_max_calls_ends_and_marks(crm: Crm, again: bool) -> None:
-    """Though no run has the calls for a sweep of its own, and an entity that is done does not begin anew."""
+    """No run has the calls for a sweep too, and a finished entity does not start again."""
     crm.first_sync("contacts", "notes", "lead_sources")
     gone = ids(crm, "contacts")[5:11]
     delete(crm, "contacts", *gone)
@@ -330,8 +330,8 @@ def test_repeated_full_sync_with_max_calls_ends_and_marks(crm: Crm, again: bool)
     assert rows == crm.sandbox.store.count("contacts")
     assert marked(crm, "contacts") == gone
     crm.assert_equal("contacts", "notes", "lead_sources", deleted=True)
-    anew = crm.sync_done("contacts", "notes", "lead_sources", request=ReadRequest(full=True))
-    assert [entity.rows for entity in anew.entities.values()] == [
+    again = crm.sync_done("contacts", "notes", "lead_sources", request=ReadRequest(full=True))
+    assert [entity.rows for entity in again.entities.values()] == [
         crm.sandbox.store.count(name) for name in ("contacts", "lead_sources", "notes")
     ]
 
@@ -400,8 +400,8 @@ def test_sweep_marks_no_live_record_if_rows_move_meanwhile(crm: Crm, kind: str, 
     swept(crm, "contacts", thorough=True)
     crm.sync_done("contacts")
     crm.assert_equal("contacts", deleted=True)
-    held = {row["contact_id"] for row in crm.table("contacts")}
-    assert set(marked(crm, "contacts")) == held - set(ids(crm, "contacts"))
+    loaded = {row["contact_id"] for row in crm.table("contacts")}
+    assert set(marked(crm, "contacts")) == loaded - set(ids(crm, "contacts"))
 
 
 # Tags

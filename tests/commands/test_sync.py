@@ -1,4 +1,4 @@
-"""Whole runs over HTTP into DuckDB: whatever happens on the way, the destination ends up equal to the account."""
+"""Runs over HTTP into DuckDB: whatever happens on the way, the destination ends up equal to the account."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ def watermarks(report: Report) -> dict[str, str | None]:
     return {name: entity.watermark for name, entity in report.entities.items()}
 
 
-def asked(crm: Crm, path: str) -> list[dict[str, str]]:
+def queries(crm: Crm, path: str) -> list[dict[str, str]]:
     """The queries of the last run's calls to `path`."""
     return [call.query for call in crm.sandbox.log if call.path == path]
 
@@ -85,7 +85,7 @@ def test_lost_working_folder_changes_nothing(crm: Crm) -> None:
     second = crm.sync_done("contacts", "lead_sources")
     assert second.entities["contacts"].rows == 1
     assert second.entities["lead_sources"].merged == 0
-    assert asked(crm, "/Contacts/Search")[0]["updated_after_utc"] == first.entities["contacts"].watermark
+    assert queries(crm, "/Contacts/Search")[0]["updated_after_utc"] == first.entities["contacts"].watermark
     crm.assert_equal("contacts", "lead_sources")
 
 
@@ -117,9 +117,9 @@ def test_unknown_json_key_becomes_a_column(crm: Crm) -> None:
     crm.sandbox.store.update("notes", key, {"FAVOURITE_COLOUR": "blue", "SHELF_COUNT": 7})
     report = crm.sync_done("notes")
     assert crm.columns("notes")["shelf_count"] == "BIGINT"
-    told = " ".join(report.entities["notes"].schema_changes)
-    assert "notes.favourite_colour" in told
-    assert "notes.shelf_count" in told
+    notes = " ".join(report.entities["notes"].schema_changes)
+    assert "notes.favourite_colour" in notes
+    assert "notes.shelf_count" in notes
     crm.assert_equal("notes")
 
 
@@ -148,10 +148,12 @@ def test_shortened_array_leaves_no_old_child_rows(crm: Crm) -> None:
 
 def test_custom_field_definitions_are_a_table(crm: Crm) -> None:
     crm.sync_done("contacts", "leads")
-    held = {(r["field_for"], r["field_name"], r["field_type"]) for r in crm.table("custom_fields")}
-    told = crm.sandbox.store.definitions
-    wanted = {(r["FIELD_FOR"], r["FIELD_NAME"], r["FIELD_TYPE"]) for r in told if r["FIELD_FOR"] in ("CONTACT", "LEAD")}
-    assert held == wanted
+    loaded = {(r["field_for"], r["field_name"], r["field_type"]) for r in crm.table("custom_fields")}
+    definitions = crm.sandbox.store.definitions
+    wanted = {
+        (r["FIELD_FOR"], r["FIELD_NAME"], r["FIELD_TYPE"]) for r in definitions if r["FIELD_FOR"] in ("CONTACT", "LEAD")
+    }
+    assert loaded == wanted
     options = [r["option_value"] for r in crm.table("custom_fields__custom_field_options") if r["field_for"] == "LEAD"]
     assert options == ["Spring", "Summer", "Autumn", "Winter"]
 
@@ -191,7 +193,7 @@ def test_unneeded_tags_cost_no_call(make_crm: MakeCrm) -> None:
 def test_tags_that_are_off_are_not_read_or_written(make_crm: MakeCrm, embedded: bool) -> None:
     crm = make_crm(switches=replace(OPEN, embed_tags=embedded))
     crm.sync_done("leads", tags="auto")
-    held = crm.table("leads__tags")
+    loaded = crm.table("leads__tags")
     store = crm.sandbox.store
     for entity in ("leads", "projects"):
         store.set_tags(entity, first_key(crm, entity), ["later"])
@@ -199,7 +201,7 @@ def test_tags_that_are_off_are_not_read_or_written(make_crm: MakeCrm, embedded: 
     assert [call.path for call in crm.sandbox.log if "Tags" in call.path] == []
     assert tuple(report.entities) == tuple(name for name in CORE if name != "tags")
     assert report.entities["leads"].rows == 1
-    assert crm.table("leads__tags") == held
+    assert crm.table("leads__tags") == loaded
     assert crm.columns("projects__tags") == crm.columns("tags") == {}
     assert crm.columns("projects__links")
     assert not [name for name in crm.columns("projects") if "tags" in name]
@@ -214,7 +216,7 @@ def test_record_deleted_before_its_tags_are_read_is_reported(crm: Crm) -> None:
     assert any("went away" in note for note in report.entities["projects"].schema_changes)
 
 
-# Lists that are read whole
+# Lists that are read in full
 
 
 def test_reference_list_is_written_only_if_it_changed(crm: Crm) -> None:
@@ -286,7 +288,7 @@ def test_entity_that_becomes_forbidden_keeps_table_and_watermark(crm: Crm) -> No
         assert crm.sync("products", "currencies").exit_code == 1
     crm.sandbox.switches = OPEN
     crm.sync_done("products", "currencies")
-    assert asked(crm, "/Product/Search")[0]["updated_after_utc"] == before.entities["products"].watermark
+    assert queries(crm, "/Product/Search")[0]["updated_after_utc"] == before.entities["products"].watermark
     crm.assert_equal("products", "currencies")
 
 
@@ -299,7 +301,7 @@ def test_refused_key_writes_nothing(crm: Crm) -> None:
     with unchanged(crm, "notes", "_dlt_pipeline_state"):
         assert crm.sync("notes", api_key="00000000-0000-0000-0000-000000000000").exit_code == 1
     crm.sync_done("notes")
-    assert asked(crm, "/Notes/Search")[0]["updated_after_utc"] == first.entities["notes"].watermark
+    assert queries(crm, "/Notes/Search")[0]["updated_after_utc"] == first.entities["notes"].watermark
 
 
 # Destinations and accounts
@@ -350,9 +352,9 @@ def test_another_key_of_the_same_account_is_accepted(crm: Crm, make_crm: MakeCrm
     first = crm.sync_done("notes")
     moved = make_crm(key="11111111-1111-1111-1111-111111111111")
     moved.sync_done("notes")
-    assert asked(moved, "/Notes/Search")[0]["updated_after_utc"] == first.entities["notes"].watermark
+    assert queries(moved, "/Notes/Search")[0]["updated_after_utc"] == first.entities["notes"].watermark
     moved.sync_done("notes")
-    assert asked(moved, "/Instance") == []
+    assert queries(moved, "/Instance") == []
 
 
 # Budgets
@@ -515,8 +517,8 @@ def test_local_clock_is_used_without_a_date_header(make_crm: MakeCrm, caplog: py
 
 def alone(crm: Crm, **settings: Any) -> dlt.Pipeline:
     pipeline = dlt.pipeline("alone", destination=dlt.destinations.duckdb(str(crm.database)), dataset_name="insightly")
-    given = {"api_key": crm.sandbox.key, "base_url": crm.sandbox.url, "requests_per_second": 1000}
-    pipeline.run(insightly(**given, **settings))
+    account = {"api_key": crm.sandbox.key, "base_url": crm.sandbox.url, "requests_per_second": 1000}
+    pipeline.run(insightly(**account, **settings))
     return pipeline
 
 

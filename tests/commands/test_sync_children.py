@@ -1,4 +1,4 @@
-"""Rows that lie under other records, over HTTP: what is read, what it costs, what goes away again."""
+"""Rows read per parent record, over HTTP: what is read, what it costs, what is deleted."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -104,12 +104,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
 
 @pytest.mark.parametrize("entity", PARENTS)
 def test_every_field_and_parent_has_a_typed_column(runs: Runs, entity: str) -> None:
-    told = {normalize(name): SQL_TYPES[field.type] for name, field in ENTITIES[entity].fields.items()}
+    expected = {normalize(name): SQL_TYPES[field.type] for name, field in ENTITIES[entity].fields.items()}
     owner = {"parent_type": "VARCHAR", "parent_id": "BIGINT"}
     if entity in OWNER_COLUMNS:
-        owner = {normalize(name): told.get(normalize(name), "BIGINT") for name in OWNER_COLUMNS[entity]}
-    held = runs.crm.columns(entity)
-    assert {name: held.get(name) for name in told | owner} == told | owner
+        owner = {normalize(name): expected.get(normalize(name), "BIGINT") for name in OWNER_COLUMNS[entity]}
+    columns = runs.crm.columns(entity)
+    assert {name: columns.get(name) for name in expected | owner} == expected | owner
 
 
 @pytest.mark.parametrize("entity", PARENTS)
@@ -261,8 +261,8 @@ def test_one_id_under_two_parents_is_two_rows(crm: Crm) -> None:
     crm.clock.advance()
     crm.sandbox.store.child_rows.remove("comments", row["COMMENT_ID"], ("tasks", other))
     crm.sync_done("comments")
-    held = [each for each in live_rows(crm, "comments") if each["comment_id"] == row["COMMENT_ID"]]
-    assert [(each["parent_type"], each["parent_id"]) for each in held] == [("notes", one)]
+    rows = [each for each in live_rows(crm, "comments") if each["comment_id"] == row["COMMENT_ID"]]
+    assert [(each["parent_type"], each["parent_id"]) for each in rows] == [("notes", one)]
     assert_equal(crm, "comments")
 
 
@@ -340,7 +340,7 @@ def test_sweep_refuses_if_too_many_parents_are_gone(crm: Crm) -> None:
 @pytest.mark.sample(0)
 def test_collection_refused_for_every_parent_is_skipped(crm: Crm) -> None:
     crm.first_sync("comments")
-    held, mark = count_rows(live_rows(crm, "comments")), crm.sync_done("comments").entities["comments"].watermark
+    loaded, mark = count_rows(live_rows(crm, "comments")), crm.sync_done("comments").entities["comments"].watermark
     crm.clock.advance()
     for parent in ("notes", "tasks"):
         for key in keys(crm.sandbox, parent):
@@ -350,10 +350,10 @@ def test_collection_refused_for_every_parent_is_skipped(crm: Crm) -> None:
         replace(OPEN, missing=frozenset({"comments"})),
     ):
         report = crm.sync("comments")
-        told = report.entities["comments"]
-        assert (report.exit_code, told.merged, told.watermark) == (1, 0, mark)
-        assert "notes" in str(told.schema_changes)
-        assert count_rows(live_rows(crm, "comments")) == held
+        result = report.entities["comments"]
+        assert (report.exit_code, result.merged, result.watermark) == (1, 0, mark)
+        assert "notes" in str(result.schema_changes)
+        assert count_rows(live_rows(crm, "comments")) == loaded
         assert len(child_requests(crm)) < 2 * 40
     crm.sandbox.switches = OPEN
     crm.sync_done("comments")
@@ -382,8 +382,8 @@ def test_refused_parents_are_skipped_and_reported(crm: Crm) -> None:
     assert any(note.startswith("2 records of notes do not show this key their comments (403)") for note in notes)
     assert "1 records of notes went away before their comments were read" in notes
     refused = {one, gone, last}
-    told = [row for row in expected_rows(crm.sandbox, "comments") if row["parent_id"] not in refused]
-    assert count_rows(live_rows(crm, "comments")) == count_rows(told)
+    expected = [row for row in expected_rows(crm.sandbox, "comments") if row["parent_id"] not in refused]
+    assert count_rows(live_rows(crm, "comments")) == count_rows(expected)
     crm.clock.advance()
     crm.sandbox.store.touch("notes", one)
     assert crm.sync_done("comments").entities["comments"].state == "ok"
@@ -395,8 +395,8 @@ def test_unavailable_parent_entity_does_not_stop_the_others(crm: Crm) -> None:
     crm.sandbox.switches = replace(OPEN, forbidden=frozenset({"emails"}))
     report = crm.sync_done("comments").entities["comments"]
     assert any(note.startswith("comments of emails are not available") for note in report.schema_changes)
-    told = [row for row in expected_rows(crm.sandbox, "comments") if row["parent_type"] != "emails"]
-    assert count_rows(live_rows(crm, "comments")) == count_rows(told)
+    expected = [row for row in expected_rows(crm.sandbox, "comments") if row["parent_type"] != "emails"]
+    assert count_rows(live_rows(crm, "comments")) == count_rows(expected)
     crm.sandbox.switches = OPEN
     crm.sync_done("comments")
     assert_equal(crm, "comments")
@@ -458,7 +458,7 @@ def test_spent_quota_stops_and_the_next_day_continues(crm: Crm) -> None:
     crm.sync_done("comments")
     assert (
         len(child_requests(crm)) <= parents(crm, "comments") - 17 + 9
-    )  # requests in flight at the day's end are repeated
+    )  # requests in flight at the end of the day are sent again
     assert_equal(crm, "comments")
 
 
@@ -538,9 +538,9 @@ def test_quick_verify_of_many_parents_takes_few_calls(make_crm: MakeCrm) -> None
 @pytest.mark.parametrize(("option", "value"), [("ids", ["1"]), ("where", ["BODY=x"])])
 @pytest.mark.parametrize("entity", PARENTS)
 def test_single_child_rows_cannot_be_requested(crm: Crm, entity: str, option: str, value: list[str]) -> None:
-    told: dict[str, Any] = {"ids": None, "where": None, option: value}
+    selected: dict[str, Any] = {"ids": None, "where": None, option: value}
     with pytest.raises(BadSetting, match="read under other records"):
-        selection(crm.settings(), [entity], told["ids"], told["where"], ReadRequest())
+        selection(crm.settings(), [entity], selected["ids"], selected["where"], ReadRequest())
 
 
 @pytest.mark.sample(0)
@@ -553,8 +553,8 @@ def test_command_plans_syncs_and_reports_child_rows(crm: Crm) -> None:
     }
     done = command("sync", "comments", *target, cwd=crm.folder, **environment).json
     assert done["entities"]["comments"]["calls"] == price["entities"]["comments"]["calls"]
-    told = command("status", "comments", *target, cwd=crm.folder).json["entities"]["comments"]
-    assert (told["state"], told["rows"]) == ("ok", len(account_rows(crm.sandbox, "comments")))
+    reported = command("status", "comments", *target, cwd=crm.folder).json["entities"]["comments"]
+    assert (reported["state"], reported["rows"]) == ("ok", len(account_rows(crm.sandbox, "comments")))
     shown = command("sync", "comments", "--plan", "--database", str(crm.database), cwd=crm.folder, **environment)
     assert "a call for each record: 0 notes, 0 tasks, 0 emails" in shown.out
 

@@ -55,17 +55,17 @@ def any_runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @pytest.mark.parametrize("entity", LOADED)
 def test_each_field_has_a_column_of_its_type(any_runs: Runs, entity: str) -> None:
-    held = columns(any_runs.crm.database, entity)
+    types = columns(any_runs.crm.database, entity)
     wanted = {normalize(name): SQL_TYPES[field.type] for name, field in ENTITIES[entity].fields.items()}
-    assert {name: held.get(name) for name in wanted} == wanted
+    assert {name: types.get(name) for name in wanted} == wanted
 
 
 @pytest.mark.parametrize(("entity", "array"), CHILDREN)
 def test_each_array_has_a_child_table(any_runs: Runs, entity: str, array: str) -> None:
-    held = columns(any_runs.crm.database, f"{entity}__{array.lower()}")
+    types = columns(any_runs.crm.database, f"{entity}__{array.lower()}")
     key = {normalize(part): SQL_TYPES[ENTITIES[entity].fields[part].type] for part in ENTITIES[entity].key}
     items = {normalize(name): SQL_TYPES[field.type] for name, field in child_fields(array).items()}
-    assert held == {**items, **key, "list_idx": "BIGINT", "_is_empty": "BOOLEAN"}
+    assert types == {**items, **key, "list_idx": "BIGINT", "_is_empty": "BOOLEAN"}
 
 
 @pytest.mark.parametrize("entity", LOADED)

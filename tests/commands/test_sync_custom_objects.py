@@ -42,14 +42,14 @@ def crm(make_crm: Callable[..., Crm]) -> Crm:
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A destination that holds an account's custom objects."""
+    """A database with the custom objects of an account."""
     with isolated_crm(tmp_path_factory.mktemp("loaded")) as crm:
         crm.sync_done(*ALL)
         return crm.database
 
 
 @pytest.fixture
-def held(crm: Crm, loaded: Path) -> Crm:
+def synced(crm: Crm, loaded: Path) -> Crm:
     """An account whose custom objects are loaded."""
     shutil.copy(loaded, crm.database)
     crm.clock.advance()
@@ -82,8 +82,8 @@ def first_key(crm: Crm, name: str) -> int:
 # Which objects there are
 
 
-def objects(*names: Any, held: dict[str, str] | None = None) -> tuple[dict[str, str], list[str]]:
-    found, refused = objects_of([{"OBJECT_NAME": name} for name in names], held or {}, normalize)
+def objects(*names: Any, existing: dict[str, str] | None = None) -> tuple[dict[str, str], list[str]]:
+    found, refused = objects_of([{"OBJECT_NAME": name} for name in names], existing or {}, normalize)
     return {table: entity.object_name for table, entity in found.items()}, refused
 
 
@@ -130,7 +130,7 @@ def test_every_object_has_its_own_table_and_path(names: list[Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "owner"),
     [
         ("Contacts", "contacts"),
         ("Contacts__Tags", "contacts"),
@@ -140,11 +140,11 @@ def test_every_object_has_its_own_table_and_path(names: list[Any]) -> None:
         ("Users", "users"),
     ],
 )
-def test_object_name_that_is_taken_is_refused_with_both_names(name: str, told: str) -> None:
+def test_object_name_that_is_taken_is_refused_with_both_names(name: str, owner: str) -> None:
     found, (sentence,) = objects(name, "Fruit__c")
     assert found == {"fruit__c": "Fruit__c"}
     assert repr(name) in sentence
-    assert told in sentence
+    assert owner in sentence
 
 
 def test_objects_that_share_a_table_are_refused_with_both_names() -> None:
@@ -155,11 +155,11 @@ def test_objects_that_share_a_table_are_refused_with_both_names() -> None:
 
 
 def test_table_stays_with_its_object() -> None:
-    assert objects("SiteVisit__c", VISITS, held={"site_visit__c": VISITS})[0] == {"site_visit__c": VISITS}
-    found, (sentence,) = objects("SiteVisit__c", held={"site_visit__c": VISITS})
+    assert objects("SiteVisit__c", VISITS, existing={"site_visit__c": VISITS})[0] == {"site_visit__c": VISITS}
+    found, (sentence,) = objects("SiteVisit__c", existing={"site_visit__c": VISITS})
     assert found == {}
     assert VISITS in sentence
-    assert objects("site_visit__C", held={"site_visit__c": VISITS}) == ({"site_visit__c": "site_visit__C"}, [])
+    assert objects("site_visit__C", existing={"site_visit__c": VISITS}) == ({"site_visit__c": "site_visit__C"}, [])
 
 
 def test_objects_are_selected_by_name() -> None:
@@ -179,10 +179,10 @@ def test_object_tables_equal_the_account(crm: Crm) -> None:
     assert report.calls == len(crm.sandbox.log) == 1 + 1 + 2 * 2
     assert crm.sandbox.calls("CustomObjects") == 1
     crm.assert_equal(OBJECTS, VISITS, WARRANTIES)
-    held = crm.columns("site_visit__c")
+    types = crm.columns("site_visit__c")
     wanted = {"visited_on__c": "DATE", "starts_at__c": "TIMESTAMP WITH TIME ZONE", "distance_km__c": "DECIMAL(38,15)"}
     wanted |= {"billable__c": "BOOLEAN", "customer__c": "BIGINT", "topics__c": "VARCHAR", "record_id": "BIGINT"}
-    assert {name: held[name] for name in wanted} == wanted
+    assert {name: types[name] for name in wanted} == wanted
     assert {row["field_for"] for row in crm.table("custom_fields")} == {"SITE_VISIT__C", "WARRANTY__C"}
     joined = crm.read(f"select count(*) as n from insightly.custom_objects where object_name in ('{VISITS}')")
     assert joined == [{"n": 1}]
@@ -190,66 +190,66 @@ def test_object_tables_equal_the_account(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_unchanged_run_costs_a_call_per_object_and_one_for_discovery(held: Crm) -> None:
-    report = held.sync_done(*ALL)
+def test_unchanged_run_costs_a_call_per_object_and_one_for_discovery(synced: Crm) -> None:
+    report = synced.sync_done(*ALL)
     assert {name: entity.calls for name, entity in report.entities.items()} == {
         OBJECTS: 1, RECORDS: 0, "site_visit__c": 1, "warranty__c": 1,
     }  # fmt: skip
     assert sum(entity.rows for entity in report.entities.values()) == 2  # the definitions
-    assert held.sync_done(RECORDS).entities[RECORDS].calls == 1
-    by_name = held.sync_done("Site_Visit__c")
+    assert synced.sync_done(RECORDS).entities[RECORDS].calls == 1
+    by_name = synced.sync_done("Site_Visit__c")
     assert (list(by_name.entities), by_name.calls) == (["site_visit__c"], 1)
 
 
-def test_only_changed_object_records_are_read(held: Crm) -> None:
-    store, before = held.sandbox.store, held.count("site_visit__c")
-    store.update(VISITS, first_key(held, VISITS), {"RECORD_NAME": "changed"})
-    add_record(held, VISITS, Result__c="Good")
-    report = held.sync_done(*ALL)
+def test_only_changed_object_records_are_read(synced: Crm) -> None:
+    store, before = synced.sandbox.store, synced.count("site_visit__c")
+    store.update(VISITS, first_key(synced, VISITS), {"RECORD_NAME": "changed"})
+    add_record(synced, VISITS, Result__c="Good")
+    report = synced.sync_done(*ALL)
     assert (report.entities["site_visit__c"].rows, report.entities["warranty__c"].rows) == (2, 0)
-    assert held.count("site_visit__c") == before + 1
-    since = [call.query["updated_after_utc"] for call in held.sandbox.log if call.path.endswith("/Search")]
+    assert synced.count("site_visit__c") == before + 1
+    since = [call.query["updated_after_utc"] for call in synced.sandbox.log if call.path.endswith("/Search")]
     assert len(since) == 2
-    held.assert_equal(VISITS, WARRANTIES)
+    synced.assert_equal(VISITS, WARRANTIES)
 
 
-def test_new_object_and_new_field_are_loaded_by_the_next_run(held: Crm) -> None:
-    store = held.sandbox.store
+def test_new_object_and_new_field_are_loaded_by_the_next_run(synced: Crm) -> None:
+    store = synced.sandbox.store
     define_object(store, "Fruit__c")
     store.define("FRUIT__C", "Ripe__c", "BIT")
     store.define("SITE_VISIT__C", "Score__c", "NUMERIC")
-    add_record(held, "Fruit__c", Ripe__c=True)
-    add_record(held, VISITS, Score__c=4.5)
-    report = held.sync_done(*ALL)
+    add_record(synced, "Fruit__c", Ripe__c=True)
+    add_record(synced, VISITS, Score__c=4.5)
+    report = synced.sync_done(*ALL)
     assert states(report)["fruit__c"] == "ok"
     assert report.entities["site_visit__c"].schema_changes == ["new column site_visit__c.score__c (number)"]
-    held.assert_equal("Fruit__c", VISITS, WARRANTIES, OBJECTS)
-    assert held.columns("fruit__c")["ripe__c"] == "BOOLEAN"
+    synced.assert_equal("Fruit__c", VISITS, WARRANTIES, OBJECTS)
+    assert synced.columns("fruit__c")["ripe__c"] == "BOOLEAN"
 
 
-def test_deleted_object_keeps_table_and_state(held: Crm) -> None:
-    store, definition = held.sandbox.store, held.sandbox.store.get(OBJECTS, WARRANTIES)
-    rows, kept = held.table("warranty__c"), list(store.tables[WARRANTIES].raw.values())
+def test_deleted_object_keeps_table_and_state(synced: Crm) -> None:
+    store, definition = synced.sandbox.store, synced.sandbox.store.get(OBJECTS, WARRANTIES)
+    rows, kept = synced.table("warranty__c"), list(store.tables[WARRANTIES].raw.values())
     remove_object(store, WARRANTIES)
     for _ in range(2):
-        report = held.sync_done(*ALL)
+        report = synced.sync_done(*ALL)
         gone = report.entities["warranty__c"]
         assert (gone.state, gone.calls) == ("skipped", 0)
         assert "no longer defined" in str(gone.reason)
-        assert held.table("warranty__c") == rows
-    named = held.sync(WARRANTIES)
+        assert synced.table("warranty__c") == rows
+    named = synced.sync(WARRANTIES)
     assert (named.exit_code, states(named)) == (1, {"warranty__c": "skipped"})
-    assert states(swept(held, RECORDS))["warranty__c"] == "skipped"
-    assert held.table("warranty__c") == rows
+    assert states(swept(synced, RECORDS))["warranty__c"] == "skipped"
+    assert synced.table("warranty__c") == rows
 
     define_object(store, WARRANTIES)
     store.put_raw(OBJECTS, definition or {})
     for raw in kept:
         store.put_raw(WARRANTIES, raw)
-    add_record(held, WARRANTIES)
-    again = held.sync_done(*ALL).entities["warranty__c"]
+    add_record(synced, WARRANTIES)
+    again = synced.sync_done(*ALL).entities["warranty__c"]
     assert again.rows == 1
-    held.assert_equal(WARRANTIES)
+    synced.assert_equal(WARRANTIES)
 
 
 def test_object_that_cannot_be_loaded_fails_alone(crm: Crm, caplog: pytest.LogCaptureFixture) -> None:
@@ -261,8 +261,15 @@ def test_object_that_cannot_be_loaded_fails_alone(crm: Crm, caplog: pytest.LogCa
     assert states(report) == {"contacts": "ok", OBJECTS: "ok", RECORDS: "failed", "warranty__c": "ok"}
     assert report.exit_code == 1
     assert all(name in str(report.reason) for name in ("../Users", "'Contacts'", "'7'", "SiteVisit__c", VISITS))
-    asked = {"Instance", "CustomObjects", "Contacts", "CustomFields/Contacts", WARRANTIES, f"CustomFields/{WARRANTIES}"}
-    assert set(paths(crm)) == {f"/{path}" for path in asked}
+    expected = {
+        "Instance",
+        "CustomObjects",
+        "Contacts",
+        "CustomFields/Contacts",
+        WARRANTIES,
+        f"CustomFields/{WARRANTIES}",
+    }
+    assert set(paths(crm)) == {f"/{path}" for path in expected}
     crm.assert_equal("contacts", WARRANTIES)
     assert crm.count(OBJECTS) == 6
 
@@ -351,7 +358,7 @@ def test_object_dates_may_appear_and_disappear(undated: Crm) -> None:
     assert undated.sync_done(*ALL).entities["site_visit__c"].watermark is not None
     assert undated.sync_done(*ALL).entities["site_visit__c"].rows == 0
     store, key = undated.sandbox.store, first_key(undated, VISITS)
-    # A record that tells no date, found because another did: from the next run on the object is read whole again.
+    # A record without a date, found because another had one: from the next run on the object is read in full again.
     store.put_raw(VISITS, {**(store.get(VISITS, key) or {}), "DATE_UPDATED_UTC": None, "DATE_CREATED_UTC": store.now()})
     assert undated.sync_done(*ALL).entities["site_visit__c"].rows == 1
     report = undated.sync_done(*ALL).entities["site_visit__c"]
@@ -417,37 +424,37 @@ def swept(crm: Crm, *names: str, **settings: Any) -> Report:
 
 
 @pytest.mark.sample(0)
-def test_sweep_and_full_sync_mark_deleted_object_records(held: Crm) -> None:
-    store, key = held.sandbox.store, first_key(held, VISITS)
+def test_sweep_and_full_sync_mark_deleted_object_records(synced: Crm) -> None:
+    store, key = synced.sandbox.store, first_key(synced, VISITS)
     kept = store.get(VISITS, key)
     store.delete(VISITS, key)
-    report = swept(held, RECORDS)
+    report = swept(synced, RECORDS)
     assert {name: entity.deleted for name, entity in report.entities.items()} == {
         RECORDS: 0, "site_visit__c": 1, "warranty__c": 0,
     }  # fmt: skip
-    held.assert_equal(VISITS, deleted=True)
-    (ledger,) = held.table("deletions")
+    synced.assert_equal(VISITS, deleted=True)
+    (ledger,) = synced.table("deletions")
     assert (ledger["entity"], ledger["record_id"], ledger["restored_at"]) == ("site_visit__c", key, None)
 
     store.put_raw(VISITS, {**(kept or {}), "DATE_UPDATED_UTC": store.now()})
-    held.sync_done(*ALL)
-    held.assert_equal(VISITS)
-    assert held.table("deletions")[0]["restored_at"] is not None
+    synced.sync_done(*ALL)
+    synced.assert_equal(VISITS)
+    assert synced.table("deletions")[0]["restored_at"] is not None
 
-    store.delete(WARRANTIES, first_key(held, WARRANTIES))
-    assert held.sync_done(*ALL, request=ReadRequest(full=True)).entities["warranty__c"].deleted == 1
-    held.assert_equal(WARRANTIES, deleted=True)
+    store.delete(WARRANTIES, first_key(synced, WARRANTIES))
+    assert synced.sync_done(*ALL, request=ReadRequest(full=True)).entities["warranty__c"].deleted == 1
+    synced.assert_equal(WARRANTIES, deleted=True)
 
 
-def test_verify_proves_each_object_or_names_differences(held: Crm) -> None:
-    proof = verify(held.settings(), target(held), ALL, full=True)
+def test_verify_proves_each_object_or_names_differences(synced: Crm) -> None:
+    proof = verify(synced.settings(), target(synced), ALL, full=True)
     assert proof.exit_code == 0
     assert all(entity.facts["proved"] for entity in proof.entities.values())
-    assert proof.entities["site_visit__c"].facts["compared"] == held.sandbox.store.count(VISITS)
-    store = held.sandbox.store
-    store.update(VISITS, first_key(held, VISITS), {"RECORD_NAME": "silently"}, touch=False)
+    assert proof.entities["site_visit__c"].facts["compared"] == synced.sandbox.store.count(VISITS)
+    store = synced.sandbox.store
+    store.update(VISITS, first_key(synced, VISITS), {"RECORD_NAME": "silently"}, touch=False)
     define_object(store, "Fruit__c")
-    differs = verify(held.settings(), target(held), ALL, full=True)
+    differs = verify(synced.settings(), target(synced), ALL, full=True)
     assert differs.exit_code == 4
     assert "record_name" in differs.entities["site_visit__c"].facts["examples"][0]
     assert "never synced" in str(differs.entities["fruit__c"].reason)
@@ -455,13 +462,13 @@ def test_verify_proves_each_object_or_names_differences(held: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_status_and_sweep_plan_of_objects_need_no_call(held: Crm) -> None:
-    told = status(held.settings(), target(held), ALL)
-    assert list(told.entities) == [*ALL, "site_visit__c", "warranty__c"]
-    assert told.entities["site_visit__c"].rows == held.sandbox.store.count(VISITS)
-    held.sandbox.reset_log()
-    assert plan_sweep(held.settings(), target(held), [RECORDS], tags=False).facts["plan"]["calls"] == 2
-    assert held.sandbox.calls("CustomObjects") == 0
+def test_status_and_sweep_plan_of_objects_need_no_call(synced: Crm) -> None:
+    report = status(synced.settings(), target(synced), ALL)
+    assert list(report.entities) == [*ALL, "site_visit__c", "warranty__c"]
+    assert report.entities["site_visit__c"].rows == synced.sandbox.store.count(VISITS)
+    synced.sandbox.reset_log()
+    assert plan_sweep(synced.settings(), target(synced), [RECORDS], tags=False).facts["plan"]["calls"] == 2
+    assert synced.sandbox.calls("CustomObjects") == 0
 
 
 @pytest.mark.sample(0)
@@ -476,21 +483,25 @@ def test_plan_equals_the_cost_of_the_sync(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_object_records_are_read_by_id_and_by_custom_field(held: Crm) -> None:
-    store, key = held.sandbox.store, first_key(held, VISITS)
+def test_object_records_are_read_by_id_and_by_custom_field(synced: Crm) -> None:
+    store, key = synced.sandbox.store, first_key(synced, VISITS)
     store.update(VISITS, key, {"RECORD_NAME": "silently"}, touch=False)
     gone = store.tables[VISITS].keys[-1]
     store.delete(VISITS, gone)
 
     def read(ids: list[str] | None, where: list[str] | None, name: str = VISITS) -> Report:
-        return refresh(held.settings(), target(held), selection(held.settings(), [name], ids, where, ReadRequest()))
+        return refresh(
+            synced.settings(),
+            target(synced),
+            selection(synced.settings(), [name], ids, where, ReadRequest()),
+        )
 
     report = read([str(key), str(gone)], None).entities["site_visit__c"]
     assert (report.rows, report.deleted, report.facts["gone"]) == (1, 1, [gone])
-    store.update(WARRANTIES, first_key(held, WARRANTIES), {"RECORD_NAME": "silently"}, touch=False)
+    store.update(WARRANTIES, first_key(synced, WARRANTIES), {"RECORD_NAME": "silently"}, touch=False)
     custom = {item["FIELD_NAME"]: item["FIELD_VALUE"] for item in store.rows(WARRANTIES)[0]["CUSTOMFIELDS"]}
     assert read(None, [f"months__c={custom['Months__c']}"], "warranty__c").entities["warranty__c"].rows > 0
-    held.assert_equal(VISITS, WARRANTIES, deleted=True)
+    synced.assert_equal(VISITS, WARRANTIES, deleted=True)
     with pytest.raises(BadSetting, match="one entity by name"):
         read([str(key)], None, RECORDS)
     with pytest.raises(BadSetting, match="no such custom object"):
@@ -508,14 +519,14 @@ def test_object_columns_are_hashed_and_dropped(crm: Crm, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("names", [[RECORDS], pytest.param([VISITS], marks=pytest.mark.sample(0))])
-def test_masking_of_an_unknown_object_is_refused(held: Crm, names: list[str]) -> None:
-    add_record(held, VISITS)
-    before = held.count("site_visit__c")
+def test_masking_of_an_unknown_object_is_refused(synced: Crm, names: list[str]) -> None:
+    add_record(synced, VISITS)
+    before = synced.count("site_visit__c")
     with pytest.raises(BadSetting, match=r"sources\.insightly\.drop is 'site_visits__c': no such custom object"):
-        held.sync(*names, drop=["site_visits__c.report__c"])
-    assert held.count("site_visit__c") == before
+        synced.sync(*names, drop=["site_visits__c.report__c"])
+    assert synced.count("site_visit__c") == before
     with pytest.raises(BadSetting, match="stands for all custom objects"):
-        held.settings(drop=[f"{RECORDS}.record_name"])
+        synced.settings(drop=[f"{RECORDS}.record_name"])
 
 
 # The source alone

@@ -48,7 +48,7 @@ def edit(crm: Crm) -> int:
     return gone
 
 
-# A list that is walked
+# Lists without a date of change
 
 
 def test_unchanged_list_writes_nothing_and_a_change_only_its_block(crm: Crm) -> None:
@@ -121,19 +121,19 @@ def test_first_read_in_small_chunks_is_complete(crm: Crm) -> None:
 
 
 def test_short_response_marks_nothing(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list that is empty all at once, or whose records can be read although it does not tell them."""
+    """A list that is suddenly empty, or that lacks records which can be read."""
     crm.first_sync("emails", **LONG)
     store = crm.sandbox.store
-    table, whole = store.tables["emails"], list(store.tables["emails"].keys)
+    table, all_keys = store.tables["emails"], list(store.tables["emails"].keys)
     table.keys = []
     empty = crm.sync("emails", **LONG)
     assert (empty.exit_code, empty.entities["emails"].state) == (1, "failed")
     assert "max_deleted_share" in (empty.reason or "")
-    table.keys = [key for key in whole if key != whole[5]]
+    table.keys = [key for key in all_keys if key != all_keys[5]]
     unlisted = crm.sync_done("emails", **LONG).entities["emails"]
     assert any("not listed but readable: kept" in note for note in unlisted.schema_changes)
     assert marked(crm) == []
-    table.keys = whole
+    table.keys = all_keys
     crm.sync_done("emails", **LONG)
     crm.assert_equal("emails")
 
@@ -178,10 +178,10 @@ def test_selected_records_are_checked_by_the_next_sync(crm: Crm, how: str) -> No
     crm.first_sync("emails", **LONG)
     store, key = crm.sandbox.store, keys(crm, "emails")[7]
     before = store.get("emails", key) or {}
-    store.update("emails", key, {"SUBJECT": "for a moment"})
-    given = {"ids": ([str(key)], None), "where": (None, ["SUBJECT=for a moment"])}[how]
-    asked = selection(crm.settings(), ["emails"], *given, ReadRequest())
-    assert refresh(crm.settings(), Target(database=str(crm.database)), asked).entities["emails"].merged == 1
+    store.update("emails", key, {"SUBJECT": "for a while"})
+    arguments = {"ids": ([str(key)], None), "where": (None, ["SUBJECT=for a while"])}[how]
+    selected = selection(crm.settings(), ["emails"], *arguments, ReadRequest())
+    assert refresh(crm.settings(), Target(database=str(crm.database)), selected).entities["emails"].merged == 1
     crm.assert_equal("emails")
     store.put_raw("emails", before)
     crm.sync_done("emails", **LONG)
@@ -204,8 +204,8 @@ def test_plan_counts_the_pages_of_the_full_list(crm: Crm) -> None:
     from pipelines.commands.plan import plan
 
     crm.first_sync("emails", "teams", **LONG)
-    told = plan(crm.settings(**LONG), Target(database=str(crm.database)), ["emails", "teams"], ReadRequest())
-    assert {name: (entity.facts["total"], entity.calls) for name, entity in told.entities.items()} == {
+    estimate = plan(crm.settings(**LONG), Target(database=str(crm.database)), ["emails", "teams"], ReadRequest())
+    assert {name: (entity.facts["total"], entity.calls) for name, entity in estimate.entities.items()} == {
         "emails": (60, 7),
         "teams": (3, 1),
     }

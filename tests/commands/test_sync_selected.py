@@ -25,11 +25,11 @@ GOT = (*SEARCHED, "notes", "pipelines", "pipeline_stages", "products", "users")
 
 @contextmanager
 def nothing_moved(crm: Crm, *entities: str) -> Iterator[None]:
-    """Places, watermarks and whatever else the state of a resource tells stay as they are."""
+    """Checkpoints, watermarks and the other state of the resources stay as they are."""
 
     def kept() -> dict[str, Any]:
-        told = resource_states(crm.target.pipeline())
-        known = {name: dict(told.get(name, {})) for name in entities}
+        states = resource_states(crm.target.pipeline())
+        known = {name: dict(states.get(name, {})) for name in entities}
         for state in known.values():
             state.pop("custom_fields", None)
             if not state.get("incremental", {}).get("DATE_UPDATED_UTC", {}).get("last_value"):
@@ -50,7 +50,7 @@ def change(crm: Crm, entity: str, key: int, **fields: Any) -> None:
     crm.sandbox.store.put_raw(entity, {**(crm.sandbox.store.get(entity, key) or {}), **fields})
 
 
-def held(crm: Crm, entity: str, key: int) -> Row:
+def row_of(crm: Crm, entity: str, key: int) -> Row:
     (row,) = crm.read(f'select * from insightly."{entity}" where {normalize(ENTITIES[entity].key[0])} = {key}')
     return row
 
@@ -89,13 +89,13 @@ def test_search_reloads_its_rows_and_moves_no_watermark(crm: Crm, custom: bool) 
         ]
         with nothing_moved(crm, entity):
             report = refreshed(crm, entity, where=f"{normalize(name)}={str(value).lower() if value is True else value}")
-        told = report.entities[entity]
-        assert (told.rows, told.merged, told.deleted) == (len(matching), len(matching), 0)
-        assert told.watermark == told.watermark_before is not None
-        assert held(crm, entity, found[facts.key[0]])[normalize(name)] == value
+        result = report.entities[entity]
+        assert (result.rows, result.merged, result.deleted) == (len(matching), len(matching), 0)
+        assert result.watermark == result.watermark_before is not None
+        assert row_of(crm, entity, found[facts.key[0]])[normalize(name)] == value
         assert len(crm.sandbox.log) == 2  # the search, and the definitions
         if other[facts.key[0]] not in [row[facts.key[0]] for row in matching]:
-            assert held(crm, entity, other[facts.key[0]]).get("owner_user_id") != 424242
+            assert row_of(crm, entity, other[facts.key[0]]).get("owner_user_id") != 424242
 
 
 @pytest.mark.sample(0)
@@ -125,8 +125,8 @@ def test_search_of_several_pages_loads_child_rows(crm: Crm) -> None:
     crm.first_sync("contacts")
     for key in ids_of(crm, "contacts"):
         change(crm, "contacts", key, TITLE="Buyer", TAGS=[{"TAG_NAME": "seen"}])
-    told = refreshed(crm, "contacts", where="title=buyer", page_size=10, chunk_calls=2).entities["contacts"]
-    assert (told.state, told.rows) == ("ok", 0)  # letters' case counts in the sandbox
+    result = refreshed(crm, "contacts", where="title=buyer", page_size=10, chunk_calls=2).entities["contacts"]
+    assert (result.state, result.rows) == ("ok", 0)  # letters' case counts in the sandbox
     planned = refreshed(crm, "contacts", where="title=Buyer", page_size=10, planned=True)
     report = refreshed(crm, "contacts", where="title=Buyer", page_size=10, chunk_calls=2)
     assert report.calls == planned.facts["plan"]["calls"]
@@ -140,16 +140,16 @@ def test_unfiltered_search_response_is_an_error(crm: Crm) -> None:
         change(crm, "contacts", key, LAST_NAME="Other")
     crm.sandbox.switches = replace(OPEN, search_field="ignored")
     with nothing_moved(crm, "contacts"):
-        told = refreshed(crm, "contacts", where="FIRST_NAME=Ada", code=1).entities["contacts"]
-    assert (told.state, told.merged) == ("failed", 0)
-    assert "did not filter" in str(told.reason)
-    assert "Ada" not in str(told.reason)
+        result = refreshed(crm, "contacts", where="FIRST_NAME=Ada", code=1).entities["contacts"]
+    assert (result.state, result.merged) == ("failed", 0)
+    assert "did not filter" in str(result.reason)
+    assert "Ada" not in str(result.reason)
     refreshed(crm, "contacts", where="FIRST_NAME=Ada", planned=True, code=1)
     assert crm.table("contacts") == before
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "words"),
     [
         ("contacts --where EMAIL=a@b.c", "EMAIL_ADDRESS"),
         ("contacts --where hoby__c=chess", "Hobby__c"),
@@ -172,14 +172,14 @@ def test_unfiltered_search_response_is_an_error(crm: Crm) -> None:
     ],
 )
 def test_unsuitable_selection_is_refused_with_the_reason(
-    crm: Crm, tmp_path: Path, arguments: str, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+    crm: Crm, tmp_path: Path, arguments: str, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
     from pipelines.cli.__main__ import main
 
     for name, value in reach(crm.sandbox).items():
         monkeypatch.setenv(name, value)
     assert main(["sync", *arguments.split(), "--database", str(tmp_path / "a.duckdb")]) == 2
-    assert told in capsys.readouterr().err
+    assert words in capsys.readouterr().err
     assert {call.path for call in crm.sandbox.log} <= {"/Instance", "/CustomFields/Contacts", "/CustomFields/Notes"}
 
 
@@ -197,9 +197,9 @@ def test_entities_with_a_get_are_read_by_id(make_crm: MakeCrm) -> None:
             change(crm, entity, key, **{field: f"new {key}"})
         with nothing_moved(crm, *({entity} if ENTITIES[entity].read == "incremental" else ())):
             report = refreshed(crm, entity, ids=[*keys, keys[0]])
-        told = report.entities[entity]
-        assert (told.rows, told.merged, told.calls) == (2, 2, 2 + ENTITIES[entity].custom_fields)
-        assert [held(crm, entity, key)[normalize(field)] for key in keys] == [f"new {key}" for key in keys]
+        result = report.entities[entity]
+        assert (result.rows, result.merged, result.calls) == (2, 2, 2 + ENTITIES[entity].custom_fields)
+        assert [row_of(crm, entity, key)[normalize(field)] for key in keys] == [f"new {key}" for key in keys]
     crm.sync_done("pipelines", "pipeline_stages")
     crm.assert_equal()
 
@@ -214,10 +214,10 @@ def test_deleted_record_is_marked_and_a_reappeared_one_restored(crm: Crm, mode: 
     crm.sandbox.faults.add(Fault("forbidden", match=f"Contacts/{hidden}", times=1))
     with nothing_moved(crm, "contacts"):
         report = refreshed(crm, "contacts", ids=[here, gone, hidden, 999_999], deletions=mode, code=1)
-    told = report.entities["contacts"]
-    assert (told.rows, told.deleted, told.state) == (1, 1, "failed")
-    assert told.facts == {"gone": [gone], "not_held": [999_999], "hidden": [hidden], "not_read": []}
-    assert str(hidden) in str(told.reason)
+    result = report.entities["contacts"]
+    assert (result.rows, result.deleted, result.state) == (1, 1, "failed")
+    assert result.facts == {"gone": [gone], "not_held": [999_999], "hidden": [hidden], "not_read": []}
+    assert str(hidden) in str(result.reason)
     assert ledger(crm) == [("contacts", gone, "deleted", False)]
     crm.assert_equal("contacts", deleted=mode == "mark")
     again = refreshed(crm, "contacts", ids=[gone], deletions=mode).entities["contacts"]
@@ -225,7 +225,7 @@ def test_deleted_record_is_marked_and_a_reappeared_one_restored(crm: Crm, mode: 
     crm.sandbox.store.put_raw("contacts", row)
     refreshed(crm, "contacts", ids=[gone], deletions=mode)
     assert ledger(crm) == [("contacts", gone, "deleted", True)]
-    assert held(crm, "contacts", gone)["_deleted_at"] is None
+    assert row_of(crm, "contacts", gone)["_deleted_at"] is None
     crm.assert_equal("contacts")
 
 
@@ -247,8 +247,8 @@ def test_row_of_a_replaced_list_is_removed_and_restored(crm: Crm) -> None:
 def test_unavailable_collection_marks_nothing(crm: Crm, kind: str) -> None:
     crm.first_sync("contacts")
     crm.sandbox.switches = replace(OPEN, **{kind: frozenset({"contacts"})})
-    told = refreshed(crm, "contacts", ids=ids_of(crm, "contacts")[:3], code=1).entities["contacts"]
-    assert (told.deleted, ledger(crm)) == (0, [])
+    result = refreshed(crm, "contacts", ids=ids_of(crm, "contacts")[:3], code=1).entities["contacts"]
+    assert (result.deleted, ledger(crm)) == (0, [])
 
 
 @pytest.mark.sample(0)
@@ -297,8 +297,8 @@ def test_records_outside_of_start_date_are_not_loaded(crm: Crm) -> None:
     first, *_ = ids_of(crm, "contacts")
     change(crm, "contacts", first, DATE_UPDATED_UTC="2001-01-01 00:00:00")
     crm.first_sync("contacts", start_date="2002-01-01")
-    told = refreshed(crm, "contacts", ids=[first], start_date="2002-01-01").entities["contacts"]
-    assert (told.rows, "start_date" in told.schema_changes[0]) == (0, True)
+    result = refreshed(crm, "contacts", ids=[first], start_date="2002-01-01").entities["contacts"]
+    assert (result.rows, "start_date" in result.schema_changes[0]) == (0, True)
     report = sweep(crm.settings(start_date="2002-01-01"), crm.target, ["contacts"])
     assert (report.exit_code, report.entities["contacts"].schema_changes) == (0, [])
 

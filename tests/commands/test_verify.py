@@ -23,13 +23,13 @@ def one_of(crm: Crm, entity: str, wanted: Callable[[dict[str, Any]], Any] = bool
 
 
 @pytest.mark.sample(1)
-@pytest.mark.parametrize("way", [{}, {"full": True}])
-def test_verify_proves_a_synced_account(crm: Crm, way: dict[str, bool]) -> None:
+@pytest.mark.parametrize("options", [{}, {"full": True}])
+def test_verify_proves_a_synced_account(crm: Crm, options: dict[str, bool]) -> None:
     crm.first_sync()
     evolve(crm.sandbox.store, seed=4, steps=30)
     crm.sync_done()
     sweep(crm.settings(), crm.target)
-    report = verified(crm, **way)
+    report = verified(crm, **options)
     assert [name for name, entity in report.entities.items() if entity.facts["proved"]] == list(CORE)
     store = crm.sandbox.store
     assert report.entities["contacts"].facts["ids"] == store.count("contacts")
@@ -65,7 +65,7 @@ def test_quick_verify_reads_little_and_claims_no_proof(crm: Crm, capsys: pytest.
 
 @pytest.mark.sample(5)
 @pytest.mark.parametrize(
-    ("sql", "told"),
+    ("sql", "words"),
     [
         ("delete from {t} where contact_id = {id}", "not live in the destination"),
         ("insert into {t} (contact_id) values (77)", "contact_id 77 is live in the destination"),
@@ -82,7 +82,7 @@ def test_quick_verify_reads_little_and_claims_no_proof(crm: Crm, capsys: pytest.
     ],
 )
 @pytest.mark.parametrize("full", [True, False], ids=["full", "sample"])
-def test_verify_names_every_difference(crm: Crm, sql: str, told: str, full: bool) -> None:
+def test_verify_names_every_difference(crm: Crm, sql: str, words: str, full: bool) -> None:
     crm.sandbox.store.define("CONTACT", "Hobby__c", "TEXT")
     key = one_of(crm, "contacts", lambda row: row["TAGS"] and row["LINKS"])["CONTACT_ID"]
     crm.first_sync("contacts")
@@ -90,7 +90,7 @@ def test_verify_names_every_difference(crm: Crm, sql: str, told: str, full: bool
     crm.change(sql.format(t="insightly.contacts", id=key))
     report = verified(crm, "contacts", code=4, full=full)
     facts = report.entities["contacts"].facts
-    assert told in str(facts["examples"]).lower() or told in str(facts["examples"])
+    assert words in str(facts["examples"]).lower() or words in str(facts["examples"])
     assert not facts["proved"]
     assert "contacts" in (report.reason or "")
 
@@ -108,14 +108,14 @@ def test_verify_finds_a_deletion_before_the_sweep(crm: Crm, quick: bool) -> None
 
 
 @pytest.mark.sample(1)
-@pytest.mark.parametrize("way", [{}, {"full": True}, {"quick": True}])
-def test_verify_ignores_changes_after_the_sync(crm: Crm, way: dict[str, bool]) -> None:
+@pytest.mark.parametrize("options", [{}, {"full": True}, {"quick": True}])
+def test_verify_ignores_changes_after_the_sync(crm: Crm, options: dict[str, bool]) -> None:
     crm.first_sync("contacts", "notes")
     crm.clock.advance()
     store: Store = crm.sandbox.store
     store.update("contacts", one_of(crm, "contacts")["CONTACT_ID"], {"LAST_NAME": "Later"})
     store.create("contacts", {"FIRST_NAME": "New"})
-    report = verified(crm, "contacts", "notes", **way)
+    report = verified(crm, "contacts", "notes", **options)
     assert report.entities["contacts"].facts["newer"] == 2
     assert report.entities["notes"].facts["newer"] == 0
 

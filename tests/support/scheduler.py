@@ -156,7 +156,7 @@ class Airflow:
         self.wait(f"the end of {run} of {dag}", lambda: self.api("GET", path)["state"] in FINAL)
         return self.tasks(dag, run)
 
-    def told(self, dag: str, run: str, task: str) -> Json:
+    def report_of(self, dag: str, run: str, task: str) -> Json:
         """The report that a task left as XCom."""
         path = f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value?deserialize=true"
         value = self.api("GET", path)["value"]
