@@ -1,4 +1,4 @@
-"""Runs the programs named (none: all), keeps what they find, and writes `docs/why/benchmarks.md`.
+"""Runs benchmarks (default: all), saves their results, and writes `docs/why/benchmarks.md`.
 
 python -m benchmarks [NAME ...] [--render]
 """
@@ -20,7 +20,7 @@ def main() -> None:
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(PROGRAMS)}")
-    parser.add_argument("--render", action="store_true", help="measure nothing, only write the page again")
+    parser.add_argument("--render", action="store_true", help="measure nothing, only write the page")
     options = parser.parse_args()
     if unknown := set(options.names) - set(PROGRAMS):
         parser.error(f"{', '.join(sorted(unknown))}: not among {', '.join(PROGRAMS)}")

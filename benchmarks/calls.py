@@ -1,35 +1,35 @@
-"""Calls: what 10,000 contacts cost of the day's calls, first and unchanged, next to Airbyte's source."""
+"""Calls: how many calls 10,000 contacts take, in a first and in an unchanged sync, compared with Airbyte's source."""
 
 import tempfile
 from pathlib import Path
 
-from .measure import UNLIMITED, Ours, Result, Served, server
+from .measure import UNLIMITED, InsightlySync, Result, Service, server
 from .rivals import ENVIRONMENT, run
 from .rivals.pyairbyte import environment, versions
 
 SINCE = "2021-01-01"
 FIRST, AGAIN = 23, 1
-"""21 pages, the definitions of custom fields, and the account once; one page that is empty."""
+"""First: 21 pages, the definitions of custom fields, and the account. Unchanged: one empty page."""
 
 
-def ours(served: Served) -> list[int]:
-    """Calls of a first and of an unchanged run."""
+def insightly_calls(service: Service) -> list[int]:
+    """Calls of a first and of an unchanged sync."""
     counts = []
-    with Ours(served.url, requests_per_second=UNLIMITED) as crm:
+    with InsightlySync(service.url, requests_per_second=UNLIMITED) as crm:
         for _ in range(2):
             crm.sync("contacts")
-            counts.append(served.counted()["calls"])
+            counts.append(service.take_counts()["calls"])
     return counts
 
 
-def theirs(served: Served, airbyte: Path) -> list[int]:
+def airbyte_calls(service: Service, airbyte: Path) -> list[int]:
     """Calls of a first and of an unchanged run of Airbyte's source."""
     counts = []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(2):
             state = Path(folder) / "state.json"
-            run("pyairbyte", served.url, f"{SINCE}T00:00:00Z", "read", python=airbyte, file=state)
-            counts.append(served.counted()["calls"])
+            run("pyairbyte", service.url, f"{SINCE}T00:00:00Z", "read", python=airbyte, file=state)
+            counts.append(service.take_counts()["calls"])
     return counts
 
 
@@ -40,10 +40,10 @@ def measure(records: int = 10_000) -> Result:
         ["", "first sync", "unchanged sync"],
         unit="calls",
     )
-    with server("--records", str(records)) as served:
-        counts = {"insightly": ours(served)}
+    with server("--records", str(records)) as service:
+        counts = {"insightly": insightly_calls(service)}
         if airbyte := environment(ENVIRONMENT):
-            counts["Airbyte's source"] = theirs(served, airbyte)
+            counts["Airbyte's source"] = airbyte_calls(service, airbyte)
             result.notes.append(
                 f"{versions(airbyte)}, start date {SINCE}. Its filter uses a key that its cursor does not have, so the "
                 "filter is never sent. A first run reads the whole table once for each 30 days since its start date; "

@@ -1,6 +1,6 @@
-"""Growth: from 10,000 to 1,000,000 records, and records of 100 kB."""
+"""Growth: from 10,000 to 1,000,000 records, and records of 100 kB each."""
 
-from .measure import UNLIMITED, Ours, Result, Run, server
+from .measure import UNLIMITED, InsightlySync, Result, Run, server
 
 SIZES = (10_000, 50_000, 100_000, 1_000_000)
 FLAT, MOST, MOST_WIDE, LINEAR = 1.35, 700, 1_000, 1.1
@@ -35,8 +35,8 @@ def measure(sizes: tuple[int, ...] = SIZES, wide: int = 3_000) -> Result:
 
 
 def _sync(records: int, *options: str) -> Run:
-    with server("--records", str(records), *options) as served:
-        if not options:  # the pages of large records are as long as the reader decides
-            served.warm(499)
-        with Ours(served.url, requests_per_second=UNLIMITED) as ours:
-            return ours.sync("contacts")[0]
+    with server("--records", str(records), *options) as service:
+        if not options:  # the reader decides how long pages of large records are
+            service.warm(499)
+        with InsightlySync(service.url, requests_per_second=UNLIMITED) as insightly:
+            return insightly.sync("contacts")[0]

@@ -1,8 +1,8 @@
-"""API-bound: 10 requests per second and 200 ms latency, as the real service has them."""
+"""API-bound: 10 requests per second and 200 ms latency, as at the real service."""
 
 from pipelines.sandbox import DEMO_KEY, Sandbox, Switches
 
-from .measure import Ours, Result, Run, server
+from .measure import InsightlySync, Result, Run, server
 
 RATE, LATENCY = 10, 0.2
 FROM_FIRST, WHOLE, REFUSALS = 1.10, 1.20, 3
@@ -16,31 +16,31 @@ def measure(records: int = 100_000, scale: float = 15) -> Result:
         ["", "calls", "minimum time, s", "first request to last row", "whole process", "refused", "peak MB"],
         unit="times the minimum time",
     )
-    with server("--records", str(records), "--rate", str(RATE), "--latency", str(LATENCY)) as served:
-        served.warm(499)
-        with Ours(served.url) as ours:
-            whole, _ = ours.sync("contacts")
-            counted = served.counted()
-            # The overlap of pages and the definitions cost calls; the minimum time has none of them.
-            _add(result, f"{records:,} contacts", -(-records // 500), counted, whole, ours.loaded())
+    with server("--records", str(records), "--rate", str(RATE), "--latency", str(LATENCY)) as service:
+        service.warm(499)
+        with InsightlySync(service.url) as insightly:
+            whole, _ = insightly.sync("contacts")
+            counts = service.take_counts()
+            # The minimum time excludes the calls for overlapping pages and for definitions.
+            _add(result, f"{records:,} contacts", -(-records // 500), counts, whole, insightly.last_load())
     crm = Sandbox(scale=scale, switches=Switches(rate=RATE, latency=LATENCY))
-    with crm, Ours(crm.url, api_key=DEMO_KEY) as ours:
-        whole, report = ours.sync("core")
+    with crm, InsightlySync(crm.url, api_key=DEMO_KEY) as insightly:
+        whole, report = insightly.sync("core")
         rows = sum(entity["rows"] for entity in report["entities"].values())
         times, refused = [call.time for call in crm.log], sum(call.status == 429 for call in crm.log)
-        counted = {"calls": len(times), "first": min(times), "refused": refused}
-        _add(result, f"17 entities, {rows:,} records", report["calls"], counted, whole, ours.loaded())
+        counts = {"calls": len(times), "first": min(times), "refused": refused}
+        _add(result, f"17 entities, {rows:,} records", report["calls"], counts, whole, insightly.last_load())
     return result
 
 
-def _add(result: Result, label: str, needed: int, counted: dict[str, float], whole: Run, loaded: float) -> None:
+def _add(result: Result, label: str, needed: int, counts: dict[str, float], whole: Run, last_load: float) -> None:
     limit = needed / RATE
-    from_first, process = (loaded - counted["first"]) / limit, whole.seconds / limit
-    refused = int(counted["refused"])
+    from_first, process = (last_load - counts["first"]) / limit, whole.seconds / limit
+    refused = int(counts["refused"])
     result.rows.append(
         [
             label,
-            str(counted["calls"]),
+            str(counts["calls"]),
             f"{limit:.1f}",
             f"{from_first:.2f}",
             f"{process:.2f}",

@@ -1,4 +1,4 @@
-"""What the programs share: servers in processes of their own, timed runs of whole processes, and their results."""
+"""Shared by the benchmarks: servers in other processes, timed runs of whole processes, and results."""
 
 import json
 import os
@@ -21,12 +21,12 @@ import requests
 
 ROOT = Path(__file__).parents[1]
 UNLIMITED = "10000"
-"""Requests a second that no machine reaches."""
+"""More requests per second than any machine reaches."""
 
 
 @dataclass
 class Result:
-    """What one program found: a table, whether each target is met, and bars to draw: label and value."""
+    """The result of one benchmark: a table, whether each target is met, and bars to draw (label and value)."""
 
     title: str
     about: str
@@ -39,14 +39,13 @@ class Result:
     machine: str = ""
 
     def target(self, text: str, met: bool) -> None:
-        """Notes how a target fares; `text` has the value seen and the bound."""
+        """Adds a target; `text` has the value seen and the bound."""
         self.targets.append((text, bool(met)))
 
 
 @dataclass(frozen=True)
 class Run:
-    """A whole process: seconds, seconds of processor, megabytes of it and its children at their peak, what it printed,
-    and when it ended (wall clock)."""
+    """A whole process: seconds, processor seconds, peak megabytes with its children, output, and the time it ended."""
 
     seconds: float
     cpu: float
@@ -59,28 +58,28 @@ def timed(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -
     """Runs a command to its end.
 
     Raises:
-        RuntimeError: it failed; with what it said.
+        RuntimeError: it failed; with its output.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        began = time.monotonic()
+        started = time.monotonic()
         process = subprocess.Popen(list(map(str, command)), stdout=out, stderr=err, env={**os.environ, **(env or {})})
         with _peak_of_tree(process.pid) as peak:
             _, status, usage = os.wait4(process.pid, 0)
-        seconds, ended = time.monotonic() - began, time.time()
+        seconds, ended = time.monotonic() - started, time.time()
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         err.seek(0)
-        said = out.read().decode(errors="replace")
+        output = out.read().decode(errors="replace")
         if process.returncode:
-            told = (said + err.read().decode(errors="replace"))[-2000:]
-            raise RuntimeError(f"{' '.join(map(str, command))} ended with {process.returncode}: {told}")
+            message = (output + err.read().decode(errors="replace"))[-2000:]
+            raise RuntimeError(f"{' '.join(map(str, command))} ended with {process.returncode}: {message}")
     largest = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return Run(seconds, usage.ru_utime + usage.ru_stime, max(largest, *peak) / 1e6, said, ended)
+    return Run(seconds, usage.ru_utime + usage.ru_stime, max(largest, *peak) / 1e6, output, ended)
 
 
 @contextmanager
 def _peak_of_tree(pid: int) -> Iterator[list[int]]:
-    """Watches a process and its descendants; then holds their bytes at the peak. Without /proc it stays 0."""
+    """Watches a process and its descendants; the list has the bytes at their peak, 0 without /proc."""
     peak, done = [0], threading.Event()
 
     def watch() -> None:
@@ -97,50 +96,50 @@ def _peak_of_tree(pid: int) -> Iterator[list[int]]:
 
 
 def _memory(pid: int) -> int:
-    """Bytes in memory of a process and its descendants, now."""
-    here = Path(f"/proc/{pid}")
+    """Bytes in memory of a process and its descendants."""
+    process = Path(f"/proc/{pid}")
     try:
-        pages = int((here / "statm").read_text().split()[1])
-        children = " ".join(path.read_text() for path in here.glob("task/*/children")).split()
+        pages = int((process / "statm").read_text().split()[1])
+        children = " ".join(path.read_text() for path in process.glob("task/*/children")).split()
     except (OSError, IndexError, ValueError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE") + sum(_memory(int(child)) for child in children)
 
 
 def median(runs: Sequence[Run]) -> Run:
-    """The run whose time is the median; of an even number the quicker of the two."""
+    """The run with the median time; of an even number the faster of the two."""
     middle = statistics.median_low([run.seconds for run in runs])
     return next(run for run in runs if run.seconds == middle)
 
 
-class Served:
-    """The lean service of `benchmarks.server` while a block lasts."""
+class Service:
+    """A running `benchmarks.server`."""
 
     def __init__(self, port: int) -> None:
         self._root = f"http://127.0.0.1:{port}"
         self.url = f"{self._root}/v3.1"
 
-    def counted(self) -> dict[str, Any]:
-        """Calls since the last time this was asked, how many of them were refused, and the first's and last's time."""
-        told: dict[str, Any] = requests.get(f"{self._root}/counted", timeout=60).json()
-        return told
+    def take_counts(self) -> dict[str, Any]:
+        """Resets the counts and returns them: calls, refused calls, and the times of the first and the last call."""
+        counts: dict[str, Any] = requests.get(f"{self._root}/counts", timeout=60).json()
+        return counts
 
     def warm(self, *strides: int) -> None:
-        """Has the pages made that will be asked for, so that making them is not measured."""
+        """Caches the pages that a sync will request, so that the time to make them is not measured."""
         for stride in strides:
             requests.get(f"{self._root}/warm", params={"stride": stride}, timeout=600).raise_for_status()
 
 
 @contextmanager
-def server(*options: str) -> Iterator[Served]:
-    """The lean service of `benchmarks.server`, with its options."""
+def server(*options: str) -> Iterator[Service]:
+    """Runs `benchmarks.server` with options."""
     with _running(lambda port: [sys.executable, "-m", "benchmarks.server", str(port), *options]) as port:
-        yield Served(port)
+        yield Service(port)
 
 
 @contextmanager
 def sandbox(*options: str) -> Iterator[str]:
-    """The bundled sandbox, as users run it; gives its URL."""
+    """Runs the bundled sandbox, as users do; yields its URL."""
     command = [sys.executable, "-m", "pipelines.cli", "sandbox", *options, "--port"]
     with _running(lambda port: [*command, str(port)]) as port:
         yield f"http://127.0.0.1:{port}/v3.1"
@@ -153,10 +152,10 @@ def _running(command: Callable[[int], list[str]]) -> Iterator[int]:
         port = probe.getsockname()[1]
     process = subprocess.Popen(command(port), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        until = time.monotonic() + 60
-        while not _answers(port):
-            if process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"{' '.join(command(port))} does not serve")
+        deadline = time.monotonic() + 60
+        while not _is_listening(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{' '.join(command(port))} does not accept connections")
             time.sleep(0.05)
         yield port
     finally:
@@ -164,45 +163,45 @@ def _running(command: Callable[[int], list[str]]) -> Iterator[int]:
         process.wait()
 
 
-def _answers(port: int) -> bool:
+def _is_listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-class Ours:
-    """`insightly` against a service, into a DuckDB file of its own that goes when the block ends, or elsewhere.
+class InsightlySync:
+    """The program, configured for a service, with a temporary DuckDB file or another destination.
 
     Args:
-        url: the service.
-        elsewhere: a destination's name, and what the environment must tell dlt of it.
-        settings: those of the source.
+        url: the URL of the service.
+        destination: the name of another destination, and dlt's environment variables for it.
+        settings: settings of the source by name.
     """
 
-    def __init__(self, url: str, elsewhere: tuple[str, Mapping[str, str]] | None = None, **settings: str) -> None:
+    def __init__(self, url: str, destination: tuple[str, Mapping[str, str]] | None = None, **settings: str) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="insightly-benchmark-"))
         self.file = self._folder / "crm.duckdb"
-        named = {"api_key": "benchmark", "base_url": url, **settings}
-        self._env = {f"SOURCES__INSIGHTLY__{name.upper()}": value for name, value in named.items()}
+        values = {"api_key": "benchmark", "base_url": url, **settings}
+        self._env = {f"SOURCES__INSIGHTLY__{name.upper()}": value for name, value in values.items()}
         self._env |= {"DLT_DATA_DIR": str(self._folder), "PYTHONPATH": str(ROOT)}
         self._into = ["--database", str(self.file)]
-        if elsewhere is not None:
-            self._into = ["--destination", elsewhere[0]]
-            self._env |= elsewhere[1]
+        if destination is not None:
+            self._into = ["--destination", destination[0]]
+            self._env |= destination[1]
 
-    def __enter__(self) -> "Ours":
+    def __enter__(self) -> "InsightlySync":
         return self
 
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self._folder)
 
     def sync(self, *arguments: str) -> tuple[Run, dict[str, Any]]:
-        """One run from its start to its end, and its report."""
+        """One sync as a whole process, and its report."""
         command = [sys.executable, "-m", "pipelines.cli", "sync", *arguments, "--json", *self._into]
         run = timed(command, self._env)
         return run, json.loads(run.out)
 
-    def loaded(self) -> float:
-        """When the last package with records was committed: before the run was written down. Wall clock."""
+    def last_load(self) -> float:
+        """When the last load package with records was committed (wall clock)."""
         with duckdb.connect(str(self.file), read_only=True) as crm:
             sql = """select epoch(max(inserted_at)) from insightly._dlt_loads
                      where inserted_at <= (select max(finished) from insightly._sync_runs)"""

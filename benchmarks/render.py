@@ -42,21 +42,21 @@ def page(results: Mapping[str, Result]) -> None:
 
 
 def machine() -> str:
-    """The machine and the versions that were measured."""
+    """The machine and the versions of the packages."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("dlt", "duckdb", "pyarrow", "orjson"))
     return f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, {versions}"
 
 
 def plot(bars: Sequence[Sequence[str | float]], unit: str) -> str:
-    """Horizontal bars, ours in colour, as SVG."""
+    """Horizontal bars as SVG, those of insightly in colour."""
     most = max(float(value) for _, value in bars)
     parts = []
     for index, (name, value) in enumerate(bars):
         top, length = GAP + index * (BAR + GAP), (WIDTH - LABEL - 90) * float(value) / most
-        label, ours = escape(str(name)), str(name).startswith("insightly")
+        label, highlighted = escape(str(name)), str(name).startswith("insightly")
         parts.append(
             f'<text x="{LABEL - 8}" y="{top + 16}" text-anchor="end">{label}</text>\n'
-            f'<rect x="{LABEL}" y="{top}" width="{max(length, 1):.0f}" height="{BAR}" fill="{COLOURS[ours]}"/>\n'
+            f'<rect x="{LABEL}" y="{top}" width="{max(length, 1):.0f}" height="{BAR}" fill="{COLOURS[highlighted]}"/>\n'
             f'<text x="{LABEL + length + 8:.0f}" y="{top + 16}">{float(value):,.4g} {unit}</text>\n'
         )
     height = GAP + len(bars) * (BAR + GAP)

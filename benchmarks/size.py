@@ -1,4 +1,4 @@
-"""Size: what a record takes on the wire, and at each kind of destination."""
+"""Size: the bytes of a record on the wire, and in each kind of destination."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,7 +8,7 @@ import requests
 
 from tests.support.postgres import Postgres, query
 
-from .measure import UNLIMITED, Ours, Result, Served, server
+from .measure import UNLIMITED, InsightlySync, Result, Service, server
 
 PAGE = 500
 
@@ -21,14 +21,14 @@ def measure(records: int = 100_000) -> Result:
         ["", "bytes per record"],
         unit="bytes per record",
     )
-    with server("--records", str(records)) as served:
-        served.warm(PAGE)
+    with server("--records", str(records)) as service:
+        service.warm(PAGE)
         sizes = {
-            "JSON": _wire(served, records, "identity"),
-            "JSON, compressed": _wire(served, records, "gzip"),
-            "DuckDB": _duckdb(served),
-            "Postgres": _postgres(served),
-            "Delta tables": _lake(served),
+            "JSON": _wire(service, records, "identity"),
+            "JSON, compressed": _wire(service, records, "gzip"),
+            "DuckDB": _duckdb(service),
+            "Postgres": _postgres(service),
+            "Delta tables": _delta(service),
         }
     for name, size in sizes.items():
         result.rows.append([name, f"{size / records:,.0f}"])
@@ -36,50 +36,50 @@ def measure(records: int = 100_000) -> Result:
     return result
 
 
-def _wire(served: Served, records: int, encoding: str) -> int:
+def _wire(service: Service, records: int, encoding: str) -> int:
     """Bytes of all pages as the service sends them."""
     size = 0
     for skip in range(0, records, PAGE):
         with requests.get(
-            f"{served.url}/Contacts",
+            f"{service.url}/Contacts",
             params={"skip": skip, "top": PAGE},
             headers={"Accept-Encoding": encoding},
             stream=True,
             timeout=60,
-        ) as answer:
-            size += int(answer.headers["Content-Length"])
+        ) as response:
+            size += int(response.headers["Content-Length"])
     return size
 
 
-def _duckdb(served: Served) -> int:
-    with Ours(served.url, requests_per_second=UNLIMITED) as ours:
-        ours.sync("contacts")
-        with duckdb.connect(str(ours.file)) as crm:
+def _duckdb(service: Service) -> int:
+    with InsightlySync(service.url, requests_per_second=UNLIMITED) as insightly:
+        insightly.sync("contacts")
+        with duckdb.connect(str(insightly.file)) as crm:
             crm.execute("checkpoint")
-        return ours.file.stat().st_size
+        return insightly.file.stat().st_size
 
 
-def _postgres(served: Served) -> int:
+def _postgres(service: Service) -> int:
     with TemporaryDirectory(prefix="postgres") as folder:
         postgres = Postgres(Path(folder))
         try:
             url = postgres.database()
-            before = _held(url)
-            elsewhere = ("postgres", {"DESTINATION__POSTGRES__CREDENTIALS": url})
-            with Ours(served.url, elsewhere, requests_per_second=UNLIMITED) as ours:
-                ours.sync("contacts")
-            return _held(url) - before
+            before = _database_bytes(url)
+            destination = ("postgres", {"DESTINATION__POSTGRES__CREDENTIALS": url})
+            with InsightlySync(service.url, destination, requests_per_second=UNLIMITED) as insightly:
+                insightly.sync("contacts")
+            return _database_bytes(url) - before
         finally:
             postgres.stop()
 
 
-def _held(url: str) -> int:
+def _database_bytes(url: str) -> int:
     return int(query(url, "select pg_database_size(current_database()) as bytes")[0]["bytes"])
 
 
-def _lake(served: Served) -> int:
+def _delta(service: Service) -> int:
     with TemporaryDirectory() as folder:
-        elsewhere = ("filesystem", {"DESTINATION__FILESYSTEM__BUCKET_URL": folder})
-        with Ours(served.url, elsewhere, requests_per_second=UNLIMITED) as ours:
-            ours.sync("contacts")
+        destination = ("filesystem", {"DESTINATION__FILESYSTEM__BUCKET_URL": folder})
+        with InsightlySync(service.url, destination, requests_per_second=UNLIMITED) as insightly:
+            insightly.sync("contacts")
         return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())

@@ -1,22 +1,22 @@
-"""Start-up: the help, the imports, and a run that finds nothing new."""
+"""Start-up: the help, the imports, and a sync without changes."""
 
 import subprocess
 import sys
 
 from pipelines.sandbox import DEMO_KEY
 
-from .measure import ROOT, UNLIMITED, Ours, Result, median, sandbox, timed
+from .measure import ROOT, UNLIMITED, InsightlySync, Result, median, sandbox, timed
 
 HELP, UNCHANGED = 0.3, 3.0
 HEAVY = ("dlt", "duckdb", "pyarrow", "pandas", "numpy", "requests", "sqlglot", "pendulum", "orjson", "rich")
 
 
 def imported() -> list[tuple[str, float]]:
-    """Seconds that a sync spends on importing each of the heavy packages, with what these import themselves."""
+    """Seconds to import each of the heavy packages for a sync, including their own imports."""
     command = [sys.executable, "-X", "importtime", "-c", "import pipelines.commands.sync"]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stderr
+    lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stderr
     found = {}
-    for line in told.splitlines():
+    for line in lines.splitlines():
         _, _, rest = line.partition("|")
         cumulative, _, name = rest.partition("|")
         if name.strip() in HEAVY:
@@ -26,33 +26,33 @@ def imported() -> list[tuple[str, float]]:
 
 def measure(rounds: int = 5) -> Result:
     env = {"PYTHONPATH": str(ROOT)}
-    told = median([timed([sys.executable, "-m", "pipelines.cli", "--help"], env) for _ in range(rounds)])
+    help_ = median([timed([sys.executable, "-m", "pipelines.cli", "--help"], env) for _ in range(rounds)])
     imports = median([timed([sys.executable, "-c", "import pipelines.commands.sync"], env) for _ in range(rounds)])
     with (
         sandbox("--rate", "0", "--quota", "0") as url,
-        Ours(url, requests_per_second=UNLIMITED, api_key=DEMO_KEY) as ours,
+        InsightlySync(url, requests_per_second=UNLIMITED, api_key=DEMO_KEY) as insightly,
     ):
-        first, _ = ours.sync("core")
-        again = median([ours.sync("core")[0] for _ in range(rounds)])
+        first, _ = insightly.sync("core")
+        again = median([insightly.sync("core")[0] for _ in range(rounds)])
     result = Result(
         "Start-up",
         f"Medians of {rounds}; the CRM is the bundled sandbox, without limits, on loopback.",
         ["", "seconds"],
         [
-            ["`insightly --help`", f"{told.seconds:.2f}"],
+            ["`insightly --help`", f"{help_.seconds:.2f}"],
             ["imports of a sync", f"{imports.seconds:.2f}"],
             ["unchanged sync of the 17 entities", f"{again.seconds:.2f}"],
             ["first sync of the 17 entities", f"{first.seconds:.2f}"],
         ],
         bars=[
-            ("insightly --help", told.seconds),
+            ("insightly --help", help_.seconds),
             ("imports of a sync", imports.seconds),
             ("insightly sync, unchanged", again.seconds),
             ("insightly sync, first", first.seconds),
         ],
         unit="s",
     )
-    result.target(f"`--help`: {told.seconds:.2f} s, below {HELP}", told.seconds < HELP)
+    result.target(f"`--help`: {help_.seconds:.2f} s, below {HELP}", help_.seconds < HELP)
     result.target(f"unchanged sync: {again.seconds:.2f} s, below {UNCHANGED:g}", again.seconds < UNCHANGED)
     parts = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in imported())
     result.notes.append(f"Imports, measured with `python -X importtime`, each including its own imports: {parts}.")

@@ -1,15 +1,15 @@
-"""Counts what a first `sync contacts` and a `push` of one row pass through of this project's own code.
+"""Counts how much of this project's code a first `sync contacts` and a `push` of one row run.
 
 python -m benchmarks.trace [--json | --tree]
 
-Both run here, under `sys.setprofile` in every thread, against the sandbox in a process of its own. Three numbers each:
+Both run in this process, under `sys.setprofile` in every thread, against the sandbox in another process. The numbers:
 
 files      modules of `sources/` and `pipelines/` whose functions are called.
 functions  distinct pairs of file and name. All lambdas of a file count as one function; so do its generator
            expressions, its list comprehensions, and so on. Python 3.12 and later inline comprehensions and count fewer.
 depth      the most frames of these files on the stack of one thread; those of libraries in between do not count.
 
-The bodies of modules and classes are no functions. The command line is left out: `sync` and `push` are called directly,
+The bodies of modules and classes are not counted. The command line is left out: `sync` and `push` are called directly,
 after all imports. The contacts fill one page, and the pushed row updates one of them.
 """
 

@@ -1,4 +1,4 @@
-"""What else one would use: each is a program of its own that loads the contacts of a service into a DuckDB file."""
+"""Other tools: each module is a program that loads the contacts of a service into a DuckDB file."""
 
 import sys
 import tempfile
@@ -12,7 +12,7 @@ QUIET = {"RUNTIME__DLTHUB_TELEMETRY": "false", "DO_NOT_TRACK": "1", "AIRBYTE_OFF
 
 
 def run(name: str, url: str, *arguments: str, python: str | Path = sys.executable, file: Path | None = None) -> Run:
-    """One run of a rival, into a file that goes afterwards, or into `file`."""
+    """One run of another tool, into `file` or into a temporary file."""
     with tempfile.TemporaryDirectory(prefix="insightly-benchmark-") as folder:
         env = {**QUIET, "DLT_DATA_DIR": folder, "TMPDIR": folder}
         return timed([python, HERE / f"{name}.py", url, file or Path(folder) / "rival.duckdb", *arguments], env)

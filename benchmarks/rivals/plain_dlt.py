@@ -1,4 +1,4 @@
-"""A plain dlt `rest_api` pipeline, as its documentation would have it written: parquet, child tables, DuckDB.
+"""A plain dlt `rest_api` pipeline, written as in its documentation: parquet, child tables, DuckDB.
 
 python plain_dlt.py URL FILE
 """

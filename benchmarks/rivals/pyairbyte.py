@@ -2,7 +2,7 @@
 
     python pyairbyte.py URL FILE START_DATE {load,read}
 
-`load` fills a DuckDB file; `read` runs the source alone, and keeps its state in the file.
+`load` loads into a DuckDB file. `read` runs only the source, and saves its state in the file.
 """
 
 import json
@@ -17,15 +17,15 @@ SOURCE = "airbyte-source-insightly"
 
 
 def environment(folder: Path) -> Path | None:
-    """The Python of an environment that has Airbyte, made where it is missing; None where it cannot be installed."""
+    """The Python of an environment with Airbyte, created if missing; None if Airbyte cannot be installed."""
     python, done = folder / "bin/python", folder / "installed"
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if not done.exists():
         try:
             subprocess.run([sys.executable, "-m", "venv", folder], check=True, capture_output=True)
             subprocess.run([*install, "airbyte"], check=True, capture_output=True)
-            # The source pins a framework that imports on no Python above 3.10; its manifest, which is all there is to
-            # it, runs on the framework that PyAirbyte brings.
+            # The source pins a framework that needs Python 3.10 or older. But the source is only a manifest, which runs
+            # on the framework of PyAirbyte.
             subprocess.run([*install, "--no-deps", "--ignore-requires-python", SOURCE], check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError):
             return None
@@ -35,8 +35,8 @@ def environment(folder: Path) -> Path | None:
 
 def versions(python: Path) -> str:
     code = f"from importlib.metadata import version as v; print(v('airbyte'), v('airbyte-cdk'), v('{SOURCE}'))"
-    told = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    return "PyAirbyte {}, airbyte-cdk {}, airbyte-source-insightly {}".format(*told)
+    found = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    return "PyAirbyte {}, airbyte-cdk {}, airbyte-source-insightly {}".format(*found)
 
 
 def manifest(url: str) -> Any:
@@ -45,8 +45,8 @@ def manifest(url: str) -> Any:
 
     file = next(path for path in distribution(SOURCE).files or () if path.name == "manifest.yaml")
     text = file.read_text(encoding="utf-8")
-    # The address is fixed. And the framework refuses the filter's old spelling; the later one is Airbyte's own (pull
-    # request 54663), which the package index lacks.
+    # The manifest has a fixed address, and a spelling of the filter that the framework rejects. The new spelling is
+    # Airbyte's own (pull request 54663), which is not released as a package.
     for old, new in (
         ("https://api.na1.insightly.com/v3.1/", f"{url}/"),
         ("stream_state['DATE_UPDATED_UTC']", "stream_interval['start_date']"),
@@ -67,15 +67,15 @@ def load(url: str, file: str, config: dict[str, str]) -> None:
 
 
 def read(url: str, file: str, config: dict[str, str]) -> None:
-    """Runs the source alone, from the state in `file` on where there is one; its records go nowhere."""
+    """Runs only the source, from the state in `file` if there is one; its records are not stored."""
     stream = {"name": "contacts", "json_schema": {}, "supported_sync_modes": ["full_refresh", "incremental"]}
     chosen = {"stream": stream, "sync_mode": "incremental", "destination_sync_mode": "append"}
-    given = {"manifest-path": manifest(url), "config": config, "catalog": {"streams": [chosen]}}
+    inputs = {"manifest-path": manifest(url), "config": config, "catalog": {"streams": [chosen]}}
     if Path(file).exists():
-        given["state"] = json.loads(Path(file).read_text())
+        inputs["state"] = json.loads(Path(file).read_text())
     command = [Path(sys.executable).with_name("source-declarative-manifest"), "read"]
     with tempfile.TemporaryDirectory() as folder:
-        for name, content in given.items():
+        for name, content in inputs.items():
             path = Path(folder) / f"{name}.json"
             path.write_text(json.dumps(content))
             command += [f"--{name}", path]

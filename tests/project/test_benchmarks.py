@@ -11,41 +11,44 @@ import pytest
 
 from benchmarks import calls, capacity, limit, measure, size, startup, trace
 from benchmarks.__main__ import PROGRAMS
-from benchmarks.measure import UNLIMITED, Ours, Result, Served, server
+from benchmarks.measure import UNLIMITED, InsightlySync, Result, Service, server
 from benchmarks.render import plot
 from tests.support.crm import read
 from tests.support.process import ROOT
 
 
 @contextmanager
-def synced(*options: str, **settings: str) -> Iterator[tuple[Ours, Served]]:
-    with server(*options) as served, Ours(served.url, requests_per_second=UNLIMITED, **settings) as ours:
-        ours.sync("contacts")
-        yield ours, served
+def synced(*options: str, **settings: str) -> Iterator[tuple[InsightlySync, Service]]:
+    with (
+        server(*options) as service,
+        InsightlySync(service.url, requests_per_second=UNLIMITED, **settings) as insightly,
+    ):
+        insightly.sync("contacts")
+        yield insightly, service
 
 
 @pytest.mark.sample(0)
 @pytest.mark.parametrize("options", [(), ("--without-tags",)], ids=["tags in records", "tags by endpoint"])
 def test_server_returns_what_is_measured(options: tuple[str, ...]) -> None:
-    with synced("--records", "300", *options) as (ours, served):
-        assert served.counted()["calls"] == (303 if options else 3)
+    with synced("--records", "300", *options) as (insightly, service):
+        assert service.take_counts()["calls"] == (303 if options else 3)
         found = read(
-            ours.file,
+            insightly.file,
             """select (select count(*) from insightly.contacts) as contacts,
                       (select count(distinct contact_id) from insightly.contacts where score__c is not null) as scored,
                       (select count(*) from insightly.contacts__tags) as tags,
                       (select count(*) from insightly.contacts__links) as links""",
         )
         assert found == [{"contacts": 300, "scored": 300, "tags": 600, "links": 300}]
-        assert ours.loaded() > 0
+        assert insightly.last_load() > 0
 
 
 def test_server_pages_are_the_same_compressed_or_not() -> None:
-    with server("--records", "20", "--wide") as served:
+    with server("--records", "20", "--wide") as service:
         params = {"top": 7, "skip": 14, "count_total": "true"}
         responses = [
             measure.requests.get(
-                f"{served.url}/Contacts", params=params, headers={"Accept-Encoding": encoding}, timeout=9
+                f"{service.url}/Contacts", params=params, headers={"Accept-Encoding": encoding}, timeout=9
             )
             for encoding in ("gzip", "identity")
         ]
@@ -54,20 +57,23 @@ def test_server_pages_are_the_same_compressed_or_not() -> None:
         assert [row["CONTACT_ID"] for row in rows] == list(range(15, 21))
         assert 95_000 < len(json.dumps(rows[0], separators=(",", ":"))) < 105_000
         later = {**params, "skip": 0, "updated_after_utc": rows[0]["DATE_UPDATED_UTC"]}
-        found = measure.requests.get(f"{served.url}/Contacts/Search", params=later, timeout=9).json()
+        found = measure.requests.get(f"{service.url}/Contacts/Search", params=later, timeout=9).json()
         assert all(row["DATE_UPDATED_UTC"] > later["updated_after_utc"] for row in found)
 
 
 def test_server_refuses_requests_beyond_the_rate() -> None:
-    with server("--records", "1", "--rate", "2") as served:
-        codes = [measure.requests.get(f"{served.url}/Contacts", timeout=9).status_code for _ in range(6)]
-        assert codes.count(429) == served.counted()["refused"] > 0
+    with server("--records", "1", "--rate", "2") as service:
+        codes = [measure.requests.get(f"{service.url}/Contacts", timeout=9).status_code for _ in range(6)]
+        assert codes.count(429) == service.take_counts()["refused"] > 0
 
 
 @pytest.mark.sample(0)
 def test_calls_counts_requests_at_the_server() -> None:
-    with server("--records", "1000") as served:
-        assert calls.ours(served) == [5, 1]  # three pages, as each overlaps the one before; definitions; the account
+    with server("--records", "1000") as service:
+        assert calls.insightly_calls(service) == [
+            5,
+            1,
+        ]  # three pages, as each overlaps the one before; definitions; the account
 
 
 @pytest.mark.sample(0)
