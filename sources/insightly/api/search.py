@@ -113,7 +113,8 @@ def _with_wire_value(search_filter: SearchFilter, where: str) -> SearchFilter:
     except (ValueError, InvalidOperation, KeyError):
         examples = {"boolean": "true or false", "datetime": "2026-01-31T09:30:00", "date": "2026-01-31"}
         example = examples.get(str(kind), "42" if kind == "integer" else "42.5")
-        raise BadSetting(OPTION, where, f"{search_filter.field} is a {kind}: write the value as {example}") from None
+        noun = "whole number" if kind == "integer" else kind
+        raise BadSetting(OPTION, where, f"{search_filter.field} is a {noun}: write the value as {example}") from None
     return replace(search_filter, value=value)
 
 
