@@ -1,4 +1,4 @@
-"""Several accounts: each apart from the others in rows, state, calls and trouble, and one answer for all of them."""
+"""Several accounts: separate rows, state, calls and failures, and one report."""
 
 import json
 from collections import defaultdict
@@ -28,7 +28,7 @@ ENVELOPE = {"command", "status", "reason", "entities", "calls", "calls_left_toda
 
 @dataclass
 class Accounts:
-    """Accounts with contacts of their own, the ids the same in all of them, and one database for all."""
+    """Accounts in one database; each has its own contacts, with the same ids."""
 
     place: Crm
     patch: pytest.MonkeyPatch
@@ -60,7 +60,7 @@ class Accounts:
         return box
 
     def run(self, *arguments: str) -> Any:
-        """The object that a command prints an hour later, with its exit code as `code`."""
+        """Runs a command an hour later; returns the JSON that it prints, with the exit code as `code`."""
         self.clock.advance()
         with switched_run_context(str(self.folder)):
             code = main([*arguments, "--json", *(self.place.arguments() if arguments[0] != "check" else [])])

@@ -1,4 +1,4 @@
-"""`insightly entities` and `check`: what this key and plan may read, by /Permissions and one call each."""
+"""`insightly entities` and `check`: what this key and plan may read, by /Permissions and one call per entity."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -35,7 +35,7 @@ HASH_KEY = "a-long-random-text-of-the-test"
 
 @pytest.fixture
 def kept(make_crm: MakeCrm) -> Crm:
-    """A destination that was loaded before its history began."""
+    """A database that was loaded before its history was switched on."""
     crm = make_crm()
     crm.prepare(partial(keep, crm), "history")
     return crm
@@ -200,7 +200,7 @@ def test_versions_do_not_overlap_if_the_clock_is_set_back(kept: Crm) -> None:
 
 @pytest.mark.sample(0)
 def test_changed_masking_makes_no_version(kept: Crm) -> None:
-    """Hashed, by another key, or in the clear again: the same e-mail addresses, so the same versions."""
+    """Hashed, hashed with another key, or plain: the same e-mail addresses, so the same versions."""
     crm, (old, *_) = kept, [row for row in kept.sandbox.store.rows("contacts") if row["EMAIL_ADDRESS"]]
     crm.sandbox.store.update("contacts", old["CONTACT_ID"], {"TITLE": "edited"})
     crm.sync_done("contacts", **KEPT)
@@ -251,7 +251,7 @@ TWICE = ("table", "load", "merge", "note of the load", "versions compared")
     ],
 )
 def test_killed_run_keeps_the_version_that_it_loaded(kept: Crm, point: str, nth: int) -> None:
-    """What a killed run loaded becomes a version before anything else is loaded over it."""
+    """Rows that a killed run loaded become versions before other rows replace them."""
     crm, key = kept, ids(kept, "contacts")[0]
     store, known = crm.sandbox.store, count(crm)
     store.update("contacts", key, {"TITLE": "first"})

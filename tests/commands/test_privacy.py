@@ -1,4 +1,4 @@
-"""The settings `hash` and `drop`: what they name is nowhere to be found, and everything else works as before."""
+"""The settings `hash` and `drop`: no file has the values of their columns, and everything else works."""
 
 import hmac
 from collections.abc import Iterator
@@ -42,12 +42,12 @@ RAW = (
     "+44 7911 123456",
     "planted-description",
 )
-"""What the account knows of a person, found nowhere else in it."""
+"""Values of one person that the account has nowhere else."""
 
 
 @pytest.fixture
 def planted(crm: Crm) -> Crm:
-    """An account with a contact and a lead of which the values above are private."""
+    """An account with a contact and a lead that have these values."""
     store = crm.sandbox.store
     store.define("CONTACT", "Hobby__c", "TEXT")
     store.define("CONTACT", "Secret__c", "TEXT")
@@ -74,7 +74,7 @@ def digest(value: str) -> str:
 
 
 def texts(folder: Path) -> Iterator[str]:
-    """The content of the files of a folder as text: their bytes, and the values of tables."""
+    """The content of the files of a folder as text: their bytes, and the values in tables."""
     for file in (path for path in folder.rglob("*") if path.is_file()):
         yield file.read_bytes().decode("utf-8", "replace")
         if file.suffix == ".parquet":
@@ -88,7 +88,7 @@ def texts(folder: Path) -> Iterator[str]:
 
 
 def found(folder: Path) -> set[str]:
-    """Which of the private values are in any file of a folder; a date also in the form that Python shows it."""
+    """The private values that a file of a folder contains; a date also in the format of Python."""
     forms = {raw: (raw, "1815, 12, 10") if raw == "1815-12-10" else (raw,) for raw in RAW}
     everything = list(texts(folder))
     return {raw for raw, shown in forms.items() if any(form in text for form in shown for text in everything)}
@@ -102,7 +102,7 @@ def row(crm: Crm, table: str, where: str) -> Row:
 def test_no_file_of_a_run_contains_a_masked_value(
     planted: Crm, private: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The plain half shows that the search finds what is there."""
+    """Without masking, the search finds the values."""
     for name, value in {"api_key": planted.sandbox.key, "base_url": planted.sandbox.url}.items():
         monkeypatch.setenv(f"SOURCES__INSIGHTLY__{name.upper()}", value)
     for name, value in PRIVATE.items() if private else ():

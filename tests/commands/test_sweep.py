@@ -1,4 +1,4 @@
-"""The sweep over HTTP: what is gone is marked and nothing else, what came back lives, wrong tags are mended."""
+"""The sweep over HTTP: it marks only deleted records, restores reappeared ones, and repairs tags."""
 
 import random
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def nothing_marked(crm: Crm) -> Iterator[None]:
     assert ledger(crm) == []
 
 
-# What is gone
+# Deleted records
 
 
 def test_sweep_of_unchanged_account_costs_one_call_per_table(crm: Crm) -> None:
@@ -86,7 +86,7 @@ def test_sweep_removes_rows_and_child_rows_by_setting(crm: Crm) -> None:
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("mode", ["mark", "remove"])
 def test_sweep_removes_only_child_rows_without_a_record(crm: Crm, mode: str) -> None:
-    """A kill between the loads of two tables leaves them, when the record is deleted before the next run."""
+    """A kill between the loads of two tables leaves them if the record is deleted before the next run."""
     crm.first_sync("contacts")
     full = next(row for row in crm.sandbox.store.rows("contacts") if row["TAGS"] and row["LINKS"])
     delete(crm, "contacts", full["CONTACT_ID"])
@@ -230,7 +230,7 @@ def test_sweep_refuses_another_account(crm: Crm, make_crm: MakeCrm) -> None:
         swept(other)
 
 
-# What came back, and what we lack
+# Reappeared and missing records
 
 
 @pytest.mark.sample(2)
@@ -290,7 +290,7 @@ def test_sweep_reads_many_new_records_as_a_sync_does(make_crm: MakeCrm) -> None:
     crm.assert_equal("contacts")
 
 
-# A full walk
+# Full syncs
 
 
 def test_full_sync_marks_missing_records(crm: Crm) -> None:
@@ -385,7 +385,7 @@ def test_full_sync_refuses_a_large_loss(make_crm: MakeCrm) -> None:
         assert "max_deleted_share" in (report.reason or "")
 
 
-# Edits while it reads
+# Edits during a sweep
 
 
 @pytest.mark.sample(1)

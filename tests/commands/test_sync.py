@@ -61,7 +61,7 @@ def unchanged(crm: Crm, *tables: str) -> Iterator[None]:
     assert [crm.table(name) for name in tables] == before
 
 
-# What changed
+# Changed records
 
 
 @EVERY_WAY_TO_TAGS
@@ -242,7 +242,7 @@ def test_removed_tag_names_leave_the_table(crm: Crm) -> None:
     crm.assert_equal("tags")
 
 
-# What does not fit
+# Invalid values
 
 
 def test_invalid_value_is_kept_as_text(crm: Crm) -> None:
@@ -267,7 +267,7 @@ def test_column_collision_fails_only_its_entity(crm: Crm) -> None:
     crm.assert_equal("notes")
 
 
-# What may not be read
+# Permissions
 
 
 @pytest.mark.parametrize("kind", ["forbidden", "missing"])
@@ -363,7 +363,7 @@ def test_another_key_of_the_same_account_is_accepted(crm: Crm, make_crm: MakeCrm
 @pytest.mark.sample(0)
 @pytest.mark.parametrize("tags", ["auto", "endpoint"])
 def test_runs_with_few_calls_complete_everything(crm: Crm, tags: str) -> None:
-    """No run sends more than it may, each one goes on where the one before stopped."""
+    """No run sends more than `max_calls`, and each run continues where the last one stopped."""
     names = ("notes", "projects", "lead_sources")
     for _ in range(40):
         report = crm.sync(*names, max_calls=4, page_size=10, tags=tags)
@@ -406,7 +406,7 @@ def test_quota_reserve_is_left_for_other_programs(make_crm: MakeCrm) -> None:
     assert report.calls_left_today >= 5
 
 
-# From when on
+# start_date, since and full
 
 
 @pytest.mark.sample(0)
@@ -458,7 +458,7 @@ def test_stopped_full_sync_resumes_as_full(crm: Crm) -> None:
     assert crm.sync_done("notes").entities["notes"].rows == 0
 
 
-# Edits while the run reads
+# Edits during a sync
 
 
 @EVERY_WAY_TO_TAGS
@@ -486,7 +486,7 @@ def test_unsorted_list_is_read_in_full(crm: Crm) -> None:
 
 
 def test_watermark_is_the_server_clock_at_the_start_of_the_walk(crm: Crm) -> None:
-    """Though it takes hours, and though the run before ended at a later hour."""
+    """Even if the walk takes hours, and the run before ended later."""
     crm.sandbox.faults.add(Fault("call", match="Notes*", nth=2, times=None, action=lambda _: crm.clock.advance()))
     report = crm.sync_done("notes", page_size=20, lookback_seconds=60)
     began = crm.clock.now - timedelta(hours=crm.sandbox.calls("Notes") - 1)

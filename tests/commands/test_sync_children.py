@@ -41,7 +41,7 @@ SCALE = 0.01
 
 @pytest.fixture
 def crm(make_crm: MakeCrm, monkeypatch: pytest.MonkeyPatch) -> Crm:
-    """An account of few records; each run is one chunk, for every chunk takes a while."""
+    """An account of few records; each run is one chunk, because every chunk takes a while."""
     monkeypatch.setenv("SOURCES__INSIGHTLY__CHUNK_CALLS", "1000")
     made = make_crm(SCALE)
     add_child_rows(made.sandbox)
@@ -82,7 +82,7 @@ def test_per_parent_entities_are_in_no_preset() -> None:
 
 @dataclass
 class Runs:
-    """Two syncs of one account with no change in between, and the price of each as it was planned."""
+    """Two syncs of one account without a change in between, and the plan of each."""
 
     crm: Crm
     prices: list[Report]
@@ -153,7 +153,7 @@ def test_source_alone_reads_everything(crm: Crm) -> None:
     assert_equal(crm, "comments")
 
 
-# What changed
+# Changed parents
 
 
 def test_only_changed_parents_are_read(crm: Crm) -> None:
@@ -233,7 +233,7 @@ def test_start_date_excludes_rows_of_older_parents(crm: Crm) -> None:
     assert_equal(crm, "comments")
 
 
-# What is gone
+# Deletions
 
 
 def test_emptied_child_list_and_deleted_child_leave_no_rows(crm: Crm) -> None:
@@ -334,7 +334,7 @@ def test_sweep_refuses_if_too_many_parents_are_gone(crm: Crm) -> None:
     assert_equal(crm, "ticket_comments")
 
 
-# What may not be read
+# Permissions
 
 
 @pytest.mark.sample(0)

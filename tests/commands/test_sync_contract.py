@@ -25,7 +25,7 @@ CHILDREN = [(name, array) for name in LOADED for array in ENTITIES[name].arrays]
 
 @dataclass
 class Runs:
-    """Two syncs of one account with no change in between."""
+    """Two syncs of one account without a change in between."""
 
     crm: Crm
     first: Report
@@ -35,7 +35,7 @@ class Runs:
 
     @property
     def defined(self) -> int:
-        """How many objects have definitions of fields."""
+        """The number of objects with definitions of custom fields."""
         return len(DEFINED) + self.crm.sandbox.store.count(OBJECTS)
 
     def calls(self, entity: str) -> int:
@@ -45,7 +45,7 @@ class Runs:
 
 @pytest.fixture(scope="module", params=["full", pytest.param("empty", marks=pytest.mark.sample(0))])
 def any_runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
-    """Of an account with records, and of one without any."""
+    """The runs of an account with records, and of an empty account."""
     contents = contents_of(0.1) if request.param == "full" else Contents()
     with isolated_crm(tmp_path_factory.mktemp(request.param), contents=contents) as crm:
         first, first_log = crm.sync_done(*LOADED), list(crm.sandbox.log)
@@ -137,7 +137,7 @@ def test_forbidden_entity_is_skipped_and_keeps_its_table(any_runs: Runs) -> None
 
 
 def everything(crm: Crm) -> dict[str, object]:
-    """What the tables of all entities hold."""
+    """The rows of all tables."""
     tables = [*LOADED, *(f"{name}__{array.lower()}" for name, array in CHILDREN)]
     with duckdb.connect(str(crm.database), read_only=True) as connection:
         return {table: connection.sql(f"select * from insightly.{table} order by all").fetchall() for table in tables}

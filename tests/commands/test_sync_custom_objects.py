@@ -1,4 +1,4 @@
-"""Custom objects: found out by a run, a table each, kept up to date like any entity."""
+"""Custom objects: discovered by a run, one table each, kept up to date like any entity."""
 
 import logging
 import shutil
@@ -79,7 +79,7 @@ def first_key(crm: Crm, name: str) -> int:
     return int(crm.sandbox.store.tables[name].keys[0])
 
 
-# Which objects there are
+# Discovery
 
 
 def objects(*names: Any, existing: dict[str, str] | None = None) -> tuple[dict[str, str], list[str]]:
@@ -295,7 +295,7 @@ def test_account_without_objects_has_only_the_definitions_table(crm: Crm) -> Non
     assert crm.sync_done(*ALL).calls == 1
 
 
-# By name
+# Selection by name
 
 
 def test_unknown_object_is_refused_with_the_known_names(crm: Crm) -> None:
@@ -345,7 +345,7 @@ def test_object_without_dates_is_read_in_full_each_run(undated: Crm) -> None:
     assert not [path for path in paths(undated) if path.endswith("/Search")]
     names = {row["record_id"]: row["record_name"] for row in undated.table("site_visit__c")}
     assert names == {row["RECORD_ID"]: row["RECORD_NAME"] for row in store.rows(VISITS)}
-    # What is as it was is not written again, and what is not listed any more is marked.
+    # Unchanged records are not written again, and records that are no longer listed are marked.
     store.delete(VISITS, first_key(undated, VISITS))
     report = undated.sync_done(*ALL)
     assert (report.entities["site_visit__c"].deleted, report.entities["warranty__c"].merged) == (1, 0)
@@ -388,7 +388,7 @@ def test_start_date_does_not_apply_to_custom_objects(undated: Crm) -> None:
     assert swept(undated, RECORDS, start_date="2026-06-01").entities["site_visit__c"].deleted == 1
 
 
-# Cut short
+# Interrupted runs
 
 
 @pytest.mark.sample(0)
@@ -415,7 +415,7 @@ def test_run_killed_between_objects_is_completed_by_the_next(crm: Crm, nth: int,
     crm.assert_equal(OBJECTS, VISITS, WARRANTIES)
 
 
-# Like any entity
+# Sweep, verify, status, plan, selection, masking
 
 
 def swept(crm: Crm, *names: str, **settings: Any) -> Report:

@@ -1,4 +1,4 @@
-"""Lists without a cursor, and what is no list: equal to the account after each sync, however long and in what order."""
+"""Lists without a cursor, and single objects: equal to the account after each sync, whatever their length or order."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -39,7 +39,7 @@ def marked(crm: Crm) -> list[int]:
 
 
 def edit(crm: Crm) -> int:
-    """A new e-mail, one tagged, one deleted, none of which moves a date; the id of the deleted one."""
+    """Adds, tags and deletes an e-mail without changing a date; returns the id of the deleted one."""
     store, (first, gone, *_, last) = crm.sandbox.store, keys(crm, "emails")
     store.set_tags("emails", first, ["seen"])
     store.update("emails", last, {"LINKS": [], "SUBJECT": "changed"})
@@ -80,7 +80,7 @@ def test_record_that_reappears_unchanged_is_restored(crm: Crm) -> None:
     key = keys(crm, "emails")[20]
     row = crm.sandbox.store.get("emails", key) or {}
     crm.sandbox.store.delete("emails", key)
-    # It is marked by a sweep, so that no sync has seen the list without it.
+    # A sweep marks it, so that no sync has read the list without it.
     swept = sweep(crm.settings(**LONG), Target(database=str(crm.database)), ["emails"])
     assert (swept.entities["emails"].deleted, marked(crm)) == (1, [key])
     crm.sandbox.store.put_raw("emails", row)

@@ -1,4 +1,4 @@
-"""One record, or a few, over HTTP: by a field's value, by id; and nothing else moves."""
+"""Selected records over HTTP, by a field's value or by id; no watermark or checkpoint moves."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,7 +46,7 @@ def ids_of(crm: Crm, entity: str) -> list[int]:
 
 
 def change(crm: Crm, entity: str, key: int, **fields: Any) -> None:
-    """Changes a record without moving its date: no sync would see it."""
+    """Changes a record without its date, so no sync reads it."""
     crm.sandbox.store.put_raw(entity, {**(crm.sandbox.store.get(entity, key) or {}), **fields})
 
 
@@ -60,7 +60,7 @@ def ledger(crm: Crm) -> list[tuple[str, int, str, bool]]:
     return [(row["entity"], row["record_id"], row["reason"], row["restored_at"] is not None) for row in rows]
 
 
-# By a field's value
+# By the value of a field
 
 
 @pytest.mark.sample(0)
@@ -270,7 +270,7 @@ def test_many_ids_stop_at_max_calls_and_report_the_rest(make_crm: MakeCrm) -> No
     crm.assert_equal("contacts")
 
 
-# Beside a sync
+# Selections and syncs
 
 
 @pytest.mark.sample(0)

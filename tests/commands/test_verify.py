@@ -1,4 +1,4 @@
-"""The proof of the destination: it passes where all is equal, and names whatever is not."""
+"""Verify: it passes if the destination equals the account, and names every difference."""
 
 from collections.abc import Callable
 from dataclasses import replace
