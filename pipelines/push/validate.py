@@ -147,7 +147,7 @@ class RowValidator:
         names = [name for name, value in fields.items() if name not in self.settable and value is not None]
         names += [name for name, value in custom.items() if name in self.locked and value is not None]
         arrays = [name for name in fields if name in self.entity.arrays] if self.op != "create" else []
-        hints = dict.fromkeys(self.entity.arrays, " after the record's creation") | {"TAGS": " here: push tags"}
+        hints = dict.fromkeys(self.entity.arrays, " after the record's creation") | {"TAGS": "; push the entity tags"}
         return [f"{name} is read-only{hints.get(name, '')}" for name in (*names, *arrays)]
 
     def _incomplete(self, row: Row) -> list[str]:

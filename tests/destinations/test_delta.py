@@ -1,4 +1,4 @@
-"""A lake of Delta tables, read by DuckDB: equal to the account value by value, whatever is done to it."""
+"""Delta tables, read by DuckDB: every value equals the account's, whatever is done to it."""
 
 import shutil
 from collections.abc import Callable
@@ -24,7 +24,7 @@ NAMES = ("contacts", "notes", "lead_sources", "tags")
 
 
 @pytest.mark.sample(0)
-def test_records_are_followed_through_edits_deletions_and_returns(crm: Crm) -> None:
+def test_delta_follows_edits_deletions_and_returns(crm: Crm) -> None:
     store = crm.sandbox.store
     crm.sync_done(*NAMES)
     crm.assert_equal(*NAMES)
@@ -54,7 +54,7 @@ def test_records_are_followed_through_edits_deletions_and_returns(crm: Crm) -> N
 
 
 @pytest.mark.sample(0)
-def test_state_comes_back_from_the_lake_alone(crm: Crm) -> None:
+def test_delta_restores_state_without_the_working_folder(crm: Crm) -> None:
     first = crm.sync_done(*NAMES)
     shutil.rmtree(crm.folder / "dlt")
     again = crm.sync_done(*NAMES)
@@ -65,18 +65,18 @@ def test_state_comes_back_from_the_lake_alone(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_columns_have_the_types_of_the_facts_and_are_there_before_a_value_is(crm: Crm) -> None:
+def test_delta_columns_have_their_types_before_a_value_comes(crm: Crm) -> None:
     crm.sync_done("contacts")
     contacts = ENTITIES["contacts"]
     types = {name: facts.type for name, facts in contacts.fields.items() if name not in contacts.arrays}
-    wanted = {crm.column(name): SQL_TYPES[kind] for name, kind in types.items()}
-    assert wanted.items() <= crm.columns("contacts").items()
+    expected = {crm.column(name): SQL_TYPES[kind] for name, kind in types.items()}
+    assert expected.items() <= crm.columns("contacts").items()
     assert crm.columns("contacts")["_deleted_at"] == "TIMESTAMP WITH TIME ZONE"
     assert crm.count("contacts__dates") == sum(len(row["DATES"]) for row in crm.sandbox.store.rows("contacts"))
 
 
 @pytest.mark.sample(0)
-def test_sweep_removes_rows_and_child_rows_by_setting(crm: Crm) -> None:
+def test_delta_sweep_removes_rows_by_setting(crm: Crm) -> None:
     crm.first_sync("contacts")
     (gone,) = delete(crm, "contacts", next(r["CONTACT_ID"] for r in crm.sandbox.store.rows("contacts") if r["TAGS"]))
     swept(crm, "contacts", deletions="remove")
@@ -85,7 +85,7 @@ def test_sweep_removes_rows_and_child_rows_by_setting(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_a_sweep_that_was_killed_between_two_commits_is_ended_by_the_next(crm: Crm) -> None:
+def test_delta_sweep_killed_between_commits_is_completed(crm: Crm) -> None:
     crm.first_sync("contacts")
     gone = sorted(row["CONTACT_ID"] for row in delete(crm, "contacts", *ids(crm, "contacts")[3:5]))
     run_and_die(crm, ["sweep", "contacts"], Call("pipelines.destinations.delta:DeltaClient.write", "after", 1))
@@ -96,7 +96,7 @@ def test_a_sweep_that_was_killed_between_two_commits_is_ended_by_the_next(crm: C
 
 @pytest.mark.sample(0)
 @pytest.mark.parametrize(("when", "nth", "kept"), [("after", 2, True), ("before", 1, False), ("after", 4, False)])
-def test_a_killed_load_is_completed_by_the_next_run(crm: Crm, when: str, nth: int, kept: bool) -> None:
+def test_delta_killed_load_is_completed_by_the_next_run(crm: Crm, when: str, nth: int, kept: bool) -> None:
     crm.first_sync(*NAMES)
     for key in ids(crm, "contacts")[::2]:
         crm.sandbox.store.update("contacts", key, {"TITLE": "changed", "TAGS": [], "LINKS": []})
@@ -109,7 +109,7 @@ def test_a_killed_load_is_completed_by_the_next_run(crm: Crm, when: str, nth: in
 
 
 @pytest.mark.sample(0)
-def test_single_records_are_read_again(crm: Crm) -> None:
+def test_delta_reads_single_records_again(crm: Crm) -> None:
     crm.first_sync("contacts")
     first, second, third = crm.sandbox.store.rows("contacts")[:3]
     for row in (first, second):
@@ -122,7 +122,7 @@ def test_single_records_are_read_again(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_what_was_loaded_plainly_is_concealed_by_the_next_sync(crm: Crm) -> None:
+def test_delta_sync_masks_rows_loaded_before(crm: Crm) -> None:
     crm.first_sync("contacts")
     (gone,) = delete(crm, "contacts", next(r["CONTACT_ID"] for r in crm.sandbox.store.rows("contacts") if r["PHONE"]))
     swept(crm, "contacts")
@@ -133,7 +133,7 @@ def test_what_was_loaded_plainly_is_concealed_by_the_next_sync(crm: Crm) -> None
     assert not [row for row in rows if row["phone"] is not None or "@" in (row["email_address"] or "")]
 
 
-def test_a_push_wants_a_database(crm: Crm) -> None:
+def test_push_to_delta_is_refused(crm: Crm) -> None:
     crm.first_sync("contacts")
     with pytest.raises(BadSetting, match="keeps its ledger in an SQL database"):
         pushed(crm, "contacts", jsonl(crm, people("Ann")), "create")
@@ -141,14 +141,14 @@ def test_a_push_wants_a_database(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_another_folder_has_a_state_of_its_own(crm: DeltaCrm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_delta_folders_have_separate_state(crm: DeltaCrm, monkeypatch: pytest.MonkeyPatch) -> None:
     crm.first_sync("notes")
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(crm.folder / "lake/inside"))
     assert crm.sync_done("notes").entities["notes"].rows == crm.sandbox.store.count("notes")
 
 
 @pytest.mark.sample(0)
-def test_old_versions_of_rows_are_kept_until_they_are_cleared_away(crm: DeltaCrm) -> None:
+def test_delta_keeps_old_versions_until_vacuum(crm: DeltaCrm) -> None:
     crm.first_sync("notes")
     version = crm.tables["notes"].version()
     crm.sandbox.store.update("notes", ids(crm, "notes")[0], {"TITLE": "later"})
@@ -164,7 +164,7 @@ def test_old_versions_of_rows_are_kept_until_they_are_cleared_away(crm: DeltaCrm
 
 
 @pytest.mark.sample(0)
-def test_the_command_works_over_it(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_delta_command(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = command("sync", "notes", "--json", *crm.arguments(), cwd=crm.folder, **reach(crm.sandbox))
     assert (ran.code, ran.json["entities"]["notes"]["rows"]) == (0, crm.sandbox.store.count("notes"))
     monkeypatch.delenv("DESTINATION__FILESYSTEM__BUCKET_URL")

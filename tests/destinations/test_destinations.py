@@ -1,4 +1,4 @@
-"""What is told of a destination that cannot be written, and what keeps two of them apart."""
+"""Errors of destinations that cannot be written, and the digest that identifies a destination."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ POSTGRES, BIGQUERY = "DESTINATION__POSTGRES__CREDENTIALS", "DESTINATION__BIGQUER
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "words"),
+    ("name", "settings", "message"),
     [
         ("postgres", {}, "has no host"),
         ("postgres", {POSTGRES: "s3cr3t"}, "postgresql://username:password@host:port/database"),
@@ -27,20 +27,20 @@ POSTGRES, BIGQUERY = "DESTINATION__POSTGRES__CREDENTIALS", "DESTINATION__BIGQUER
         ("nowhere", {}, "no destination of that name"),
     ],
 )
-def test_what_is_not_configured_is_told_before_anything_is_read(
-    crm: Crm, name: str, settings: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch, capfd: Captured
+def test_missing_configuration_is_reported_before_a_request(
+    crm: Crm, name: str, settings: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch, capfd: Captured
 ) -> None:
     for setting, value in {**reach(crm.sandbox), **settings}.items():
         monkeypatch.setenv(setting, value)
     assert main(["sync", "contacts", "--destination", name, "--json"]) == 2
-    told = capfd.readouterr()
-    assert words in json.loads(told.out)["reason"]
+    printed = capfd.readouterr()
+    assert message in json.loads(printed.out)["reason"]
     assert crm.sandbox.log == []
-    assert "Traceback" not in told.err
-    assert "s3cr3t" not in told.out + told.err
+    assert "Traceback" not in printed.err
+    assert "s3cr3t" not in printed.out + printed.err
 
 
-def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(POSTGRES, "postgresql://loader:unused@localhost:1/crm")
     for module in [name for name in sys.modules if name.startswith("dlt.destinations.impl.postgres.")]:
         monkeypatch.delitem(sys.modules, module)
@@ -54,21 +54,21 @@ def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp
         Target("filesystem").pipeline()
 
 
-def test_a_server_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_server_is_reported_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(POSTGRES, "postgresql://loader:s3cr3t@127.0.0.1:1/crm")
-    with pytest.raises(Unreachable, match="cannot be read") as told:
+    with pytest.raises(Unreachable, match="cannot be read") as raised:
         Target("postgres").pipeline()
-    assert "refused" in str(told.value)
-    assert "s3cr3t" not in str(told.value)
+    assert "refused" in str(raised.value)
+    assert "s3cr3t" not in str(raised.value)
 
 
-def test_places_of_one_server_are_kept_apart_and_a_password_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_digest_differs_by_database_and_not_by_password(monkeypatch: pytest.MonkeyPatch) -> None:
     def digest(url: str, dataset: str = "insightly") -> str:
         monkeypatch.setenv(POSTGRES, url)
         return Target("postgres", dataset).digest
 
-    known = digest("postgresql://loader:old@db.example.com/crm")
-    assert digest("postgresql://loader:new@db.example.com:5432/crm") == known
+    own = digest("postgresql://loader:old@db.example.com/crm")
+    assert digest("postgresql://loader:new@db.example.com:5432/crm") == own
     others = [
         digest("postgresql://loader:old@db.example.com/other"),
         digest("postgresql://loader:old@db.example.com:5433/crm"),
@@ -83,9 +83,9 @@ def test_places_of_one_server_are_kept_apart_and_a_password_does_not_matter(monk
     for folder in ("/data/a", "/data/b"):
         monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", folder)
         others.append(Target("filesystem").digest)
-    assert len({known, *others}) == 9
+    assert len({own, *others}) == 9
 
 
-def test_a_file_is_for_duckdb_alone() -> None:
+def test_only_duckdb_takes_a_file() -> None:
     with pytest.raises(BadSetting, match="only DuckDB takes a file"):
         Target("postgres", database="crm.duckdb").pipeline()

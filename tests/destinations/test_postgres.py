@@ -1,4 +1,4 @@
-"""Postgres, a real one: whatever is done to an account, its tables there are equal to it value by value.
+"""A real Postgres: every value in its tables equals the account's, whatever is done to it.
 
 What the tests of sync, sweep, refresh, push and verify ask of DuckDB they ask of Postgres as well, in `make test-all`.
 """
@@ -43,8 +43,8 @@ TYPES = {
 }
 
 
-def test_the_core_is_loaded_and_followed_through_edits_deletions_and_returns(crm: Crm) -> None:
-    store, some = crm.sandbox.store, ("contacts", "opportunities", "notes", "lead_sources", "tags")
+def test_postgres_follows_edits_deletions_and_returns(crm: Crm) -> None:
+    store, names = crm.sandbox.store, ("contacts", "opportunities", "notes", "lead_sources", "tags")
     crm.sync_done("core")
     crm.assert_equal()
 
@@ -52,31 +52,31 @@ def test_the_core_is_loaded_and_followed_through_edits_deletions_and_returns(crm
     tagged = [row["CONTACT_ID"] for row in store.rows("contacts") if row["TAGS"]]
     store.set_tags("contacts", tagged[0], [])
     gone = delete(crm, "contacts", tagged[-1], tagged[-2])
-    crm.sync_done(*some)
+    crm.sync_done(*names)
     assert tagged[0] not in [row["contact_id"] for row in crm.table("contacts__tags")]
-    crm.assert_equal(*some, deleted=True)
+    crm.assert_equal(*names, deleted=True)
 
-    swept(crm, *some)
+    swept(crm, *names)
     assert marked(crm, "contacts") == sorted(row["CONTACT_ID"] for row in gone)
     assert {row[1] for row in ledger(crm) if row[0] == "contacts"} == set(marked(crm, "contacts"))
-    report = verified(crm, *some, full=True)
+    report = verified(crm, *names, full=True)
     assert [name for name, entity in report.entities.items() if entity.facts["proved"]] == list(report.entities)
 
-    back = gone[0]["CONTACT_ID"]
+    restored = gone[0]["CONTACT_ID"]
     store.put_raw("contacts", {**gone[0], "DATE_UPDATED_UTC": crm.clock().strftime("%Y-%m-%d %H:%M:%S")})
     crm.sync_done("contacts")
-    assert back not in marked(crm, "contacts")
-    assert [row[3] for row in ledger(crm) if row[1] == back] == [True]
+    assert restored not in marked(crm, "contacts")
+    assert [row[3] for row in ledger(crm) if row[1] == restored] == [True]
     crm.assert_equal("contacts", deleted=True)
 
 
-def test_columns_have_the_types_of_the_facts(crm: Crm) -> None:
+def test_postgres_columns_have_their_types(crm: Crm) -> None:
     crm.sync_done("contacts", "opportunities")
     for entity in ("contacts", "opportunities"):
-        held = crm.columns(entity)
+        columns = crm.columns(entity)
         fields = ENTITIES[entity].fields
-        told = {name: facts.type for name, facts in fields.items() if name not in ENTITIES[entity].arrays}
-        assert {crm.column(name): TYPES[kind] for name, kind in told.items()}.items() <= held.items()
+        types = {name: facts.type for name, facts in fields.items() if name not in ENTITIES[entity].arrays}
+        assert {crm.column(name): TYPES[kind] for name, kind in types.items()}.items() <= columns.items()
     tags = crm.columns("contacts__tags")
     assert tags == {
         **{crm.column(name): TYPES[facts.type] for name, facts in child_fields("TAGS").items()},
@@ -87,7 +87,7 @@ def test_columns_have_the_types_of_the_facts(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_sweep_removes_rows_and_child_rows_by_setting(crm: Crm) -> None:
+def test_postgres_sweep_removes_rows_by_setting(crm: Crm) -> None:
     crm.first_sync("contacts")
     (gone,) = delete(crm, "contacts", next(r["CONTACT_ID"] for r in crm.sandbox.store.rows("contacts") if r["TAGS"]))
     swept(crm, "contacts", deletions="remove")
@@ -96,7 +96,7 @@ def test_sweep_removes_rows_and_child_rows_by_setting(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_single_records_are_read_again(crm: Crm) -> None:
+def test_postgres_reads_single_records_again(crm: Crm) -> None:
     crm.first_sync("contacts")
     first, second, third = crm.sandbox.store.rows("contacts")[:3]
     before = resource_states(crm.target.pipeline())["contacts"]
@@ -110,7 +110,7 @@ def test_single_records_are_read_again(crm: Crm) -> None:
     assert resource_states(crm.target.pipeline())["contacts"]["incremental"] == before["incremental"]
 
 
-def test_rows_are_pushed_once_from_a_file_and_from_a_query(synced_crm: Crm) -> None:
+def test_postgres_push_from_file_and_query_is_done_once(synced_crm: Crm) -> None:
     crm = synced_crm
     source = jsonl(crm, people("Ann", "Bob"))
     assert results(pushed(crm, "contacts", source, "create")) == {"created": 2}
@@ -133,12 +133,12 @@ def test_rows_are_pushed_once_from_a_file_and_from_a_query(synced_crm: Crm) -> N
     assert {row["title"] for row in crm.table("contacts")} >= {"old%"}
 
 
-def test_each_run_is_written_down_and_told(crm: Crm) -> None:
+def test_postgres_run_log_and_status(crm: Crm) -> None:
     crm.first_sync("contacts", "tags")
     swept(crm, "contacts")
-    told = crm.read("select command, entity, state from insightly._sync_runs order by 1, 2")
-    wanted = [("sweep", "contacts"), ("sync", "contacts"), ("sync", "tags")]
-    assert [tuple(row.values()) for row in told] == [(*each, "ok") for each in wanted]
+    runs = crm.read("select command, entity, state from insightly._sync_runs order by 1, 2")
+    expected = [("sweep", "contacts"), ("sync", "contacts"), ("sync", "tags")]
+    assert [tuple(row.values()) for row in runs] == [(*each, "ok") for each in expected]
     report = status(crm.settings(api_key=None), crm.target, max_age=timedelta(hours=1))
     assert report.exit_code == 0
     assert report.entities["contacts"].rows == crm.count("contacts")
@@ -147,7 +147,7 @@ def test_each_run_is_written_down_and_told(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_datasets_and_databases_share_no_state(
+def test_postgres_datasets_and_databases_share_no_state(
     crm: PostgresCrm, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crm.first_sync("leads")
@@ -164,7 +164,7 @@ def test_datasets_and_databases_share_no_state(
 
 
 @pytest.mark.sample(0)
-def test_connections_that_break_in_the_midst_fail_the_run_and_the_next_completes_it(crm: Crm) -> None:
+def test_postgres_run_after_broken_connections_completes(crm: Crm) -> None:
     others = "pid <> pg_backend_pid() and datname = current_database()"
     cut = f"select pg_terminate_backend(pid) from pg_stat_activity where {others}"
     crm.first_sync("contacts", "notes")
@@ -182,21 +182,21 @@ def test_connections_that_break_in_the_midst_fail_the_run_and_the_next_completes
 
 
 @pytest.mark.sample(0)
-def test_views_show_the_tables_of_all_accounts(crm: Crm) -> None:
+def test_postgres_views_show_the_tables_of_all_accounts(crm: Crm) -> None:
     for dataset in ("insightly", "insightly_emea"):
         sync(crm.settings(), Target("postgres", dataset), ["notes"])
     assert refresh(crm.target).failed == {}
     crm.sandbox.store.put_raw("notes", {**crm.sandbox.store.rows("notes")[0], "COLOUR": "red"})
     crm.sync_done("notes", request=ReadRequest(full=True))
-    told = refresh(crm.target)
-    assert (told.accounts, told.failed, "notes" in told.refreshed) == (["default", "emea"], {}, True)
+    result = refresh(crm.target)
+    assert (result.accounts, result.failed, "notes" in result.refreshed) == (["default", "emea"], {}, True)
     counted = crm.read("select instance, count(*) as n, count(colour) as red from insightly_all.notes group by 1")
-    whole = crm.sandbox.store.count("notes")
-    assert {row["instance"]: (row["n"], row["red"]) for row in counted} == {"default": (whole, 1), "emea": (whole, 0)}
+    count = crm.sandbox.store.count("notes")
+    assert {row["instance"]: (row["n"], row["red"]) for row in counted} == {"default": (count, 1), "emea": (count, 0)}
 
 
 @pytest.mark.sample(0)
-def test_a_view_that_others_build_on_is_told_where_it_cannot_be_replaced(crm: Crm) -> None:
+def test_postgres_view_that_others_depend_on_is_reported(crm: Crm) -> None:
     hold(crm, "insightly_emea", contacts="contact_id bigint, size bigint")
     hold(crm, "insightly_apac", contacts="contact_id bigint")
     all_of(crm)
@@ -205,15 +205,15 @@ def test_a_view_that_others_build_on_is_told_where_it_cannot_be_replaced(crm: Cr
     assert (all_of(crm).failed, type_of(crm, "contacts", "hobby")) == ({}, "character varying")
     tell(crm, "alter table insightly_apac.contacts add column size varchar")
     for _ in range(2):
-        told = all_of(crm)
-        assert (list(told.failed), "sizes" in told.failed["contacts"], told.views) == (["contacts"], True, 1)
+        result = all_of(crm)
+        assert (list(result.failed), "sizes" in result.failed["contacts"], result.views) == (["contacts"], True, 1)
     assert type_of(crm, "contacts", "size") == "bigint"
     tell(crm, "drop view public.sizes")
     assert (all_of(crm).refreshed, type_of(crm, "contacts", "size")) == (["contacts"], "character varying")
 
 
 @pytest.mark.sample(0)
-def test_who_reads_a_view_holds_up_no_run_that_leaves_it_as_it_is(crm: PostgresCrm) -> None:
+def test_postgres_reader_of_an_unchanged_view_blocks_no_run(crm: PostgresCrm) -> None:
     hold(crm, "insightly_emea", contacts="contact_id bigint")
     hold(crm, "insightly_apac", contacts="contact_id bigint")
     all_of(crm)
@@ -241,7 +241,7 @@ END = "dlt.destinations.job_client_impl:SqlJobClientBase.complete_load"
     ],
 )
 @pytest.mark.parametrize("run", [pytest.param("first", marks=pytest.mark.sample(0)), "second"])
-def test_a_killed_load_is_completed_by_the_next_run(
+def test_postgres_killed_load_is_completed_by_the_next_run(
     crm: Crm, run: str, place: str, when: str, nth: int, kept: bool
 ) -> None:
     names, store = ("contacts", "notes", "tags", "lead_sources"), crm.sandbox.store
@@ -262,12 +262,12 @@ def test_a_killed_load_is_completed_by_the_next_run(
 
 
 @pytest.mark.sample(0)
-def test_the_command_works_over_it_and_tells_no_password(crm: PostgresCrm) -> None:
+def test_postgres_command_prints_no_password(crm: PostgresCrm) -> None:
     settings = {**reach(crm.sandbox), "DESTINATION__POSTGRES__CREDENTIALS": crm.url.replace("unused", "s3cr3t")}
     ran = command("sync", "contacts", "--json", *crm.arguments(), cwd=crm.folder, **settings)
     assert (ran.code, ran.json["entities"]["contacts"]["rows"]) == (0, crm.sandbox.store.count("contacts"))
-    told = command("status", *crm.arguments(), cwd=crm.folder, **settings)
-    assert (told.code, "contacts" in told.out) == (0, True)
+    printed = command("status", *crm.arguments(), cwd=crm.folder, **settings)
+    assert (printed.code, "contacts" in printed.out) == (0, True)
     for url in ("postgresql://postgres:s3cr3t@localhost/nowhere?host=/nowhere", "s3cr3t"):
         settings["DESTINATION__POSTGRES__CREDENTIALS"] = url
         ran = command("sync", "contacts", "--json", *crm.arguments(), cwd=crm.folder, **settings)

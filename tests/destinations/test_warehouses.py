@@ -1,4 +1,4 @@
-"""Snowflake and BigQuery: the tables and statements made for them, checked without a connection."""
+"""Snowflake and BigQuery: their tables and statements, checked without a connection."""
 
 import re
 from collections.abc import Iterator
@@ -50,14 +50,14 @@ TYPES = {
         "json": "STRING",
     },
 }
-FOLDED = {"snowflake": str.upper, "bigquery": str}
+CASE = {"snowflake": str.upper, "bigquery": str}
 RESERVED = {"select", "order", "group", "user", "table"}
-"""Fields that nobody may name so without quotes."""
+"""Field names that SQL requires quotes for."""
 
 
 @dataclass
 class Warehouse:
-    """What was read of an account, made ready for a warehouse."""
+    """An account that was read, and the client that generates a warehouse's SQL."""
 
     name: str
     pipeline: dlt.Pipeline
@@ -67,10 +67,10 @@ class Warehouse:
         return [each for each in sqlglot.parse(sql.replace("%s", "?"), dialect=self.name) if each is not None]
 
     def column(self, name: str) -> str:
-        return FOLDED[self.name](normalize(name))
+        return CASE[self.name](normalize(name))
 
     def created(self, table: str) -> exp.Create:
-        """The statement that makes a table."""
+        """The statement that creates a table."""
         (sql,) = self.client._get_table_update_sql(
             table, self.client.schema.get_new_table_columns(table, {}, case_sensitive=True), False
         )
@@ -79,7 +79,7 @@ class Warehouse:
         return statement
 
     def merged(self, table: str) -> list[exp.Expression]:
-        """The statements that bring what was loaded beside a table into it."""
+        """The statements that merge a staging table into its table."""
         prepared = self.client.prepare_load_table(table)
         make = {
             "merge": self.client._create_merge_followup_jobs,
@@ -112,14 +112,14 @@ def warehouse(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         yield Warehouse(name, pipeline, pipeline.destination_client())
 
 
-def test_tables_have_the_types_of_the_facts_and_quoted_names(warehouse: Warehouse) -> None:
+def test_warehouse_tables_have_types_and_quoted_names(warehouse: Warehouse) -> None:
     for entity in CORE:
-        facts, made = ENTITIES[entity], warehouse.created(entity)
-        columns = {column.name: column.args["kind"].sql(warehouse.name) for column in made.find_all(exp.ColumnDef)}
+        facts, statement = ENTITIES[entity], warehouse.created(entity)
+        columns = {column.name: column.args["kind"].sql(warehouse.name) for column in statement.find_all(exp.ColumnDef)}
         for field, kind in facts.fields.items():
             if field not in (*facts.arrays, "CUSTOMFIELDS"):
                 assert columns[warehouse.column(field)] == TYPES[warehouse.name][kind.type], (entity, field)
-        assert all(column.this.args["quoted"] for column in made.find_all(exp.ColumnDef))
+        assert all(column.this.args["quoted"] for column in statement.find_all(exp.ColumnDef))
         assert ("_deleted_at" in {name.lower() for name in columns}) == facts.swept
         for array in facts.arrays:
             child = warehouse.created(child_table(facts, array))
@@ -128,7 +128,7 @@ def test_tables_have_the_types_of_the_facts_and_quoted_names(warehouse: Warehous
     assert {warehouse.column(name) for name in RESERVED} <= contacts
 
 
-def test_records_replace_those_of_their_key_and_children_those_of_their_parent(warehouse: Warehouse) -> None:
+def test_warehouse_merge_replaces_rows_by_key_and_parent(warehouse: Warehouse) -> None:
     for table, key in (("contacts", "contact_id"), ("contacts__tags", "contact_id"), ("tags", "record_type")):
         delete, insert = warehouse.merged(table)
         assert isinstance(delete, exp.Delete)
@@ -143,7 +143,7 @@ def test_records_replace_those_of_their_key_and_children_those_of_their_parent(w
     assert [type(each).__name__ for each in warehouse.merged("countries")] == ["TruncateTable", "Insert"]
 
 
-def test_our_own_statements_are_sql_of_the_warehouse(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_statements_are_valid_warehouse_sql(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     sent = list[tuple[str, tuple[Any, ...]]]()
     client, contacts = warehouse.client.sql_client, ENTITIES["contacts"]
     answers = {"distinct entity": [("contacts",)], "count(*)": [(7, 2)]}

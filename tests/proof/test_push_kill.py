@@ -27,7 +27,7 @@ def push_and_die(crm: Crm, source: str, op: str, point: Call | Sent) -> None:
     ],
     ids=str,
 )
-def test_a_killed_push_creates_nothing_twice(synced_crm: Crm, point: Call | Sent, made: int) -> None:
+def test_killed_push_creates_nothing_twice(synced_crm: Crm, point: Call | Sent, made: int) -> None:
     crm, names = synced_crm, ("Ann", "Bob", "Bob", "Cy")
     source, before = jsonl(crm, people(*names)), len(ids(crm, "contacts"))
     push_and_die(crm, source, "create", point)
@@ -46,7 +46,7 @@ def test_a_killed_push_creates_nothing_twice(synced_crm: Crm, point: Call | Sent
 @pytest.mark.parametrize(
     ("op", "point"), [("update", Sent(2, "Contacts*", "PUT")), ("delete", Call(SEND, "after", 2))], ids=str
 )
-def test_a_killed_update_or_delete_is_ended_by_the_next_run(synced_crm: Crm, op: str, point: Call | Sent) -> None:
+def test_next_run_completes_a_killed_update_or_delete(synced_crm: Crm, op: str, point: Call | Sent) -> None:
     crm, keys = synced_crm, ids(synced_crm, "contacts")[:3]
     source = jsonl(crm, [{"CONTACT_ID": key, "TITLE": "pushed"} for key in keys])
     push_and_die(crm, source, op, point)

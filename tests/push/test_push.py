@@ -1,4 +1,4 @@
-"""The push over HTTP: every operation on every entity, what it refuses, and that nothing is done twice."""
+"""The push over HTTP: every operation on every entity, invalid input, and exactly-once delivery."""
 
 import json
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def crm(synced_crm: Crm) -> Crm:
 
 @pytest.fixture
 def bodies(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The bodies of PUTs on records."""
+    """The bodies of PUT requests for records."""
     seen, update = list[Any](), Writer.update
 
     def spy(writer: Writer, entity: str, request: Any, key: int | None = None) -> Any:
@@ -55,35 +55,35 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.sample(3)
 @pytest.mark.parametrize("entity", RECORDS)
-def test_records_are_created_changed_and_deleted(make_crm: MakeCrm, bodies: list[Any], entity: str) -> None:
+def test_push_creates_updates_and_deletes_records(make_crm: MakeCrm, bodies: list[Any], entity: str) -> None:
     crm = make_crm(contents=Contents())
     store, key = crm.sandbox.store, ENTITIES[entity].key[0]
-    row, other, under = sample(entity), sample(entity, 1), dict[str, Any]()
+    row, other, parent = sample(entity), sample(entity, 1), dict[str, Any]()
     if entity == "notes":
         lead = store.create("leads", {"LAST_NAME": "Parent"})["LEAD_ID"]
-        under = {"parent_type": "Lead", "parent_id": lead}
+        parent = {"parent_type": "Lead", "parent_id": lead}
 
-    source = jsonl(crm, [row | under, other | under])
-    told = planned(crm, entity, source, "create")["calls"]
+    source = jsonl(crm, [row | parent, other | parent])
+    planned_calls = planned(crm, entity, source, "create")["calls"]
     report = pushed(crm, entity, source, "create")
-    # What time it is there is told by the answer that tells whose account it is.
-    assert report.calls == told - 1
+    # The response with the account has the service's time too.
+    assert report.calls == planned_calls - 1
     assert results(report) == {"created": 2}
     first, second = ids(crm, entity)
-    for id_, wanted in ((first, row), (second, other)):
-        held = store.get(entity, id_) or {}
-        assert {name: held[name] for name in wanted} == wanted
-        linked = [(link["LINK_OBJECT_NAME"], link["LINK_OBJECT_ID"]) for link in held.get("LINKS", ())]
-        assert linked == ([("Lead", under["parent_id"])] if under else [])
+    for id_, expected in ((first, row), (second, other)):
+        record = store.get(entity, id_) or {}
+        assert {name: record[name] for name in expected} == expected
+        linked = [(link["LINK_OBJECT_NAME"], link["LINK_OBJECT_ID"]) for link in record.get("LINKS", ())]
+        assert linked == ([("Lead", parent["parent_id"])] if parent else [])
     crm.assert_equal(entity)
 
     snake = {name.lower(): value for name, value in {**row, key: second}.items()}
-    op, also = ("upsert", [row | under]) if entity in ("notes", "products") else ("update", [])
-    source = jsonl(crm, [snake, {**row, key: first}, *also])
-    told = planned(crm, entity, source, op)["calls"]
+    op, created = ("upsert", [row | parent]) if entity in ("notes", "products") else ("update", [])
+    source = jsonl(crm, [snake, {**row, key: first}, *created])
+    planned_calls = planned(crm, entity, source, op)["calls"]
     report = pushed(crm, entity, source, op)
-    assert told - 3 <= report.calls <= told
-    assert results(report) == {"updated": 1, "unchanged": 1} | ({"created": 1} if also else {})
+    assert planned_calls - 3 <= report.calls <= planned_calls
+    assert results(report) == {"updated": 1, "unchanged": 1} | ({"created": 1} if created else {})
     assert bodies == [{key: second, **{name: value for name, value in row.items() if value != other[name]}}]
     crm.assert_equal(entity)
 
@@ -94,7 +94,7 @@ def test_records_are_created_changed_and_deleted(make_crm: MakeCrm, bodies: list
     assert [row["id"] for row in marked] == [first, second]
 
 
-def test_tags_are_added_set_and_removed(crm: Crm) -> None:
+def test_push_adds_sets_and_removes_tags(crm: Crm) -> None:
     store = crm.sandbox.store
     a, b = ids(crm, "contacts")[:2]
     lead = ids(crm, "leads")[0]
@@ -104,11 +104,11 @@ def test_tags_are_added_set_and_removed(crm: Crm) -> None:
 
     before = tags("contacts", a)
     rows = f"record_type,record_id,tag_name\ncontacts,{a},new one\nContact,{b},new one\nleads,{lead},hot\n"
-    told = planned(crm, "tags", csv(crm, rows), "create")["calls"]
+    planned_calls = planned(crm, "tags", csv(crm, rows), "create")["calls"]
     report = pushed(crm, "tags", csv(crm, rows), "create")
     # A copied file stores another host, so the push reads the account once more.
     account = sum(call.path == "/Instance" for call in crm.sandbox.log)
-    assert (results(report), report.calls) == ({"created": 3}, told + account)
+    assert (results(report), report.calls) == ({"created": 3}, planned_calls + account)
     assert tags("contacts", a) == before | {"new one"}
     assert "hot" in tags("leads", lead)
     crm.assert_equal("contacts", "leads", "tags")
@@ -117,13 +117,13 @@ def test_tags_are_added_set_and_removed(crm: Crm) -> None:
     assert results(pushed(crm, "tags", csv(crm, rows), "update")) == {"updated": 3}
     assert (tags("contacts", a), tags("leads", lead)) == ({"x", "y"}, {"hot"})
 
-    rows = f"record_type,record_id,tag_name\ncontacts,{a},x\ncontacts,{a},never there\n"
+    rows = f"record_type,record_id,tag_name\ncontacts,{a},x\ncontacts,{a},unknown\n"
     assert results(pushed(crm, "tags", csv(crm, rows), "delete")) == {"deleted": 1, "unchanged": 1}
     assert tags("contacts", a) == {"y"}
     crm.assert_equal("contacts", "leads", "tags")
 
 
-def test_a_set_of_tags_replaces_the_others_even_where_the_service_adds_it(make_crm: MakeCrm) -> None:
+def test_setting_tags_removes_others_even_if_the_api_keeps_them(make_crm: MakeCrm) -> None:
     crm = make_crm(switches=replace(OPEN, put_collections="merge"))
     id_ = ids(crm, "contacts")[0]
     crm.sandbox.store.set_tags("contacts", id_, ["old", "kept"])
@@ -134,15 +134,15 @@ def test_a_set_of_tags_replaces_the_others_even_where_the_service_adds_it(make_c
 # Custom fields, and values
 
 
-def test_custom_fields_are_named_either_way_and_checked_by_their_definitions(crm: Crm, bodies: list[Any]) -> None:
+def test_custom_fields_are_checked_by_their_definitions(crm: Crm, bodies: list[Any]) -> None:
     store = crm.sandbox.store
     store.define("CONTACT", "Favourite_Colour__c", "TEXT")
     store.define("CONTACT", "Size__c", "NUMERIC")
     source = jsonl(crm, [{"first_name": "Ann", "favourite_colour__c": "red", "Size__c": "4.5"}])
     pushed(crm, "contacts", source, "create")
     id_ = ids(crm, "contacts")[-1]
-    held = {e["FIELD_NAME"]: e["FIELD_VALUE"] for e in (store.get("contacts", id_) or {})["CUSTOMFIELDS"]}
-    assert held == {"Favourite_Colour__c": "red", "Size__c": 4.5}
+    stored = {e["FIELD_NAME"]: e["FIELD_VALUE"] for e in (store.get("contacts", id_) or {})["CUSTOMFIELDS"]}
+    assert stored == {"Favourite_Colour__c": "red", "Size__c": 4.5}
     (row,) = crm.read(f"select size__c, favourite_colour__c from insightly.contacts where contact_id = {id_}")
     assert (float(row["size__c"]), row["favourite_colour__c"]) == (4.5, "red")
 
@@ -155,52 +155,52 @@ def test_custom_fields_are_named_either_way_and_checked_by_their_definitions(crm
     assert "sise__c is not a field of contacts; is it Size__c?" in problems(report)
 
 
-def test_custom_fields_that_a_service_would_forget_are_sent_along(make_crm: MakeCrm) -> None:
+def test_all_custom_fields_are_sent_if_the_api_drops_the_others(make_crm: MakeCrm) -> None:
     crm = make_crm(switches=replace(OPEN, put_custom_fields="replace"))
     store = crm.sandbox.store
     for name in ("A__c", "B__c"):
         store.define("CONTACT", name, "TEXT")
     both = [{"FIELD_NAME": name, "FIELD_VALUE": "old", "CUSTOM_FIELD_ID": name} for name in ("A__c", "B__c")]
-    made = [store.create("contacts", {"FIRST_NAME": "Ann", "CUSTOMFIELDS": both})["CONTACT_ID"] for _ in range(2)]
-    pushed(crm, "contacts", jsonl(crm, [{"contact_id": id_, "a__c": "new"} for id_ in made]), "update")
-    for id_ in made:
-        held = {e["FIELD_NAME"]: e["FIELD_VALUE"] for e in (store.get("contacts", id_) or {})["CUSTOMFIELDS"]}
-        assert held == {"A__c": "new", "B__c": "old"}
+    created = [store.create("contacts", {"FIRST_NAME": "Ann", "CUSTOMFIELDS": both})["CONTACT_ID"] for _ in range(2)]
+    pushed(crm, "contacts", jsonl(crm, [{"contact_id": id_, "a__c": "new"} for id_ in created]), "update")
+    for id_ in created:
+        stored = {e["FIELD_NAME"]: e["FIELD_VALUE"] for e in (store.get("contacts", id_) or {})["CUSTOMFIELDS"]}
+        assert stored == {"A__c": "new", "B__c": "old"}
     assert len(sent(crm)) == 3
 
 
-def test_null_clears_a_field_and_an_empty_cell_of_csv_leaves_it(crm: Crm) -> None:
-    made = crm.sandbox.store.create("contacts", {"FIRST_NAME": "Ann", "PHONE": "1", "TITLE": "Dr"})["CONTACT_ID"]
-    pushed(crm, "contacts", csv(crm, f"contact_id,phone,title\n{made},,Prof\n"), "update")
-    cleared = jsonl(crm, [{"contact_id": made, "phone": None}])
+def test_null_clears_a_field_but_an_empty_csv_cell_does_not(crm: Crm) -> None:
+    id_ = crm.sandbox.store.create("contacts", {"FIRST_NAME": "Ann", "PHONE": "1", "TITLE": "Dr"})["CONTACT_ID"]
+    pushed(crm, "contacts", csv(crm, f"contact_id,phone,title\n{id_},,Prof\n"), "update")
+    cleared = jsonl(crm, [{"contact_id": id_, "phone": None}])
     assert planned(crm, "contacts", cleared, "update")["clears"] == {"PHONE": 1}
-    assert (crm.sandbox.store.get("contacts", made) or {})["PHONE"] == "1"
+    assert (crm.sandbox.store.get("contacts", id_) or {})["PHONE"] == "1"
     pushed(crm, "contacts", cleared, "update")
-    held = crm.sandbox.store.get("contacts", made) or {}
-    assert (held["PHONE"], held["TITLE"]) == (None, "Prof")
+    stored = crm.sandbox.store.get("contacts", id_) or {}
+    assert (stored["PHONE"], stored["TITLE"]) == (None, "Prof")
 
 
 # Where rows come from
 
 
-def test_parquet_a_table_and_a_query_are_pushed(crm: Crm) -> None:
+def test_push_reads_parquet_tables_and_queries(crm: Crm) -> None:
     table = pa.table({"first_name": ["Ann"], "date_of_birth": [datetime(1990, 5, 4)], "organisation_id": [7.0]})
     pq.write_table(table, crm.folder / "rows.parquet")
     pushed(crm, "contacts", str(crm.folder / "rows.parquet"), "create")
-    (made,) = named(crm, "Ann")
-    assert (made["DATE_OF_BIRTH"], made["ORGANISATION_ID"]) == ("1990-05-04 00:00:00", 7)
+    (contact,) = named(crm, "Ann")
+    assert (contact["DATE_OF_BIRTH"], contact["ORGANISATION_ID"]) == ("1990-05-04 00:00:00", 7)
 
-    query = "select contact_id, 'asked' as title, _deleted_at from contacts where first_name = 'Ann'"
+    query = "select contact_id, 'queried' as title, _deleted_at from contacts where first_name = 'Ann'"
     assert results(pushed(crm, "contacts", query, "update")) == {"updated": 1}
-    assert named(crm, "Ann")[0]["TITLE"] == "asked"
+    assert named(crm, "Ann")[0]["TITLE"] == "queried"
 
-    crm.change(f"create table insightly.fixes as select {made['CONTACT_ID']} as contact_id, 'kept' as title")
+    crm.change(f"create table insightly.fixes as select {contact['CONTACT_ID']} as contact_id, 'kept' as title")
     assert results(pushed(crm, "contacts", "fixes", "update")) == {"updated": 1}
     assert named(crm, "Ann")[0]["TITLE"] == "kept"
 
 
 @pytest.mark.parametrize(
-    ("source", "words"),
+    ("source", "message"),
     [
         ("nowhere.csv", "no such file"),
         ("rows.xlsx", "must be .csv"),
@@ -209,11 +209,11 @@ def test_parquet_a_table_and_a_query_are_pushed(crm: Crm) -> None:
         ("broken.jsonl", "cannot be read"),
     ],
 )
-def test_what_cannot_be_read_is_refused_before_a_write(crm: Crm, source: str, words: str) -> None:
+def test_unreadable_source_is_refused_before_a_write(crm: Crm, source: str, message: str) -> None:
     (crm.folder / "rows.xlsx").write_text("?")
     (crm.folder / "broken.jsonl").write_text("{")
     path = crm.folder / source
-    with pytest.raises(BadSetting, match=words):
+    with pytest.raises(BadSetting, match=message):
         pushed(crm, "contacts", str(path) if path.exists() or "." in source else source, "create")
     assert sent(crm) == []
 
@@ -221,7 +221,7 @@ def test_what_cannot_be_read_is_refused_before_a_write(crm: Crm, source: str, wo
 # Checked and planned before anything is sent
 
 
-def test_nothing_is_sent_while_a_row_is_invalid(crm: Crm) -> None:
+def test_invalid_row_stops_the_push_before_a_write(crm: Crm) -> None:
     source = jsonl(crm, [*people("Ann"), {"FIRST_NAME": "Bob", "PHONE": 5}, {"LAST_NAME": "Lee"}, *people("Cy")])
     report = pushed(crm, "contacts", source, "create", code=1)
     assert sent(crm) == []
@@ -244,7 +244,7 @@ def test_nothing_is_sent_while_a_row_is_invalid(crm: Crm) -> None:
         ("contacts", "upsert", "date_updated_utc"),
     ],
 )
-def test_what_makes_no_sense_is_refused(crm: Crm, entity: str, op: str, match: str | None) -> None:
+def test_invalid_request_is_refused(crm: Crm, entity: str, op: str, match: str | None) -> None:
     with pytest.raises(BadSetting):
         pushed(crm, entity, jsonl(crm, people("Ann")), op, match=match)
     assert sent(crm) == []
@@ -253,7 +253,7 @@ def test_what_makes_no_sense_is_refused(crm: Crm, entity: str, op: str, match: s
 # Nothing twice
 
 
-def test_a_finished_push_is_refused_unless_asked_for_again(crm: Crm) -> None:
+def test_finished_push_is_refused_without_again(crm: Crm) -> None:
     source = jsonl(crm, people("Ann"))
     pushed(crm, "contacts", source, "create")
     with pytest.raises(BadSetting, match="add --again"):
@@ -264,13 +264,13 @@ def test_a_finished_push_is_refused_unless_asked_for_again(crm: Crm) -> None:
     assert len(named(crm, "Ann")) == 2
     log = crm.read("select attempt, status, intent_at from insightly._push_log order by 1")
     assert [(row["attempt"], row["status"]) for row in log] == [(1, "done"), (2, "done")]
-    # The intent is told by the service's clock, which records are stamped by.
+    # The intent has the service's time, as the creation times of records have.
     assert abs((log[-1]["intent_at"] - crm.clock.now).total_seconds()) < 60
     with pytest.raises(BadSetting, match="add --again"):
         pushed(crm, "contacts", source, "create")
 
 
-def test_a_budget_stops_the_push_and_the_next_run_goes_on(crm: Crm) -> None:
+def test_push_resumes_after_its_budget_is_spent(crm: Crm) -> None:
     names = ("Ann", "Bob", "Cy", "Dan")
     source, codes = jsonl(crm, people(*names)), list[int]()
     while not codes or codes[-1] == 3:
@@ -281,12 +281,12 @@ def test_a_budget_stops_the_push_and_the_next_run_goes_on(crm: Crm) -> None:
     assert codes[-1] == 0
     assert len(codes) > 2
     assert [len(named(crm, name)) for name in names] == [1, 1, 1, 1]
-    held = crm.read(f"select first_name from insightly.contacts where first_name in {names} order by 1")
-    assert [row["first_name"] for row in held] == list(names)
+    stored = crm.read(f"select first_name from insightly.contacts where first_name in {names} order by 1")
+    assert [row["first_name"] for row in stored] == list(names)
 
 
-def test_a_create_without_an_answer_is_looked_up_and_not_sent_again(crm: Crm) -> None:
-    crm.sandbox.store.create("contacts", people("Bob")[0])  # of long before
+def test_create_without_response_is_found_and_not_repeated(crm: Crm) -> None:
+    crm.sandbox.store.create("contacts", people("Bob")[0])  # an older record
     crm.clock.advance()
     crm.sandbox.faults.add(Fault("cut", "Contacts", "POST", nth=2))
     report = pushed(crm, "contacts", jsonl(crm, people("Ann", "Bob", "Cy")), "create")
@@ -295,7 +295,7 @@ def test_a_create_without_an_answer_is_looked_up_and_not_sent_again(crm: Crm) ->
     assert len(sent(crm, "POST")) == 3
 
 
-def test_a_create_that_failed_is_looked_up_and_sent_again(crm: Crm) -> None:
+def test_failed_create_is_looked_up_and_sent_again(crm: Crm) -> None:
     crm.sandbox.store.define("CONTACT", "Hobby_2__c", "TEXT")
     crm.sandbox.faults.add(Fault("503", "Contacts", "POST"))
     assert results(pushed(crm, "contacts", jsonl(crm, people("Ann")), "create")) == {"created": 1}
@@ -304,8 +304,8 @@ def test_a_create_that_failed_is_looked_up_and_sent_again(crm: Crm) -> None:
     assert methods == ["POST", *["GET"] * (1 + len(LOOKUP_DELAYS)), "POST", "GET"]
 
 
-def test_a_create_that_is_written_after_its_504_is_not_sent_again(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A gateway gives up before the service does."""
+def test_create_completed_after_a_504_is_not_repeated(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway returns 504 before the service completes the create."""
     crm.sandbox.faults.add(Fault("504", "Contacts", "POST"))
     slept = list[float]()
 
@@ -321,7 +321,7 @@ def test_a_create_that_is_written_after_its_504_is_not_sent_again(crm: Crm, monk
 
 
 @pytest.mark.parametrize("guarded", [False, True])
-def test_deleting_what_is_gone_already_is_done_and_marked(crm: Crm, guarded: bool) -> None:
+def test_deleting_a_missing_record_marks_its_row(crm: Crm, guarded: bool) -> None:
     key = ids(crm, "contacts")[0]
     crm.sandbox.store.delete("contacts", key)
     since = datetime(2100, 1, 1, tzinfo=UTC) if guarded else None
@@ -330,13 +330,13 @@ def test_deleting_what_is_gone_already_is_done_and_marked(crm: Crm, guarded: boo
     crm.assert_equal("contacts", deleted=True)
 
 
-def test_a_list_that_is_not_there_is_no_deletion(crm: Crm) -> None:
+def test_missing_list_is_not_a_deletion(crm: Crm) -> None:
     key = ids(crm, "contacts")[0]
     crm.sandbox.faults.add(Fault("missing", "Contacts*", times=None))
     assert results(pushed(crm, "contacts", jsonl(crm, [{"CONTACT_ID": key}]), "delete", code=1)) == {"failed": 1}
 
 
-def test_a_lost_create_with_several_candidates_is_unknown_and_not_repeated(crm: Crm) -> None:
+def test_create_with_several_candidates_is_unknown(crm: Crm) -> None:
     def twin(store: Store) -> None:
         store.create("contacts", people("Bob")[0])
 
@@ -353,7 +353,7 @@ def test_a_lost_create_with_several_candidates_is_unknown_and_not_repeated(crm: 
 
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("trouble", ["forbidden", "400", "object"])
-def test_a_lost_create_that_cannot_be_looked_up_stays_pending(crm: Crm, trouble: str) -> None:
+def test_create_stays_pending_if_its_lookup_fails(crm: Crm, trouble: str) -> None:
     crm.sandbox.faults.add(
         Fault("reset", "Contacts", "POST", nth=2), Fault(trouble, "Contacts/Search", "GET", times=None)
     )
@@ -368,7 +368,7 @@ def test_a_lost_create_that_cannot_be_looked_up_stays_pending(crm: Crm, trouble:
     assert [len(named(crm, name)) for name in ("Ann", "Bob", "Cy")] == [1, 1, 1]
 
 
-def test_equal_rows_make_as_many_records_though_answers_are_lost(crm: Crm) -> None:
+def test_equal_rows_create_a_record_each_without_responses(crm: Crm) -> None:
     crm.sandbox.faults.add(Fault("reset", "Contacts", "POST", nth=2, times=2))
     report = pushed(crm, "contacts", jsonl(crm, people("Ann", "Ann", "Ann")), "create")
     assert results(report) == {"created": 3}
@@ -376,7 +376,7 @@ def test_equal_rows_make_as_many_records_though_answers_are_lost(crm: Crm) -> No
 
 
 @pytest.mark.parametrize(("op", "method"), [("update", "PUT"), ("delete", "DELETE")])
-def test_an_update_or_delete_without_an_answer_is_found_done(crm: Crm, op: str, method: str) -> None:
+def test_update_or_delete_without_response_is_not_repeated(crm: Crm, op: str, method: str) -> None:
     key = ids(crm, "contacts")[0]
     crm.sandbox.faults.add(Fault("reset", "Contacts*", method))
     report = pushed(crm, "contacts", jsonl(crm, [{"CONTACT_ID": key, "TITLE": "lost"}]), op)
@@ -385,7 +385,7 @@ def test_an_update_or_delete_without_an_answer_is_found_done(crm: Crm, op: str, 
     crm.assert_equal("contacts", deleted=True)
 
 
-def test_a_service_that_stays_away_ends_the_push_and_the_next_run_goes_on(crm: Crm) -> None:
+def test_push_resumes_after_the_service_was_down(crm: Crm) -> None:
     source = jsonl(crm, people("Ann", "Bob"))
     crm.sandbox.faults.add(Fault("502", "Contacts", "POST", nth=2, times=None))
     report = pushed(crm, "contacts", source, "create", code=1)
@@ -395,27 +395,27 @@ def test_a_service_that_stays_away_ends_the_push_and_the_next_run_goes_on(crm: C
     assert [len(named(crm, name)) for name in ("Ann", "Bob")] == [1, 1]
 
 
-def test_a_push_of_mended_rows_is_told_of_the_one_it_follows(crm: Crm) -> None:
-    """By their content they are another push, so what the first one created would be there twice, unless left out."""
+def test_push_of_fixed_rows_names_the_unfinished_one(crm: Crm) -> None:
+    """Other content is another push. Rows of the first push that are in it too are created a second time."""
     crm.sandbox.faults.add(Fault("400", "Contacts", "POST", nth=2))
     pushed(crm, "contacts", jsonl(crm, people("Ann", "Bob")), "create", code=1)
     crm.sandbox.faults.clear()
     first = planned(crm, "contacts", jsonl(crm, people("Ann", "Bob")), "create")
     assert (first["earlier"], first["settled"]) == (None, 1)
-    mended = planned(crm, "contacts", jsonl(crm, people("Bobby")), "create")
-    assert mended["earlier"] == {"push_id": first["push_id"], "done": 1, "open": 1}
-    shown = command(
+    fixed = planned(crm, "contacts", jsonl(crm, people("Bobby")), "create")
+    assert fixed["earlier"] == {"push_id": first["push_id"], "done": 1, "open": 1}
+    printed = command(
         *(f"push contacts {crm.folder}/rows.jsonl --op create --dry-run".split()),
         *crm.arguments(),
         cwd=crm.folder,
         **reach(crm.sandbox),
     )
-    assert f"push {first['push_id']} of other rows is unfinished: 1 done, 1 left" in shown.out
+    assert f"push {first['push_id']} of other rows is unfinished: 1 done, 1 left" in printed.out
     pushed(crm, "contacts", jsonl(crm, people("Bobby")), "create")
     assert planned(crm, "contacts", jsonl(crm, people("Cy")), "create")["earlier"] is None
 
 
-def test_what_the_service_refuses_fails_alone_and_is_tried_by_the_next_run(crm: Crm) -> None:
+def test_refused_row_fails_alone_and_the_next_run_retries_it(crm: Crm) -> None:
     source = jsonl(crm, people("Ann", "Bob", "Cy"))
     crm.sandbox.faults.add(Fault("400", "Contacts", "POST", nth=2))
     report = pushed(crm, "contacts", source, "create", code=1)
@@ -425,14 +425,14 @@ def test_what_the_service_refuses_fails_alone_and_is_tried_by_the_next_run(crm: 
     assert sent(crm) == [("POST", "/Contacts")]
 
 
-def test_a_push_that_is_refused_row_after_row_ends_early(crm: Crm) -> None:
+def test_push_ends_after_twenty_failed_rows_in_a_row(crm: Crm) -> None:
     crm.sandbox.faults.add(Fault("forbidden", "Contacts", "POST", times=None))
     report = pushed(crm, "contacts", jsonl(crm, people(*(f"N{n}" for n in range(40)))), "create", code=1)
     assert "20 rows in a row" in (report.reason or "")
     assert len(sent(crm)) == 20
 
 
-def test_the_days_end_stops_before_a_row_and_not_within(crm: Crm) -> None:
+def test_exhausted_quota_stops_the_push_before_a_row(crm: Crm) -> None:
     crm.sandbox.faults.add(Fault("daily", "Contacts", "POST", nth=2))
     source = jsonl(crm, people("Ann", "Bob"))
     pushed(crm, "contacts", source, "create", code=3)
@@ -443,16 +443,16 @@ def test_the_days_end_stops_before_a_row_and_not_within(crm: Crm) -> None:
 # Found by a field, guarded against others' edits
 
 
-def test_upsert_by_a_field_updates_the_one_and_creates_the_other(crm: Crm) -> None:
-    made = crm.sandbox.store.create("contacts", people("Ann")[0])["CONTACT_ID"]
+def test_upsert_by_a_field_updates_or_creates(crm: Crm) -> None:
+    id_ = crm.sandbox.store.create("contacts", people("Ann")[0])["CONTACT_ID"]
     rows = [{**row, "TITLE": "matched"} for row in people("Ann", "Bob")]
     report = pushed(crm, "contacts", jsonl(crm, rows), "upsert", match="email_address")
     assert results(report) == {"created": 1, "updated": 1}
-    assert [row["CONTACT_ID"] for row in named(crm, "Ann")] == [made]
+    assert [row["CONTACT_ID"] for row in named(crm, "Ann")] == [id_]
     assert len(named(crm, "Bob")) == 1
 
 
-def test_a_field_that_several_records_share_finds_none(crm: Crm) -> None:
+def test_match_by_a_field_of_several_records_fails(crm: Crm) -> None:
     for _ in range(2):
         crm.sandbox.store.create("contacts", people("Ann")[0])
     report = pushed(crm, "contacts", jsonl(crm, people("Ann")), "upsert", code=1, match="EMAIL_ADDRESS")
@@ -465,30 +465,30 @@ def test_a_field_that_several_records_share_finds_none(crm: Crm) -> None:
 
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("etag", [False, True])
-def test_a_record_edited_later_is_not_overwritten(make_crm: MakeCrm, etag: bool) -> None:
+def test_record_edited_later_is_not_overwritten(make_crm: MakeCrm, etag: bool) -> None:
     crm = make_crm(switches=replace(OPEN, etag=etag))
     store = crm.sandbox.store
-    mine, theirs, racing = ids(crm, "contacts")[:3]
+    unchanged, edited, racing = ids(crm, "contacts")[:3]
     since = crm.clock.now
     crm.clock.advance()
-    store.update("contacts", theirs, {"TITLE": "theirs"})
+    store.update("contacts", edited, {"TITLE": "edited"})
     if etag:
-        # Somebody edits the record between our look at it and our write.
-        edit = partial(Store.update, entity="contacts", key=racing, fields={"TITLE": "theirs"})
+        # Another user edits the record after the push read it and before the push writes it.
+        edit = partial(Store.update, entity="contacts", key=racing, fields={"TITLE": "edited"})
         crm.sandbox.faults.add(Fault("call", "Contacts", "PUT", nth=2, action=edit))
-    rows = [{"CONTACT_ID": key, "TITLE": "mine"} for key in (mine, theirs, racing)]
+    rows = [{"CONTACT_ID": key, "TITLE": "pushed"} for key in (unchanged, edited, racing)]
     report = pushed(crm, "contacts", jsonl(crm, rows), "update", code=1, unchanged_since=since)
-    titles = [(store.get("contacts", key) or {})["TITLE"] for key in (mine, theirs, racing)]
-    assert titles == ["mine", "theirs", "theirs" if etag else "mine"]
+    titles = [(store.get("contacts", key) or {})["TITLE"] for key in (unchanged, edited, racing)]
+    assert titles == ["pushed", "edited", "edited" if etag else "pushed"]
     assert f"after --if-unchanged-since {since:%Y-%m-%dT%H:%M:%SZ}" in problems(report)
-    report = pushed(crm, "contacts", jsonl(crm, [{"CONTACT_ID": theirs}]), "delete", code=1, unchanged_since=since)
-    assert store.get("contacts", theirs)
+    report = pushed(crm, "contacts", jsonl(crm, [{"CONTACT_ID": edited}]), "delete", code=1, unchanged_since=since)
+    assert store.get("contacts", edited)
 
 
 # The command
 
 
-def test_the_command_asks_before_it_deletes(crm: Crm) -> None:
+def test_command_requires_confirmation_of_deletes(crm: Crm) -> None:
     key = ids(crm, "contacts")[0]
     source = csv(crm, f"contact_id\n{key}\n")
     base = ["push", "contacts", source, "--op", "delete", *crm.arguments(), "--json"]
@@ -502,7 +502,7 @@ def test_the_command_asks_before_it_deletes(crm: Crm) -> None:
     assert key not in ids(crm, "contacts")
 
 
-def test_the_command_shows_the_plan_and_the_bad_rows(make_crm: MakeCrm) -> None:
+def test_command_shows_the_plan_and_invalid_rows(make_crm: MakeCrm) -> None:
     crm = make_crm()
     source = csv(crm, "first_name,phnoe\nAnn,1\n")
     arguments = ["push", "contacts", source, "--op", "create", "--dry-run", *crm.arguments()]

@@ -1,4 +1,4 @@
-"""The checks of a push, without a network: laws of values, and what is wrong with a row."""
+"""The checks of a push without a network: properties of values, and the problems of rows."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -19,13 +19,13 @@ from tests.support.push import sample
 
 RECORDS = [name for name in PUSHABLE if name != "tags"]
 PARENT = {"parent_type": "contacts", "parent_id": 1}
-MOMENTS = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1))
+DATETIMES = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1))
 VALUES = {
     "string": st.text(st.characters(codec="utf-8"), min_size=1, max_size=20),
     "integer": st.integers(-(2**31) + 1, 2**31 - 1),
     "number": st.decimals(-(10**9), 10**9, places=4) | st.integers(-(10**9), 10**9),
     "boolean": st.booleans(),
-    "datetime": MOMENTS,
+    "datetime": DATETIMES,
     "date": st.dates(date(1900, 1, 1), date(2200, 1, 1)),
 }
 
@@ -39,7 +39,7 @@ def check(entity: str, row: dict[str, Any], op: str = "create", **options: Any) 
     return checker.rows([row])[0]
 
 
-def wrong(entity: str, row: dict[str, Any], op: str = "create", **options: Any) -> list[str]:
+def problems_of(entity: str, row: dict[str, Any], op: str = "create", **options: Any) -> list[str]:
     return list(check(entity, row, op, **options).problems)
 
 
@@ -47,25 +47,25 @@ KINDS = st.sampled_from(sorted(VALUES)).flatmap(lambda kind: st.tuples(st.just(k
 
 
 @given(KINDS)
-def test_a_value_is_the_same_sent_as_itself_or_as_text(case: tuple[str, Any]) -> None:
+def test_value_and_its_text_are_sent_alike(case: tuple[str, Any]) -> None:
     kind, value = case
-    made = to_api(field(kind), value)
-    assert equal(made, made)
-    assert to_api(field(kind), made) == made
-    assert to_api(field(kind), str(value)) == made
-    assert equal(made, str(made)) or kind == "boolean"
-    assert not equal(made, None)
-    assert not equal(None, made)
+    converted = to_api(field(kind), value)
+    assert equal(converted, converted)
+    assert to_api(field(kind), converted) == converted
+    assert to_api(field(kind), str(value)) == converted
+    assert equal(converted, str(converted)) or kind == "boolean"
+    assert not equal(converted, None)
+    assert not equal(None, converted)
 
 
-@given(MOMENTS, st.integers(-23, 23))
+@given(DATETIMES, st.integers(-23, 23))
 def test_datetimes_are_sent_in_utc_and_whole_seconds(value: datetime, hours: int) -> None:
     local, kind = value.replace(tzinfo=UTC).astimezone(timezone(timedelta(hours=hours))), field("datetime")
     assert to_api(kind, local) == to_api(kind, local.isoformat()) == to_api(kind, value)
 
 
 @given(st.dictionaries(st.sampled_from("ABCDEF"), st.none() | st.integers() | st.text()), st.data())
-def test_what_differs_is_sent_and_then_differs_no_more(sent: dict[str, Any], data: st.DataObject) -> None:
+def test_changed_fields_are_equal_once_written(sent: dict[str, Any], data: st.DataObject) -> None:
     record = data.draw(st.dictionaries(st.sampled_from("ABCDEF"), st.none() | st.integers() | st.text()))
     changes = changed_fields(sent, record)
     assert changed_fields(sent, {**record, **changes}) == {}
@@ -93,12 +93,12 @@ def test_what_differs_is_sent_and_then_differs_no_more(sent: dict[str, Any], dat
         ("any", {"a": 1}),
     ],
 )
-def test_a_value_of_another_type_is_refused(kind: str, value: Any) -> None:
+def test_value_of_another_type_is_invalid(kind: str, value: Any) -> None:
     with pytest.raises(InvalidValue):
         to_api(field(kind), value)
 
 
-def test_limits_of_length_and_size() -> None:
+def test_value_too_long_or_too_large_is_invalid() -> None:
     assert to_api(field("string", length=3), "äöü") == "äöü"
     with pytest.raises(InvalidValue, match="4 characters, at most 3"):
         to_api(field("string", length=3), "äöüß")
@@ -108,30 +108,30 @@ def test_limits_of_length_and_size() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "sent"), [("2026-01-02T00:00:00Z", "2026-01-02 00:00:00"), ("2026-01-02", "2026-01-02 00:00:00")]
+    ("stored", "sent"), [("2026-01-02T00:00:00Z", "2026-01-02 00:00:00"), ("2026-01-02", "2026-01-02 00:00:00")]
 )
-def test_dates_are_the_same_in_any_form(told: str, sent: str) -> None:
-    assert equal(sent, told)
+def test_dates_are_equal_in_any_form(stored: str, sent: str) -> None:
+    assert equal(sent, stored)
     assert equal(None, "0001-01-01 00:00:00")
     assert equal("a\nb", " a\r\nb ", lenient=True)
     assert not equal("a", "a ")
 
 
 @pytest.mark.parametrize("entity", RECORDS)
-def test_every_field_that_can_be_set_passes_and_any_other_does_not(entity: str) -> None:
+def test_writable_fields_are_valid_and_others_are_not(entity: str) -> None:
     facts, row = ENTITIES[entity], sample(entity) | (PARENT if entity == "notes" else {})
-    assert wrong(entity, row) == []
+    assert problems_of(entity, row) == []
     assert check(entity, {name.lower(): value for name, value in row.items()}) == check(entity, row)
     for name in facts.fields:
         if name not in facts.writable and name != facts.key[0]:
             value = sample(entity).get(name, 1 if facts.fields[name].type == "integer" else None)
             if value is not None:
-                assert wrong(entity, row | {name: value}) == [f"{name} is read-only"]
+                assert problems_of(entity, row | {name: value}) == [f"{name} is read-only"]
     for name, about in facts.fields.items():
         if "required" in about.flags:
-            assert wrong(entity, {**row, name: None}) == [f"{name} is missing"]
-    assert wrong(entity, {facts.key[0]: 1, **sample(entity)}, "update") == []
-    assert wrong(entity, sample(entity), "update") == [f"{facts.key[0]} is missing"]
+            assert problems_of(entity, {**row, name: None}) == [f"{name} is missing"]
+    assert problems_of(entity, {facts.key[0]: 1, **sample(entity)}, "update") == []
+    assert problems_of(entity, sample(entity), "update") == [f"{facts.key[0]} is missing"]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_every_field_that_can_be_set_passes_and_any_other_does_not(entity: str) 
         ({"FIRST_NAME": "A", "PHNOE": "x"}, "create", "is it PHONE?"),
         ({"FIRST_NAME": "A", "TAGS": "x"}, "create", "TAGS is not a list of objects"),
         ({"FIRST_NAME": "A", "TAGS": [{"NAME": "x"}]}, "create", "TAGS has no NAME"),
-        ({"CONTACT_ID": 1, "TAGS": [{"TAG_NAME": "x"}]}, "update", "TAGS is read-only here: push tags"),
+        ({"CONTACT_ID": 1, "TAGS": [{"TAG_NAME": "x"}]}, "update", "TAGS is read-only; push the entity tags"),
         ({"CONTACT_ID": 1, "FIRST_NAME": None}, "update", "FIRST_NAME cannot be cleared"),
         ({"CONTACT_ID": 1}, "update", "nothing to write"),
         ({"CONTACT_ID": "one"}, "delete", "CONTACT_ID one is not"),
@@ -152,11 +152,11 @@ def test_every_field_that_can_be_set_passes_and_any_other_does_not(entity: str) 
         ({"FIRST_NAME": "A", "Locked__c": "x"}, "create", "Locked__c is read-only"),
     ],
 )
-def test_what_is_wrong_with_a_row_is_said_once(row: dict[str, Any], op: str, problem: str) -> None:
+def test_row_problem_is_reported_once(row: dict[str, Any], op: str, problem: str) -> None:
     definitions = [{"FIELD_NAME": "Locked__c", "FIELD_TYPE": "TEXT", "EDITABLE": False}]
     match = "email_address" if op == "upsert" else None
-    (told,) = wrong("contacts", row, op, match=match, definitions=definitions)
-    assert problem in told
+    (found,) = problems_of("contacts", row, op, match=match, definitions=definitions)
+    assert problem in found
 
 
 @pytest.mark.parametrize(
@@ -168,16 +168,16 @@ def test_what_is_wrong_with_a_row_is_said_once(row: dict[str, Any], op: str, pro
         ({"parent_type": "Contact", "parent_id": "x"}, "parent_id x is not"),
     ],
 )
-def test_a_note_needs_its_parent(parent: dict[str, Any], problem: str) -> None:
-    (told,) = wrong("notes", {"TITLE": "x", **parent})
-    assert told.startswith(problem)
+def test_note_requires_its_parent(parent: dict[str, Any], problem: str) -> None:
+    (found,) = problems_of("notes", {"TITLE": "x", **parent})
+    assert found.startswith(problem)
     assert check("notes", {"TITLE": "x", "Parent_Type": "ORGANISATION", "parent_id": "7"}).parent == (
         "organisations",
         7,
     )
 
 
-def test_two_rows_for_one_record_are_refused() -> None:
+def test_second_row_for_a_record_is_invalid() -> None:
     checker = RowValidator(ENTITIES["contacts"], "upsert", "email_address", (), normalize)
     rows = checker.rows([{"EMAIL_ADDRESS": mail} for mail in ("a@x", "b@x", " A@x")])
     assert [row.problems for row in rows] == [(), (), ("row 1 is for the same record",)]
@@ -192,19 +192,19 @@ def test_two_rows_for_one_record_are_refused() -> None:
         ({"record_type": "contacts", "record_id": 1, "tag_name": "x", "colour": "red"}, "colour is not a column"),
     ],
 )
-def test_rows_of_tags_name_a_record_and_a_tag(row: dict[str, Any], problem: str) -> None:
+def test_tag_row_requires_a_record_and_a_tag(row: dict[str, Any], problem: str) -> None:
     (checked,) = validate_tags([row], ["contacts", "leads"])
     assert checked.problems[0].startswith(problem)
 
 
-def test_an_undefined_custom_field_passes_only_where_no_definition_is_known() -> None:
+def test_any_custom_field_is_valid_without_definitions() -> None:
     row = {"FIRST_NAME": "A", "Hobby__c": "x"}
     assert check("contacts", row, definitions=None).custom == {"Hobby__c": "x"}
-    given_whole = {"FIRST_NAME": "A", "CUSTOMFIELDS": [{"FIELD_NAME": "Hobby__c", "FIELD_VALUE": "x"}]}
-    assert check("contacts", given_whole, definitions=None).custom == {"Hobby__c": "x"}
+    in_array = {"FIRST_NAME": "A", "CUSTOMFIELDS": [{"FIELD_NAME": "Hobby__c", "FIELD_VALUE": "x"}]}
+    assert check("contacts", in_array, definitions=None).custom == {"Hobby__c": "x"}
 
 
-def test_the_same_content_is_the_same_push(tmp_path: Any) -> None:
+def test_same_content_has_the_same_push_id(tmp_path: Any) -> None:
     path = tmp_path / "rows.csv"
     path.write_bytes("\ufefffirst_name,phone\nAnn,007\nBob,,\n".encode())
     first = read_input(str(path), None)
