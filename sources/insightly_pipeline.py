@@ -7,8 +7,8 @@ from insightly import insightly  # type: ignore[import-not-found]
 
 
 def load_insightly() -> None:
-    """Loads the entities of the setting `entities`; run it again to bring the tables up to date."""
-    # DuckDB's file is named after the pipeline, and DuckDB cannot tell a file from a schema of the same name.
+    """Loads the entities of the setting `entities`; run it again to update the tables."""
+    # DuckDB's file has the name of the pipeline, and DuckDB confuses a file with a schema of the same name.
     pipeline = dlt.pipeline(pipeline_name="insightly_crm", destination="duckdb", dataset_name="insightly")
     info = pipeline.run(insightly())
     sys.stdout.write(f"{info}\n")

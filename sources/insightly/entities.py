@@ -55,9 +55,9 @@ class Field:
 
     @classmethod
     def parse(cls, name: str, words: str) -> "Field":
-        kind, *rest = words.split()
-        length = next((int(word) for word in rest if word.isdigit()), None)
-        return cls(name, kind, length, frozenset(word for word in rest if not word.isdigit()))  # type: ignore[arg-type]
+        kind, *flags = words.split()
+        max_length = int(flags.pop(0)) if flags and flags[0].isdigit() else None
+        return cls(name, kind, max_length, frozenset(flags))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -213,8 +213,8 @@ class Entity:
 
     @cached_property
     def _names(self) -> frozenset[str]:
-        names = [self.path, self.name, *([self.field_for] if self.custom_fields else ())]
-        return frozenset(form for name in map(_compact, names) for form in (name, _singular(name)))
+        names = {_compact(name) for name in (self.path, self.name, *([self.field_for] if self.custom_fields else ()))}
+        return frozenset(names | set(map(_singular, names)))
 
 
 def _compact(name: str) -> str:

@@ -23,7 +23,7 @@ class CallBudget:
 
     def __init__(self, max_calls: int | None = None, reserve: int = 0) -> None:
         self._max_calls, self._reserve = max_calls, reserve
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._labels: Counter[str] = Counter()
         self._calls = self._in_flight = 0
         self._remaining: int | None = None
@@ -38,7 +38,20 @@ class CallBudget:
             BudgetExhausted: `max_calls` is reached, or the calls in flight may use up all but the reserve.
         """
         with self._lock:
-            self._check()
+            if self._day_spent or self._remaining == 0:
+                raise QuotaExhausted(
+                    "the day's calls are used up; what was read is kept. Run again after the reset (24 hours at most)"
+                )
+            if self._max_calls is not None and self._calls >= self._max_calls:
+                raise BudgetExhausted(
+                    f"sources.insightly.max_calls is {self._max_calls} and {self._calls} calls are made; what was "
+                    "read is kept. Run again to continue, or raise it"
+                )
+            if self._reserve > 0 and self._remaining is not None and self._remaining - self._in_flight <= self._reserve:
+                raise BudgetExhausted(
+                    f"sources.insightly.quota_reserve is {self._reserve} and {self._remaining} calls of the day are "
+                    "left; what was read is kept. Run again tomorrow, or lower it"
+                )
 
     def take(self, label: str = "") -> int:
         """Count one call for `label` and return its ticket for `record`.
@@ -48,7 +61,7 @@ class CallBudget:
             BudgetExhausted: `max_calls` is reached, or the calls in flight may use up all but the reserve.
         """
         with self._lock:
-            self._check()
+            self.check()
             self._calls += 1
             self._in_flight += 1
             self._labels[label] += 1
@@ -93,19 +106,3 @@ class CallBudget:
         """Calls made for each label (a copy)."""
         with self._lock:
             return self._labels.copy()
-
-    def _check(self) -> None:
-        if self._day_spent or self._remaining == 0:
-            raise QuotaExhausted(
-                "the day's calls are used up; what was read is kept. Run again after the reset (24 hours at most)"
-            )
-        if self._max_calls is not None and self._calls >= self._max_calls:
-            raise BudgetExhausted(
-                f"sources.insightly.max_calls is {self._max_calls} and {self._calls} calls are made; what was read is "
-                "kept. Run again to continue, or raise it"
-            )
-        if self._reserve > 0 and self._remaining is not None and self._remaining - self._in_flight <= self._reserve:
-            raise BudgetExhausted(
-                f"sources.insightly.quota_reserve is {self._reserve} and {self._remaining} calls of the day are left; "
-                "what was read is kept. Run again tomorrow, or lower it"
-            )

@@ -92,8 +92,10 @@ class RowShaper:
         """
         try:
             records = self.masked(records)
-            rows = self._entity_rows(records)
-            return [rows, *(self._child_rows(array, records, rows.rows) for array in self.entity.arrays)]
+            tables = [self._entity_rows(records)]
+            for array in self.entity.arrays:
+                tables.append(self._child_rows(array, records, tables[0].rows))
+            return tables
         except RecursionError:
             raise DataError(f"a value in {self.entity.name} is nested too deeply to be written") from None
 
