@@ -19,23 +19,23 @@ def measure(records: int = 100_000, scale: float = 15) -> Result:
     with server("--records", str(records), "--rate", str(RATE), "--latency", str(LATENCY)) as service:
         service.warm(499)
         with InsightlySync(service.url) as insightly:
-            whole, _ = insightly.sync("contacts")
+            run, _ = insightly.sync("contacts")
             counts = service.take_counts()
             # The minimum time excludes the calls for overlapping pages and for definitions.
-            _add(result, f"{records:,} contacts", -(-records // 500), counts, whole, insightly.last_load())
+            _add(result, f"{records:,} contacts", -(-records // 500), counts, run, insightly.last_load())
     crm = Sandbox(scale=scale, switches=Switches(rate=RATE, latency=LATENCY))
     with crm, InsightlySync(crm.url, api_key=DEMO_KEY) as insightly:
-        whole, report = insightly.sync("core")
+        run, report = insightly.sync("core")
         rows = sum(entity["rows"] for entity in report["entities"].values())
         times, refused = [call.time for call in crm.log], sum(call.status == 429 for call in crm.log)
         counts = {"calls": len(times), "first": min(times), "refused": refused}
-        _add(result, f"17 entities, {rows:,} records", report["calls"], counts, whole, insightly.last_load())
+        _add(result, f"17 entities, {rows:,} records", report["calls"], counts, run, insightly.last_load())
     return result
 
 
-def _add(result: Result, label: str, needed: int, counts: dict[str, float], whole: Run, last_load: float) -> None:
+def _add(result: Result, label: str, needed: int, counts: dict[str, float], run: Run, last_load: float) -> None:
     limit = needed / RATE
-    from_first, process = (last_load - counts["first"]) / limit, whole.seconds / limit
+    from_first, process = (last_load - counts["first"]) / limit, run.seconds / limit
     refused = int(counts["refused"])
     result.rows.append(
         [
@@ -45,7 +45,7 @@ def _add(result: Result, label: str, needed: int, counts: dict[str, float], whol
             f"{from_first:.2f}",
             f"{process:.2f}",
             str(refused),
-            f"{whole.megabytes:.0f}",
+            f"{run.megabytes:.0f}",
         ]
     )
     result.target(
