@@ -11,10 +11,10 @@ from sources.insightly.api.quota import CallBudget
 from sources.insightly.errors import BudgetExhausted, QuotaExhausted, Stop
 
 
-@given(limit=st.integers(0, 50), wanted=st.integers(0, 80))
-def test_budget_never_exceeds_max_calls(limit, wanted):
+@given(limit=st.integers(0, 50), takes=st.integers(0, 80))
+def test_budget_never_exceeds_max_calls(limit, takes):
     budget, sent = CallBudget(limit), 0
-    for _ in range(wanted):
+    for _ in range(takes):
         assert budget.left() == limit - sent
         try:
             budget.take()
@@ -23,7 +23,7 @@ def test_budget_never_exceeds_max_calls(limit, wanted):
             continue
         sent += 1
         budget.record()
-    assert budget.calls == sent == min(limit, wanted)
+    assert budget.calls == sent == min(limit, takes)
 
 
 @given(

@@ -38,28 +38,28 @@ def test_shape_of_no_records_has_all_tables_and_columns() -> None:
 
 @given(st.dictionaries(IDS, st.none() | TAGS))
 def test_items_have_positions_and_empty_arrays_a_marker(records: dict[int, list[str] | None]) -> None:
-    records_in = [
+    source_records = [
         {"PROJECT_ID": key, "TAGS": None if names is None else [{"TAG_NAME": name} for name in names]}
         for key, names in records.items()
     ]
-    made = tables(shaper(existing={"projects__tags": {}, "projects__links": {}}).shape(records_in))
+    shaped = tables(shaper(existing={"projects__tags": {}, "projects__links": {}}).shape(source_records))
     expected = [(key, n, name, None) for key, names in records.items() for n, name in enumerate(names or [])]
     emptied = [(key, 0, None, True) for key, names in records.items() if not names]
-    rows = pick(made["projects__tags"], "PROJECT_ID", "LIST_IDX", "TAG_NAME", "_is_empty")
+    rows = pick(shaped["projects__tags"], "PROJECT_ID", "LIST_IDX", "TAG_NAME", "_is_empty")
     assert sorted(rows, key=str) == sorted(expected + emptied, key=str)
-    assert pick(made["projects"], "PROJECT_ID") == [(key,) for key in records]
-    assert made["projects__links"] == []
+    assert pick(shaped["projects"], "PROJECT_ID") == [(key,) for key in records]
+    assert shaped["projects__links"] == []
 
 
 def test_empty_array_needs_no_marker_without_an_existing_table() -> None:
-    records_in = [{"PROJECT_ID": 1, "TAGS": []}, {"PROJECT_ID": 2, "TAGS": [{"TAG_NAME": "a"}]}]
-    made = tables(shaper().shape(records_in))
-    assert pick(made["projects__tags"], "PROJECT_ID", "TAG_NAME") == [(2, "a")]
+    source_records = [{"PROJECT_ID": 1, "TAGS": []}, {"PROJECT_ID": 2, "TAGS": [{"TAG_NAME": "a"}]}]
+    shaped = tables(shaper().shape(source_records))
+    assert pick(shaped["projects__tags"], "PROJECT_ID", "TAG_NAME") == [(2, "a")]
 
 
 def test_item_cannot_claim_another_parent() -> None:
-    made = tables(shaper().shape([{"PROJECT_ID": 1, "TAGS": [{"TAG_NAME": "a", "PROJECT_ID": 2, "LIST_IDX": 9}]}]))
-    assert pick(made["projects__tags"], "PROJECT_ID", "LIST_IDX", "TAG_NAME") == [(1, 0, "a")]
+    shaped = tables(shaper().shape([{"PROJECT_ID": 1, "TAGS": [{"TAG_NAME": "a", "PROJECT_ID": 2, "LIST_IDX": 9}]}]))
+    assert pick(shaped["projects__tags"], "PROJECT_ID", "LIST_IDX", "TAG_NAME") == [(1, 0, "a")]
 
 
 @pytest.mark.parametrize("items", ["a", 5, {"TAG_NAME": "a"}, ["a"], [None]])
@@ -75,36 +75,36 @@ def test_record_without_a_valid_key_is_an_error(key: Any) -> None:
 
 
 def test_unknown_field_becomes_a_column_with_its_first_value() -> None:
-    made = shaper(existing={"projects": {}})
-    assert "NEW" not in made.shape([{"PROJECT_ID": 1, "NEW": None}])[0].rows.column_names
-    assert made.changes == []
-    assert pick(tables(made.shape([{"PROJECT_ID": 1, "NEW": 5}]))["projects"], "NEW") == [(5,)]
-    assert pick(tables(made.shape([{"PROJECT_ID": 2}]))["projects"], "NEW") == [(None,)]
-    assert made.changes == ["new column projects.new (integer)"]
+    row_shaper = shaper(existing={"projects": {}})
+    assert "NEW" not in row_shaper.shape([{"PROJECT_ID": 1, "NEW": None}])[0].rows.column_names
+    assert row_shaper.changes == []
+    assert pick(tables(row_shaper.shape([{"PROJECT_ID": 1, "NEW": 5}]))["projects"], "NEW") == [(5,)]
+    assert pick(tables(row_shaper.shape([{"PROJECT_ID": 2}]))["projects"], "NEW") == [(None,)]
+    assert row_shaper.changes == ["new column projects.new (integer)"]
 
 
 def test_unknown_field_keeps_the_type_of_the_existing_column() -> None:
-    made = shaper(existing={"projects": {"new": "string"}})
-    assert pick(tables(made.shape([{"PROJECT_ID": 1, "NEW": 5}]))["projects"], "NEW") == [("5",)]
-    assert made.changes == []
+    row_shaper = shaper(existing={"projects": {"new": "string"}})
+    assert pick(tables(row_shaper.shape([{"PROJECT_ID": 1, "NEW": 5}]))["projects"], "NEW") == [("5",)]
+    assert row_shaper.changes == []
 
 
 def test_custom_field_has_its_declared_type_and_a_variant() -> None:
-    made = shaper()
-    made.define([{"FIELD_NAME": "Floors__c", "FIELD_TYPE": "NUMERIC"}])
+    row_shaper = shaper()
+    row_shaper.define([{"FIELD_NAME": "Floors__c", "FIELD_TYPE": "NUMERIC"}])
     values = [3, "n/a", None, ""]
     records = [
         {"PROJECT_ID": key, "CUSTOMFIELDS": [{"FIELD_NAME": "Floors__c", "FIELD_VALUE": value}]}
         for key, value in enumerate(values, start=1)
     ]
-    rows = tables(made.shape(records))["projects"]
+    rows = tables(row_shaper.shape(records))["projects"]
     assert pick(rows, "Floors__c", "Floors__c__v_text") == [(3, None), (None, "n/a"), (None, None), (None, None)]
-    assert made.variants == {"projects.floors__c": 1}
+    assert row_shaper.variants == {"projects.floors__c": 1}
 
 
 def test_fraction_in_an_integer_column_is_kept_as_text() -> None:
-    made = shaper()
-    (row,) = tables(made.shape([{"PROJECT_ID": 1, "OWNER_USER_ID": 1.5}]))["projects"]
+    row_shaper = shaper()
+    (row,) = tables(row_shaper.shape([{"PROJECT_ID": 1, "OWNER_USER_ID": 1.5}]))["projects"]
     assert (row["OWNER_USER_ID"], row["OWNER_USER_ID__v_text"]) == (None, "1.5")
 
 
@@ -123,8 +123,8 @@ def test_collision_error_names_both_fields(names: tuple[str, str]) -> None:
 
 @given(st.lists(st.text("abc", min_size=1), unique=True))
 def test_group_is_replaced_together(names: list[str]) -> None:
-    made = shaper("tags", group=("RECORD_TYPE",))
-    (tags,) = made.shape_groups([({"RECORD_TYPE": "leads"}, [{"TAG_NAME": name} for name in names])])
+    row_shaper = shaper("tags", group=("RECORD_TYPE",))
+    (tags,) = row_shaper.shape_groups([({"RECORD_TYPE": "leads"}, [{"TAG_NAME": name} for name in names])])
     assert tags.merge_key == ("RECORD_TYPE",)
     expected = [("leads", name, None) for name in names] or [("leads", "-", True)]
     assert pick(tags.rows.to_pylist(), "RECORD_TYPE", "TAG_NAME", "_is_empty") == expected
@@ -134,11 +134,12 @@ def test_group_is_replaced_together(names: list[str]) -> None:
 def test_rows_of_a_parent_are_replaced_together_or_by_a_marker(
     children: dict[int, list[int]],
 ) -> None:
-    made, notes = shaper("comments", group=("PARENT_TYPE", "PARENT_ID")), ENTITIES["notes"]
+    row_shaper, notes = shaper("comments", group=("PARENT_TYPE", "PARENT_ID")), ENTITIES["notes"]
     groups = [
-        (made.entity.parent_values(notes, key), [{"COMMENT_ID": id_} for id_ in ids]) for key, ids in children.items()
+        (row_shaper.entity.parent_values(notes, key), [{"COMMENT_ID": id_} for id_ in ids])
+        for key, ids in children.items()
     ]
-    (comments,) = made.shape_groups(groups)
+    (comments,) = row_shaper.shape_groups(groups)
     assert comments.merge_key == ("PARENT_TYPE", "PARENT_ID")
     expected = [("notes", key, id_, None) for key, ids in children.items() for id_ in ids]
     expected += [("notes", key, None, True) for key, ids in children.items() if not ids]
