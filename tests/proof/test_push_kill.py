@@ -1,4 +1,4 @@
-"""kill -9 at every step of a push: run again, it goes on where it stopped, and nothing is done twice."""
+"""Kills a push (SIGKILL) at every step: the next run completes it, and nothing is done twice."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tests.support.crm import Crm
 from tests.support.kill import Call, Sent, run_and_die
 from tests.support.push import ids, jsonl, named, people, planned, pushed, results
 
-SEND, SETTLE = "sources.insightly.api.client:Client.send", "pipelines.push.ledger:Ledger.record_result"
+SEND, RECORD = "sources.insightly.api.client:Client.send", "pipelines.push.ledger:Ledger.record_result"
 
 
 def push_and_die(crm: Crm, source: str, op: str, point: Call | Sent) -> None:
@@ -22,7 +22,7 @@ def push_and_die(crm: Crm, source: str, op: str, point: Call | Sent) -> None:
         (Call(SEND, "before", 3), 2),
         (Sent(3, "Contacts*", "POST"), 3),
         (Call(SEND, "after", 3), 3),
-        (Call(SETTLE, "after", 3), 3),
+        (Call(RECORD, "after", 3), 3),
         (Call("dlt.load.load:Load.run", "before", 1), 4),
     ],
     ids=str,
