@@ -48,7 +48,7 @@ MAX_ATTEMPTS = {"server error": 5, "malformed": 4, "burst": 10, "unexplained": 5
 """For each kind of failure; "unexplained" is a 429 without X-RateLimit-Remaining, counted in a row."""
 MAX_WAIT = 60.0
 DAY_END_WAIT = 300.0
-"""A 429 without X-RateLimit-Remaining that asks for a longer wait than this many seconds means the end of the day."""
+"""A 429 without X-RateLimit-Remaining means the end of the day if its Retry-After is above this many seconds."""
 TRANSIENT = (requests.ConnectionError, requests.Timeout, ChunkedEncodingError, ContentDecodingError, HTTPError)
 NOT_CONNECTED = (NewConnectionError, ConnectTimeoutError, ConnectionRefusedError)
 """Without a connection the service cannot have carried out the request."""
@@ -101,7 +101,7 @@ class Client:
         self._request = functools.partial(session.request, timeout=timeout, allow_redirects=False, stream=True)
 
     def get(self, path: str, params: Params | None = None, *, label: str = "") -> Response:
-        """GET `path` below the base URL and leave the body unparsed; `label` is what the attempts are counted under.
+        """GET `path` below the base URL and leave the body unparsed; the budget counts its attempts for `label`.
 
         Raises:
             ApiError, Stop: see `errors`; status codes and throttles as in API.md 1.1 and 3.
@@ -192,10 +192,9 @@ class Client:
                 self.clock_skew = skew = date.timestamp() - headers_at
             if not 200 <= status < 300:
                 self._raise_for_status(http_response, body, request, remaining)
+            total = parse_count(http_response.headers.get("X-Total-Count"))
             requested_at = date - timedelta(seconds=elapsed) if date else None
-            return Response(
-                body, status, parse_count(http_response.headers.get("X-Total-Count")), requested_at, elapsed, skew
-            )
+            return Response(body, status, total, requested_at, elapsed, skew)
         except (OSError, HTTPError) as exception:  # requests' own exceptions are OSErrors
             cause = root_cause(exception)
             text = self._clean(f"{type(cause).__name__}: {cause}")

@@ -11,7 +11,7 @@ Params = Mapping[str, str | int]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request: `path` is below the base URL, `label` is what its calls are counted under."""
+    """A request: `path` is below the base URL; the budget counts its calls for `label`."""
 
     method: str
     path: str

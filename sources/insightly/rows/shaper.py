@@ -199,7 +199,7 @@ class RowShaper:
     def _infer(self, table: str, known: Iterable[str], rows: Sequence[Record]) -> Types:
         """The types of keys that the entity table does not have: those of existing columns, or of the values."""
         inferred = self._inferred.setdefault(table, {})
-        # Most rows have the same keys in the same order: to compare whole rows of keys is twice as fast.
+        # Most rows have the same keys in the same order: comparing rows of keys is twice as fast.
         keys = set(chain.from_iterable(set(map(tuple, rows))))
         for key in sorted(keys - set(known) - inferred.keys()):
             existing = self.existing.get(table, {}).get(column_of(table, key, self.normalize))
