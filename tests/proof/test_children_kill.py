@@ -1,4 +1,4 @@
-"""kill -9 while rows under other records are read or loaded: the next run completes them, none lost and none twice."""
+"""kill -9 while child rows are read or loaded: the next run completes them, none lost and none twice."""
 
 import shutil
 from collections.abc import Callable
@@ -24,10 +24,10 @@ LONG = [
 
 
 def edit_meanwhile(store: Store) -> None:
-    """What happens while the run is dead: to records that it asked, and to those it had yet to ask."""
+    """Edits between the killed run and the next: of records that it had read, and of others."""
     for parent in ("notes", "tasks"):
-        held = [key for (kind, key), _ in store.child_rows.all("comments") if kind == parent]
-        for key in {held[0], held[-1]}:
+        parents = [key for (kind, key), _ in store.child_rows.all("comments") if kind == parent]
+        for key in {parents[0], parents[-1]}:
             for row in store.child_rows.of("comments", parent, key):
                 store.child_rows.remove("comments", row["COMMENT_ID"])
         store.child_rows.add("comments", parent, store.tables[parent].keys[1], {"BODY": "meanwhile"})
@@ -39,7 +39,7 @@ def edit_meanwhile(store: Store) -> None:
 @pytest.mark.parametrize(
     ("point", "kept"), [*SHORT, *(pytest.param(*case, marks=pytest.mark.sample(0)) for case in LONG)], ids=str
 )
-def test_a_killed_run_is_completed_by_the_next(make_crm: Callable[..., Crm], point: Point, kept: bool) -> None:
+def test_killed_run_is_completed_by_the_next(make_crm: Callable[..., Crm], point: Point, kept: bool) -> None:
     crm = make_crm(0.01)
     add_child_rows(crm.sandbox)
     crm.clock.advance()

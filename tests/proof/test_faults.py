@@ -1,4 +1,4 @@
-"""Trouble at every page of a walk: the run is done and equal, or stops honestly and a later run completes it."""
+"""Faults at every page of a walk: the run succeeds, or it reports the failure and a later run completes it."""
 
 import re
 import shutil
@@ -31,20 +31,20 @@ HOUR = 3600
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """A fault, the exit code of a run that meets it at every try (`at_once`: is not to try again), and what it says."""
+class ExpectedFault:
+    """A fault, with the exit code and the message of a run that meets it at every try; `at_once`: without a retry."""
 
     kind: str
     code: int
-    says: str = ""
+    message: str = ""
     retry_after: float | None = None
     counter: bool = True
     at_once: bool = False
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        told = self.retry_after or self.seconds
-        return f"{self.kind}{f' {told:g} s' if told else ''}{'' if self.counter else ' uncounted'}"
+        wait = self.retry_after or self.seconds
+        return f"{self.kind}{f' {wait:g} s' if wait else ''}{'' if self.counter else ' uncounted'}"
 
     def at(self, path: str, offset: int, times: int | None = None) -> Fault:
         """The fault at the page of that offset."""
@@ -53,28 +53,31 @@ class Trouble:
 
 
 REFUSED = [
-    *(Trouble("burst", 1, "429", after) for after in (None, 2)),
-    *(Trouble("burst", 3, "429", after, counter=False) for after in (None, 2)),
-    *(Trouble("daily", 3, "day", after, at_once=True) for after in (None, HOUR)),
-    Trouble("daily", 3, "day", counter=False),
-    Trouble("daily", 3, "day", HOUR, counter=False, at_once=True),
+    *(ExpectedFault("burst", 1, "429", after) for after in (None, 2)),
+    *(ExpectedFault("burst", 3, "429", after, counter=False) for after in (None, 2)),
+    *(ExpectedFault("daily", 3, "day", after, at_once=True) for after in (None, HOUR)),
+    ExpectedFault("daily", 3, "day", counter=False),
+    ExpectedFault("daily", 3, "day", HOUR, counter=False, at_once=True),
 ]
 BROKEN = [
-    *(Trouble(status, 1, status) for status in ("500", "502", "503", "504")),
-    Trouble("slow", 1, "timed out", seconds=0.6),
-    *(Trouble(kind, 1, "no complete response") for kind in ("reset", "cut")),
-    *(Trouble(kind, 1, "not JSON") for kind in ("invalid_json", "html")),
+    *(ExpectedFault(status, 1, status) for status in ("500", "502", "503", "504")),
+    ExpectedFault("slow", 1, "timed out", seconds=0.6),
+    *(ExpectedFault(kind, 1, "no complete response") for kind in ("reset", "cut")),
+    *(ExpectedFault(kind, 1, "not JSON") for kind in ("invalid_json", "html")),
 ]
-ODD = [Trouble("slow", 0, seconds=0.05), *(Trouble(kind, 0) for kind in ("content_type", "duplicate", "unsorted"))]
+ODD = [
+    ExpectedFault("slow", 0, seconds=0.05),
+    *(ExpectedFault(kind, 0) for kind in ("content_type", "duplicate", "unsorted")),
+]
 EVERY = [*REFUSED, *BROKEN, *ODD]
 TYPICAL = [
-    trouble
-    for trouble in EVERY
-    if trouble.kind in ("503", "reset", "cut", "html", "duplicate", "unsorted")
-    or (trouble.kind in ("burst", "daily") and (trouble.retry_after == HOUR) != trouble.counter)
+    fault
+    for fault in EVERY
+    if fault.kind in ("503", "reset", "cut", "html", "duplicate", "unsorted")
+    or (fault.kind in ("burst", "daily") and (fault.retry_after == HOUR) != fault.counter)
 ]
 NO_LISTS = [b'"text"', b"null", b"", b"0", b"[1]", b"[null]", b"[[]]", b"[{}]", b"[]", b'{"A":1}', b"<p>", b'[{"A":']
-PASSING = [trouble for trouble in EVERY if not trouble.at_once]
+PASSING = [fault for fault in EVERY if not fault.at_once]
 
 
 def page_of(path: str, *offsets: int) -> str:
@@ -82,31 +85,31 @@ def page_of(path: str, *offsets: int) -> str:
     return rf"regex:^{path}\?(.*&)?skip=({'|'.join(map(str, offsets))})(&|$)"
 
 
-def some_long(cases: list[Any], short: Callable[..., bool]) -> list[Any]:
-    """The cases as parameters; those that are not `short` belong to the long tests."""
+def mark_long(cases: list[Any], short: Callable[..., bool]) -> list[Any]:
+    """The cases as parameters; the long tests alone have those that are not `short`."""
     return [case if short(*case) else pytest.param(*case, marks=pytest.mark.sample(0)) for case in cases]
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A database into which the account was synced once, and the watermark that it holds."""
+    """A database after the first sync of the account, and its watermark."""
 
     database: Path
     watermark: str
 
 
 @pytest.fixture(autouse=True)
-def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses that the client would have made; none is slept."""
-    pauses: list[float] = []
-    monkeypatch.setitem(Client.__init__.__kwdefaults__, "sleep", pauses.append)
-    monkeypatch.setattr(RateLimiter, "hold", lambda rate_limiter, seconds: pauses.append(seconds))
-    return pauses
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Records the pauses of the client in place of sleeping."""
+    slept: list[float] = []
+    monkeypatch.setitem(Client.__init__.__kwdefaults__, "sleep", slept.append)
+    monkeypatch.setattr(RateLimiter, "hold", lambda rate_limiter, seconds: slept.append(seconds))
+    return slept
 
 
 @pytest.fixture
-def wait_less(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Has the client wait less than half a second for an answer."""
+def short_timeout(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Makes the client time out after less than half a second."""
     return lambda: monkeypatch.setitem(Client.__init__.__kwdefaults__, "timeout", (2.0, 0.4))
 
 
@@ -118,8 +121,8 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     return Loaded(crm.database, watermark)
 
 
-def before(crm: Crm, loaded: Loaded, walk: str) -> str | None:
-    """Sets the scene of a walk over all notes, and returns the watermark held."""
+def prepare_walk(crm: Crm, loaded: Loaded, walk: str) -> str | None:
+    """Prepares a walk over all notes, and returns the watermark before it."""
     if walk == "first walk":
         return None
     shutil.copy(loaded.database, crm.database)
@@ -133,92 +136,97 @@ def notes(crm: Crm) -> list[Row]:
     return list(map(known, crm.table("notes"))) if crm.database.exists() and crm.columns("notes") else []
 
 
-def asked(crm: Crm) -> list[int]:
-    """The offsets of the last run's calls for notes."""
+def requested_offsets(crm: Crm) -> list[int]:
+    """The offsets of the last run's requests for notes."""
     return [int(call.query["skip"]) for call in crm.sandbox.log if call.path in ("/Notes", "/Notes/Search")]
 
 
-def assert_no_further_than_read(crm: Crm, report: Report, old: list[Row], held: str | None) -> None:
-    """Asserts that a run which was not done left the rows as they were or as they are, and the watermark as it was."""
-    assert report.entities["notes"].watermark == held
+def assert_rows_and_watermark_kept(crm: Crm, report: Report, old: list[Row], watermark: str | None) -> None:
+    """Asserts that a failed run kept the watermark, and that each row is as before or as in the account."""
+    assert report.entities["notes"].watermark == watermark
     assert report.calls == crm.sandbox.calls()
-    now, fresh = notes(crm), list(map(known, expected(crm.sandbox, "notes")[0]))
+    now, current = notes(crm), list(map(known, expected(crm.sandbox, "notes")[0]))
     assert len({row["note_id"] for row in now}) == len(now) >= len(old)
-    assert all(row in old or row in fresh for row in now)
+    assert all(row in old or row in current for row in now)
 
 
-# Answers that are of no use
+# Unusable responses
 
 
 @pytest.mark.parametrize(
-    ("troubles", "walk"),
-    some_long(
-        [(troubles, walk) for walk in PATHS for troubles in (PASSING, *([trouble] for trouble in PASSING))],
-        lambda troubles, walk: troubles == PASSING,
+    ("faults", "walk"),
+    mark_long(
+        [(faults, walk) for walk in PATHS for faults in (PASSING, *([fault] for fault in PASSING))],
+        lambda faults, walk: faults == PASSING,
     ),
     ids=lambda value: value if isinstance(value, str) else "all" if len(value) > 1 else str(value[0]),
 )
-def test_trouble_that_passes_is_not_seen(
-    crm: Crm, loaded: Loaded, troubles: list[Trouble], walk: str, naps: list[float], wait_less: Callable[[], None]
+def test_sync_retries_faults_that_pass(
+    crm: Crm,
+    loaded: Loaded,
+    faults: list[ExpectedFault],
+    walk: str,
+    pauses: list[float],
+    short_timeout: Callable[[], None],
 ) -> None:
-    """Though trouble of one kind meets every page once, or trouble of each kind one page."""
-    if "slow" in {trouble.kind for trouble in troubles}:
-        wait_less()
-    held = before(crm, loaded, walk)
-    size, kinds = (SIZE, cycle(troubles)) if len(troubles) == 1 else (3, troubles)
-    met = list(zip(range(0, 50, size - 1), kinds, strict=False))
-    crm.sandbox.faults.add(*(trouble.at(PATHS[walk], offset, times=1) for offset, trouble in met))
-    # Pages refused one after another without a counter are the day's end, so each is to be asked for again at once.
-    threads = 8 if troubles[0].counter else 1
+    """Faults of one kind hit every page once, or faults of each kind hit one page each."""
+    if "slow" in {fault.kind for fault in faults}:
+        short_timeout()
+    watermark = prepare_walk(crm, loaded, walk)
+    size, kinds = (SIZE, cycle(faults)) if len(faults) == 1 else (3, faults)
+    hits = list(zip(range(0, 50, size - 1), kinds, strict=False))
+    crm.sandbox.faults.add(*(fault.at(PATHS[walk], offset, times=1) for offset, fault in hits))
+    # Several 429 in a row without a counter mean a spent day, so each page must be requested again at once.
+    threads = 8 if faults[0].counter else 1
     report = crm.sync_done("notes", page_size=size, max_connections=threads)
     assert report.calls == crm.sandbox.calls()
-    assert (report.entities["notes"].watermark or "") > (held or "")
-    assert len(naps) >= sum(trouble.code != 0 for _, trouble in met)
-    assert {trouble.retry_after for _, trouble in met} - {None} <= set(naps)
+    assert (report.entities["notes"].watermark or "") > (watermark or "")
+    assert len(pauses) >= sum(fault.code != 0 for _, fault in hits)
+    assert {fault.retry_after for _, fault in hits} - {None} <= set(pauses)
     crm.assert_equal("notes")
 
 
 @pytest.mark.sample(3)
 @pytest.mark.parametrize(
-    ("trouble", "walk", "page"),
-    some_long(
-        [(trouble, walk, page) for trouble in EVERY for walk in PATHS for page in OFFSETS],
-        lambda trouble, walk, page: (
-            trouble in TYPICAL
+    ("fault", "walk", "page"),
+    mark_long(
+        [(fault, walk, page) for fault in EVERY for walk in PATHS for page in OFFSETS],
+        lambda fault, walk, page: (
+            fault in TYPICAL
             if (walk, page) == ("incremental walk", "middle")
-            else (walk, page) == ("first walk", "last") and trouble.kind in ("503", "duplicate")
+            else (walk, page) == ("first walk", "last") and fault.kind in ("503", "duplicate")
         ),
     ),
     ids=str,
 )
-def test_trouble_that_lasts_ends_the_run_and_a_later_one_goes_on(
-    crm: Crm, loaded: Loaded, trouble: Trouble, walk: str, page: str, wait_less: Callable[[], None]
+def test_lasting_fault_ends_the_run_and_a_later_run_completes_it(
+    crm: Crm, loaded: Loaded, fault: ExpectedFault, walk: str, page: str, short_timeout: Callable[[], None]
 ) -> None:
-    if trouble.kind == "slow":
-        wait_less()
-    held = before(crm, loaded, walk)
+    if fault.kind == "slow":
+        short_timeout()
+    watermark = prepare_walk(crm, loaded, walk)
     old, offset = notes(crm), OFFSETS[page]
-    crm.sandbox.faults.add(trouble.at(PATHS[walk], offset))
+    crm.sandbox.faults.add(fault.at(PATHS[walk], offset))
     report = crm.sync("notes", page_size=SIZE)
-    assert report.exit_code == trouble.code
-    if trouble.code:
+    assert report.exit_code == fault.code
+    if fault.code:
         ended = {1: ("failed", "failed"), 3: ("stopped", "partial")}
-        assert (report.status, report.entities["notes"].state) == ended[trouble.code]
-        assert trouble.says in (report.reason or "")
-        assert asked(crm).count(offset) == (1 if trouble.at_once else tries(trouble))
-        assert_no_further_than_read(crm, report, old, held)
+        assert (report.status, report.entities["notes"].state) == ended[fault.code]
+        assert fault.message in (report.reason or "")
+        assert requested_offsets(crm).count(offset) == (1 if fault.at_once else tries(fault))
+        assert_rows_and_watermark_kept(crm, report, old, watermark)
         crm.sandbox.faults.clear()
         crm.clock.advance(25)
         report = crm.sync_done("notes", page_size=SIZE)
-        assert min(asked(crm)) == offset
-    assert (report.entities["notes"].watermark or "") > (held or "")
+        assert min(requested_offsets(crm)) == offset
+    assert (report.entities["notes"].watermark or "") > (watermark or "")
     crm.assert_equal("notes")
 
 
-def tries(trouble: Trouble) -> int:
-    if trouble.kind in ("burst", "daily"):
-        return MAX_ATTEMPTS["burst" if trouble.counter else "unexplained"]
-    return MAX_ATTEMPTS["malformed" if "JSON" in trouble.says else "server error"]
+def tries(fault: ExpectedFault) -> int:
+    if fault.kind in ("burst", "daily"):
+        return MAX_ATTEMPTS["burst" if fault.counter else "unexplained"]
+    return MAX_ATTEMPTS["malformed" if "JSON" in fault.message else "server error"]
 
 
 # The day's end
@@ -226,8 +234,8 @@ def tries(trouble: Trouble) -> int:
 
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("counter", [True, False], ids=["counted", "uncounted"])
-def test_the_days_end_costs_a_handful_of_calls_and_the_next_day_goes_on(make_crm: MakeCrm, counter: bool) -> None:
-    """It comes upon eight calls in flight; without a counter, four more find out that it is no burst."""
+def test_spent_quota_stops_the_run_and_the_next_day_resumes_it(make_crm: MakeCrm, counter: bool) -> None:
+    """Eight requests are in flight; without a counter, four more show that it is no burst."""
     crm = make_crm(switches=replace(OPEN, latency=0.05))
     names = ("notes", "contacts", "leads")
     crm.sandbox.faults.add(Fault("daily", nth=16, times=None, counter=counter))
@@ -237,36 +245,34 @@ def test_the_days_end_costs_a_handful_of_calls_and_the_next_day_goes_on(make_crm
     assert (
         1 <= sum(call.status == 429 for call in crm.sandbox.log) <= (8 if counter else 8 + MAX_ATTEMPTS["unexplained"])
     )
-    held = {name: crm.count(name) if crm.columns(name) else 0 for name in names}
-    assert sum(held.values()) > 0
+    loaded = {name: crm.count(name) if crm.columns(name) else 0 for name in names}
+    assert sum(loaded.values()) > 0
 
     crm.sandbox.switches = OPEN
     crm.sandbox.faults.clear()
     crm.clock.advance(25)
     report = crm.sync_done(*names, page_size=SIZE)
-    assert {n: e.rows for n, e in report.entities.items()} == {n: crm.sandbox.store.count(n) - held[n] for n in names}
+    assert {n: e.rows for n, e in report.entities.items()} == {n: crm.sandbox.store.count(n) - loaded[n] for n in names}
     crm.assert_equal(*names)
 
 
-# Rows that come and go
+# Rows that appear and disappear
 
 
 @pytest.mark.sample(0)
 @pytest.mark.parametrize(
     ("kind", "walk", "page"),
-    some_long(
+    mark_long(
         [(kind, walk, page) for kind in ("create", "delete_before") for walk in PATHS for page in OFFSETS],
         lambda kind, walk, page: page == ("middle" if walk == "first walk" else "last"),
     ),
     ids=str,
 )
-def test_rows_that_come_and_go_during_the_walk_lose_no_other(
-    crm: Crm, loaded: Loaded, kind: str, walk: str, page: str
-) -> None:
-    before(crm, loaded, walk)
+def test_walk_loses_no_row_while_others_come_and_go(crm: Crm, loaded: Loaded, kind: str, walk: str, page: str) -> None:
+    prepare_walk(crm, loaded, walk)
     crm.sandbox.faults.add(Fault(kind, page_of(PATHS[walk], OFFSETS[page]), count=SIZE + 3))
     crm.sync_done("notes", page_size=SIZE)
-    # What came behind the walk is stamped after its start, so it is the next run that has it.
+    # A row created behind the walk has a date after its start, so the next run reads it.
     crm.sync_done("notes", page_size=SIZE)
     crm.assert_equal("notes", deleted=True)
 
@@ -277,12 +283,12 @@ def test_rows_that_come_and_go_during_the_walk_lose_no_other(
 @pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("minutes", "date"),
-    some_long(
+    mark_long(
         [(-30, True), (30, True), (-4, False), (4, False), (30, False)], lambda minutes, date: minutes in (-30, -4)
     ),
 )
-def test_a_clock_that_is_minutes_off_loses_no_change(make_crm: MakeCrm, minutes: int, date: bool) -> None:
-    """Without Date the lookback covers a service whose clock is behind ours, and no more than the lookback."""
+def test_clock_skew_loses_no_change(make_crm: MakeCrm, minutes: int, date: bool) -> None:
+    """Without a Date header the lookback covers a slow clock of the service, up to its own length."""
     switches = replace(OPEN, clock_skew_seconds=60 * minutes, date_header=date)
     crm = make_crm(switches=switches, clock=lambda: datetime.now(UTC))
 
@@ -299,28 +305,26 @@ def test_a_clock_that_is_minutes_off_loses_no_change(make_crm: MakeCrm, minutes:
     crm.assert_equal("notes")
 
 
-# What is not there to be read
+# Refused and malformed lists
 
 
 @pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("kind", "walk"),
-    some_long(
+    mark_long(
         [(kind, walk) for kind in ("forbidden", "missing") for walk in PATHS],
         lambda kind, walk: (kind, walk) in [("forbidden", "incremental walk"), ("missing", "first walk")],
     ),
 )
-def test_a_permission_lost_in_the_middle_of_a_walk_keeps_rows_and_watermark(
-    crm: Crm, loaded: Loaded, kind: str, walk: str
-) -> None:
-    names, held, old = ("notes", "lead_sources"), before(crm, loaded, walk), notes(crm)
+def test_lost_permission_keeps_rows_and_watermark(crm: Crm, loaded: Loaded, kind: str, walk: str) -> None:
+    names, watermark, old = ("notes", "lead_sources"), prepare_walk(crm, loaded, walk), notes(crm)
     crm.sandbox.faults.add(Fault(kind, page_of(PATHS[walk], 18, 27, 36, 45), times=None))
     for named in (False, True):
         report = crm.sync(*(names if named else ()), entities=list(names), page_size=SIZE)
         assert (report.exit_code, report.status) == ((1, "failed") if named else (0, "done"))
         assert (report.entities["notes"].state, report.entities["lead_sources"].state) == ("skipped", "ok")
         assert {"forbidden": "403", "missing": "404"}[kind] in (report.entities["notes"].reason or "")
-        assert_no_further_than_read(crm, report, old, held)
+        assert_rows_and_watermark_kept(crm, report, old, watermark)
     crm.sandbox.faults.clear()
     crm.sync_done(*names, page_size=SIZE)
     crm.assert_equal(*names)
@@ -329,18 +333,18 @@ def test_a_permission_lost_in_the_middle_of_a_walk_keeps_rows_and_watermark(
 @pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("body", "page"),
-    some_long(
+    mark_long(
         [(body, page) for body in NO_LISTS for page in ("first", "middle")],
         lambda body, page: body == b"null" or (page == "first" and body in (b"", b"[1]", b"[]")),
     ),
     ids=lambda value: value if isinstance(value, str) else value.decode() or "nothing",
 )
-def test_a_200_that_is_no_list_is_no_empty_table(
+def test_malformed_200_does_not_empty_the_table(
     crm: Crm, loaded: Loaded, body: bytes, page: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From that page on; `[]` is none because its X-Total-Count says otherwise."""
+    """From that page on; `[]` is malformed because X-Total-Count contradicts it."""
     names = ("notes", "lead_sources", "tags")
-    held = before(crm, loaded, "incremental walk")
+    watermark = prepare_walk(crm, loaded, "incremental walk")
     old, references = notes(crm), [crm.table("lead_sources"), crm.table("tags")]
     good = service.handle
 
@@ -355,14 +359,14 @@ def test_a_200_that_is_no_list_is_no_empty_table(
     failed = {name: entity.reason or "" for name, entity in report.entities.items() if entity.state == "failed"}
     assert set(failed) == (set(names) if page == "first" else {"notes"})
     assert all(re.search("expected a|not JSON|a row without|came to no end", reason) for reason in failed.values())
-    assert_no_further_than_read(crm, report, old, held)
+    assert_rows_and_watermark_kept(crm, report, old, watermark)
     assert [crm.table("lead_sources"), crm.table("tags")] == references
     crm.sync_done(*names, page_size=SIZE)
     crm.assert_equal(*names)
 
 
 @pytest.mark.sample(0)
-def test_a_failure_says_whether_another_try_may_help(crm: Crm) -> None:
+def test_failure_says_whether_a_retry_may_help(crm: Crm) -> None:
     crm.sandbox.faults.add(Fault("object", match="Notes*"))
     later = crm.sync("notes", "lead_sources")
     crm.sandbox.switches = replace(OPEN, forbidden=frozenset({"products"}))

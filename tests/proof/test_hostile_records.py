@@ -185,7 +185,7 @@ VALUES: list[tuple[str, str, Any, Any]] = [
 
 @pytest.mark.everywhere("postgres", "lake", quick=True)
 @pytest.mark.parametrize("page_size", [500, 2])
-def test_each_value_lands_or_is_kept_beside(bare: Crm, page_size: int) -> None:
+def test_each_value_is_stored_in_its_column_or_its_variant(bare: Crm, page_size: int) -> None:
     """All in one page, where Arrow's quick way is closed, and nearly each in a page of its own, where it is open."""
     for key, (name, text, _, _) in enumerate(VALUES, start=1):
         put_literal(bare, "opportunities", key, f'"{name}":{text}')
@@ -227,7 +227,7 @@ def test_negative_and_huge_ids_are_exact(bare: Crm) -> None:
     assert {row["note_id"]: row["title"] for row in bare.table("notes")} == {id_: f"note {id_}" for id_ in ids}
 
 
-def test_of_a_key_that_comes_twice_the_last_value_wins(bare: Crm) -> None:
+def test_repeated_key_keeps_the_last_value(bare: Crm) -> None:
     put_literal(bare, "notes", 1, '"TITLE":"first","TITLE":"last"')
     bare.sync_done("notes")
     assert [row["title"] for row in bare.table("notes")] == ["last"]
@@ -237,7 +237,7 @@ def test_of_a_key_that_comes_twice_the_last_value_wins(bare: Crm) -> None:
 
 
 @pytest.mark.everywhere("postgres", "lake", quick=True)
-def test_hostile_unknown_keys_become_columns(bare: Crm) -> None:
+def test_unknown_keys_become_columns(bare: Crm) -> None:
     fields: dict[str, tuple[str, Any, Any]] = {
         f"x{CURE}": ("x_drop_table_contactsxxx", 1, 1),
         "it's": ("it_s", "v", "v"),
@@ -273,7 +273,7 @@ def test_hostile_unknown_keys_become_columns(bare: Crm) -> None:
 
 
 @pytest.mark.everywhere("postgres", "lake")
-def test_a_variant_is_named_after_its_column(bare: Crm) -> None:
+def test_variant_is_named_after_its_column(bare: Crm) -> None:
     for key, value in enumerate([5, 7, "five"], start=1):
         put(bare, "notes", key, Ends_=value)
     bare.sync_done("notes", page_size=2)
@@ -344,7 +344,7 @@ def test_hostile_tags(bare: Crm) -> None:
     assert (rows[14]["contact_id__v_text"], rows[14]["list_idx__v_text"]) == (None, None)
 
 
-def test_names_that_would_share_a_column_fail_their_entity_alone(bare: Crm) -> None:
+def test_colliding_names_fail_their_entity_alone(bare: Crm) -> None:
     """Eight entities in one run, each with a trap of its own; the ninth is loaded."""
     store = bare.sandbox.store
     store.define("CONTACT", "Shoe Size__c", "TEXT")
@@ -382,7 +382,7 @@ def test_names_that_would_share_a_column_fail_their_entity_alone(bare: Crm) -> N
 
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("value", [True, False, "x"])
-def test_an_array_item_cannot_delete_itself(bare: Crm, value: Any) -> None:
+def test_array_item_cannot_delete_itself(bare: Crm, value: Any) -> None:
     put(bare, "projects", 1, TAGS=[{"TAG_NAME": "a", "_is_empty": value}])
     report = bare.sync("projects")
     assert report.exit_code == 1
@@ -393,7 +393,7 @@ def test_an_array_item_cannot_delete_itself(bare: Crm, value: Any) -> None:
 
 
 @pytest.mark.sample(0)
-def test_a_custom_field_of_many_types(bare: Crm) -> None:
+def test_custom_field_of_many_types(bare: Crm) -> None:
     """Undeclared, over the pages of one run; then declared, over two runs."""
     values = [5, 2.5, "text", True, None, "", {"a": 1}, 2**70, "2024-06-01 00:00:00"]
     for key, value in enumerate(values, start=1):
@@ -473,7 +473,7 @@ IDS: dict[str, Any] = {
 
 @pytest.mark.sample(0)
 @pytest.mark.usefixtures("impatient")
-def test_what_cannot_be_told_fails_its_entity_and_leaves_its_table(bare: Crm) -> None:
+def test_unusable_records_fail_their_entity_and_keep_its_table(bare: Crm) -> None:
     """Malformed bodies and impossible ids, fourteen entities in one run: fourteen clear errors, no more."""
     good = {}
     for entity in [*BODIES, *IDS, "currencies"]:
@@ -533,14 +533,14 @@ def test_what_cannot_be_told_fails_its_entity_and_leaves_its_table(bare: Crm) ->
         ({"NEW": json.loads("[" * 900 + "]" * 900)}, "nested too deeply"),
     ],
 )
-def test_records_of_another_shape_are_an_error_that_says_so(fields: Row, words: str) -> None:
+def test_malformed_records_raise_an_error_that_names_the_problem(fields: Row, words: str) -> None:
     shaper = RowShaper(ENTITIES["projects"], normalize, {})
     with pytest.raises(InsightlyError) as told:
         shaper.shape([{"PROJECT_ID": 1, **fields}])
     assert words in str(told.value)
 
 
-def test_tag_names_that_differ_in_nuls_alone_are_an_error(bare: Crm) -> None:
+def test_tag_names_that_differ_only_in_nuls_are_an_error(bare: Crm) -> None:
     put(bare, "contacts", 1, TAGS=[{"TAG_NAME": "a"}, {"TAG_NAME": "a\x00"}])
     report = bare.sync("tags", "contacts")
     assert (report.entities["tags"].state, report.entities["contacts"].state) == ("failed", "ok")
@@ -670,7 +670,7 @@ def assert_true_rows(records: list[Row], rows: list[Row]) -> None:
 
 @hypothesis_settings(max_examples=300, deadline=None)
 @given(RECORDS)
-def test_shaped_records_are_true(records: list[Row]) -> None:
+def test_shaped_records_equal_their_source(records: list[Row]) -> None:
     assume(not any(map(alike, records)))
     shaper = RowShaper(ENTITIES["opportunities"], normalize, {})
     shaper.define([{"FIELD_NAME": name, "FIELD_TYPE": kind} for name, kind in DEFINED.items()])
@@ -710,7 +710,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], C
         yield fresh
 
 
-def whole_run_is_true(crm: Crm, records: list[Row], later: Row, bad_id: Any) -> None:
+def assert_run_loads_exactly(crm: Crm, records: list[Row], later: Row, bad_id: Any) -> None:
     """Two runs: of the records, and of one more with an id that may be no id, beside an entity that has no trap."""
     with pytest.MonkeyPatch.context() as patch:
         isolate(crm.folder, patch)
@@ -745,16 +745,18 @@ BAD_IDS = st.sampled_from([None, "12", 2**63 - 1, 2**63, 2**70, 1.5, True, [], {
 
 @hypothesis_settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(RECORDS, RECORDS, BAD_IDS)
-def test_whole_runs_are_true(scratch: Callable[[], Crm], records: list[Row], later: list[Row], bad_id: Any) -> None:
+def test_runs_load_records_exactly(
+    scratch: Callable[[], Crm], records: list[Row], later: list[Row], bad_id: Any
+) -> None:
     assume(not any(map(alike, [*records, *later])))
-    whole_run_is_true(scratch(), records, later[0], bad_id)
+    assert_run_loads_exactly(scratch(), records, later[0], bad_id)
 
 
 @pytest.mark.sample(0)
 @hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(RECORDS, RECORDS, BAD_IDS)
-def test_many_whole_runs_are_true(
+def test_many_runs_load_records_exactly(
     scratch: Callable[[], Crm], records: list[Row], later: list[Row], bad_id: Any
 ) -> None:
     assume(not any(map(alike, [*records, *later])))
-    whole_run_is_true(scratch(), records, later[0], bad_id)
+    assert_run_loads_exactly(scratch(), records, later[0], bad_id)

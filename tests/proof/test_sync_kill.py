@@ -107,7 +107,7 @@ LONG = [
     [*SHORT, *(pytest.param(*case, marks=pytest.mark.sample(0)) for case in LONG if case not in SHORT)],
     ids=lambda value: {True: "folder kept", False: "folder lost"}[value] if isinstance(value, bool) else str(value),
 )
-def test_a_killed_run_is_completed_by_the_next(crm: Crm, loaded: Loaded, run: str, point: Point, kept: bool) -> None:
+def test_killed_run_is_completed_by_the_next(crm: Crm, loaded: Loaded, run: str, point: Point, kept: bool) -> None:
     store, needed = crm.sandbox.store, getattr(loaded, run)
     crm.clock.advance()
     if run == "second":

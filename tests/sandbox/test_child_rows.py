@@ -27,7 +27,7 @@ def path_of(entity: str, parent: str, key: Any) -> str:
 
 
 @pytest.mark.parametrize("entity", PARENTS)
-def test_each_list_has_every_field_and_nothing_is_below_what_is_not_there(sandbox: Sandbox, entity: str) -> None:
+def test_list_has_every_field_and_needs_its_parent(sandbox: Sandbox, entity: str) -> None:
     for parent in PARENTS[entity]:
         told = [row for at, key, row in account_rows(sandbox, entity) if at == parent and key]
         key = next((key for at, key, _ in account_rows(sandbox, entity) if at == parent), keys(sandbox, parent)[0])
@@ -39,7 +39,7 @@ def test_each_list_has_every_field_and_nothing_is_below_what_is_not_there(sandbo
         assert send(sandbox, path_of(entity, parent, key), "PATCH").status_code in (405, 501)
 
 
-def test_lists_are_paged_counted_and_filtered_where_the_api_says_so(sandbox: Sandbox) -> None:
+def test_comments_are_paged_counted_and_filtered(sandbox: Sandbox) -> None:
     note, below = keys(sandbox, "notes")[1], sandbox.store.child_rows
     for hour in range(5):
         stamp = f"2026-11-03 0{hour}:00:00"
@@ -52,7 +52,7 @@ def test_lists_are_paged_counted_and_filtered_where_the_api_says_so(sandbox: San
 
 
 @pytest.mark.parametrize("moves", [True, False])
-def test_comments_are_made_changed_and_removed_and_move_the_record_or_not(sandbox: Sandbox, moves: bool) -> None:
+def test_comment_changes_can_update_the_record(sandbox: Sandbox, moves: bool) -> None:
     sandbox.switches = replace(OPEN, comment_moves_date=moves)
     for parent, claim in (("notes", "NOTE_ID"), ("tasks", "TASK_ID"), ("emails", "EMAIL_ID")):
         key = keys(sandbox, parent)[0]
@@ -99,14 +99,14 @@ def test_comments_are_made_changed_and_removed_and_move_the_record_or_not(sandbo
         ("GET", "FileAttachments/12", None, 404),
     ],
 )
-def test_what_is_wrong_is_refused(sandbox: Sandbox, method: str, path: str, body: Any, status: int) -> None:
+def test_invalid_requests_are_refused(sandbox: Sandbox, method: str, path: str, body: Any, status: int) -> None:
     names = {"note": "notes", "email": "emails", "ticket": "tickets", "prospect": "prospects", "quote": "quotes"}
     ids = {name: keys(sandbox, entity)[-1] for name, entity in {**names, "deal": "opportunities"}.items()}
     document = sandbox.store.child_rows.of("quotation_documents", "quotes", ids["quote"])[0]["QUOTE_DOCUMENT_ID"]
     assert send(sandbox, path.format(**ids, document=document), method, json=body).status_code == status
 
 
-def test_a_file_is_sent_listed_read_and_deleted(sandbox: Sandbox) -> None:
+def test_file_is_uploaded_listed_read_and_deleted(sandbox: Sandbox) -> None:
     contact = keys(sandbox, "contacts")[2]
     path = path_of("file_attachments", "contacts", contact)
     made = send(sandbox, path, "POST", files={"file": ("plan.txt", b"the plan", "text/plain")})
@@ -120,7 +120,7 @@ def test_a_file_is_sent_listed_read_and_deleted(sandbox: Sandbox) -> None:
     assert told not in send(sandbox, path).json()
 
 
-def test_files_lie_below_comments_and_go_with_their_record(sandbox: Sandbox) -> None:
+def test_files_of_comments_are_deleted_with_the_record(sandbox: Sandbox) -> None:
     note = keys(sandbox, "notes")[0]
     comment = send(sandbox, path_of("comments", "notes", note), "POST", json={"BODY": "see file"}).json()["COMMENT_ID"]
     path = f"Comments/{comment}/FileAttachments"
@@ -131,14 +131,14 @@ def test_files_lie_below_comments_and_go_with_their_record(sandbox: Sandbox) -> 
     assert not [at for at, _ in sandbox.store.child_rows.all("file_attachments") if at == ("comments", comment)]
 
 
-def test_a_key_without_the_right_reads_none_of_them(sandbox: Sandbox) -> None:
+def test_forbidden_child_rows_return_403(sandbox: Sandbox) -> None:
     sandbox.switches = replace(OPEN, forbidden=frozenset(PARENTS))
     for entity in ("comments", "ticket_comments", "quotation_documents"):
         parent = PARENTS[entity][0]
         assert send(sandbox, path_of(entity, parent, keys(sandbox, parent)[0])).status_code == 403
 
 
-def test_the_same_seed_lays_the_same_rows_below_records_at_believable_times() -> None:
+def test_child_rows_follow_the_seed_and_the_dates_of_their_records() -> None:
     contents = contents_of(0.05)
     assert generate(1, 0.05).child_rows == contents.child_rows != generate(2, 0.05).child_rows
     store = Store(contents)

@@ -39,7 +39,7 @@ def test_same_seed_and_scale_give_the_same_bytes():
     assert generate(7, 0.2).tables["contacts"] != generate(8, 0.2).tables["contacts"]
 
 
-def test_scale_is_linear_and_leaves_the_fixed_lists_alone(contents):
+def test_scale_is_linear_and_keeps_the_fixed_lists(contents):
     double = generate(1, 2)
     for entity, count in {"contacts": 1_000, "organisations": 400, "leads": 600, "tasks": 1_500, "users": 12}.items():
         assert (len(contents.tables[entity]), len(double.tables[entity])) == (count, 2 * count)
@@ -48,7 +48,7 @@ def test_scale_is_linear_and_leaves_the_fixed_lists_alone(contents):
 
 
 @pytest.mark.parametrize("scale", [0, 0.001, 0.01])
-def test_the_smallest_scales_still_hold_together(scale):
+def test_smallest_scales_have_records(scale):
     rows = {name: Store(generate(3, scale)).rows(name) for name in ("contacts", "organisations", "tasks")}
     assert all(rows.values())
 
@@ -72,7 +72,7 @@ def test_every_recorded_field_is_present_with_its_type(tables, entity):
                     assert row[name].endswith(" 00:00:00")
 
 
-def test_ids_ascend_and_stamps_are_in_order(tables):
+def test_ids_ascend_and_dates_are_in_order(tables):
     for entity, rows in tables.items():
         keys = [key for key in rows if isinstance(key, int)]
         assert keys == sorted(keys)
@@ -81,7 +81,7 @@ def test_ids_ascend_and_stamps_are_in_order(tables):
                 assert row["DATE_CREATED_UTC"] <= row["DATE_UPDATED_UTC"] <= NOW, entity
 
 
-def test_links_lead_to_records_and_show_on_both_ends(tables):
+def test_links_name_existing_records_on_both_sides(tables):
     main = {"contacts", "leads", "opportunities", "organisations", "projects"}
     for entity, rows in tables.items():
         for key, row in rows.items():
@@ -93,14 +93,14 @@ def test_links_lead_to_records_and_show_on_both_ends(tables):
                     assert any(back["LINK_ID"] == link["LINK_ID"] for back in other["LINKS"])
 
 
-def test_a_contact_works_at_an_organisation_and_writes_from_its_domain(tables):
+def test_contact_has_the_email_domain_of_its_organisation(tables):
     for contact in tables["contacts"].values():
         organisation = tables["organisations"][contact["ORGANISATION_ID"]]
         domains = {item["EMAIL_DOMAIN"] for item in organisation["EMAILDOMAINS"]}
         assert contact["EMAIL_ADDRESS"].partition("@")[2] in domains
 
 
-def test_converted_leads_became_the_people_and_deals_they_name(tables):
+def test_converted_leads_match_their_contacts_and_deals(tables):
     converted = [lead for lead in tables["leads"].values() if lead["CONVERTED"]]
     assert len(converted) > 100
     statuses = tables["lead_statuses"]
@@ -118,7 +118,7 @@ def test_converted_leads_became_the_people_and_deals_they_name(tables):
             assert any(link["LINK_OBJECT_ID"] == contact["CONTACT_ID"] for link in deal["LINKS"])
 
 
-def test_what_hangs_on_deals_people_and_teams_leads_to_them(tables):
+def test_references_name_existing_records(tables):
     for entity, column, target in [
         ("opportunity_line_items", "OPPORTUNITY_ID", "opportunities"),
         ("opportunity_line_items", "PRICEBOOK_ENTRY_ID", "pricebook_entries"),
@@ -148,7 +148,7 @@ def test_what_hangs_on_deals_people_and_teams_leads_to_them(tables):
         assert (len(lines), round(sum(lines), 2)) == (quote["LINE_ITEM_COUNT"], quote["SUBTOTAL"])
 
 
-def test_deals_stand_in_a_stage_and_closed_ones_have_a_date(tables, contents):
+def test_deals_have_a_stage_and_closed_ones_a_date(tables, contents):
     for key, deal in tables["opportunities"].items():
         stage = tables["pipeline_stages"][deal["STAGE_ID"]]
         assert stage["PIPELINE_ID"] == deal["PIPELINE_ID"]
@@ -166,7 +166,7 @@ def test_deals_stand_in_a_stage_and_closed_ones_have_a_date(tables, contents):
     assert states == {"OPEN", "WON", "LOST", "ABANDONED", "SUSPENDED"}
 
 
-def test_tasks_fall_due_some_late_some_done(tables):
+def test_tasks_are_overdue_due_or_completed(tables):
     tasks = tables["tasks"].values()
     assert any(not task["COMPLETED"] and task["DUE_DATE"] < NOW for task in tasks)
     assert any(not task["COMPLETED"] and task["DUE_DATE"] > NOW for task in tasks)
@@ -199,7 +199,7 @@ def test_custom_fields_are_defined_and_have_both_empty_forms(tables, contents):
             assert tier["FIELD_VALUE"] in {option["OPTION_VALUE"] for option in options}
 
 
-def test_a_day_of_business_is_repeatable_and_stamped(contents):
+def test_evolve_is_repeatable_and_sets_dates(contents):
     moment = datetime(2026, 11, 2, 9, tzinfo=UTC)
     first, second = (Store(contents, clock=lambda: moment) for _ in range(2))
     done = evolve(first, seed=5)
@@ -213,5 +213,5 @@ def test_a_day_of_business_is_repeatable_and_stamped(contents):
     assert contents == generate(1, 1), "the contents a store is made of stay as they were"
 
 
-def test_a_day_of_business_on_an_empty_account_does_what_it_can():
+def test_evolve_skips_edits_on_an_empty_account():
     assert evolve(Store(), steps=3) is not None

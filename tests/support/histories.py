@@ -1,4 +1,4 @@
-"""What a history must be, whatever happened; independent of the code that keeps it."""
+"""What a valid history is, independent of the code that writes it."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,14 +16,14 @@ UNCOUNTED = {
 
 
 def versions(read: Read, entity: str, key: int | None = None) -> list[Row]:
-    """The versions of an entity's records, or of one, by record and in time."""
+    """The versions of the records of an entity, or of one record, by record and time."""
     column = normalize(ENTITIES[entity].key[0])
     where = "" if key is None else f"where {column} = {key}"
     return read(f'select * from insightly."{entity}_history" {where} order by {column}, {FROM}, {TO}')
 
 
 def business(row: Row) -> Row:
-    """What of a row makes it another version where it differs."""
+    """The values of a row whose change makes a new version."""
     return {
         name: value
         for name, value in row.items()
@@ -32,21 +32,21 @@ def business(row: Row) -> Row:
 
 
 def assert_a_history(read: Read, entity: str) -> None:
-    """Asserts that each record has one version at any time at most, and that each of its versions tells of a change."""
+    """Asserts that no versions of a record overlap, and that each differs from the one before."""
     column = normalize(ENTITIES[entity].key[0])
     ended: dict[int, Row] = {}
     for row in versions(read, entity):
         assert row[FROM] <= (row[TO] or datetime.max.replace(tzinfo=UTC)), row
         before = ended.get(row[column])
         if before is not None:
-            assert before[TO] is not None, ("two open versions, or one behind an open one", before, row)
+            assert before[TO] is not None, ("a version after an open one", before, row)
             assert before[TO] <= row[FROM], ("versions overlap", before, row)
             assert before[TO] < row[FROM] or business(before) != business(row), ("nothing changed", before, row)
         ended[row[column]] = row
 
 
 def assert_level(read: Read, entity: str) -> None:
-    """Asserts that the open versions are the live records."""
+    """Asserts that the history is valid and its open versions are the live records."""
     assert_a_history(read, entity)
     column = normalize(ENTITIES[entity].key[0])
     live = read(f'select * from insightly."{entity}" where _deleted_at is null')

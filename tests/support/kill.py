@@ -1,4 +1,4 @@
-"""The command in a process that ends as `kill -9` ends it."""
+"""The command in a process that is killed, as by `kill -9`."""
 
 import importlib
 import os
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Call:
-    """The `nth` call of a method, MODULE:CLASS.METHOD; a process ends `before` or `after` it."""
+    """The `nth` call of a method, MODULE:CLASS.METHOD; the process dies `before` or `after` it."""
 
     method: str
     when: str
@@ -27,11 +27,11 @@ class Call:
         return f"{self.when} {self.method.rpartition(':')[2]} {self.nth}"
 
     def __call__(self) -> None:
-        """Makes the call the last thing that this process does."""
+        """Makes this process die at the call."""
         module, _, path = self.method.partition(":")
         owner, _, name = path.partition(".")
-        holder = getattr(importlib.import_module(module), owner)
-        real, calls = getattr(holder, name), count(1)
+        class_ = getattr(importlib.import_module(module), owner)
+        real, calls = getattr(class_, name), count(1)
 
         def last(*args: Any, **options: Any) -> Any:
             due = next(calls) == self.nth
@@ -42,12 +42,12 @@ class Call:
                 os.kill(os.getpid(), signal.SIGKILL)
             return result
 
-        setattr(holder, name, last)
+        setattr(class_, name, last)
 
 
 @dataclass(frozen=True)
 class Sent:
-    """The `nth` request of a kind: the account has carried it out, and the process ends before it has the response."""
+    """The `nth` matching request: the account executes it, and the process dies before it has the response."""
 
     nth: int
     match: str = "*"
@@ -60,7 +60,7 @@ class Sent:
 def run_and_die(
     crm: "Crm", arguments: list[str], point: Call | Sent, environment: Mapping[str, str] | None = None
 ) -> None:
-    """Runs `insightly` over an account in a process that must not survive a point."""
+    """Runs `insightly` for an account in a new process, which must die at `point`."""
     environment = {**reach(crm.sandbox), **(environment or {})}
     prepare = point if isinstance(point, Call) else None
     process = new_process([*arguments, *crm.arguments()], crm.folder, environment, prepare=prepare)

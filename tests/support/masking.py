@@ -1,3 +1,3 @@
-"""The key that tests hash with."""
+"""The key for hashed fields in tests."""
 
 HASH_KEY = "a-long-random-text-of-the-test"

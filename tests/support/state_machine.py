@@ -60,22 +60,22 @@ EDITS = (
 )  # fmt: skip
 POINTS = (
     "sources.insightly.api.client.Client._attempt",
-    "dlt.pipeline.pipeline.Pipeline._normalize",
+    "dlt.normalize.normalize.Normalize.run",
     "dlt.load.load.Load.run",
     "dlt.load.load.Load.complete_jobs",
     "dlt.load.load.Load.complete_package",
-    "pipelines.destinations.dataset.Dataset.mark",
-    "pipelines.destinations.dataset.Dataset.restore",
+    "pipelines.destinations.dataset.Dataset.mark_deleted",
+    "pipelines.destinations.dataset.Dataset.record_restored",
     "pipelines.destinations.dataset.Dataset._key",
     "pipelines.engine.runner.write_run",
 )
-"""Where a run is killed: asking, normalising, before, during and at the end of a load, and around our own SQL."""
+"""Where to kill a run: requests, normalize, before, during and at the end of a load, and around the project's SQL."""
 
 Edit = tuple[str, int, int, int]
 edits = st.tuples(st.sampled_from(EDITS), st.integers(0, 6), st.integers(0, 60), st.integers(0, 8))
 commands = st.sampled_from(("sync", "sync", "sync", "full", "sweep", "sweep --tags", "sweep --thorough"))
 chosen = st.one_of(st.none(), st.integers(0, 3))
-knobs = st.fixed_dictionaries(
+run_options = st.fixed_dictionaries(
     {
         "page_size": st.sampled_from((5, 7, 3, 500)),
         "chunk_calls": st.sampled_from((50, 2, 3)),
@@ -88,25 +88,25 @@ DISTURBING = ("delete_before", "create", "touch_same_second", "duplicate", "unso
 
 
 class Killed(BaseException):
-    """Ends a run where it stands; no `except Exception` sees it."""
+    """Ends a run at once; no `except Exception` catches it."""
 
 
 @dataclass
-class Truth:
-    """What the account went through, as far as its store does not tell."""
+class AccountHistory:
+    """What happened to the account that its store does not show."""
 
-    graves: dict[tuple[str, int], Any] = field(default_factory=dict)
+    deleted: dict[tuple[str, int], Any] = field(default_factory=dict)
     """Deleted and hidden records, as they were."""
     hidden: set[tuple[str, int]] = field(default_factory=set)
-    away: dict[tuple[str, int], int] = field(default_factory=dict)
-    """The last step in which a record was absent, if only for a moment."""
-    undated: set[str] = field(default_factory=set)
-    """Entities of which a record changed without a sign that syncs or sweeps could see."""
+    last_missing: dict[tuple[str, int], int] = field(default_factory=dict)
+    """The last step in which a record was missing, even briefly."""
+    silent: set[str] = field(default_factory=set)
+    """Entities with a change that neither syncs nor sweeps can see."""
 
 
 @contextmanager
-def killing(point: str, nth: int) -> Iterator[None]:
-    """From its `nth` call on, a function of the product raises Killed: a dead process does nothing more."""
+def kill_at_call(point: str, nth: int) -> Iterator[None]:
+    """From its `nth` call on, a function of the product raises Killed, as a dead process does nothing more."""
     owner, _, name = point.rpartition(".")
     try:
         holder: Any = importlib.import_module(owner)
@@ -126,14 +126,14 @@ def killing(point: str, nth: int) -> Iterator[None]:
         yield
 
 
-class Proof(RuleBasedStateMachine):
+class SyncMachine(RuleBasedStateMachine):
     def __init__(self, root: Path) -> None:
         super().__init__()
         self.folder = Path(mkdtemp(dir=root))
         self.patch = pytest.MonkeyPatch()
         isolate(self.folder, self.patch)
         self.patch.setattr("sources.insightly.api.client.MAX_WAIT", 0.001)
-        self.clock, self.truth, self.step, self.unseen = Clock(), Truth(), 0, False
+        self.clock, self.history, self.step, self.unchecked = Clock(), AccountHistory(), 0, False
         self.names: tuple[str, ...] = ()
         self.forbidden: frozenset[str] = frozenset()
         self.marks: dict[tuple[str, int], int] = {}
@@ -179,7 +179,7 @@ class Proof(RuleBasedStateMachine):
             for change in changes:
                 self.apply(change)
 
-        self.arm(Fault("call", match=f"{ENTITIES[self.name(entity)].path}*", nth=nth, action=act))
+        self.add_fault(Fault("call", match=f"{ENTITIES[self.name(entity)].path}*", nth=nth, action=act))
 
     @rule(seconds=st.sampled_from((1, 60, 3_600, 90_000)))
     def advance(self, seconds: int) -> None:
@@ -191,10 +191,10 @@ class Proof(RuleBasedStateMachine):
 
         def act(_: Any = None) -> None:
             self.forbidden ^= {name}
-            self.permit()
+            self.apply_permissions()
 
         if during:
-            self.arm(Fault("call", match=f"{ENTITIES[name].path}*", nth=2, action=act))
+            self.add_fault(Fault("call", match=f"{ENTITIES[name].path}*", nth=2, action=act))
         else:
             act()
 
@@ -202,7 +202,7 @@ class Proof(RuleBasedStateMachine):
 
     @rule(kind=st.sampled_from(PASSING), nth=st.integers(1, 12), times=st.sampled_from((1, 2, 30)))
     def trouble(self, kind: str, nth: int, times: int) -> None:
-        self.arm(Fault(kind, nth=nth, times=times))
+        self.add_fault(Fault(kind, nth=nth, times=times))
 
     @rule(
         kind=st.sampled_from(DISTURBING),
@@ -216,12 +216,12 @@ class Proof(RuleBasedStateMachine):
         path = ENTITIES[name].path + ("/Search" if search and name in EDITED else "")
         if kind == "delete_before" and name in EDITED:
 
-            def bury(store: Store) -> None:
-                self.bury(name, store.tables[name].keys[:2])
+            def delete(store: Store) -> None:
+                self.delete(name, store.tables[name].keys[:2])
 
-            self.arm(Fault("call", match=path, nth=nth, times=times, action=bury))
+            self.add_fault(Fault("call", match=path, nth=nth, times=times, action=delete))
         else:
-            self.arm(Fault(kind, match=path, nth=nth, times=times, count=2))
+            self.add_fault(Fault(kind, match=path, nth=nth, times=times, count=2))
 
     @rule()
     def calm(self) -> None:
@@ -232,7 +232,7 @@ class Proof(RuleBasedStateMachine):
         assert self.sandbox is not None
         self.switches = replace(self.switches, quota=calls)
         self.sandbox.limits.reset()
-        self.permit()
+        self.apply_permissions()
 
     @rule()
     def next_day(self) -> None:
@@ -240,38 +240,38 @@ class Proof(RuleBasedStateMachine):
         self.switches = replace(self.switches, quota=OPEN.quota)
         self.clock.advance(24)
         self.sandbox.limits.reset()
-        self.permit()
+        self.apply_permissions()
 
     # The runs
 
-    @rule(command=commands, only=chosen, options=knobs)
+    @rule(command=commands, only=chosen, options=run_options)
     def run(self, command: str, only: int | None, options: dict[str, Any]) -> None:
-        self.tell(self.command(command, only, options))
+        self.log_report(self.command(command, only, options))
 
-    @rule(command=commands, only=chosen, options=knobs)
+    @rule(command=commands, only=chosen, options=run_options)
     def run_again(self, command: str, only: int | None, options: dict[str, Any]) -> None:
-        self.tell(self.command(command, only, options))
+        self.log_report(self.command(command, only, options))
 
-    @rule(options=knobs, calls=st.integers(0, 9), full=st.booleans())
+    @rule(options=run_options, calls=st.integers(0, 9), full=st.booleans())
     def run_with_few_calls(self, options: dict[str, Any], calls: int, full: bool) -> None:
         report = self.command("full" if full else "sync", None, {**options, "max_calls": calls})
         assert report is None or report.calls <= calls
-        self.tell(report)
+        self.log_report(report)
 
     @rule(
         command=commands,
         only=chosen,
-        options=knobs,
+        options=run_options,
         point=st.sampled_from(POINTS),
         nth=st.integers(1, 6),
         lost=st.booleans(),
     )
     def kill(self, command: str, only: int | None, options: dict[str, Any], point: str, nth: int, lost: bool) -> None:
         try:
-            with killing(point, nth):
-                self.tell(self.command(command, only, options))
+            with kill_at_call(point, nth):
+                self.log_report(self.command(command, only, options))
         except Killed:
-            self.truth.undated |= self.pending_undated
+            self.history.silent |= self.pending_silent
             note("killed")
         gc.collect()
         if lost:
@@ -281,111 +281,111 @@ class Proof(RuleBasedStateMachine):
     def lose_the_folder(self) -> None:
         shutil.rmtree(self.folder / "dlt", ignore_errors=True)
 
-    # What holds always
+    # Invariants
 
     @invariant()
-    def table_exists(self) -> None:
-        if self.unseen:
-            self.unseen = False
+    def check_tables(self) -> None:
+        if self.unchecked:
+            self.unchecked = False
             with duckdb.connect(str(self.folder / "crm.duckdb")) as connection:
-                self.assert_sound(connection)
+                self.assert_consistent(connection)
 
     def teardown(self) -> None:
         try:
             if self.sandbox is not None and self.names:
-                self.conclude()
+                self.finish()
         finally:
             if self.sandbox is not None:
                 self.sandbox.stop()
             self.patch.undo()
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def conclude(self) -> None:
+    def finish(self) -> None:
         assert self.sandbox is not None
         self.end_faults()
         self.forbidden = frozenset()
         self.next_day()
         self.step += 1
         options = {"page_size": 7}
-        self.settle(self.command("sync", None, options))
-        self.settle(self.command("sweep", None, options, thorough=True, tags=True, force=True))
-        if again := sorted(self.truth.undated & {*self.names}):
-            self.settle(sync(self.settings(**options), self.target, again, ReadRequest(full=True)))
+        self.assert_success(self.command("sync", None, options))
+        self.assert_success(self.command("sweep", None, options, thorough=True, tags=True, force=True))
+        if again := sorted(self.history.silent & {*self.names}):
+            self.assert_success(sync(self.settings(**options), self.target, again, ReadRequest(full=True)))
         with duckdb.connect(str(self.target.path)) as connection:
-            self.assert_sound(connection)
-            self.assert_ended(connection)
+            self.assert_consistent(connection)
+            self.assert_deletions_match(connection)
         for name in self.names:
             assert_equal(partial(read, self.target.path), self.sandbox, name, deleted=True)
         proof = verify(self.settings(), self.target, self.names, full=True)
-        self.settle(proof)
+        self.assert_success(proof)
         for name, entity in proof.entities.items():
             assert entity.facts["proved"], name
             assert not entity.facts["newer"], name
 
-    # Means
+    # Helpers
 
     def name(self, index: int) -> str:
         return self.names[index % len(self.names)]
 
     def settings(self, **options: Any) -> Any:
         assert self.sandbox is not None
-        given = {"api_key": self.sandbox.key, "base_url": self.sandbox.url, "requests_per_second": 1000}
-        return resolve_settings(**given, deletions=self.deletions, **options)
+        account = {"api_key": self.sandbox.key, "base_url": self.sandbox.url, "requests_per_second": 1000}
+        return resolve_settings(**account, deletions=self.deletions, **options)
 
     def command(self, command: str, only: int | None, options: dict[str, Any], **how: Any) -> Report | None:
         self.step += 1
         self.clock.now += timedelta(seconds=1)
         names = self.names if only is None else (self.name(only),)
-        chosen, self.unseen = self.settings(**options), True
-        self.pending_undated = self.truth.undated & {*names} if command == "full" else set[str]()
-        self.truth.undated -= self.pending_undated
+        config, self.unchecked = self.settings(**options), True
+        self.pending_silent = self.history.silent & {*names} if command == "full" else set[str]()
+        self.history.silent -= self.pending_silent
         try:
             if command in ("sync", "full"):
-                report = sync(chosen, self.target, names, ReadRequest(full=command == "full"))
+                report = sync(config, self.target, names, ReadRequest(full=command == "full"))
             else:
                 how = how or {"thorough": command.endswith("thorough"), "tags": command.endswith("tags")}
-                report = sweep(chosen, self.target, names, **how)
+                report = sweep(config, self.target, names, **how)
         except NothingSynced:
-            self.unseen = False
+            self.unchecked = False
             return None
-        self.truth.undated |= {name for name in self.pending_undated if report.entities[name].state != "ok"}
+        self.history.silent |= {name for name in self.pending_silent if report.entities[name].state != "ok"}
         return report
 
-    def tell(self, report: Report | None) -> None:
+    def log_report(self, report: Report | None) -> None:
         if report is not None:
             note(f"{report.exit_code} {report.reason} { {n: e.state for n, e in report.entities.items()} }")
 
-    def settle(self, report: Report | None) -> None:
+    def assert_success(self, report: Report | None) -> None:
         assert report is not None
         states = {name: (entity.state, entity.reason) for name, entity in report.entities.items()}
         assert (report.exit_code, report.reason) == (0, None), (states, report.entities)
 
-    def permit(self) -> None:
+    def apply_permissions(self) -> None:
         assert self.sandbox is not None
         self.sandbox.switches = replace(self.switches, forbidden=self.forbidden)
 
-    def arm(self, fault: Fault) -> None:
+    def add_fault(self, fault: Fault) -> None:
         assert self.sandbox is not None
         self.sandbox.faults.add(fault)
 
     def end_faults(self) -> None:
         assert self.sandbox is not None
         self.sandbox.faults.clear()
-        for entity, key in self.truth.hidden:
-            self.arm(Fault("forbidden", match=f"{ENTITIES[entity].path}/{key}", times=None))
+        for entity, key in self.history.hidden:
+            self.add_fault(Fault("forbidden", match=f"{ENTITIES[entity].path}/{key}", times=None))
 
-    def bury(self, entity: str, keys: list[int], hidden: bool = False) -> None:
+    def delete(self, entity: str, keys: list[int], hidden: bool = False) -> None:
         with self.store.lock:
             for key in list(keys):
-                self.truth.graves[entity, key] = self.store.get(entity, key)
-                self.truth.away[entity, key] = self.step
+                self.history.deleted[entity, key] = self.store.get(entity, key)
+                self.history.last_missing[entity, key] = self.step
                 self.store.delete(entity, key)
                 if hidden:
-                    self.truth.hidden.add((entity, key))
-                    self.arm(Fault("forbidden", match=f"{ENTITIES[entity].path}/{key}", times=None))
+                    self.history.hidden.add((entity, key))
+                    self.add_fault(Fault("forbidden", match=f"{ENTITIES[entity].path}/{key}", times=None))
 
     def apply(self, change: Edit) -> None:
-        """One edit; numbers choose modulo what there is, since edits during a run meet what the run left them."""
+        """Makes one edit; its numbers select modulo the records that exist, which a run may have changed."""
         kind, index, number, value = change
         editable = [name for name in self.names if name in EDITED] or ["contacts"]
         entity = editable[index % len(editable)]
@@ -406,41 +406,41 @@ class Proof(RuleBasedStateMachine):
         self.store.create(entity, fields)
 
     def restore(self, entity: str, number: int, new: bool) -> None:
-        graves = sorted(key for name, key in self.truth.graves if name == entity)
-        if not graves:
+        deleted = sorted(key for name, key in self.history.deleted if name == entity)
+        if not deleted:
             return
-        key = graves[number % len(graves)]
-        record = self.truth.graves.pop((entity, key))
-        self.truth.away[entity, key] = self.step
-        self.truth.hidden.discard((entity, key))
+        key = deleted[number % len(deleted)]
+        record = self.history.deleted.pop((entity, key))
+        self.history.last_missing[entity, key] = self.step
+        self.history.hidden.discard((entity, key))
         if new and "DATE_UPDATED_UTC" in record:
             record["DATE_UPDATED_UTC"] = self.store.now()
-        elif ENTITIES[entity].read == "incremental" and self.held_stamp(entity, key) not in (
+        elif ENTITIES[entity].read == "incremental" and self.loaded_date(entity, key) not in (
             None,
             record["DATE_UPDATED_UTC"],
         ):
-            # The row is held as live and older, and the old stamp may be behind the watermark already.
-            self.truth.undated.add(entity)
+            # The loaded row is live and older, and the restored date may be before the watermark.
+            self.history.silent.add(entity)
         self.store.put_raw(entity, record)
 
     def edit_one(self, kind: str, entity: str, key: int, value: int) -> None:
         facts, dated = ENTITIES[entity], not kind.endswith("_undated")
         if not dated and kind != "retag_undated" and facts.read == "incremental":
-            self.truth.undated.add(entity)
+            self.history.silent.add(entity)
         if kind in ("delete", "hide") or (kind == "delete_block" and value > 4):
-            self.bury(entity, [key], hidden=kind == "hide" and facts.get is not None)
+            self.delete(entity, [key], hidden=kind == "hide" and facts.get is not None)
         elif kind == "delete_block":
             keys = self.store.tables[entity].keys
             first = keys.index(key)
-            self.bury(entity, keys[first : first + 2 * value + 2])
+            self.delete(entity, keys[first : first + 2 * value + 2])
         elif kind.startswith("edit"):
             self.store.update(entity, key, {TEXTS[entity]: WORDS[value % len(WORDS)]}, touch=dated)
         elif kind == "custom" and entity in CUSTOM:
             name, values = CUSTOM[entity]
             row = self.store.get(entity, key) or {}
             others = [item for item in row["CUSTOMFIELDS"] if item["FIELD_NAME"] != name]
-            told = {"FIELD_NAME": name, "FIELD_VALUE": values[value % len(values)], "CUSTOM_FIELD_ID": name}
-            self.store.update(entity, key, {"CUSTOMFIELDS": others if value > 6 else [*others, told]})
+            item = {"FIELD_NAME": name, "FIELD_VALUE": values[value % len(values)], "CUSTOM_FIELD_ID": name}
+            self.store.update(entity, key, {"CUSTOMFIELDS": others if value > 6 else [*others, item]})
         elif kind.startswith("retag") and facts.tagged:
             self.store.set_tags(entity, key, TAGS[value % len(TAGS)], touch=dated)
         elif kind == "empty":
@@ -450,14 +450,14 @@ class Proof(RuleBasedStateMachine):
             if others and entity in LINKED.values():
                 self.store.add_link(entity, key, "Contact", others[value % len(others)], touch=dated)
                 if not dated and entity in MAIN:
-                    self.truth.undated.add("contacts")
+                    self.history.silent.add("contacts")
         elif kind == "unlink" and "LINKS" in facts.arrays:
             links = (self.store.get(entity, key) or {})["LINKS"]
             if links:
                 self.store.change_links(entity, key, links[value % len(links)]["LINK_ID"], None)
 
-    def held_stamp(self, entity: str, key: int) -> str | None:
-        """DATE_UPDATED_UTC of a row held as live."""
+    def loaded_date(self, entity: str, key: int) -> str | None:
+        """DATE_UPDATED_UTC of a live row in the destination."""
         facts = ENTITIES[entity]
         if not self.target.exists():
             return None
@@ -474,7 +474,7 @@ class Proof(RuleBasedStateMachine):
 
     # Assertions
 
-    def assert_sound(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def assert_consistent(self, connection: duckdb.DuckDBPyConnection) -> None:
         tables = {
             name
             for (name,) in connection.execute(
@@ -505,17 +505,17 @@ class Proof(RuleBasedStateMachine):
         if ledger:
             sql = f"select record_id from insightly.deletions where entity = '{name}' and restored_at is null"
             opened = sorted(id_ for (id_,) in connection.execute(sql).fetchall())
-        assert len(opened) == len(set(opened)), (name, "a deletion stands twice in the ledger")
+        assert len(opened) == len(set(opened)), (name, "a deletion is twice in the ledger")
         if self.deletions == "mark":
-            assert marked <= set(opened), (name, "a mark without its row in the ledger")
+            assert marked <= set(opened), (name, "a mark without a row in the ledger")
         else:
             assert not marked, name
             marked = set(opened) - {id_ for id_, _ in rows}
         for id_ in marked:
             since = self.marks.setdefault((name, id_), self.step)
-            away = self.truth.away.get((name, id_), -1)
-            if (name, id_) not in self.truth.graves and since > away:
-                raise AssertionError(f"{name} {id_} was marked deleted in step {since}, and was last away in {away}")
+            last_missing = self.history.last_missing.get((name, id_), -1)
+            if (name, id_) not in self.history.deleted and since > last_missing:
+                raise AssertionError(f"{name} {id_} was marked deleted in step {since}, last missing in {last_missing}")
         for name_, id_ in list(self.marks):
             if name_ == name and id_ not in marked:
                 del self.marks[name_, id_]
@@ -528,14 +528,14 @@ class Proof(RuleBasedStateMachine):
         state = connection.execute(sql).fetchone()
         resources = decompress_state(state[0])["sources"]["insightly"].get("resources", {}) if state else {}
         for name in self.names:
-            held = resources.get(name, {}).get("incremental", {}).get("DATE_UPDATED_UTC", {}).get("last_value")
+            watermark = resources.get(name, {}).get("incremental", {}).get("DATE_UPDATED_UTC", {}).get("last_value")
             before = self.watermarks.get(name)
-            assert before is None or (held is not None and held >= before), (name, before, held)
-            if held is not None:
-                self.watermarks[name] = held
+            assert before is None or (watermark is not None and watermark >= before), (name, before, watermark)
+            if watermark is not None:
+                self.watermarks[name] = watermark
 
-    def assert_ended(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Rows that are not the account's are marked, each with one open row in the ledger, and nothing else is."""
+    def assert_deletions_match(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Asserts that deleted records, and no others, are marked, each with one open row in the ledger."""
         for name in (name for name in self.names if ENTITIES[name].swept):
             key = normalize(ENTITIES[name].key[0])
             rows = dict(connection.execute(f"select {key}, _deleted_at is not null from insightly.{name}").fetchall())
@@ -544,7 +544,7 @@ class Proof(RuleBasedStateMachine):
             sql = f"select record_id from insightly.deletions where entity = '{name}' and restored_at is null"
             opened = [id_ for (id_,) in connection.execute(sql).fetchall()]
             assert len(opened) == len(set(opened)), name
-            assert not live & set(opened), (name, "lives again, and the ledger does not tell")
+            assert not live & set(opened), (name, "is live again, but open in the ledger")
             if self.deletions == "mark":
                 assert {id_ for id_, deleted in rows.items() if deleted} == set(opened), name
 
@@ -554,7 +554,7 @@ COMMON = settings(
     database=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
-    # A history takes seconds, so a failure is told as it was found; with Phase.shrink added it is told shorter.
+    # A history takes seconds, so a failure is reported as found; add Phase.shrink for a shorter one.
     phases=[Phase.generate],
     report_multiple_bugs=False,
 )

@@ -1,4 +1,4 @@
-"""A sync in a process that ends itself at a chosen point, as `kill -9` would."""
+"""A sync in a process that is killed at a chosen point, as by `kill -9`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Point:
-    """Where a run dies: `when` the n-th call of a method, or with the n-th HTTP call."""
+    """Where a run dies: before or after the n-th call of a method, or at the n-th HTTP request."""
 
     nth: int
     what: str = "HTTP call"
@@ -37,7 +37,7 @@ class Point:
 
 
 def sync_and_die(crm: Crm, point: Point, names: Sequence[str] = NAMES) -> None:
-    """Runs `insightly sync` in a process of its own, which must not survive `point`."""
+    """Runs `insightly sync` in a new process, which must die at `point`."""
     nth, method = point.nth, METHODS.get(point.what)
     crm.sandbox.reset_log()
     paging = {f"SOURCES__INSIGHTLY__{name.upper()}": str(value) for name, value in PAGING.items()}
