@@ -29,12 +29,12 @@ def path_of(entity: str, parent: str, key: Any) -> str:
 @pytest.mark.parametrize("entity", PARENTS)
 def test_list_has_every_field_and_needs_its_parent(sandbox: Sandbox, entity: str) -> None:
     for parent in PARENTS[entity]:
-        told = [row for at, key, row in account_rows(sandbox, entity) if at == parent and key]
+        stored = [row for at, key, row in account_rows(sandbox, entity) if at == parent and key]
         key = next((key for at, key, _ in account_rows(sandbox, entity) if at == parent), keys(sandbox, parent)[0])
         rows = send(sandbox, path_of(entity, parent, key)).json()
         assert all(set(row) == set(ENTITIES[entity].fields) for row in rows)
         assert rows == [row for at, id_, row in account_rows(sandbox, entity) if (at, id_) == (parent, key)]
-        assert told or parent == "emails"
+        assert stored or parent == "emails"
         assert send(sandbox, path_of(entity, parent, 1_999_999_999)).status_code == 404
         assert send(sandbox, path_of(entity, parent, key), "PATCH").status_code in (405, 501)
 
@@ -110,14 +110,14 @@ def test_file_is_uploaded_listed_read_and_deleted(sandbox: Sandbox) -> None:
     contact = keys(sandbox, "contacts")[2]
     path = path_of("file_attachments", "contacts", contact)
     made = send(sandbox, path, "POST", files={"file": ("plan.txt", b"the plan", "text/plain")})
-    told = made.json()
-    assert (made.status_code, told["FILE_NAME"], told["CONTENT_TYPE"]) == (201, "plan.txt", "text/plain")
-    assert told["FILE_SIZE"] == len(b"the plan")
-    assert told in send(sandbox, path).json()
-    assert send(sandbox, f"FileAttachments/{told['FILE_ID']}?format=JSON").json() == told
-    assert send(sandbox, f"FileAttachments/{told['FILE_ID']}").headers["Content-Type"] == "application/octet-stream"
-    assert send(sandbox, f"FileAttachments/{told['FILE_ID']}", "DELETE").status_code == 202
-    assert told not in send(sandbox, path).json()
+    file = made.json()
+    assert (made.status_code, file["FILE_NAME"], file["CONTENT_TYPE"]) == (201, "plan.txt", "text/plain")
+    assert file["FILE_SIZE"] == len(b"the plan")
+    assert file in send(sandbox, path).json()
+    assert send(sandbox, f"FileAttachments/{file['FILE_ID']}?format=JSON").json() == file
+    assert send(sandbox, f"FileAttachments/{file['FILE_ID']}").headers["Content-Type"] == "application/octet-stream"
+    assert send(sandbox, f"FileAttachments/{file['FILE_ID']}", "DELETE").status_code == 202
+    assert file not in send(sandbox, path).json()
 
 
 def test_files_of_comments_are_deleted_with_the_record(sandbox: Sandbox) -> None:
@@ -142,10 +142,10 @@ def test_child_rows_follow_the_seed_and_the_dates_of_their_records() -> None:
     contents = contents_of(0.05)
     assert generate(1, 0.05).child_rows == contents.child_rows != generate(2, 0.05).child_rows
     store = Store(contents)
-    told = list(store.child_rows.all("comments"))
-    assert told
-    assert {parent for (parent, _), _ in told} == set(PARENTS["comments"])
-    for (parent, key), row in told:
+    rows = list(store.child_rows.all("comments"))
+    assert rows
+    assert {parent for (parent, _), _ in rows} == set(PARENTS["comments"])
+    for (parent, key), row in rows:
         record = store.get(parent, key) or {}
         latest = record.get("DATE_UPDATED_UTC", record["DATE_CREATED_UTC"])
         assert record["DATE_CREATED_UTC"] <= row["DATE_CREATED_UTC"] <= latest

@@ -27,8 +27,8 @@ def test_top_is_clamped_or_refused():
 
 
 def test_total_is_sent_on_request_and_counts_the_filtered_rows(read_only):
-    asked = send(read_only, "Contacts", params={"count_total": "True", "top": 1})
-    assert asked.headers["X-Total-Count"] == str(read_only.store.count("contacts"))
+    response = send(read_only, "Contacts", params={"count_total": "True", "top": 1})
+    assert response.headers["X-Total-Count"] == str(read_only.store.count("contacts"))
     assert "X-Total-Count" not in send(read_only, "Contacts").headers
     row = first(read_only, "contacts")
     found = send(

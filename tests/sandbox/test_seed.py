@@ -189,8 +189,8 @@ def test_custom_fields_are_defined_and_have_both_empty_forms(tables, contents):
     assert len(lengths) > 1
     assert nulls
     for name in ("Site_Visit__c", "Warranty__c"):
-        told = {item["FIELD_NAME"] for row in tables[name].values() for item in row["CUSTOMFIELDS"]}
-        assert told == {field for owner, field in defined if owner == name.upper()}
+        names = {item["FIELD_NAME"] for row in tables[name].values() for item in row["CUSTOMFIELDS"]}
+        assert names == {field for owner, field in defined if owner == name.upper()}
     customers = [item["FIELD_VALUE"] for row in tables["Site_Visit__c"].values() for item in row["CUSTOMFIELDS"][-1:]]
     assert set(customers) <= set(tables["organisations"])
     for tier in (item for row in tables["organisations"].values() for item in row["CUSTOMFIELDS"]):

@@ -118,7 +118,7 @@ class Service:
             return _too_many(fault.kind, fault.retry_after)
         status = {"forbidden": "403", "missing": "404"}.get(fault.kind, fault.kind)
         if status.isdigit():
-            return error_response(ApiError(int(status), f"The sandbox was told to answer {status}."), self.switches)
+            return error_response(ApiError(int(status), f"A fault of the sandbox returns {status}."), self.switches)
         return None
 
     def _counters(self, fault: Fault) -> dict[str, str]:
