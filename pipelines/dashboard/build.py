@@ -1,6 +1,5 @@
-"""The command `insightly dashboard`: looks at the destination, and makes the page of what it sees."""
+"""The command `insightly dashboard`: reads the destination and builds the page."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,40 +7,40 @@ from pathlib import Path
 from pipelines.destinations.dataset import Dataset
 from pipelines.destinations.target import WAIT_SECONDS, Target
 from pipelines.engine.report import Report
-from pipelines.views.build import answers
+from pipelines.views.build import query_marts
 from sources.insightly.errors import BadSetting
 
-from .charts import MARTS, pictures
-from .health import health
+from .charts import MARTS, crm_charts
+from .health import read_health
 from .page import Page
 
 
 def build_page(target: Target, max_age: timedelta, wait: float = WAIT_SECONDS) -> Page:
-    """Looks at the destination; nothing is asked of the API.
+    """Builds the page from the destination, without a call to the API.
 
     Args:
-        target: whose page.
+        target: the destination.
         max_age: how old an entity's last complete sync may be before it is stale.
-        wait: seconds to wait for a run that is at work there.
+        wait: seconds to wait for a run that is using the destination.
 
     Raises:
-        NothingSynced: there is no such file.
-        Busy: a run is at work there.
+        NothingSynced: the destination does not exist.
+        Busy: a run is using the destination.
     """
     target.require_exists()
     with target.lock(wait):
-        pipeline, at = target.pipeline(), datetime.now(UTC)
+        pipeline, now = target.pipeline(), datetime.now(UTC)
         with Dataset(pipeline) as dataset:
-            told = health(pipeline, dataset, max_age, at)
-            drawn = pictures(answers(pipeline, dataset, MARTS), at.date()) if told else ()
-            return Page(str(target), at, told, drawn)
+            health = read_health(pipeline, dataset, max_age, now)
+            charts = crm_charts(query_marts(pipeline, dataset, MARTS), now.date()) if health else ()
+            return Page(str(target), now, health, charts)
 
 
 def export(page: Page, path: Path) -> None:
-    """Writes the page as one file that needs nothing but itself.
+    """Writes the page as one file that loads nothing else.
 
     Raises:
-        BadSetting: it cannot be written.
+        BadSetting: the file cannot be written.
     """
     try:
         path.write_text(page.html(), encoding="utf-8")
@@ -50,13 +49,12 @@ def export(page: Page, path: Path) -> None:
 
 
 def report(page: Page, exported: Path | None = None) -> Report:
-    """What the page tells, for programs."""
-    shown: Sequence[object] = [asdict(picture) for picture in page.pictures]
+    """The figures of the page, for `--json`."""
     facts = {
         "destination": page.destination,
         "at": page.at,
         "export": None if exported is None else str(exported),
         "health": None if page.health is None else {"verdict": page.health.verdict, **asdict(page.health)},
-        "pictures": shown,
+        "pictures": [asdict(group) for group in page.charts],
     }
     return Report("dashboard", facts=facts)

@@ -1,40 +1,40 @@
-"""Rows of marts -> the pictures of the CRM. Pure logic."""
+"""Rows of marts -> the CRM charts. Pure logic."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from .page import Bar, Chart, Picture, number
+from .page import Bar, Chart, ChartGroup, number
 
 Row = Mapping[str, Any]
 MONTHS, WEEKS, OWNERS = 12, 8, 15
-"""How far back the pictures look, and how many owners are named."""
+"""The months and weeks that the charts show, and the owners that they name."""
 MARTS = DEALS, ACTIVITY = "pipeline_by_stage_and_month", "activity_by_owner_and_week"
 
 
-def pictures(answers: Mapping[str, Sequence[Row] | str], today: date) -> list[Picture]:
-    """Funnel, deals won by month, activity.
+def crm_charts(marts: Mapping[str, Sequence[Row] | str], today: date) -> list[ChartGroup]:
+    """Draws the funnel, the deals won by month, and the activity.
 
     Args:
-        answers: the rows of each of `MARTS`, or why it cannot be had.
+        marts: the rows of each of `MARTS`, or the reason why it cannot be queried.
         today: in UTC.
     """
-    deals, activity = answers[DEALS], answers[ACTIVITY]
+    deals, activity = marts[DEALS], marts[ACTIVITY]
     return [
-        _picture("funnel", "Open deals by stage", deals, funnel),
-        _picture("won", f"Won in the last {MONTHS} months", deals, lambda rows: won(rows, today)),
-        _picture("activity", f"Activity of the last {WEEKS} weeks", activity, lambda rows: activities(rows, today)),
+        _group("funnel", "Open deals by stage", deals, funnel),
+        _group("won", f"Won in the last {MONTHS} months", deals, lambda rows: won(rows, today)),
+        _group("activity", f"Activity of the last {WEEKS} weeks", activity, lambda rows: activities(rows, today)),
     ]
 
 
 def funnel(rows: Iterable[Row]) -> list[Chart]:
-    """A chart a pipeline and currency: deals and their value in each stage, in the pipeline's order."""
+    """One chart per pipeline and currency: deals and their value by stage, in the pipeline's order."""
     stages: dict[tuple[str, str], dict[tuple[int, str], list[float]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
     for row in rows:
         if row["deal_state"] == "OPEN":
             chart = stages[row["pipeline_name"] or "No pipeline", row["currency"] or "no currency"]
-            stage = chart[_last(row["stage_order"]), row["stage_name"] or "no stage"]
+            stage = chart[_stage_order(row), row["stage_name"] or "no stage"]
             stage[0] += row["deals"]
             stage[1] += float(row["total_value"] or 0)
     return [
@@ -48,7 +48,7 @@ def funnel(rows: Iterable[Row]) -> list[Chart]:
 
 
 def won(rows: Iterable[Row], today: date) -> list[Chart]:
-    """A chart a currency: deals won and their value in each of the last months, the present one last."""
+    """One chart per currency: deals won and their value by month, ending with this month."""
     months = [_month(today, back) for back in range(MONTHS - 1, -1, -1)]
     by_currency: dict[str, dict[date, list[float]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
     for row in rows:
@@ -67,21 +67,21 @@ def won(rows: Iterable[Row], today: date) -> list[Chart]:
 
 
 def activities(rows: Iterable[Row], today: date) -> list[Chart]:
-    """What was done in each of the last weeks, and by whom the most."""
+    """Activities by week, and by owner, the most active first."""
     monday = today - timedelta(days=today.weekday())
     weeks = [monday - timedelta(weeks=back) for back in range(WEEKS - 1, -1, -1)]
     by_week: dict[date, list[int]] = defaultdict(lambda: [0, 0, 0])
     by_owner: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for row in rows:
         if row["week_begins"] in weeks:
-            owner = row["owner_name"] or (f"user {row['owner_user_id']}" if row["owner_user_id"] else "nobody")
+            owner = row["owner_name"] or (f"user {row['owner_user_id']}" if row["owner_user_id"] else "no owner")
             for at, kind in enumerate(("tasks_completed", "events", "notes")):
                 by_week[row["week_begins"]][at] += row[kind]
                 by_owner[owner][at] += row[kind]
     if not by_owner:
         return []
     most = sorted(by_owner.items(), key=lambda each: (-sum(each[1]), each[0]))
-    more = f"the first {OWNERS} of {len(most)}" if len(most) > OWNERS else None
+    more = f"the {OWNERS} most active of {len(most)}" if len(most) > OWNERS else None
     return [
         Chart(
             "By week", ["week from", "tasks", "events", "notes"], [_counts(f"{w:%Y-%m-%d}", by_week[w]) for w in weeks]
@@ -90,20 +90,20 @@ def activities(rows: Iterable[Row], today: date) -> list[Chart]:
     ]
 
 
-def _picture(key: str, title: str, rows: Sequence[Row] | str, draw: Callable[[Sequence[Row]], list[Chart]]) -> Picture:
+def _group(key: str, title: str, rows: Sequence[Row] | str, draw: Callable[[Sequence[Row]], list[Chart]]) -> ChartGroup:
     if isinstance(rows, str):
-        return Picture(key, title, missing=f"Not to be drawn: {rows}.")
+        return ChartGroup(key, title, missing=f"Not available: {rows}.")
     charts = draw(rows)
-    return Picture(key, title, charts, None if charts else "There is none.")
+    return ChartGroup(key, title, charts, None if charts else "No data.")
 
 
 def _counts(name: str, counts: Sequence[int]) -> Bar:
     return Bar(name, [number(each) for each in counts], sum(counts))
 
 
-def _last(order: int | None) -> int:
-    """Deals without a stage stand below all stages."""
-    return 2**31 if order is None else order
+def _stage_order(row: Row) -> int:
+    """The order of the row's stage; deals without a stage come last."""
+    return 2**31 if row["stage_order"] is None else int(row["stage_order"])
 
 
 def _month(today: date, back: int) -> date:

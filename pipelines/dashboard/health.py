@@ -1,4 +1,4 @@
-"""How the sync is, from the destination alone: freshness, rows, runs, calls, failures, deletions, schema changes."""
+"""The health of the sync: freshness, rows, runs, calls, failures, deletions and schema changes."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -15,16 +15,16 @@ from pipelines.engine.run_log import last_runs, last_success
 from sources.insightly.rows.naming import DELETED_AT
 
 DAYS = 30
-"""Of runs and deletions that are looked at."""
+"""How far back runs and deletions are read."""
 SHOWN = 20
-"""Rows of a list of what happened."""
+"""The rows of a list of events."""
 WORST = ("failed", "partial", "ok", "skipped")
-"""What is not available to the key or plan is no news of a run, but where nothing else was asked for."""
+"""The states of a run's entities, the one that counts first: skipped only counts if all are."""
 
 
 @dataclass(frozen=True)
 class Freshness:
-    """One entity: rows live and marked deleted, and when each command last came to its end."""
+    """One entity: live and deleted rows, and when each command last completed."""
 
     entity: str
     state: str
@@ -40,7 +40,7 @@ class Freshness:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a command over its entities; `state` is the worst of theirs."""
+    """One run of a command; `state` is the worst of its entities."""
 
     command: str
     started: datetime
@@ -55,7 +55,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to an entity: a failure, or a change of its table."""
+    """A failure of an entity, or a change of its table."""
 
     at: datetime
     entity: str
@@ -64,7 +64,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Deletions:
-    """Records of an entity that were found deleted in the days looked at, and how many of them came back."""
+    """The records of an entity found deleted in the last days, and how many of them were restored."""
 
     entity: str
     found: int
@@ -74,7 +74,7 @@ class Deletions:
 
 @dataclass(frozen=True)
 class Health:
-    """All of it, as of `at`; `calls` are those of each of the last days, oldest first."""
+    """The health at the time `at`; `calls` are per day, the oldest first."""
 
     at: datetime
     account: str | None
@@ -89,14 +89,14 @@ class Health:
 
     @property
     def verdict(self) -> str:
-        """`failed`, `stale`, or `fresh`: the worst that can be said of an entity."""
+        """`failed`, `stale` or `fresh`: the worst of the entities."""
         if any(each.state == "failed" for each in self.entities):
             return "failed"
         return "stale" if any(each.stale for each in self.entities) else "fresh"
 
 
-def health(pipeline: dlt.Pipeline, dataset: Dataset, max_age: timedelta, at: datetime) -> Health | None:
-    """Looks at what runs have left in the destination; None where there was none.
+def read_health(pipeline: dlt.Pipeline, dataset: Dataset, max_age: timedelta, at: datetime) -> Health | None:
+    """Reads the health from the destination; None if nothing was ever synced.
 
     Args:
         pipeline: the pipeline over the destination.
@@ -157,7 +157,7 @@ def _freshness(
 
 
 def _counts(dataset: Dataset, names: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """Rows live and marked deleted, a table each, in one query."""
+    """The live and deleted rows of each table, in one query."""
     parts = []
     for name in filter(dataset.table_exists, names):
         marked = f"count({dataset.column(DELETED_AT)})" if dataset.has_column(name, DELETED_AT) else "0"
@@ -204,9 +204,9 @@ def _deletions(dataset: Dataset, since: datetime) -> list[Deletions]:
 
 
 def _calls(rows: Iterable[Row], at: datetime) -> list[tuple[str, int]]:
-    spent = Counter[str]()
+    per_day = Counter[str]()
     for row in rows:
-        spent[row["started"].astimezone(UTC).date().isoformat()] += row["calls"]
+        per_day[row["started"].astimezone(UTC).date().isoformat()] += row["calls"]
     days = [(at - timedelta(days=back)).date().isoformat() for back in range(13, -1, -1)]
-    first = min(spent, default=days[-1])
-    return [(day, spent[day]) for day in days if day >= first]
+    first = min(per_day, default=days[-1])
+    return [(day, per_day[day]) for day in days if day >= first]

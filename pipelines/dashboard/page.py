@@ -1,4 +1,4 @@
-"""Health and pictures -> one HTML page that needs nothing but itself: no script, no font, no image from elsewhere."""
+"""Health and charts -> one HTML page without a script, and without a font or image from elsewhere."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,13 +14,13 @@ FOLDER = Path(__file__).parent
 VERDICTS = {
     "fresh": "✓ Every table is up to date.",
     "stale": "! Some tables are stale.",
-    "failed": "✗ Some tables could not be brought up to date.",
+    "failed": "✗ Some tables could not be updated.",
 }
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A row of a chart: what it is of, what is written beside it, and how long its bar is."""
+    """A row of a chart: its name, its cells, and the length of its bar."""
 
     name: str
     cells: Sequence[str]
@@ -29,7 +29,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """A table whose last column draws a bar a row; a screen reader reads the table."""
+    """A table with a bar in each row; a screen reader reads the table."""
 
     title: str
     headings: Sequence[str]
@@ -42,8 +42,8 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One question about the CRM: its charts, or why there are none."""
+class ChartGroup:
+    """The charts about one subject, or the reason why there are none."""
 
     key: str
     title: str
@@ -53,22 +53,22 @@ class Picture:
 
 @dataclass(frozen=True)
 class Page:
-    """What the page tells; `health` None where nothing was ever synced."""
+    """The contents of the page; `health` is None if nothing was ever synced."""
 
     destination: str
     at: datetime
     health: Health | None
-    pictures: Sequence[Picture] = field(default_factory=tuple)
+    charts: Sequence[ChartGroup] = field(default_factory=tuple)
 
     def html(self, busy: bool = False) -> str:
-        """The page.
+        """Renders the page.
 
         Args:
-            busy: whether a run is at work now, so that this is how things were before it.
+            busy: whether a run is using the destination, so that the page shows the time before it.
         """
         health = self.health
         return _template().render(
-            age=lambda moment: age(moment, self.at),
+            age=lambda timestamp: age(timestamp, self.at),
             account=(health and health.account) or "Insightly",
             at=self.at,
             busy=busy,
@@ -77,7 +77,7 @@ class Page:
             deletions=_deletions(health) if health else None,
             destination=self.destination,
             health=health,
-            pictures=self.pictures,
+            groups=self.charts,
             style=(FOLDER / "page.css").read_text(encoding="utf-8"),
             tiles=_tiles(health) if health else (),
             verdicts=VERDICTS,
@@ -86,16 +86,16 @@ class Page:
 
 @dataclass(frozen=True)
 class Tile:
-    """One figure at a glance."""
+    """One figure of the overview."""
 
     name: str
     figure: str
     note: str | None = None
 
 
-def age(moment: datetime, at: datetime) -> str:
-    """How long before `at` that was, as it is said: `3 days ago`, `5 hours ago`, `12 min ago`, `just now`."""
-    minutes = int((at - moment).total_seconds()) // 60
+def age(timestamp: datetime, at: datetime) -> str:
+    """The time from a timestamp to `at`: `3 days ago`, `5 hours ago`, `12 min ago`, `just now`."""
+    minutes = int((at - timestamp).total_seconds()) // 60
     if minutes < 1:
         return "just now"
     if minutes < 120:
@@ -104,7 +104,7 @@ def age(moment: datetime, at: datetime) -> str:
 
 
 def number(value: float) -> str:
-    """With thousands apart, and without decimals from a hundred on.
+    """Formats a number with separators for thousands, and one decimal below a hundred.
 
     >>> number(1234567), number(12.345), number(0)
     ('1,234,567', '12.3', '0')
@@ -113,7 +113,7 @@ def number(value: float) -> str:
 
 
 def share(size: float, most: float) -> float:
-    """Per cent of the longest bar."""
+    """The length of a bar in per cent of the longest one."""
     return round(100 * max(size, 0) / most, 1) if most > 0 else 0
 
 
@@ -123,14 +123,14 @@ def _tiles(health: Health) -> list[Tile]:
     fresh = sum(each.state == "ok" and not each.stale for each in health.entities)
     skipped = sum(each.state == "skipped" for each in health.entities)
     return [
-        Tile("records, live", number(sum(each.live for each in health.entities))),
+        Tile("live records", number(sum(each.live for each in health.entities))),
         Tile(
             "entities up to date",
             f"{fresh} of {len(health.entities) - skipped}",
-            f"{skipped} not available to this key" if skipped else None,
+            f"{skipped} not readable with this key" if skipped else None,
         ),
-        Tile("calls left today", left, f"after the last run; {number(today)} spent today"),
-        Tile("found deleted", number(sum(each.found for each in health.deletions)), f"in {DAYS} days"),
+        Tile("calls left today", left, f"after the last run; {number(today)} used today"),
+        Tile("deletions found", number(sum(each.found for each in health.deletions)), f"in {DAYS} days"),
         Tile("failures", number(len(health.failures)), f"in {DAYS} days"),
         Tile("new columns", number(len(health.changes)), f"in {DAYS} days"),
     ]
@@ -138,13 +138,13 @@ def _tiles(health: Health) -> list[Tile]:
 
 def _calls(health: Health) -> Chart:
     return Chart(
-        "Calls a day", ["day, UTC", "calls"], [Bar(day, [number(calls)], calls) for day, calls in health.calls]
+        "Calls per day", ["day, UTC", "calls"], [Bar(day, [number(calls)], calls) for day, calls in health.calls]
     )
 
 
 def _deletions(health: Health) -> Chart:
     rows = [Bar(each.entity, [number(each.found), number(each.restored)], each.found) for each in health.deletions]
-    return Chart("Deleted", ["entity", "found", "came back"], rows)
+    return Chart("Deleted", ["entity", "found", "restored"], rows)
 
 
 def _state(each: Freshness) -> str:
@@ -153,7 +153,7 @@ def _state(each: Freshness) -> str:
 
 @cache
 def _template() -> Template:
-    # Names of people and companies are written by anybody: everything is escaped.
+    # Anybody can write the names of people and companies: everything is escaped.
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -162,8 +162,8 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "iso": lambda moment: moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "minute": lambda moment: moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "iso": lambda timestamp: timestamp.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "minute": lambda timestamp: timestamp.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "number": number,
         "share": share,
         "state": _state,

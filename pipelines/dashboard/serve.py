@@ -1,4 +1,4 @@
-"""The page on loopback, made anew each time it is loaded."""
+"""The page on loopback, built at each load."""
 
 import logging
 import sys
@@ -18,25 +18,25 @@ HOSTS = ("127.0.0.1", "localhost")
 
 
 class Dashboard:
-    """Makes pages one after another, and keeps the last for the time that a run holds the destination.
+    """Builds one page at a time, and keeps the last one to show while a run is using the destination.
 
     Args:
-        make: looks at the destination. Raises Busy while a run is at work there.
+        build: builds a page. Raises Busy while a run is using the destination.
     """
 
-    def __init__(self, make: Callable[[], Page]) -> None:
-        self._make, self._lock = make, threading.Lock()
+    def __init__(self, build: Callable[[], Page]) -> None:
+        self._build, self._lock = build, threading.Lock()
         self._last: Page | None = None
 
     def html(self) -> str:
-        """The page as things are, or as they were before the run that is at work.
+        """The current page, or the last one while a run is using the destination.
 
         Raises:
-            Busy: a run is at work, and no page was made before.
+            Busy: a run is using the destination, and there is no earlier page.
         """
         with self._lock:
             try:
-                self._last = self._make()
+                self._last = self._build()
             except Busy:
                 if self._last is None:
                     raise
@@ -45,21 +45,21 @@ class Dashboard:
 
 
 def server(dashboard: Dashboard, port: int) -> ThreadingHTTPServer:
-    """A server of the page on loopback; `port` 0 takes a free one."""
+    """A server on loopback; `port` 0 picks a free one."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            # A page of another site can have its own name resolve to this machine, and so read what is served here.
+            # The name of another site can be made to resolve to this machine, so that its pages could read this one.
             if self.headers.get("Host", "").rpartition(":")[0] not in HOSTS:
-                self._answer(HTTPStatus.FORBIDDEN, "this page is for this machine alone")
+                self._answer(HTTPStatus.FORBIDDEN, "this page is served to this machine only; open http://127.0.0.1")
             elif self.path.partition("?")[0] != "/":
-                self._answer(HTTPStatus.NOT_FOUND, "there is one page, at /")
+                self._answer(HTTPStatus.NOT_FOUND, "not found; the only page is /")
             else:
                 try:
                     self._answer(HTTPStatus.OK, dashboard.html(), "text/html")
                 except Exception as error:
-                    logger.warning("the page could not be made: %s", error)
-                    self._answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\nLoad the page again in a while.")
+                    logger.warning("the page cannot be built: %s", error)
+                    self._answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\nReload the page later.")
 
         def _answer(self, status: HTTPStatus, text: str, kind: str = "text/plain") -> None:
             body = text.encode()
@@ -81,16 +81,16 @@ def serve(dashboard: Dashboard, port: int, browser: bool) -> None:
     """Serves until it is interrupted.
 
     Args:
-        dashboard: what makes the page.
-        port: on loopback; 0 takes a free one.
-        browser: whether to open the page in one.
+        dashboard: builds the page.
+        port: on loopback; 0 picks a free one.
+        browser: whether to open the page in a browser.
     """
-    with server(dashboard, port) as at:
-        url = f"http://127.0.0.1:{at.server_address[1]}/"
-        sys.stderr.write(f"the dashboard is at {url} (Ctrl-C ends it)\n")
+    with server(dashboard, port) as running:
+        url = f"http://127.0.0.1:{running.server_address[1]}/"
+        sys.stderr.write(f"The dashboard is at {url} (stop it with Ctrl-C)\n")
         if browser:
             webbrowser.open(url)
         try:
-            at.serve_forever()
+            running.serve_forever()
         except KeyboardInterrupt:
             sys.stderr.write("\n")

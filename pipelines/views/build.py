@@ -1,13 +1,14 @@
-"""The command `insightly marts`: what becomes of each mart, as views of a destination or as SQL to look at."""
+"""The command `insightly marts`: creates the views of all marts, or prints their SQL."""
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import dlt
 from dlt.common.normalizers.naming.snake_case import NamingConvention
-from dlt.destinations.exceptions import DatabaseException
+from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
 
 from pipelines.destinations.dataset import Dataset
 from pipelines.destinations.target import NothingSynced, Target
@@ -15,39 +16,43 @@ from pipelines.engine.report import FAILED, Report
 from sources.insightly.config.accounts import VIEWS
 from sources.insightly.errors import BadSetting, InsightlyError
 
-from .dialect import TRIED, ViewWriter
-from .marts import Mart, Unusable, load, plan
-from .registry import FAULTY, SKIPPED, Row, Views, words, writer_of
-from .relations import held, known
+from .dialect import TESTED, ViewWriter, writer_of
+from .marts import Mart, MartPlan, Unusable, load, plan
+from .registry import Registry, View, one_line
+from .relations import known_tables, loaded_tables
 
 logger = logging.getLogger(__name__)
 
-WRITTEN = "written"
+LIST = "_marts"
+"""The view that lists the others."""
+CREATED, SKIPPED, INVALID, PRINTED = "made", "skipped", "failed", "written"
+
+Row = dict[str, Any]
 
 
-class Refused(InsightlyError):
-    """The destination lets nobody make views there."""
+class NotAllowed(InsightlyError):
+    """The destination does not let this user create views."""
 
 
 def create_views(target: Target, folder: str | None = None) -> Report:
-    """Makes the views of all marts whose tables are there, and drops those whose marts have gone.
+    """Creates the views of all marts whose tables exist, and drops those whose marts no longer exist.
 
     Args:
-        target: the destination; the views go beside its dataset, into `<dataset>_marts`.
-        folder: more marts, of the user's.
+        target: the destination; the views go to the dataset `<dataset>_marts`.
+        folder: a folder with marts of the user. Without it, the views that such a folder gave before stay.
 
     Returns:
-        A report whose facts have, in `marts`, a row for each mart: state, reason, what it answers, the view, how many
-        rows it has, the tables it needs, and those it does without. A mart that is wrong or that the destination
-        refuses is a failure; one whose tables are missing is not.
+        A report whose fact `marts` has a row for each mart: state, reason, the question it answers, the view and its
+        number of rows, the tables it needs, and those it does without. A mart that is wrong, or that the destination
+        refuses, is a failure; a mart with missing tables is not.
 
     Raises:
-        BadSetting: the folder is none, or the destination keeps no views.
-        NothingSynced: there is nothing to make views of.
-        Busy: another run holds the destination.
-        Refused: the destination lets nobody make them.
+        BadSetting: the folder does not exist, or the destination has no views.
+        NothingSynced: there are no tables yet.
+        Busy: another run is using the destination.
+        NotAllowed: the destination does not let this user create views.
     """
-    begun, report = time.monotonic(), Report("marts")
+    started, report = time.monotonic(), Report("marts")
     marts = _marts(folder)
     assert_possible(target)
     target.require_exists()
@@ -56,108 +61,175 @@ def create_views(target: Target, folder: str | None = None) -> Report:
         if pipeline.default_schema_name is None:
             raise NothingSynced(target)
         schema = pipeline.default_schema
-        plans = plan(marts, held(schema), known(schema.naming.normalize_path))
+        plans = plan(marts, loaded_tables(schema), known_tables(schema.naming.normalize_path))
         with target.adapter.keep_open(pipeline), pipeline.sql_client() as client:
-            views = Views(client, client.dataset_name + VIEWS)
+            dataset = client.dataset_name + VIEWS
             try:
-                _conclude(report, views.make(plans, with_own=folder is not None))
+                _add_rows(report, _refresh(client, dataset, plans, with_own=folder is not None))
             except DatabaseException as error:
-                raise Refused(f"no views can be made in {views.dataset}: {words(error)}") from None
-    report.seconds = time.monotonic() - begun
+                raise NotAllowed(f"no views can be created in {dataset}: {one_line(error)}") from None
+    report.seconds = time.monotonic() - started
     return report
 
 
 def refresh_after_sync(report: Report, target: Target) -> None:
-    """Makes the views after a sync that ended well, into its report; what it loaded stays, whatever becomes of them."""
+    """Refreshes the views after a successful sync and adds the result to its report, which fails if they do."""
     if report.exit_code not in (0, 3):
         return
     try:
-        made = create_views(target)
+        created = create_views(target)
     except InsightlyError as error:
-        made = Report("marts", FAILED, str(error), exit_code=1)
-    report.facts |= made.facts
-    report.seconds += made.seconds
-    if made.status == FAILED:
-        report.status, report.exit_code, report.reason = FAILED, 1, f"marts: {made.reason}"
+        created = Report("marts", FAILED, str(error), exit_code=1)
+    report.facts |= created.facts
+    report.seconds += created.seconds
+    if created.status == FAILED:
+        report.status, report.exit_code, report.reason = FAILED, 1, f"marts: {created.reason}"
 
 
 def statements(target: Target, folder: str | None = None) -> Report:
-    """The statements for a destination, without connecting to it: over all tables there can be, without custom fields.
+    """Writes the SQL of all marts for a destination without connecting to it.
+
+    The marts are written over all tables that an account can have, without custom fields.
 
     Returns:
-        A report whose facts have, in `marts`, the `sql` of each mart and what it answers.
+        A report whose fact `marts` has the `sql` of each mart and the question it answers.
 
     Raises:
-        BadSetting: the folder is none, or the destination speaks no SQL.
+        BadSetting: the folder does not exist, or the destination has no SQL.
     """
     naming, marts = NamingConvention(), _marts(folder)
-    dialect, caps = _dialect(target), target.adapter.factory().capabilities()
-    dataset = caps.casefold_identifier(naming.normalize_table_identifier(target.dataset))
-    # ClickHouse has no schemas: dlt writes the dataset's name before the table's.
-    joined = getattr(target.adapter.factory().spec, "dataset_table_separator", None)
+    dialect, capabilities = _dialect(target), target.adapter.factory().capabilities()
+    dataset = capabilities.casefold_identifier(naming.normalize_table_identifier(target.dataset))
+    # ClickHouse has no schemas: dlt puts the name of the dataset before that of the table.
+    separator = getattr(target.adapter.factory().spec, "dataset_table_separator", None)
 
     def path(dataset: str, name: str) -> list[str]:
-        name = caps.casefold_identifier(name)
-        return [f"{dataset}{joined}{name}"] if joined else [dataset, name]
+        name = capabilities.casefold_identifier(name)
+        return [f"{dataset}{separator}{name}"] if separator else [dataset, name]
 
     writer = ViewWriter(
         dialect,
-        caps.casefold_identifier,
+        capabilities.casefold_identifier,
         lambda name: path(dataset, name),
-        lambda name: path(dataset + caps.casefold_identifier(VIEWS), name),
+        lambda name: path(dataset + capabilities.casefold_identifier(VIEWS), name),
     )
-    tables, rows = known(naming.normalize_path), dict[str, Row]()
-    for each in plan(marts, tables, tables):
-        state, reason, sql = (FAULTY if each.faulty else SKIPPED), each.reason, None
-        if each.query:
+    tables, rows = known_tables(naming.normalize_path), dict[str, Row]()
+    for planned in plan(marts, tables, tables):
+        state, reason, sql = _state_of(planned), planned.reason, None
+        if planned.query is not None:
             try:
-                state, sql = WRITTEN, writer.create(each)
+                state, sql = PRINTED, writer.create(planned.mart.name, planned.query)
             except Unusable as error:
-                state, reason = FAULTY, str(error)
-        rows[each.mart.name] = {"state": state, "reason": reason, "answers": each.mart.answers, "sql": sql}
+                state, reason = INVALID, str(error)
+        rows[planned.mart.name] = {"state": state, "reason": reason, "answers": planned.mart.answers, "sql": sql}
     report = Report("marts")
-    _conclude(report, rows)
+    _add_rows(report, rows)
     return report
 
 
-def answers(pipeline: dlt.Pipeline, dataset: Dataset, names: Collection[str]) -> dict[str, list[Row] | str]:
-    """What marts answer, whether there are views of them or not.
+def query_marts(pipeline: dlt.Pipeline, dataset: Dataset, names: Collection[str]) -> dict[str, list[Row] | str]:
+    """Runs the queries of bundled marts, whether or not their views exist.
 
     Args:
         pipeline: the pipeline over the destination.
         dataset: its tables.
-        names: of this package's own marts.
+        names: of the marts.
 
     Returns:
-        Of each, its rows, or why there are none.
+        The rows of each mart, or the reason why it cannot be queried.
     """
     schema = pipeline.default_schema
     with pipeline.sql_client() as client:
         writer = writer_of(client, client.dataset_name)
-    planned = plan(load(bundled()), held(schema), known(schema.naming.normalize_path))
-    asked = {each.mart.name: each for each in planned if each.mart.name in names}
-    return {name: each.reason or dataset.query(writer.ask(each)) for name, each in asked.items()}
+    plans = plan(load(bundled()), loaded_tables(schema), known_tables(schema.naming.normalize_path))
+    return {
+        each.mart.name: str(each.reason) if each.query is None else dataset.query(writer.select(each.query))
+        for each in plans
+        if each.mart.name in names
+    }
 
 
 def assert_possible(target: Target) -> None:
-    """Raises BadSetting where the destination keeps no views."""
+    """Raises BadSetting if the destination has no views."""
     _dialect(target)
     if not target.adapter.sql:
-        fix = "keeps no views; write them with insightly marts --print, and run them where the files are read"
+        fix = "has no views; print their SQL with insightly marts --print, and run it where the files are read"
         raise BadSetting("--destination", target.destination, fix)
-    # As for the dataset itself: DuckDB cannot tell a file from a schema of its name.
+    # DuckDB cannot tell a file from a schema of the same name.
     if target.destination == "duckdb" and target.path.stem.lower() == f"{target.dataset}{VIEWS}".lower():
-        fix = f"DuckDB cannot tell this file from {target.dataset}{VIEWS}, where views go; rename it"
+        fix = f"has the name of the schema of the views, {target.dataset}{VIEWS}; rename it"
         raise BadSetting("--database", target.path.name, fix)
 
 
 def bundled() -> Path:
-    """The folder of this package's own marts: the repository's marts/, which a wheel has beside this module.
-
-    An installed package called `marts` could be somebody's.
-    """
+    """The folder of the bundled marts: marts/ in the repository, insightly_marts/ in an installed package."""
     installed = Path(__file__).parents[1] / "insightly_marts"
     return installed if installed.is_dir() else Path(__file__).parents[2] / "marts"
+
+
+def _refresh(client: Any, dataset: str, plans: Sequence[MartPlan], with_own: bool) -> dict[str, Row]:
+    """Creates, replaces and drops views.
+
+    Args:
+        client: dlt's SQL client, connected.
+        dataset: of the views.
+        plans: the marts.
+        with_own: whether the user's marts are among them; if not, their views stay.
+
+    Returns:
+        The row of each mart.
+    """
+    with client.with_alternative_dataset_name(dataset):
+        if not client.has_dataset():
+            client.create_dataset()
+    writer, views, rows = writer_of(client, dataset), dict[str, View](), dict[str, Row]()
+    registry = Registry(client, writer, LIST, ("mart", "own", "answers"))
+    keep = {name for name, entry in registry.entries.items() if entry.facts[0] and not with_own}
+    for planned in plans:
+        mart, state, reason, create = planned.mart, _state_of(planned), planned.reason, None
+        if mart.name in keep:
+            continue
+        if planned.query is not None:
+            try:
+                state, create = CREATED, writer.create(mart.name, planned.query)
+            except Unusable as error:
+                state, reason = INVALID, str(error)
+        rows[mart.name] = _row(state, reason, mart.answers, planned.needs, planned.without)
+        # The mart may have been valid before: then its view stays.
+        if state != SKIPPED:
+            views[mart.name] = View(create, (mart.own, mart.answers))
+    counts = dict[str, int]()
+
+    def exists(name: str) -> bool:
+        try:
+            counts[name] = int(client.execute_sql(writer.count(name))[0][0])
+        except DatabaseUndefinedRelation:
+            return False
+        return True
+
+    answers = {name: str(entry.facts[1]) for name, entry in registry.entries.items()}
+    failed = registry.refresh(views, exists, keep).failed
+    for name, row in rows.items():
+        if row["state"] == CREATED and name not in failed:
+            try:
+                if name not in counts:
+                    exists(name)
+                row |= {"view": ".".join(writer.view(name)), "rows": counts.get(name)}
+            except DatabaseException as error:
+                failed[name] = one_line(error)
+    for name, message in failed.items():
+        row = rows.setdefault(name, _row(INVALID, message, answers.get(name, "")))
+        row |= {"state": INVALID, "reason": message}
+    return rows
+
+
+def _row(state: str, reason: str | None, answers: str, needs: Sequence[str] = (), without: Sequence[str] = ()) -> Row:
+    row: Row = {"state": state, "reason": reason, "answers": answers, "view": None, "rows": None}
+    return {**row, "needs": list(needs), "without": list(without)}
+
+
+def _state_of(planned: MartPlan) -> str:
+    return INVALID if planned.invalid else SKIPPED
 
 
 def _marts(folder: str | None) -> list[Mart]:
@@ -171,13 +243,13 @@ def _marts(folder: str | None) -> list[Mart]:
 def _dialect(target: Target) -> str:
     dialect = target.adapter.factory().capabilities().sqlglot_dialect
     if dialect is None:
-        raise BadSetting("--destination", target.destination, "speaks no SQL that marts can be written in")
-    if dialect not in TRIED:
-        logger.warning("marts were never tried on %s; what sqlglot writes for it may not run", target.destination)
+        raise BadSetting("--destination", target.destination, "has no SQL that marts can be written in")
+    if dialect not in TESTED:
+        logger.warning("marts are not tested on %s; their SQL may not run", target.destination)
     return str(dialect)
 
 
-def _conclude(report: Report, rows: dict[str, Row]) -> None:
+def _add_rows(report: Report, rows: dict[str, Row]) -> None:
     report.facts["marts"] = rows
-    if failed := [f"{name}: {row['reason']}" for name, row in rows.items() if row["state"] == FAULTY]:
+    if failed := [f"{name}: {row['reason']}" for name, row in rows.items() if row["state"] == INVALID]:
         report.status, report.exit_code, report.reason = FAILED, 1, "; ".join(failed)

@@ -1,153 +1,131 @@
-"""The views of one dataset: made, replaced and dropped, by the register that they keep of themselves."""
+"""The views of one dataset: created, replaced and dropped, and listed in a view of their own."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
 
 from .dialect import KEEPS_COLUMNS, ViewWriter
-from .marts import Planned, Unusable
 
-MADE, SKIPPED, FAULTY = "made", "skipped", "failed"
 
-Row = dict[str, Any]
+@dataclass(frozen=True)
+class View:
+    """A view to create: its statement, and what the list says about it. Without a statement it stays as it is."""
+
+    create: str | None
+    facts: tuple[str | bool, ...] = ()
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the view of all views, but for the mart's name; the digest is that of the statement that made it.
+    """A row of the list of views: its facts, and the digest of the statement that created it ("" if none did)."""
 
-    A view that would come out as it is stays: on Postgres its replacement, and with it the sync, waits for whoever
-    reads it.
-    """
-
-    own: bool
-    answers: str
+    facts: tuple[str | bool, ...] = ()
     digest: str = ""
 
 
-COLUMNS = ("mart", *Entry.__dataclass_fields__)
+@dataclass
+class Changes:
+    """The views that were replaced, were dropped, or failed, with the database's error."""
+
+    replaced: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
-class Views:
-    """The views in one dataset; `client` is dlt's, connected."""
+class Registry:
+    """The views that this program created in one dataset.
+
+    Only these are replaced and dropped; the views of others are never touched. They are listed in a view, because a
+    table needs rights that views do not. A view whose statement has not changed is not replaced: on Postgres that
+    would wait for everybody who is reading the view, and so would the sync.
+
+    Args:
+        client: dlt's SQL client, connected.
+        writer: writes the statements for the dataset.
+        name: of the view that lists the others.
+        columns: of that view, without the last one, `digest`: the name of a view, and its facts.
+    """
 
     client: Any
-    dataset: str
+    writer: ViewWriter
+    name: str
+    columns: tuple[str, ...]
 
-    def make(self, plans: Sequence[Planned], with_own: bool) -> dict[str, Row]:
-        """Makes, replaces and drops views.
+    @cached_property
+    def entries(self) -> dict[str, Entry]:
+        """The views in the list."""
+        try:
+            rows = self.client.execute_sql(self.writer.read(self.name, (*self.columns, "digest")))
+        except DatabaseUndefinedRelation:
+            return {}
+        return {str(name): Entry(tuple(facts), str(digest)) for name, *facts, digest in rows or ()}
+
+    def refresh(self, views: Mapping[str, View], exists: Callable[[str], bool], keep: Collection[str] = ()) -> Changes:
+        """Creates, replaces and drops views.
 
         Args:
-            plans: what to make.
-            with_own: whether the user's folder is among them; without, the views that it gave stay as they are.
+            views: by name.
+            exists: whether there is a view of this name, called only for a view with an unchanged statement.
+            keep: listed views that stay although they are not among `views`.
 
-        Returns:
-            What became of each.
+        Raises:
+            DatabaseException: the list cannot be written.
         """
-        with self.client.with_alternative_dataset_name(self.dataset):
-            if not self.client.has_dataset():
-                self.client.create_dataset()
-        before = self._registered()
-        mine = {name for name, entry in before.items() if entry.own and not with_own}
-        marts = {each.mart.name: each for each in plans if each.mart.name not in mine}
-        # What is wrong now may have been right before: its view stays.
-        wanted = {n: Entry(each.mart.own, each.mart.answers) for n, each in marts.items() if each.query or each.faulty}
-        gone = set(before.keys() - wanted.keys() - mine)
-        digests = {name: entry.digest for name, entry in before.items()}
-        # Written down before as well as after, so that a run that is killed forgets no view.
-        if wanted.keys() - before.keys():
-            self._register(wanted | before)
-        rows = {name: self._make(each, digests) for name, each in marts.items()}
-        for name in sorted(gone):
+        before, changes = self.entries, Changes()
+        entries = {name: replace(before.get(name, Entry()), facts=view.facts) for name, view in views.items()}
+        # The list is written before the views and after them, so that a run that is killed forgets none.
+        if entries.keys() - before.keys():
+            self._write_list(entries | before)
+        for name, view in views.items():
+            if view.create is None:
+                continue
+            digest = hashlib.sha256(view.create.encode()).hexdigest()[:16]
             try:
-                self.client.execute_sql(self._writer.drop(name))
+                if entries[name].digest != digest or not exists(name):
+                    self._replace(name, view.create)
+                    entries[name] = Entry(view.facts, digest)
+                    changes.replaced.append(name)
             except DatabaseException as error:
-                rows[name] = _row(FAULTY, words(error), before[name].answers)
-                gone.remove(name)
-        now = {n: replace(e, digest=digests.get(n, "")) for n, e in (before | wanted).items() if n not in gone}
-        if now != before:
-            self._register(now)
-        return rows
-
-    @property
-    def _writer(self) -> ViewWriter:
-        return writer_of(self.client, self.dataset)
-
-    def _make(self, planned: Planned, digests: dict[str, str]) -> Row:
-        """Makes one view, and notes the digest of its statement."""
-        name, state, reason, rows = planned.mart.name, (FAULTY if planned.faulty else SKIPPED), planned.reason, None
-        if planned.query is not None:
+                changes.failed[name] = one_line(error)
+        for name in sorted(before.keys() - views.keys()):
             try:
-                create = self._writer.create(planned)
-                digest = hashlib.sha256(create.encode()).hexdigest()[:16]
-                if digests.get(name) != digest or (rows := self._count(name)) is None:
-                    self._replace(name, create)
-                    digests[name] = digest
-                    rows = self._count(name)
-                state = MADE
-            except (DatabaseException, Unusable) as error:
-                state, reason = FAULTY, words(error)
-        view = ".".join(self._writer.view(name)) if state == MADE else None
-        return _row(state, reason, planned.mart.answers, view, rows, planned.needs, planned.without)
+                if name in keep:
+                    entries[name] = before[name]
+                else:
+                    self._execute(self.writer.drop(name))
+                    changes.dropped.append(name)
+            except DatabaseException as error:
+                changes.failed[name] = one_line(error)
+                entries[name] = before[name]
+        if entries != before:
+            self._write_list(entries)
+        self.entries = entries
+        return changes
 
     def _replace(self, name: str, create: str) -> None:
         try:
-            self.client.execute_sql(create)
+            self._execute(create)
         except DatabaseException:
-            if self._writer.dialect not in KEEPS_COLUMNS:
+            if self.writer.dialect not in KEEPS_COLUMNS:
                 raise
             with self.client.begin_transaction():
-                self.client.execute_sql(self._writer.drop(name))
-                self.client.execute_sql(create)
+                self._execute(self.writer.drop(name))
+                self._execute(create)
 
-    def _count(self, name: str) -> int | None:
-        """How many rows a view has, None where there is none of that name."""
-        try:
-            return int(self.client.execute_sql(self._writer.count(name))[0][0])
-        except DatabaseUndefinedRelation:
-            return None
-
-    def _registered(self) -> dict[str, Entry]:
-        try:
-            rows = self.client.execute_sql(self._writer.registered(*COLUMNS))
-        except DatabaseUndefinedRelation:
-            return {}
-        return {name: Entry(bool(own), *told) for name, own, *told in rows}
-
-    def _register(self, entries: dict[str, Entry]) -> None:
+    def _write_list(self, entries: Mapping[str, Entry]) -> None:
         if entries:
-            rows = [(name, *astuple(entry)) for name, entry in entries.items()]
-            self.client.execute_sql(self._writer.register(COLUMNS, rows))
+            rows = [(name, *entry.facts, entry.digest) for name, entry in sorted(entries.items())]
+            self._execute(self.writer.create_values(self.name, (*self.columns, "digest"), rows))
+
+    def _execute(self, statement: str) -> None:
+        self.client.execute_sql(statement)
 
 
-def _row(
-    state: str,
-    reason: str | None,
-    answers: str,
-    view: str | None = None,
-    rows: int | None = None,
-    needs: Sequence[str] = (),
-    without: Sequence[str] = (),
-) -> Row:
-    told = {"state": state, "reason": reason, "answers": answers, "view": view, "rows": rows}
-    return {**told, "needs": list(needs), "without": list(without)}
-
-
-def writer_of(client: Any, dataset: str) -> ViewWriter:
-    """Where views are made over the tables of a connected client of dlt's: in a dataset of their own."""
-    caps, path = client.capabilities, client.make_qualified_table_name_path
-    return ViewWriter(
-        caps.sqlglot_dialect,
-        caps.casefold_identifier,
-        lambda name: path(name, quote=False),
-        lambda name: path(name, quote=False, dataset_name=dataset),
-    )
-
-
-def words(error: Exception) -> str:
-    """What a database says of an error, in one line."""
+def one_line(error: Exception) -> str:
+    """The message of a database in one line."""
     return " ".join(str(error).split())

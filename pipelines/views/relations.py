@@ -1,4 +1,4 @@
-"""The tables that marts read: those that a destination holds, and those that it might hold."""
+"""The tables that marts read: those of a destination, and those that a destination can have."""
 
 from collections.abc import Callable
 
@@ -12,44 +12,44 @@ from sources.insightly.rows.naming import DELETED_AT, LIST_IDX, VALID_FROM, VALI
 
 from .marts import Tables
 
-TEXT, MOMENT = "VARCHAR", "TIMESTAMPTZ"
+TEXT, TIMESTAMP = "VARCHAR", "TIMESTAMPTZ"
 TYPES: dict[FieldType, str] = {
     "integer": "BIGINT",
     "number": "DECIMAL(38, 15)",
     "boolean": "BOOLEAN",
-    "datetime": MOMENT,
+    "datetime": TIMESTAMP,
     "date": "DATE",
 }
 
 
-def held(schema: Schema) -> Tables:
-    """The tables of a destination, as its schema has them."""
+def loaded_tables(schema: Schema) -> Tables:
+    """The tables in the schema of a destination."""
     tables = columns_held(schema).items()
     return {table: {name: TYPES.get(kind, TEXT) for name, kind in columns.items()} for table, columns in tables}
 
 
-def known(normalize: Callable[[str], str]) -> Tables:
-    """The tables of all entities, of their arrays and histories, and our own; without custom fields.
+def known_tables(normalize: Callable[[str], str]) -> Tables:
+    """The tables of all entities, their arrays and histories, and the system tables; without custom fields.
 
     Args:
-        normalize: an API field name -> the column's name at the destination.
+        normalize: the name of an API field -> the name of its column.
     """
-    own = {table: {name: _of_arrow(kind) for name, kind in columns.items()} for table, columns in COLUMNS.items()}
+    system = {table: {name: _sql_type(kind) for name, kind in columns.items()} for table, columns in COLUMNS.items()}
     tables = dict[str, dict[str, str]]()
     for name, entity in ENTITIES.items():
         columns = {normalize(field): TYPES.get(facts.type, TEXT) for field, facts in entity.fields.items()}
-        tables[name] = columns | dict.fromkeys([DELETED_AT] if entity.swept else [], MOMENT)
+        tables[name] = columns | dict.fromkeys([DELETED_AT] if entity.swept else [], TIMESTAMP)
         if entity.read == "incremental":
-            tables[history_table(entity)] = columns | dict.fromkeys((VALID_FROM, VALID_TO), MOMENT)
+            tables[history_table(entity)] = columns | dict.fromkeys((VALID_FROM, VALID_TO), TIMESTAMP)
         keys = {normalize(key): columns[normalize(key)] for key in entity.key if normalize(key) in columns}
         for array in entity.arrays:
             items = {normalize(field): TYPES.get(facts.type, TEXT) for field, facts in child_fields(array).items()}
             tables[child_table(entity, array)] = {**keys, normalize(LIST_IDX): TYPES["integer"], **items}
-    return tables | own
+    return tables | system
 
 
-def _of_arrow(kind: pa.DataType) -> str:
-    """The type of a column of ours, which are texts, moments, whole numbers and seconds."""
+def _sql_type(kind: pa.DataType) -> str:
+    """The type of a column of a system table."""
     if pa.types.is_timestamp(kind):
-        return MOMENT
+        return TIMESTAMP
     return "BIGINT" if pa.types.is_integer(kind) else "DOUBLE" if pa.types.is_floating(kind) else TEXT

@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: on a desk, on a phone, in the dark, for a screen reader, without any network."""
+"""The dashboard in a real browser: desktop and phone, light and dark, with a screen reader, without a network."""
 
 import shutil
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from tests.support.crm import OPEN, Clock, isolated_crm
 
 pytestmark = [pytest.mark.sample(0), pytest.mark.enable_socket, pytest.mark.xdist_group("browser")]
 
-DESK, PHONE = {"width": 1200, "height": 900}, {"width": 390, "height": 844}
+DESKTOP, PHONE = {"width": 1200, "height": 900}, {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of an account with a deletion and an entity that the key may not read."""
+    """The page of an account with a deletion and an entity that the key cannot read."""
     clock = Clock()
     clock.now = datetime.now(UTC)
     switches = replace(OPEN, forbidden=frozenset({"products"}))
@@ -45,34 +45,34 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(
-    params=[(DESK, "light"), (DESK, "dark"), (PHONE, "light"), (PHONE, "dark")],
+    params=[(DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "light"), (PHONE, "dark")],
     ids=lambda each: f"{each[0]['width']}-{each[1]}",
 )
 def page(browser: Browser, exported: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
     viewport, scheme = request.param
     context = browser.new_context(viewport=viewport, color_scheme=scheme, offline=True)
     opened = context.new_page()
-    asked: list[str] = []
-    opened.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    opened.on("request", lambda request: requested.append(request.url))
     problems: list[str] = []
     opened.on("console", lambda message: problems.append(message.text))
     opened.goto(exported.as_uri())
-    assert asked == [exported.as_uri()]
+    assert requested == [exported.as_uri()]
     assert problems == []
     yield opened
     context.close()
 
 
-def test_nothing_of_it_is_wrong_for_a_screen_reader(page: Page) -> None:
+def test_page_is_accessible_to_a_screen_reader(page: Page) -> None:
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
 
 
-def test_it_fits_its_screen_and_shows_figures_and_pictures(page: Page) -> None:
+def test_page_fits_the_screen_and_shows_figures_and_charts(page: Page) -> None:
     width = page.viewport_size["width"] if page.viewport_size else 0
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.get_by_role("heading", level=1).inner_text() == "Sandbox Trading"
-    assert page.get_by_text("1 not available to this key").is_visible()
+    assert page.get_by_text("1 not readable with this key").is_visible()
     for title in ("Open deals by stage", "Won in the last 12 months", "Activity of the last 8 weeks"):
         assert page.get_by_role("heading", name=title).is_visible()
     longest = page.locator(".bars .bar").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().width)")
@@ -82,15 +82,15 @@ def test_it_fits_its_screen_and_shows_figures_and_pictures(page: Page) -> None:
 
 
 def test_charts_are_tables_with_names_and_headings(page: Page) -> None:
-    told = page.locator("article").first.aria_snapshot()
-    assert "rowheader" in told
-    assert "columnheader" in told
-    assert page.get_by_role("table", name="Calls a day").get_by_role("row").count() >= 2
+    snapshot = page.locator("article").first.aria_snapshot()
+    assert "rowheader" in snapshot
+    assert "columnheader" in snapshot
+    assert page.get_by_role("table", name="Calls per day").get_by_role("row").count() >= 2
 
 
-def test_the_keyboard_reaches_what_scrolls(page: Page) -> None:
+def test_keyboard_reaches_scrollable_tables(page: Page) -> None:
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Skip to the sync's health"
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the health of the sync"
     page.keyboard.press("Enter")
     page.wait_for_url("**#sync")
     page.keyboard.press("Tab")

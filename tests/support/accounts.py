@@ -1,6 +1,6 @@
 """Several accounts in one destination, and the views over all of them."""
 
-from pipelines.views.all_accounts import Views, refresh
+from pipelines.views.all_accounts import AllAccounts, refresh
 from tests.support.crm import Crm
 
 
@@ -16,7 +16,7 @@ def hold(database: Crm, dataset: str, **tables: str) -> None:
         tell(database, f'create table if not exists {dataset}."{table}" ({columns})')
 
 
-def all_of(database: Crm) -> Views:
+def all_of(database: Crm) -> AllAccounts:
     return refresh(database.target)
 
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.destinations.target import Target
-from pipelines.views.all_accounts import DOUBLE, TEXT, Type, _AllAccounts, common, refresh, united
+from pipelines.views.all_accounts import DOUBLE, TEXT, Type, common_type, refresh, union_columns
+from pipelines.views.registry import Registry
 from sources.insightly.errors import BadSetting
 from tests.support.accounts import all_of, hold, tell, type_of
 from tests.support.crm import Crm
@@ -129,7 +130,7 @@ def test_nobody_elses_views_and_tables_are_touched(database: Crm) -> None:
         "create table insightly_all.leads (mine bigint)",
     )
     told = all_of(database)
-    assert told.failed == {"leads": "there is something else of that name"}
+    assert told.failed == {"leads": "there is something else with this name"}
     assert (told.views, told.dropped) == (2, [])
     assert objects(database) == {
         "_sync_runs": "VIEW",
@@ -153,14 +154,14 @@ def test_views_that_a_kill_left_half_made_are_known_to_be_ours(database: Crm) ->
 def _statements(database: Crm) -> list[str]:
     """What a refresh does to a destination without views."""
     done: list[str] = []
-    run = _AllAccounts._run
+    execute = Registry._execute
 
-    def noting(self: _AllAccounts, *statements: str) -> None:
-        done.extend(statements)
-        run(self, *statements)
+    def record(self: Registry, statement: str) -> None:
+        done.append(statement)
+        execute(self, statement)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_AllAccounts, "_run", noting)
+        patch.setattr(Registry, "_execute", record)
         all_of(database)
     return done
 
@@ -243,8 +244,8 @@ def test_any_two_types_come_together_without_failing(database: Crm) -> None:
 
 @given(st.lists(types, min_size=1))
 def test_the_common_type_depends_on_no_order_and_holds_every_integer_digit(each: list[Type]) -> None:
-    told = common(each)
-    assert common(each[::-1]) == told == common({*each, told})
+    told = common_type(each)
+    assert common_type(each[::-1]) == told == common_type({*each, told})
     if told.name == "decimal":
         assert told.precision is not None
         assert told.precision <= 38
@@ -258,8 +259,8 @@ def test_the_common_type_depends_on_no_order_and_holds_every_integer_digit(each:
 def test_united_tables_have_each_column_once_those_there_before_first(
     tables: list[dict[str, Type]], order: list[str]
 ) -> None:
-    told = united(tables, order)
+    told = union_columns(tables, order)
     assert set(told) == set().union(*tables)
     kept = [name for name in dict.fromkeys(order) if name in told]
     assert list(told)[: len(kept)] == kept
-    assert united(tables, told) == told
+    assert union_columns(tables, told) == told

@@ -21,7 +21,7 @@ from pipelines.engine.runner import opened
 from pipelines.sandbox import Contents, Fault, Sandbox, Store, evolve
 from pipelines.views.build import bundled, create_views
 from pipelines.views.marts import load, plan
-from pipelines.views.relations import known
+from pipelines.views.relations import known_tables
 from sources.insightly.rows.naming import VALID_FROM, VALID_TO
 from tests.support.crm import OPEN, Clock, Crm, PostgresCrm, isolate, isolated_crm, read
 from tests.support.expected import Row, normalize
@@ -521,7 +521,7 @@ def test_the_page_tells_each_mart_its_grain_and_its_needs() -> None:
     rows = [cells(line) for line in page.splitlines() if line.startswith("| `") and line.count("|") == 5]
     told = {name.strip("`"): (grain, needs) for name, _, grain, needs in rows}
     marts = {mart.name: mart for mart in load(bundled())}
-    tables = known(normalize)
+    tables = known_tables(normalize)
     assert set(told) == set(SECTIONS) == {"current_<table>", *marts}
     for each in plan(marts.values(), tables, tables):
         if each.mart.name in marts:

@@ -9,19 +9,19 @@ import sqlglot
 from sqlglot import exp
 
 from pipelines.views.build import bundled
-from pipelines.views.dialect import TRIED, ViewWriter
-from pipelines.views.marts import Mart, Planned, Tables, Unusable, load, plan
-from pipelines.views.relations import known
+from pipelines.views.dialect import TESTED, ViewWriter
+from pipelines.views.marts import Mart, MartPlan, Tables, Unusable, load, plan
+from pipelines.views.relations import known_tables
 from sources.insightly import ENTITIES
 from tests.support.expected import normalize
 from tests.support.process import ROOT
 
-KNOWN = known(normalize)
+KNOWN = known_tables(normalize)
 MARTS = {mart.name: mart for mart in load(bundled())}
 FOLDED = {"snowflake": str.upper}
 
 
-def planned(marts: Sequence[Mart], *tables: str, held: Tables = KNOWN) -> dict[str, Planned]:
+def planned(marts: Sequence[Mart], *tables: str, held: Tables = KNOWN) -> dict[str, MartPlan]:
     """What is planned where only some tables are there; all without any named."""
     there = {name: held[name] for name in tables} if tables else held
     return {each.mart.name: each for each in plan(marts, there, KNOWN)}
@@ -35,6 +35,11 @@ def writer(dialect: str) -> ViewWriter:
         return FOLDED.get(dialect, str)(name)
 
     return ViewWriter(dialect, write, lambda n: (write("crm"), write(n)), lambda n: (write("crm_marts"), write(n)))
+
+
+def create(dialect: str, plan: MartPlan) -> str:
+    assert plan.query is not None
+    return writer(dialect).create(plan.mart.name, plan.query)
 
 
 def mart(text: str, name: str = "mine") -> Mart:
@@ -116,7 +121,7 @@ def test_what_is_missing_is_told() -> None:
 def test_a_column_that_the_account_does_not_have_is_told() -> None:
     text = "-- Who rows?\n-- One row a contact.\nselect contact_id from current_contacts where hobby__c = 'Rowing'"
     lacking = planned([mart(text)], "contacts")["mine"]
-    assert (lacking.query, lacking.faulty) == (None, False)
+    assert (lacking.query, lacking.invalid) == (None, False)
     assert "hobby__c" in (lacking.reason or "")
     held = {"contacts": {**KNOWN["contacts"], "hobby__c": "VARCHAR"}}
     assert planned([mart(text)], held=held)["mine"].query is not None
@@ -137,14 +142,14 @@ def test_a_column_that_the_account_does_not_have_is_told() -> None:
 def test_a_file_that_is_no_mart_is_told(text: str, told: str) -> None:
     other = mart("select * from mine", "theirs")
     wrong = planned([mart(text), other], "notes")["mine"]
-    assert (wrong.query, wrong.faulty) == (None, True)
+    assert (wrong.query, wrong.invalid) == (None, True)
     assert told in (wrong.reason or "")
     assert planned([mart(text), other], "notes")["theirs"].query is None
 
 
 @pytest.mark.parametrize("name", ["Sales", "sales-by-region", "1st", "sales by region", "ventes_é"])
 def test_a_file_is_named_as_a_table_can_be(name: str) -> None:
-    assert planned([mart("select 1 as one", name)], "notes")[name].faulty
+    assert planned([mart("select 1 as one", name)], "notes")[name].invalid
 
 
 def test_a_mart_reads_other_marts_and_may_be_called_like_its_table() -> None:
@@ -168,20 +173,20 @@ def test_a_mart_reads_other_marts_and_may_be_called_like_its_table() -> None:
         "foreign": (),
     }
     assert all(each.query is not None for each in made.values())
-    sql = writer("postgres").create(made["both"])
+    sql = create("postgres", made["both"])
     assert '"crm"."contacts"' in sql
     assert '"crm_marts"."contacts"' not in sql
-    assert "email" in writer("postgres").create(made["nameless"])
-    assert '"elsewhere"."numbers"' in writer("postgres").create(made["foreign"])
+    assert "email" in create("postgres", made["nameless"])
+    assert '"elsewhere"."numbers"' in create("postgres", made["foreign"])
 
 
-@pytest.mark.parametrize("dialect", TRIED)
+@pytest.mark.parametrize("dialect", TESTED)
 def test_every_mart_is_sql_of_every_dialect(dialect: str) -> None:
     """What is written is read again in that dialect, and means the same tables and columns."""
     there = writer(dialect)
     for name, each in EVERYTHING.items():
         assert each.query is not None
-        (statement,) = sqlglot.parse(there.create(each), read=dialect)
+        (statement,) = sqlglot.parse(create(dialect, each), read=dialect)
         assert isinstance(statement, exp.Create)
         assert statement.args["replace"]
         view, query = statement.this, statement.expression
@@ -191,14 +196,19 @@ def test_every_mart_is_sql_of_every_dialect(dialect: str) -> None:
         assert read == {(there.normalize("crm"), there.normalize(table)) for table in each.needs}
         assert query.named_selects == [there.normalize(column) for column in each.query.named_selects]
         assert all(identifier.quoted for identifier in query.find_all(exp.Identifier))
-    for statement in (there.drop("a"), there.count("a"), there.register(("mart",), [("a",)]), there.registered("mart")):
+    for statement in (
+        there.drop("a"),
+        there.count("a"),
+        there.create_values("a", ("mart",), [("a",)]),
+        there.read("a", ("mart",)),
+    ):
         assert not isinstance(sqlglot.parse_one(statement, read=dialect), exp.Command)
 
 
-@pytest.mark.parametrize("dialect", TRIED)
+@pytest.mark.parametrize("dialect", TESTED)
 def test_missing_tables_are_empty_in_every_dialect(dialect: str) -> None:
     each = planned([MARTS["overdue_tasks"]], "tasks")["overdue_tasks"]
-    (statement,) = sqlglot.parse(writer(dialect).create(each), read=dialect)
+    (statement,) = sqlglot.parse(create(dialect, each), read=dialect)
     assert isinstance(statement, exp.Create)
     assert [table.name for table in statement.expression.find_all(exp.Table) if table.db] == [
         writer(dialect).normalize("tasks")
@@ -231,22 +241,22 @@ def test_missing_tables_are_empty_in_every_dialect(dialect: str) -> None:
 def test_what_is_said_means_the_same_elsewhere(dialect: str, sql: str, written: str) -> None:
     held = {"t": {"a": "TIMESTAMPTZ", "b": "BIGINT"}}
     each = planned([mart(f"select {sql} as x from t")], held=held)["mine"]
-    assert f"{written} AS" in " ".join(writer(dialect).create(each).split())
+    assert f"{written} AS" in " ".join(create(dialect, each).split())
 
 
 def test_what_a_dialect_has_no_words_for_is_told() -> None:
     text = "select sum(a) over (order by a rows between unbounded preceding and current row) as x from t"
     each = planned([mart(text)], held={"t": {"a": "BIGINT"}})["mine"]
-    assert "UNBOUNDED PRECEDING" in writer("snowflake").create(each).upper()
-    with pytest.raises(Unusable, match=r"cannot be said in the SQL of bigquery: .*NULLS LAST"):
-        writer("bigquery").create(each)
+    assert "UNBOUNDED PRECEDING" in create("snowflake", each).upper()
+    with pytest.raises(Unusable, match=r"cannot be written in the SQL of bigquery: .*NULLS LAST"):
+        create("bigquery", each)
 
 
 def test_texts_of_the_register_cannot_break_out(tmp_path: Path) -> None:
-    for dialect in TRIED:
+    for dialect in TESTED:
         text = 'it\'s "quoted"; drop table contacts --'
         (statement,) = sqlglot.parse(
-            writer(dialect).register(("mart", "own"), [(text, True), ("b", False)]), read=dialect
+            writer(dialect).create_values("_marts", ("mart", "own"), [(text, True), ("b", False)]), read=dialect
         )
         assert statement is not None
         assert {literal.this for literal in statement.find_all(exp.Literal)} == {text, "b"}

@@ -16,7 +16,7 @@ from pipelines.destinations.target import NothingSynced, Target
 from pipelines.engine.report import Report
 from pipelines.views.build import create_views, refresh_after_sync, statements
 from pipelines.views.dialect import ViewWriter
-from pipelines.views.registry import Views
+from pipelines.views.registry import Registry
 from sources.insightly.errors import BadSetting
 from tests.support.crm import Crm, read
 from tests.support.process import Ran, command, reach
@@ -187,8 +187,8 @@ def test_where_no_views_can_be_is_told(synced_crm: Crm, tmp_path: Path) -> None:
     assert not (tmp_path / "none.duckdb").exists()
     for where, told in (
         (Target(database=str(tmp_path / "insightly_marts.duckdb")), "rename it"),
-        (Target("filesystem"), "keeps no views"),
-        (Target("lancedb"), "speaks no SQL"),
+        (Target("filesystem"), "has no views"),
+        (Target("lancedb"), "has no SQL"),
     ):
         with pytest.raises(BadSetting, match=told):
             create_views(where)
@@ -242,7 +242,7 @@ def test_a_sync_whose_marts_fail_fails(synced_crm: Crm) -> None:
     report = Report("sync")
     refresh_after_sync(report, target(synced_crm))
     assert (report.status, report.exit_code) == ("failed", 1)
-    assert (report.reason or "").startswith("marts: no views can be made in insightly_marts: ")
+    assert (report.reason or "").startswith("marts: no views can be created in insightly_marts: ")
 
 
 def test_the_command_shows_what_it_made(synced_crm: Crm, tmp_path: Path, run: Run) -> None:
@@ -253,7 +253,7 @@ def test_the_command_shows_what_it_made(synced_crm: Crm, tmp_path: Path, run: Ru
     for text in (
         "insightly_marts.freshness",
         "overdue_tasks skipped: needs tasks (never loaded)",
-        "wrong failed: it is no",
+        "wrong failed: it is not",
     ):
         assert text in shown.out
     told = run("marts", "--json", *at)
@@ -289,7 +289,7 @@ def test_where_there_are_no_schemas_names_are_those_of_dlt() -> None:
 def test_what_nobody_tried_is_written_with_a_warning(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     folder = write_marts(tmp_path / "ours", wrong="selec 1")
     report = statements(Target("mssql"), folder)
-    assert "never tried on mssql" in caplog.text
+    assert "not tested on mssql" in caplog.text
     assert report.facts["marts"]["freshness"]["sql"].startswith("CREATE OR ALTER VIEW")
     assert (report.exit_code, report.facts["marts"]["wrong"]["sql"]) == (1, None)
 
@@ -313,18 +313,16 @@ class Narrow:
 
 
 @pytest.mark.parametrize("dialect", ["postgres", "duckdb"])
-def test_a_view_of_other_columns_is_dropped_and_made_in_one_transaction(
-    monkeypatch: pytest.MonkeyPatch, dialect: str
-) -> None:
+def test_a_view_of_other_columns_is_dropped_and_made_in_one_transaction(dialect: str) -> None:
     writer = ViewWriter(dialect, str, lambda name: ("crm", name), lambda name: ("crm_marts", name))
-    monkeypatch.setattr(Views, "_writer", writer)
     client = Narrow()
+    registry = Registry(client, writer, "_marts", ("mart", "own", "answers"))
     if dialect == "postgres":
-        Views(client, "crm_marts")._replace("one", "create ...")
+        registry._replace("one", "create ...")
         assert client.ran == ["create ...", "begin", 'DROP VIEW IF EXISTS "crm_marts"."one"', "create ...", "commit"]
     else:
         with pytest.raises(DatabaseTerminalException):
-            Views(client, "crm_marts")._replace("one", "create ...")
+            registry._replace("one", "create ...")
         assert client.ran == ["create ..."]
 
 
@@ -349,7 +347,9 @@ def test_a_view_that_would_come_out_the_same_is_left_alone(
     synced_crm: Crm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     replaced: list[str] = []
-    monkeypatch.setattr(Views, "_replace", lambda views, name, sql: (replaced.append(name), REPLACE(views, name, sql)))
+    monkeypatch.setattr(
+        Registry, "_replace", lambda views, name, sql: (replaced.append(name), REPLACE(views, name, sql))
+    )
     folder = write_marts(tmp_path / "ours", one="select 1 as one", two="select 2 as two")
     first = create_views(target(synced_crm), folder).facts["marts"]
     assert set(replaced) == {name for name, mart in first.items() if mart["state"] == "made"}
@@ -362,4 +362,4 @@ def test_a_view_that_would_come_out_the_same_is_left_alone(
     assert read(synced_crm.database, "select * from insightly_marts.two") == [{"two": 22}]
 
 
-REPLACE = Views._replace
+REPLACE = Registry._replace
