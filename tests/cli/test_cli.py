@@ -36,18 +36,18 @@ def commands() -> dict[str, argparse.ArgumentParser]:
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_help_mentions_each_option(name: str) -> None:
+def test_help_has_each_option(name: str) -> None:
     text = commands()[name].format_help()
     assert [option for option in OPTIONS[name] if option not in text] == []
 
 
-def test_help_of_the_program_tells_commands_and_exit_codes() -> None:
+def test_help_lists_commands_and_exit_codes() -> None:
     text = parser().format_help()
     for word in (*OPTIONS, "exit codes", "insightly sandbox"):
         assert word in text
 
 
-def test_sync_tells_one_object_and_never_the_key(crm: Crm, tmp_path: Path) -> None:
+def test_sync_prints_one_object_and_never_the_key(crm: Crm, tmp_path: Path) -> None:
     ran = command(
         "sync", "notes", "lead_sources", "--json", "--database", "a.duckdb", cwd=tmp_path, **reach(crm.sandbox)
     )
@@ -62,7 +62,7 @@ def test_sync_tells_one_object_and_never_the_key(crm: Crm, tmp_path: Path) -> No
     assert crm.sandbox.key not in ran.out + ran.err
 
 
-def test_names_are_whole_on_narrow_terminals_and_lines_where_there_is_none(crm: Crm, tmp_path: Path) -> None:
+def test_names_are_complete_on_narrow_and_without_terminals(crm: Crm, tmp_path: Path) -> None:
     names = ("opportunity_categories", "opportunity_state_reasons")
     narrow = command("sync", *names, cwd=tmp_path, COLUMNS="80", **reach(crm.sandbox)).out
     assert all(name in narrow for name in names)
@@ -78,7 +78,7 @@ def test_sync_without_options_writes_crm_duckdb(crm: Crm, tmp_path: Path) -> Non
     crm.assert_equal("notes", database=tmp_path / "crm.duckdb")
 
 
-def test_budget_stops_with_3_and_a_skipped_name_with_1(crm: Crm, tmp_path: Path) -> None:
+def test_budget_exits_with_3_and_a_skipped_name_with_1(crm: Crm, tmp_path: Path) -> None:
     crm.sandbox.switches = replace(OPEN, forbidden=frozenset({"products"}))
     where = ("--json", "--database", "a.duckdb")
     stopped = command("sync", "notes", "pipelines", "--max-calls", "2", *where, cwd=tmp_path, **reach(crm.sandbox))
@@ -91,7 +91,7 @@ def test_budget_stops_with_3_and_a_skipped_name_with_1(crm: Crm, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "settings", "told"),
+    ("arguments", "settings", "message"),
     [
         (["sync", "kontacts"], {}, "kontacts"),
         (["sync", "notes", "--since", "yesterday"], {}, "yesterday"),
@@ -101,15 +101,15 @@ def test_budget_stops_with_3_and_a_skipped_name_with_1(crm: Crm, tmp_path: Path)
         (["check"], {"SOURCES__INSIGHTLY__API_KEY": ""}, "api_key"),
     ],
 )
-def test_wrong_use_exits_with_2_and_sends_nothing(
-    crm: Crm, tmp_path: Path, arguments: list[str], settings: dict[str, str], told: str
+def test_wrong_usage_exits_with_2_and_sends_nothing(
+    crm: Crm, tmp_path: Path, arguments: list[str], settings: dict[str, str], message: str
 ) -> None:
     ran = command(*arguments, "--json", cwd=tmp_path, **{**reach(crm.sandbox), **settings})
     assert ran.code == 2
     assert set(ran.json) >= ENVELOPE
     assert (ran.json["command"], ran.json["status"]) == (arguments[0], "failed")
-    assert told in ran.json["reason"]
-    assert told in ran.err
+    assert message in ran.json["reason"]
+    assert message in ran.err
     assert "Traceback" not in ran.err
     assert crm.sandbox.key not in ran.out + ran.err
     assert crm.sandbox.log == []
@@ -137,11 +137,11 @@ def test_wrong_duration_is_reported_as_json(tmp_path: Path) -> None:
     assert "--max-age" in ran.json["reason"]
 
 
-def test_an_unknown_option_exits_with_2(tmp_path: Path) -> None:
+def test_unknown_option_exits_with_2(tmp_path: Path) -> None:
     assert command("sync", "--nonsense", cwd=tmp_path).code == 2
 
 
-def test_check_tells_account_user_and_calls_left(crm: Crm, tmp_path: Path) -> None:
+def test_check_shows_account_user_and_calls_left(crm: Crm, tmp_path: Path) -> None:
     ran = command("check", "--json", cwd=tmp_path, **reach(crm.sandbox))
     assert ran.code == 0
     assert ran.json["account"]["INSTANCE_NAME"] == "Sandbox Trading"
@@ -161,7 +161,7 @@ def test_check_with_a_wrong_key_exits_with_1(crm: Crm, tmp_path: Path) -> None:
     assert wrong not in ran.out + ran.err
 
 
-def test_entities_tells_the_table(tmp_path: Path) -> None:
+def test_entities_prints_the_table(tmp_path: Path) -> None:
     ran = command("entities", "--json", cwd=tmp_path)
     assert ran.code == 0
     assert set(ran.json["entities"]) == set(ENTITIES)
@@ -170,7 +170,7 @@ def test_entities_tells_the_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.sample(0)
-def test_plan_writes_nothing_and_tells_what_a_sync_then_sends(crm: Crm, tmp_path: Path) -> None:
+def test_plan_writes_nothing_and_predicts_the_calls_of_a_sync(crm: Crm, tmp_path: Path) -> None:
     where = ("--json", "--database", "a.duckdb")
     names = ("contacts", "notes", "lead_sources", "countries", "tags")
     for _ in range(2):
@@ -184,7 +184,7 @@ def test_plan_writes_nothing_and_tells_what_a_sync_then_sends(crm: Crm, tmp_path
 
 @pytest.mark.sample(0)
 @pytest.mark.parametrize("name", ["sync", "sweep"])
-def test_a_plan_that_runs_out_of_calls_tells_what_it_found(crm: Crm, tmp_path: Path, name: str) -> None:
+def test_plan_that_runs_out_of_calls_shows_what_it_found(crm: Crm, tmp_path: Path, name: str) -> None:
     names = ("contacts", "notes", "tasks")
     crm.sync_done(*names)
     where = ("--database", str(crm.database), "--max-calls", "2")
@@ -199,13 +199,13 @@ def test_a_plan_that_runs_out_of_calls_tells_what_it_found(crm: Crm, tmp_path: P
     assert (shown.code, "stopped" in shown.out, "Estimate: at least" in shown.out) == (3, True, True)
 
 
-def test_plan_makes_no_file(crm: Crm, tmp_path: Path) -> None:
+def test_plan_creates_no_file(crm: Crm, tmp_path: Path) -> None:
     command("sync", "notes", "--plan", "--json", "--database", "b.duckdb", cwd=tmp_path, **reach(crm.sandbox))
     assert crm.sandbox.calls() == 1
     assert not (tmp_path / "b.duckdb").exists()
 
 
-def test_a_second_run_says_that_the_destination_is_busy(tmp_path: Path) -> None:
+def test_second_run_reports_a_busy_destination(tmp_path: Path) -> None:
     target = Target(database=str(tmp_path / "a.duckdb"))
     with target.lock(), pytest.raises(Busy, match=r"a\.duckdb"), target.lock(wait=0.01):
         pass

@@ -1,4 +1,4 @@
-"""What a run tells machines: figures as OpenMetrics, and log lines as JSON."""
+"""The output of a run for programs: figures as OpenMetrics, and log lines as JSON."""
 
 import json
 from pathlib import Path
@@ -29,20 +29,20 @@ def lines(err: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in err.splitlines()]
 
 
-def test_a_sync_leaves_its_figures(crm: Crm, tmp_path: Path) -> None:
+def test_sync_writes_its_figures(crm: Crm, tmp_path: Path) -> None:
     ran = command("sync", "notes", "pipelines", "--json", "--metrics", "run.prom", cwd=tmp_path, **reach(crm.sandbox))
     assert ran.code == 0, ran.err
-    told = samples((tmp_path / "run.prom").read_text())
+    figures = samples((tmp_path / "run.prom").read_text())
     notes = ran.json["entities"]["notes"]
-    assert told[named("run_exit_code", command="sync")] == 0
-    assert told[named("run_status", command="sync", status="done")] == 1
-    assert told[named("run_status", command="sync", status="failed")] == 0
-    assert told[named("run_calls", command="sync")] == ran.json["calls"]
-    assert told[named("calls_left_today", command="sync")] == ran.json["calls_left_today"]
-    assert told[named("entity_rows", command="sync", entity="notes")] == notes["rows"] > 0
-    assert told[named("entity_state", command="sync", entity="notes", state="ok")] == 1
-    assert named("entity_watermark_timestamp_seconds", command="sync", entity="notes") in told
-    assert named("entity_watermark_timestamp_seconds", command="sync", entity="pipelines") not in told
+    assert figures[named("run_exit_code", command="sync")] == 0
+    assert figures[named("run_status", command="sync", status="done")] == 1
+    assert figures[named("run_status", command="sync", status="failed")] == 0
+    assert figures[named("run_calls", command="sync")] == ran.json["calls"]
+    assert figures[named("calls_left_today", command="sync")] == ran.json["calls_left_today"]
+    assert figures[named("entity_rows", command="sync", entity="notes")] == notes["rows"] > 0
+    assert figures[named("entity_state", command="sync", entity="notes", state="ok")] == 1
+    assert named("entity_watermark_timestamp_seconds", command="sync", entity="notes") in figures
+    assert named("entity_watermark_timestamp_seconds", command="sync", entity="pipelines") not in figures
     assert [path.name for path in tmp_path.glob("*run.prom*")] == ["run.prom"]
 
 
@@ -50,7 +50,7 @@ def test_a_sync_leaves_its_figures(crm: Crm, tmp_path: Path) -> None:
     ("arguments", "settings", "code"),
     [(["sync", "notes", "--max-calls", "0"], {}, 3), (["sync"], {"SOURCES__INSIGHTLY__PAGE_SIZE": "501"}, 2)],
 )
-def test_a_run_that_did_not_end_well_leaves_its_figures_too(
+def test_unsuccessful_run_writes_its_figures(
     crm: Crm, tmp_path: Path, arguments: list[str], settings: dict[str, str], code: int
 ) -> None:
     ran = command(*arguments, "--metrics", "run.prom", cwd=tmp_path, **{**reach(crm.sandbox), **settings})
@@ -58,14 +58,14 @@ def test_a_run_that_did_not_end_well_leaves_its_figures_too(
     assert samples((tmp_path / "run.prom").read_text())[named("run_exit_code", command="sync")] == code
 
 
-def test_entity_names_and_states_are_labels_whatever_they_hold() -> None:
+def test_entity_names_and_states_are_escaped_labels() -> None:
     report = Report("verify", FAILED, 'a "reason"', {'odd"\\\nname': EntityReport("failed", deleted=3)}, exit_code=4)
-    told = samples(exposition(report, 1_790_000_000.0).decode())
-    assert told[named("entity_deleted", command="verify", entity='odd"\\\nname')] == 3
-    assert told[named("run_finished_timestamp_seconds", command="verify")] == 1_790_000_000
+    figures = samples(exposition(report, 1_790_000_000.0).decode())
+    assert figures[named("entity_deleted", command="verify", entity='odd"\\\nname')] == 3
+    assert figures[named("run_finished_timestamp_seconds", command="verify")] == 1_790_000_000
 
 
-def test_a_file_that_cannot_be_written_is_refused_by_name(tmp_path: Path) -> None:
+def test_unwritable_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(BadSetting, match=r"--metrics.*run\.prom"):
         write(Report("sync"), tmp_path / "nowhere" / "run.prom")
     (tmp_path / "run.prom").mkdir()
@@ -74,7 +74,7 @@ def test_a_file_that_cannot_be_written_is_refused_by_name(tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["run.prom"]
 
 
-def test_json_lines_tell_entities_and_the_run(crm: Crm, tmp_path: Path) -> None:
+def test_json_lines_have_entities_and_the_run(crm: Crm, tmp_path: Path) -> None:
     ran = command("sync", "notes", "--json", "--log-format", "json", cwd=tmp_path, **reach(crm.sandbox))
     assert ran.code == 0
     (entity, run) = [line for line in lines(ran.err) if line.get("event") in ("entity", "run")]
@@ -84,9 +84,9 @@ def test_json_lines_tell_entities_and_the_run(crm: Crm, tmp_path: Path) -> None:
     assert crm.sandbox.key not in ran.err
 
 
-def test_json_lines_tell_warnings_and_failures(crm: Crm, tmp_path: Path) -> None:
+def test_json_lines_have_warnings_and_failures(crm: Crm, tmp_path: Path) -> None:
     wrong = {**reach(crm.sandbox), "SOURCES__INSIGHTLY__API_KEY": "99999999-9999-9999-9999-999999999999"}
-    told = lines(command("sync", "notes", "--log-format", "json", cwd=tmp_path, **wrong).err)
-    assert (told[-1]["event"], told[-1]["level"], told[-1]["exit_code"]) == ("run", "ERROR", 1)
-    assert "401" in told[-1]["reason"]
-    assert {"time", "level", "logger", "message"} <= set(told[0])
+    figures = lines(command("sync", "notes", "--log-format", "json", cwd=tmp_path, **wrong).err)
+    assert (figures[-1]["event"], figures[-1]["level"], figures[-1]["exit_code"]) == ("run", "ERROR", 1)
+    assert "401" in figures[-1]["reason"]
+    assert {"time", "level", "logger", "message"} <= set(figures[0])

@@ -23,7 +23,7 @@ from sources.insightly import ENTITIES
 from sources.insightly.entities import child_fields
 from sources.insightly.errors import BadSetting
 from sources.insightly.state.request import ReadRequest
-from tests.support.accounts import all_of, hold, tell, type_of
+from tests.support.accounts import create_dataset, execute, refresh_views, type_of
 from tests.support.commands import delete, ledger, marked, refreshed, swept, verified
 from tests.support.crm import ON_POSTGRES, Crm, PostgresCrm
 from tests.support.kill import Call, run_and_die
@@ -197,32 +197,32 @@ def test_postgres_views_show_the_tables_of_all_accounts(crm: Crm) -> None:
 
 @pytest.mark.sample(0)
 def test_postgres_view_that_others_depend_on_is_reported(crm: Crm) -> None:
-    hold(crm, "insightly_emea", contacts="contact_id bigint, size bigint")
-    hold(crm, "insightly_apac", contacts="contact_id bigint")
-    all_of(crm)
-    tell(crm, "create view public.sizes as select instance, size from insightly_all.contacts")
-    tell(crm, "alter table insightly_apac.contacts add column hobby varchar")
-    assert (all_of(crm).failed, type_of(crm, "contacts", "hobby")) == ({}, "character varying")
-    tell(crm, "alter table insightly_apac.contacts add column size varchar")
+    create_dataset(crm, "insightly_emea", contacts="contact_id bigint, size bigint")
+    create_dataset(crm, "insightly_apac", contacts="contact_id bigint")
+    refresh_views(crm)
+    execute(crm, "create view public.sizes as select instance, size from insightly_all.contacts")
+    execute(crm, "alter table insightly_apac.contacts add column hobby varchar")
+    assert (refresh_views(crm).failed, type_of(crm, "contacts", "hobby")) == ({}, "character varying")
+    execute(crm, "alter table insightly_apac.contacts add column size varchar")
     for _ in range(2):
-        result = all_of(crm)
+        result = refresh_views(crm)
         assert (list(result.failed), "sizes" in result.failed["contacts"], result.views) == (["contacts"], True, 1)
     assert type_of(crm, "contacts", "size") == "bigint"
-    tell(crm, "drop view public.sizes")
-    assert (all_of(crm).refreshed, type_of(crm, "contacts", "size")) == (["contacts"], "character varying")
+    execute(crm, "drop view public.sizes")
+    assert (refresh_views(crm).refreshed, type_of(crm, "contacts", "size")) == (["contacts"], "character varying")
 
 
 @pytest.mark.sample(0)
 def test_postgres_reader_of_an_unchanged_view_blocks_no_run(crm: PostgresCrm) -> None:
-    hold(crm, "insightly_emea", contacts="contact_id bigint")
-    hold(crm, "insightly_apac", contacts="contact_id bigint")
-    all_of(crm)
+    create_dataset(crm, "insightly_emea", contacts="contact_id bigint")
+    create_dataset(crm, "insightly_apac", contacts="contact_id bigint")
+    refresh_views(crm)
     with closing(psycopg2.connect(crm.url)) as reader, reader.cursor() as cursor:
         cursor.execute("select * from insightly_all.contacts")
         (row,) = crm.read("select current_database() as name")
-        tell(crm, f"alter database {row['name']} set lock_timeout = '5s'")
-        hold(crm, "insightly_apac", leads="lead_id bigint")
-        assert (all_of(crm).refreshed, all_of(crm).failed) == (["leads"], {})
+        execute(crm, f"alter database {row['name']} set lock_timeout = '5s'")
+        create_dataset(crm, "insightly_apac", leads="lead_id bigint")
+        assert (refresh_views(crm).refreshed, refresh_views(crm).failed) == (["leads"], {})
 
 
 COPY = "dlt.destinations.impl.postgres.postgres:PostgresCsvCopyJob.run"

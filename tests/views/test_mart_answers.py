@@ -1,4 +1,4 @@
-"""Each mart's answer, for records made by hand and for a generated account; the answers are known without SQL."""
+"""The result of each mart, for hand-made records and for a generated account; computed without SQL."""
 
 import re
 from collections import Counter, defaultdict
@@ -29,19 +29,19 @@ from tests.support.process import ROOT
 
 pytestmark = pytest.mark.xdist_group("mart answers")
 
-MOMENT = pa.timestamp("us", tz="UTC")
+TIMESTAMP = pa.timestamp("us", tz="UTC")
 HISTORY = pa.schema(
     [
         *((name, pa.int64()) for name in ("opportunity_id", "pipeline_id", "stage_id")),
         ("opportunity_state", pa.string()),
-        *((name, MOMENT) for name in ("date_created_utc", VALID_FROM, VALID_TO)),
+        *((name, TIMESTAMP) for name in ("date_created_utc", VALID_FROM, VALID_TO)),
     ]
 )
 JANUARY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def at(day: float) -> datetime:
-    """A moment of January 2026: `8.5` is noon of the 8th."""
+    """A time in January 2026: `8.5` is noon of the 8th."""
     return JANUARY + timedelta(days=day - 1)
 
 
@@ -79,7 +79,7 @@ VERSIONS = [
     version(5, 2, "SUSPENDED", 11, 3.0, 7.0),
     version(5, 2, "OPEN", 11, 7.0, 9.0),
     version(5, 2, "OPEN", 13, 9.0, None),
-    # On, and still there, whatever else was edited meanwhile.
+    # Moved on, and still there, whatever else was edited.
     version(6, 2, "OPEN", 11, 2.0, 4.0),
     version(6, 2, "OPEN", 12, 4.0, 6.0),
     version(6, 2, "OPEN", 12, 6.0, None),
@@ -224,17 +224,17 @@ def keep_history(crm: Crm) -> None:
 
 def answer(crm: Crm, mart: str, columns: str, where: str = "true") -> list[tuple[Any, ...]]:
     rows = crm.read(f"select {columns} from insightly_marts.{mart} where {where}")
-    told = [tuple(row.values()) for row in rows]
-    return sorted(told, key=lambda row: [(value is None, "" if value is None else value) for value in row])
+    found = [tuple(row.values()) for row in rows]
+    return sorted(found, key=lambda row: [(value is None, "" if value is None else value) for value in row])
 
 
 def test_deleted_records_are_not_current(by_hand: Crm) -> None:
     for entity, live in {"opportunities": 10, "leads": 6, "tasks": 9, "events": 2, "notes": 2, "contacts": 3}.items():
-        held, deleted = (
+        found, deleted = (
             by_hand.read(f"select count(*) as n from insightly.{entity} where {where}")[0]["n"]
             for where in ("true", "_deleted_at is not null")
         )
-        assert answer(by_hand, f"current_{entity}", "count(*)") == [(live,)] == [(held - deleted,)]
+        assert answer(by_hand, f"current_{entity}", "count(*)") == [(live,)] == [(found - deleted,)]
         assert deleted > 0
 
 
@@ -250,9 +250,9 @@ def test_pipeline_by_stage_and_month(by_hand: Crm) -> None:
         ("Sales", 12, "Offer", "OPEN", march, "USD", 1, money(1000), money(100)),
         ("Sales", 12, "Offer", "SUSPENDED", march, "EUR", 1, money(3), None),
         ("Sales", 12, "Offer", "WON", date(2026, 2, 1), "EUR", 1, money("70.25"), money("70.25")),
-        # Won on a day that nobody told: when it was expected is not when it was.
+        # Won on an unknown day, which is not the day it was expected.
         ("Sales", 12, "Offer", "WON", None, "EUR", 1, money(1), None),
-        # A stage that is no longer there.
+        # A stage that no longer exists.
         ("Sales", 99, None, "ABANDONED", date(2025, 12, 1), "EUR", 1, money(9), None),
         (None, None, None, "OPEN", march, "EUR", 1, money(5), money(2)),
         (None, None, None, "OPEN", None, None, 1, None, None),
@@ -282,14 +282,14 @@ def test_stage_stays(by_hand: Crm) -> None:
         "opportunity_id, stage_id, entered_at, left_at, entry_seen, days, outcome, next_stage_id, "
         "stay, cast(now() at time zone 'UTC' as date) as today"
     )
-    held = sorted(answer(by_hand, "stage_stays", columns), key=lambda row: (row[0], row[2]))
-    today = held[0][-1]
-    assert len({(row[0], row[-2]) for row in held}) == len(held)
+    found = sorted(answer(by_hand, "stage_stays", columns), key=lambda row: (row[0], row[2]))
+    today = found[0][-1]
+    assert len({(row[0], row[-2]) for row in found}) == len(found)
     expected = [
         (deal, stage, at(begins), None if ends is None else at(ends), seen, days, result, after)
         for deal, stage, begins, ends, seen, days, result, after in STAYS
     ]
-    assert [row[:-2] for row in held] == [
+    assert [row[:-2] for row in found] == [
         (*row[:5], (today - row[2].date()).days if row[5] is None else row[5], *row[6:]) for row in expected
     ]
     names = answer(by_hand, "stage_stays", "pipeline_name, stage_name, next_stage_name", "opportunity_id = 2")
@@ -304,7 +304,7 @@ def test_stage_conversion(by_hand: Crm) -> None:
         ("Enquiry", "deleted", None, 1, 1, sixth, Decimal(2)),
         ("Enquiry", "lost", None, 1, 1, sixth, Decimal(2)),
         ("Enquiry", "moved on", "Contract", 1, 1, sixth, Decimal(2)),
-        # How long the deal that is older than the history was there, nobody knows.
+        # It is unknown how long the deal that is older than the history was in the stage.
         ("Enquiry", "moved on", "Offer", 2, 2, third, Decimal(2)),
         ("Enquiry", "suspended", None, 1, 1, sixth, Decimal(1)),
         ("Offer", "moved back", "Enquiry", 1, 1, Decimal("0.5000"), Decimal(7)),
@@ -350,13 +350,13 @@ def test_overdue_tasks(by_hand: Crm) -> None:
         "title, due_date, owner_name, owner_user_id, status, priority, days_overdue, "
         "cast(now() at time zone 'UTC' as date) as today"
     )
-    held = answer(by_hand, "overdue_tasks", columns, "title <> 'due today'")
-    assert [row[:-2] for row in held] == [
+    found = answer(by_hand, "overdue_tasks", columns, "title <> 'due today'")
+    assert [row[:-2] for row in found] == [
         ("late", date(2020, 1, 31), "Ada Lovelace", 1, "IN PROGRESS", 3),
         ("late, of nobody", date(2020, 2, 29), None, None, None, None),
         ("late, of somebody unknown", date(2020, 3, 1), None, 99, None, None),
     ]
-    assert all(days == (today - row[1]).days for *row, days, today in held)
+    assert all(days == (today - row[1]).days for *row, days, today in found)
     # It is late only if midnight has passed since the record was made.
     assert all(days > 0 for (days,) in answer(by_hand, "overdue_tasks", "days_overdue"))
 
@@ -378,7 +378,7 @@ def test_freshness(by_hand: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
         for entity, run in sorted(latest.items())
     ]
     assert swept
-    # A run that failed makes nothing fresh, and is told.
+    # A failed run makes nothing fresh, and is shown.
     if isinstance(by_hand, PostgresCrm):
         monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", by_hand.url)
     by_hand.sandbox.faults.add(Fault("object", match="Tasks*", times=1))
@@ -389,7 +389,7 @@ def test_freshness(by_hand: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/Los_Angeles"])
-def test_days_are_those_of_utc_wherever_one_asks_from(by_hand: Crm, zone: str) -> None:
+def test_days_are_in_utc_in_every_session_time_zone(by_hand: Crm, zone: str) -> None:
     for mart in ("lead_conversion_by_source", "activity_by_owner_and_week", "stage_stays", "overdue_tasks"):
         there, here = (asked_from(by_hand, where, f"select * from insightly_marts.{mart}") for where in (zone, "UTC"))
         assert there == here
@@ -434,8 +434,8 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Sand
 
 
 @pytest.mark.sample(0)
-def test_the_last_stay_of_a_deal_is_where_it_is(lived: tuple[Path, Sandbox]) -> None:
-    """Whatever was edited meanwhile: nobody's stay has a gap, and nobody is in two stages."""
+def test_last_stay_of_a_deal_is_its_stage(lived: tuple[Path, Sandbox]) -> None:
+    """Whatever was edited: no stay has a gap, and no deal is in two stages."""
     database, sandbox = lived
     stays = read(database, "select * from insightly_marts.stage_stays order by opportunity_id, stay")
     assert Counter(stay["outcome"] for stay in stays).keys() >= {"still there", "moved on", "moved back", "won"}
@@ -467,12 +467,12 @@ def test_each_deal_is_in_one_row_of_the_pipeline(seeded: tuple[Path, Sandbox]) -
         value[place] += Decimal(str(deal["OPPORTUNITY_VALUE"]))
     columns = "stage_name, deal_state, close_month, currency, sum(deals), sum(total_value)"
     rows = read(database, f"select {columns} from insightly_marts.pipeline_by_stage_and_month group by all")
-    told = {tuple(row.values())[:4]: tuple(row.values())[4:] for row in rows}
-    assert told == {place: (count[place], value[place]) for place in count}
-    assert len({place[3] for place in told}) > 1
+    found = {tuple(row.values())[:4]: tuple(row.values())[4:] for row in rows}
+    assert found == {place: (count[place], value[place]) for place in count}
+    assert len({place[3] for place in found}) > 1
 
 
-def test_each_lead_and_each_activity_is_counted_once(seeded: tuple[Path, Sandbox]) -> None:
+def test_each_lead_and_activity_is_counted_once(seeded: tuple[Path, Sandbox]) -> None:
     database, sandbox = seeded
     rows = sandbox.store.rows
     sources = {row["LEAD_SOURCE_ID"]: row["LEAD_SOURCE"] for row in rows("lead_sources")}
@@ -490,8 +490,8 @@ def test_each_lead_and_each_activity_is_counted_once(seeded: tuple[Path, Sandbox
     for entity in ("events", "notes"):
         done.update((row["OWNER_USER_ID"], entity) for row in rows(entity))
     columns = "owner_user_id, sum(tasks_completed) as tasks, sum(events) as events, sum(notes) as notes"
-    told = read(database, f"select {columns} from insightly_marts.activity_by_owner_and_week group by all")
-    assert {(row["owner_user_id"], kind): row[kind] for row in told for kind in ("tasks", "events", "notes")} == {
+    found = read(database, f"select {columns} from insightly_marts.activity_by_owner_and_week group by all")
+    assert {(row["owner_user_id"], kind): row[kind] for row in found for kind in ("tasks", "events", "notes")} == {
         (user["USER_ID"], kind): done[user["USER_ID"], kind]
         for user in rows("users")
         for kind in ("tasks", "events", "notes")
@@ -503,8 +503,8 @@ def test_tags_are_those_of_the_account(seeded: tuple[Path, Sandbox]) -> None:
     database, sandbox = seeded
     kinds = ("contacts", "leads", "opportunities", "organisations", "projects")
     used = Counter((kind, tag["TAG_NAME"]) for kind in kinds for row in sandbox.store.rows(kind) for tag in row["TAGS"])
-    held = read(database, "select * from insightly_marts.tags_by_record_type")
-    assert {(row["record_type"], row["tag_name"]): row["records"] for row in held} == used
+    found = read(database, "select * from insightly_marts.tags_by_record_type")
+    assert {(row["record_type"], row["tag_name"]): row["records"] for row in found} == used
 
 
 SECTION = re.compile(r"^## `([^`]+)`\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
@@ -516,39 +516,39 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip().strip("|").split("|")]
 
 
-def test_the_page_tells_each_mart_its_grain_and_its_needs() -> None:
+def test_page_has_grain_and_needs_of_each_mart() -> None:
     page = (ROOT / "docs/guide/marts.md").read_text(encoding="utf-8")
     rows = [cells(line) for line in page.splitlines() if line.startswith("| `") and line.count("|") == 5]
-    told = {name.strip("`"): (grain, needs) for name, _, grain, needs in rows}
+    found = {name.strip("`"): (grain, needs) for name, _, grain, needs in rows}
     marts = {mart.name: mart for mart in load(bundled())}
     tables = known_tables(normalize)
-    assert set(told) == set(SECTIONS) == {"current_<table>", *marts}
+    assert set(found) == set(SECTIONS) == {"current_<table>", *marts}
     for each in plan(marts.values(), tables, tables):
         if each.mart.name in marts:
-            grain, needs = told[each.mart.name]
+            grain, needs = found[each.mart.name]
             assert f"One row {grain}" in each.mart.answers
             needed = set(each.needs) - marts[each.mart.name].optional - marts["stage_stays"].optional
             assert set(re.findall("`([a-z_]+)`", needs)) == needed
 
 
 @pytest.mark.parametrize("name", MARTS)
-def test_the_page_explains_each_column(name: str, request: pytest.FixtureRequest) -> None:
-    database = held_for(name, request)
+def test_page_explains_each_column(name: str, request: pytest.FixtureRequest) -> None:
+    database = database_for(name, request)
     lines = [line for line in SECTIONS[name].splitlines() if line.startswith("| `")]
-    told = [column for line in lines for column in re.findall("`([a-z_]+)`", cells(line)[0])]
-    assert told == [row["column_name"] for row in read(database, f"describe insightly_marts.{name}")]
+    found = [column for line in lines for column in re.findall("`([a-z_]+)`", cells(line)[0])]
+    assert found == [row["column_name"] for row in read(database, f"describe insightly_marts.{name}")]
 
 
 @pytest.mark.parametrize("name", SECTIONS)
-def test_the_example_of_the_page_is_answered_as_it_says(name: str, request: pytest.FixtureRequest) -> None:
+def test_example_of_the_page_has_its_result(name: str, request: pytest.FixtureRequest) -> None:
     sql, table = re.fullmatch(r".*?```sql\n(.*?)```\n\n(.*?)\n*", SECTIONS[name], re.DOTALL).groups()  # type: ignore[union-attr]
-    rows = read(held_for(name, request), sql)
-    heading, _, *told = map(cells, table.splitlines())
+    rows = read(database_for(name, request), sql)
+    heading, _, *found = map(cells, table.splitlines())
     assert heading == list(rows[0])
-    assert told == [["" if value is None else str(value) for value in row.values()] for row in rows]
+    assert found == [["" if value is None else str(value) for value in row.values()] for row in rows]
 
 
-def held_for(name: str, request: pytest.FixtureRequest) -> Path:
+def database_for(name: str, request: pytest.FixtureRequest) -> Path:
     """A destination that has the mart."""
     database, _ = request.getfixturevalue("lived" if name.startswith("stage_") else "seeded")
     return Path(database)

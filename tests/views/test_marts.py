@@ -1,4 +1,4 @@
-"""Marts as files: what they say of themselves, what can be made of them, and what is written for each dialect."""
+"""Marts: what the files say, how they are planned, and their SQL in each dialect."""
 
 import re
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from tests.support.process import ROOT
 
 KNOWN = known_tables(normalize)
 MARTS = {mart.name: mart for mart in load(bundled())}
-FOLDED = {"snowflake": str.upper}
+CASEFOLD = {"snowflake": str.upper}
 
 
-def planned(marts: Sequence[Mart], *tables: str, held: Tables = KNOWN) -> dict[str, MartPlan]:
-    """What is planned where only some tables are there; all without any named."""
-    there = {name: held[name] for name in tables} if tables else held
-    return {each.mart.name: each for each in plan(marts, there, KNOWN)}
+def planned(marts: Sequence[Mart], *names: str, tables: Tables = KNOWN) -> dict[str, MartPlan]:
+    """The plans over some tables, or over all if none is named."""
+    existing = {name: tables[name] for name in names} if names else tables
+    return {each.mart.name: each for each in plan(marts, existing, KNOWN)}
 
 
 EVERYTHING = planned(list(MARTS.values()))
@@ -32,7 +32,7 @@ EVERYTHING = planned(list(MARTS.values()))
 
 def writer(dialect: str) -> ViewWriter:
     def write(name: str) -> str:
-        return FOLDED.get(dialect, str)(name)
+        return CASEFOLD.get(dialect, str)(name)
 
     return ViewWriter(dialect, write, lambda n: (write("crm"), write(n)), lambda n: (write("crm_marts"), write(n)))
 
@@ -46,14 +46,14 @@ def mart(text: str, name: str = "mine") -> Mart:
     return Mart.parse(name, text, own=True)
 
 
-def test_the_marts_are_the_files_of_the_repository() -> None:
+def test_marts_are_the_files_of_the_repository() -> None:
     assert bundled() == ROOT / "marts"
     assert set(MARTS) == {path.stem for path in (ROOT / "marts").iterdir()}
     assert len(MARTS) >= 8
 
 
 @pytest.mark.parametrize("name", MARTS)
-def test_a_file_says_what_it_answers_and_its_grain(name: str) -> None:
+def test_file_has_its_question_and_grain(name: str) -> None:
     assert re.fullmatch(r"[A-Z][^?]+\? One row per [^?]+\.", MARTS[name].answers)
     text = (ROOT / "marts" / f"{name}.sql").read_text(encoding="utf-8")
     assert "{{" not in text
@@ -61,18 +61,18 @@ def test_a_file_says_what_it_answers_and_its_grain(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MARTS)
-def test_a_mart_reads_only_columns_that_every_account_has(name: str) -> None:
+def test_mart_reads_only_columns_of_every_account(name: str) -> None:
     each = EVERYTHING[name]
     assert (each.reason, each.without) == (None, ())
     for table in each.needs:
-        assert planned([MARTS[name]], held={**KNOWN, table: {"other": "BIGINT"}})[name].query is None, (
+        assert planned([MARTS[name]], tables={**KNOWN, table: {"other": "BIGINT"}})[name].query is None, (
             f"{table} is not checked"
         )
 
 
 @pytest.mark.parametrize("name", MARTS)
-def test_optional_tables_are_read_and_never_decide_which_rows_there_are(name: str) -> None:
-    """They are on the right of a LEFT JOIN, or a part of a union."""
+def test_optional_tables_add_columns_but_no_rows(name: str) -> None:
+    """They are on the right of a LEFT JOIN, or part of a union."""
     each = EVERYTHING[name]
     assert MARTS[name].optional <= set(each.needs)
     assert MARTS[name].query is not None
@@ -81,28 +81,28 @@ def test_optional_tables_are_read_and_never_decide_which_rows_there_are(name: st
             assert join.side == "LEFT"
 
 
-def test_every_kind_of_record_that_can_be_tagged_is_counted() -> None:
+def test_every_taggable_entity_is_counted() -> None:
     tagged = {name for name, entity in ENTITIES.items() if entity.tagged}
     needs = EVERYTHING["tags_by_record_type"].needs
     assert {name.removesuffix("__tags") for name in needs if name.endswith("__tags")} == tagged
     assert {name for name in needs if not name.endswith("__tags")} == {n for n in tagged if ENTITIES[n].swept}
 
 
-def test_each_swept_table_has_a_view_without_deleted_records_and_without_our_columns() -> None:
-    held = {
+def test_swept_tables_have_views_without_deleted_records() -> None:
+    tables = {
         **{name: KNOWN[name] for name in ("contacts", "pipelines", "opportunities_history")},
         "workshops__c": {"record_id": "BIGINT", "_dlt_load_id": "VARCHAR", "_deleted_at": "TIMESTAMPTZ"},
     }
-    held["contacts"] = {**held["contacts"], "hobby__c": "VARCHAR"}
-    made = planned([], held=held)
+    tables["contacts"] = {**tables["contacts"], "hobby__c": "VARCHAR"}
+    made = planned([], tables=tables)
     assert set(made) == {"current_contacts", "current_workshops__c"}
     for name, query in ((name, each.query) for name, each in made.items()):
         assert query is not None
-        columns = [column for column in held[name.removeprefix("current_")] if not column.startswith("_")]
+        columns = [column for column in tables[name.removeprefix("current_")] if not column.startswith("_")]
         assert query.named_selects == columns
 
 
-def test_what_is_missing_is_told() -> None:
+def test_missing_tables_are_reported() -> None:
     made = planned(list(MARTS.values()), "tasks", "opportunities", "contacts", "contacts__tags")
     assert made["freshness"].reason == "needs _sync_runs (never loaded)"
     assert made["activity_by_owner_and_week"].reason == "needs events (never loaded), notes (never loaded)"
@@ -118,17 +118,17 @@ def test_what_is_missing_is_told() -> None:
     assert "contacts__tags (never loaded)" in nothing.reason
 
 
-def test_a_column_that_the_account_does_not_have_is_told() -> None:
+def test_missing_column_is_reported() -> None:
     text = "-- Who rows?\n-- One row a contact.\nselect contact_id from current_contacts where hobby__c = 'Rowing'"
-    lacking = planned([mart(text)], "contacts")["mine"]
-    assert (lacking.query, lacking.invalid) == (None, False)
-    assert "hobby__c" in (lacking.reason or "")
-    held = {"contacts": {**KNOWN["contacts"], "hobby__c": "VARCHAR"}}
-    assert planned([mart(text)], held=held)["mine"].query is not None
+    missing = planned([mart(text)], "contacts")["mine"]
+    assert (missing.query, missing.invalid) == (None, False)
+    assert "hobby__c" in (missing.reason or "")
+    tables = {"contacts": {**KNOWN["contacts"], "hobby__c": "VARCHAR"}}
+    assert planned([mart(text)], tables=tables)["mine"].query is not None
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("selec 1", "no duckdb SQL"),
         ("select 'open", "no duckdb SQL"),
@@ -139,20 +139,20 @@ def test_a_column_that_the_account_does_not_have_is_told() -> None:
         ("select * from theirs", "reads itself: mine -> theirs -> mine"),
     ],
 )
-def test_a_file_that_is_no_mart_is_told(text: str, told: str) -> None:
+def test_invalid_file_is_reported(text: str, expected: str) -> None:
     other = mart("select * from mine", "theirs")
     wrong = planned([mart(text), other], "notes")["mine"]
     assert (wrong.query, wrong.invalid) == (None, True)
-    assert told in (wrong.reason or "")
+    assert expected in (wrong.reason or "")
     assert planned([mart(text), other], "notes")["theirs"].query is None
 
 
 @pytest.mark.parametrize("name", ["Sales", "sales-by-region", "1st", "sales by region", "ventes_é"])
-def test_a_file_is_named_as_a_table_can_be(name: str) -> None:
+def test_file_name_must_be_a_table_name(name: str) -> None:
     assert planned([mart("select 1 as one", name)], "notes")[name].invalid
 
 
-def test_a_mart_reads_other_marts_and_may_be_called_like_its_table() -> None:
+def test_mart_can_read_marts_and_have_the_name_of_its_table() -> None:
     marts = [
         mart("select contact_id from contacts where last_name is not null", "contacts"),
         mart("with contacts as (select 1 as x) select x from contacts", "hidden"),
@@ -181,26 +181,26 @@ def test_a_mart_reads_other_marts_and_may_be_called_like_its_table() -> None:
 
 
 @pytest.mark.parametrize("dialect", TESTED)
-def test_every_mart_is_sql_of_every_dialect(dialect: str) -> None:
-    """What is written is read again in that dialect, and means the same tables and columns."""
-    there = writer(dialect)
+def test_every_mart_is_valid_sql_in_every_dialect(dialect: str) -> None:
+    """The SQL is parsed in its dialect, and has the same tables and columns."""
+    target = writer(dialect)
     for name, each in EVERYTHING.items():
         assert each.query is not None
         (statement,) = sqlglot.parse(create(dialect, each), read=dialect)
         assert isinstance(statement, exp.Create)
         assert statement.args["replace"]
         view, query = statement.this, statement.expression
-        assert (view.db, view.name) == (there.normalize("crm_marts"), there.normalize(name))
+        assert (view.db, view.name) == (target.normalize("crm_marts"), target.normalize(name))
         ctes = {cte.alias for cte in query.find_all(exp.CTE)}
         read = {(table.db, table.name) for table in query.find_all(exp.Table) if table.db or table.name not in ctes}
-        assert read == {(there.normalize("crm"), there.normalize(table)) for table in each.needs}
-        assert query.named_selects == [there.normalize(column) for column in each.query.named_selects]
+        assert read == {(target.normalize("crm"), target.normalize(table)) for table in each.needs}
+        assert query.named_selects == [target.normalize(column) for column in each.query.named_selects]
         assert all(identifier.quoted for identifier in query.find_all(exp.Identifier))
     for statement in (
-        there.drop("a"),
-        there.count("a"),
-        there.create_values("a", ("mart",), [("a",)]),
-        there.read("a", ("mart",)),
+        target.drop("a"),
+        target.count("a"),
+        target.create_values("a", ("mart",), [("a",)]),
+        target.read("a", ("mart",)),
     ):
         assert not isinstance(sqlglot.parse_one(statement, read=dialect), exp.Command)
 
@@ -238,21 +238,21 @@ def test_missing_tables_are_empty_in_every_dialect(dialect: str) -> None:
         ("snowflake", "a || 'it''s'", """"A" || 'it\\'s\'"""),
     ],
 )
-def test_what_is_said_means_the_same_elsewhere(dialect: str, sql: str, written: str) -> None:
-    held = {"t": {"a": "TIMESTAMPTZ", "b": "BIGINT"}}
-    each = planned([mart(f"select {sql} as x from t")], held=held)["mine"]
+def test_expressions_keep_their_meaning_in_each_dialect(dialect: str, sql: str, written: str) -> None:
+    tables = {"t": {"a": "TIMESTAMPTZ", "b": "BIGINT"}}
+    each = planned([mart(f"select {sql} as x from t")], tables=tables)["mine"]
     assert f"{written} AS" in " ".join(create(dialect, each).split())
 
 
-def test_what_a_dialect_has_no_words_for_is_told() -> None:
+def test_inexpressible_query_is_reported() -> None:
     text = "select sum(a) over (order by a rows between unbounded preceding and current row) as x from t"
-    each = planned([mart(text)], held={"t": {"a": "BIGINT"}})["mine"]
+    each = planned([mart(text)], tables={"t": {"a": "BIGINT"}})["mine"]
     assert "UNBOUNDED PRECEDING" in create("snowflake", each).upper()
     with pytest.raises(Unusable, match=r"cannot be written in the SQL of bigquery: .*NULLS LAST"):
         create("bigquery", each)
 
 
-def test_texts_of_the_register_cannot_break_out(tmp_path: Path) -> None:
+def test_texts_in_the_list_of_views_are_escaped(tmp_path: Path) -> None:
     for dialect in TESTED:
         text = 'it\'s "quoted"; drop table contacts --'
         (statement,) = sqlglot.parse(
