@@ -121,7 +121,7 @@ def _reasons(report: Report) -> dict[tuple[str, str], list[str]]:
 
 
 def _show_entities(console: Console, report: Report) -> None:
-    console.print(entities_table(report))
+    console.print(entities_table(report, console.width < WIDE))
     reasons = dict[str, list[str]]()
     for name, entity in report.entities.items():
         if entity.reason:
@@ -129,7 +129,9 @@ def _show_entities(console: Console, report: Report) -> None:
     for reason, names in reasons.items():
         which = ", ".join(names) if len(names) < len(report.entities) else "readable"
         console.print(f"{which}: {escape(reason)}", soft_wrap=True)
-    console.print("can: S search, G get by id, C create, U update, D delete; --json adds child tables and cursors")
+    console.print(
+        "can: S search, G get by id, C create, U update, D delete; --json adds child tables and cursors", soft_wrap=True
+    )
 
 
 def _show_account(console: Console, report: Report) -> None:

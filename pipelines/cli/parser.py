@@ -81,20 +81,35 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=HelpFormatter,
     )
     commands = root.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    output = _output_options()
-    account = _account_option()
-    target = _target_options()
-    max_calls = Parser(add_help=False)
-    max_calls.add_argument("--max-calls", type=int, metavar="N", help="stop cleanly after N calls (per account)")
-    progress = Parser(add_help=False)
-    progress.add_argument(
+    json_output = _common("--json", action="store_true", help="print one JSON object on stdout, and logs on stderr")
+    log_format = _common(
+        "--log-format", choices=("text", "json"), default="text", help="log as text, or one JSON object a line"
+    )
+    account = _common(
+        "--instance",
+        action="append",
+        default=[],
+        dest="instances",
+        metavar="NAME",
+        help="an account of [sources.insightly.instances], or default; may be repeated (default: every account)",
+    )
+    destination = _common("--destination", default="duckdb", metavar="NAME", help="dlt destination (default: duckdb)")
+    dataset = _common(
+        "--dataset",
+        default="insightly",
+        metavar="NAME",
+        help="schema to write (default: insightly; for an account NAME: insightly_NAME)",
+    )
+    database = _common("--database", metavar="PATH", help="DuckDB file (default: crm.duckdb)")
+    max_calls = _common("--max-calls", type=int, metavar="N", help="stop cleanly after N calls (per account)")
+    progress = _common(
         "--progress", choices=("auto", "log", "off"), default="auto", help="a live line, log lines, or nothing"
     )
+    metrics = _common("--metrics", metavar="FILE", help="write the figures of the run to FILE, as OpenMetrics")
     names = Parser(add_help=False)
     names.add_argument("entities", nargs="*", metavar="ENTITY", help="entities or presets (core, all)")
-    metrics = Parser(add_help=False)
-    metrics.add_argument("--metrics", metavar="FILE", help="write the figures of the run to FILE, as OpenMetrics")
-    reading = [output, account, target, names, max_calls, progress, metrics]
+    output, target = [json_output, log_format], [destination, dataset, database]
+    reading = [names, *output, account, *target, max_calls, progress, metrics]
 
     def add(
         name: str,
@@ -119,13 +134,13 @@ def parser() -> argparse.ArgumentParser:
     add(
         "check",
         handlers.check,
-        [output, account],
+        [*output, account],
         "check the key, pod, account, plan and calls left; writes nothing",
     )
     add(
         "entities",
         handlers.entities,
-        [output, account, max_calls],
+        [*output, account, max_calls],
         "list what can be loaded, how, and whether this key may read it",
         "List every entity. Each collection is tested with one call; without a key nothing is sent.",
     )
@@ -194,7 +209,7 @@ def parser() -> argparse.ArgumentParser:
     push = add(
         "push",
         handlers.push,
-        [output, account, target, max_calls, progress],
+        [*output, account, *target, max_calls, progress],
         "create, update or delete records and tags from a file, table or query",
         "Check every row, show the plan, and push the rows in order, each exactly once: an interrupted push resumes "
         "where it stopped. Afterwards read the records again. See docs/guide/push.md.",
@@ -211,7 +226,7 @@ def parser() -> argparse.ArgumentParser:
         "--op", required=True, choices=("create", "update", "upsert", "delete"), help="what to do with each row"
     )
     push.add_argument("--match", metavar="FIELD", help="find records by this field instead of their id")
-    push.add_argument("--dry-run", action="store_true", help="check the rows and show the plan; write nothing")
+    push.add_argument("--dry-run", action="store_true", help="check the rows and show the plan; send nothing")
     push.add_argument("--yes", action="store_true", help="do not ask; required to delete without a terminal")
     push.add_argument("--skip-invalid", action="store_true", help="push the valid rows even if others are invalid")
     push.add_argument("--again", action="store_true", help="push rows again that were pushed before")
@@ -220,7 +235,7 @@ def parser() -> argparse.ArgumentParser:
     status = add(
         "status",
         handlers.status,
-        [output, account, target, names],
+        [names, *output, account, *target],
         "show the last runs, freshness, calls left and watermarks",
         "Show how fresh the destination is. Sends no call to the API.",
         (
@@ -233,8 +248,8 @@ def parser() -> argparse.ArgumentParser:
     marts = add(
         "marts",
         handlers.marts,
-        [output, account, target],
-        "create views that answer questions: pipeline, conversion, activity, overdue tasks, ...",
+        [*output, account, *target],
+        "create views that answer questions: pipeline, conversion, tasks, ...",
         "Create views of the tables in the dataset <dataset>_marts, and drop the views of marts that no longer exist. "
         "Only reads the tables of the sync. See docs/guide/marts.md.",
         (
@@ -249,7 +264,7 @@ def parser() -> argparse.ArgumentParser:
     dashboard = add(
         "dashboard",
         handlers.dashboard,
-        [output, target],
+        [*output, *target],
         "show the health of the sync and CRM charts, in a browser or one HTML file",
         "Show freshness, rows, calls, failures, deletions and schema changes, and the CRM's funnel, wins and activity, "
         "from the destination alone. Serves the page on loopback, and builds it again at each load.",
@@ -287,36 +302,8 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
-def _output_options() -> Parser:
-    options = Parser(add_help=False)
-    options.add_argument("--json", action="store_true", help="print one JSON object on stdout, and logs on stderr")
-    options.add_argument(
-        "--log-format", choices=("text", "json"), default="text", help="log as text, or one JSON object a line"
-    )
-    return options
-
-
-def _account_option() -> Parser:
-    options = Parser(add_help=False)
-    options.add_argument(
-        "--instance",
-        action="append",
-        default=[],
-        dest="instances",
-        metavar="NAME",
-        help="an account of [sources.insightly.instances], or default; may be repeated (default: every account)",
-    )
-    return options
-
-
-def _target_options() -> Parser:
-    options = Parser(add_help=False)
-    options.add_argument("--destination", default="duckdb", metavar="NAME", help="dlt destination (default: duckdb)")
-    options.add_argument(
-        "--dataset",
-        default="insightly",
-        metavar="NAME",
-        help="schema to write (default: insightly; for an account NAME: insightly_NAME)",
-    )
-    options.add_argument("--database", metavar="PATH", help="DuckDB file (default: crm.duckdb)")
-    return options
+def _common(option: str, **kwargs: Any) -> Parser:
+    """A parent parser with one option, which help lists after the options of the command itself."""
+    parent = Parser(add_help=False)
+    parent.add_argument_group("common options").add_argument(option, **kwargs)
+    return parent

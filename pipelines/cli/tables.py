@@ -95,14 +95,13 @@ def runs_table(report: Report, narrow: bool, hidden: Collection[str] = ()) -> Ta
     return table(("entity", "state", *columns), rows, right=columns.keys() - LEFT)
 
 
-def entities_table(report: Report) -> Table:
-    """One row per entity: how it can be loaded, and whether this key can read it."""
+def entities_table(report: Report, narrow: bool) -> Table:
+    """One row per entity: how it can be loaded, and whether this key can read it; its path and key if not narrow."""
     readable = {True: "[green]yes[/]", False: "[yellow]no[/]", None: ""}
     rows = [
         (
             name,
-            entity["path"],
-            ", ".join(entity["key"]),
+            *(() if narrow else (entity["path"], ", ".join(entity["key"]))),
             "yes" if entity["cursor"] else "",
             "".join(ability[0].upper() for ability in entity["can"]),
             next(iter(entity["presets"]), "by name" if entity["loadable"] else ""),
@@ -110,7 +109,8 @@ def entities_table(report: Report) -> Table:
         )
         for name, entity in report.facts["table"].items()
     ]
-    return table(("entity", "path", "key", "incremental", "can", "preset", "readable"), rows)
+    places = () if narrow else ("path", "key")
+    return table(("entity", *places, "incremental", "can", "preset", "readable"), rows)
 
 
 def marts_table(marts: Mapping[str, Mapping[str, Any]]) -> Table:
