@@ -55,7 +55,7 @@ TO_THE_API = (
     (f"{SOURCE}.resources.build", "resource_of", "chooses how the entity is read"),
     (f"{SOURCE}.resources.incremental", "read_changes", "starts at the watermark or at the checkpoint"),
     (f"{SOURCE}.resources.fetch", "page_reader", "builds the calls of the entity"),
-    (f"{SOURCE}.paging.prefetch", "PageReader.ask", "requests pages ahead, in threads"),
+    (f"{SOURCE}.paging.prefetch", "PageReader.request_page", "requests pages ahead, in threads"),
     (f"{SOURCE}.api.client", "Client.get_list", "sends, and retries by kind of failure"),
     (f"{SOURCE}.api.quota", "CallBudget.take", "counts the call against the run and the day"),
     (f"{SOURCE}.api.rate_limit", "RateLimiter.wait", "waits for its turn: ten calls per second"),

@@ -49,7 +49,7 @@ def sync(args: argparse.Namespace) -> "Report":
         assert_possible(target)
     with _progress(args) as watch:
         if selected:
-            report = sync_selected.refresh(settings, target, selected, watch)
+            report = sync_selected.sync_selected(settings, target, selected, watch)
         else:
             report = sync(settings, target, args.entities, request, watch)
     if args.marts:

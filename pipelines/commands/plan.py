@@ -12,18 +12,17 @@ from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import SyncContext, choose, normalize
 from sources.insightly.entities import ENTITIES, OBJECTS, PRESETS, RECORDS, Entity
 from sources.insightly.errors import BadCredentials, NotAvailable, Stop
-from sources.insightly.paging.prefetch import read_list
 from sources.insightly.paging.probe import grid
 from sources.insightly.resources.build import checkpoint_in
 from sources.insightly.resources.discovery import find, refresh_catalog
-from sources.insightly.resources.fetch import page_reader, pages_at, parent_of, top_of, total_of
-from sources.insightly.resources.per_parent import checkpoint_under
+from sources.insightly.resources.fetch import page_reader, pages_at, parent_of, read_pages, top_of, total_of
+from sources.insightly.resources.per_parent import parent_checkpoint
 from sources.insightly.resources.reference import GROUPS, calls_of
 from sources.insightly.state.checkpoint import Checkpoint
 from sources.insightly.state.request import ReadRequest, resume_full
 
 State = dict[str, Any]
-Cost = Callable[[Entity, SyncContext, State], EntityReport]
+Cost = Callable[[Entity, SyncContext, State, ReadRequest], EntityReport]
 
 
 def plan(settings: InsightlySettings, target: Target, names: Sequence[str], request: ReadRequest) -> Report:
@@ -60,7 +59,7 @@ def add_estimate(report: Report, context: SyncContext) -> None:
     """Adds the calls and seconds that the command would take, and the calls that the plan itself took."""
     calls = sum(entity.calls for entity in report.entities.values())
     report.calls, report.calls_left_today = context.budget.calls, context.budget.remaining
-    report.seconds = time.monotonic() - context.began
+    report.seconds = time.monotonic() - context.started
     report.facts = {"plan": {"calls": calls, "seconds": context.settings.seconds_for(calls)}}
 
 
@@ -72,16 +71,19 @@ def _plan(
         chosen, states = choose(settings, names), _states(target, context)
         report, refused = Report(command), None
         with suppress(BadCredentials):  # the first entity reports it
-            find(context, chosen, ask=command == "sync")
+            find(context, chosen, request=command == "sync")
             if command == "sync" and RECORDS in chosen:
                 refresh_catalog(context)
-        context.requests = resume_full(context.request, states, context.with_objects(chosen))
-        for name in context.with_objects(chosen):
+        every = context.with_objects(chosen)
+        requests = dict.fromkeys(every, context.request) | resume_full(context.request, states, every)
+        for name, entity_request in requests.items():
             result = context.result(name)
             try:
                 if result.open:
                     with context.reading(name):
-                        report.entities[name] = cost(context.entity(name), context, states.get(name, {}))
+                        report.entities[name] = cost(
+                            context.entity(name), context, states.get(name, {}), entity_request
+                        )
                         result.state = "ok"
             except BadCredentials as error:
                 refused = error
@@ -105,7 +107,7 @@ def _states(target: Target, context: SyncContext) -> Mapping[str, State]:
         return {}
     with target.lock():
         pipeline = target.pipeline()
-        context.know(custom_objects(pipeline))
+        context.add_objects(custom_objects(pipeline))
         return resource_states(pipeline)
 
 
@@ -118,16 +120,16 @@ def pages_of(total: int, top: int) -> int:
     return 1 if total < top else (total - top) // (top - 1) + 2
 
 
-def _sync_cost(entity: Entity, context: SyncContext, state: State) -> EntityReport:
+def _sync_cost(entity: Entity, context: SyncContext, state: State, request: ReadRequest) -> EntityReport:
     if entity.read == "per_parent":
-        return _child_sync_cost(entity, context, state)
+        return _child_sync_cost(entity, context, state, context.request_for(entity, request))
     top = top_of(context)
     if entity.name in GROUPS or not entity.paged:
         pages = calls_of(entity, context)
         return EntityReport("ok", calls=pages, facts={"pages": pages, "total": None})
     since, skip = None, 0
     if entity.swept:
-        checkpoint = checkpoint_in(entity, state, context)
+        checkpoint = checkpoint_in(entity, state, request, context)
         since, skip = checkpoint.since, checkpoint.skip
     total = total_of(context, entity, since)
     remaining = max(total - skip, 0)
@@ -137,13 +139,13 @@ def _sync_cost(entity: Entity, context: SyncContext, state: State) -> EntityRepo
     return EntityReport("ok", calls=pages + tag_calls + definition_calls, facts={"pages": pages, "total": total})
 
 
-def _child_sync_cost(entity: Entity, context: SyncContext, state: State) -> EntityReport:
+def _child_sync_cost(entity: Entity, context: SyncContext, state: State, request: ReadRequest) -> EntityReport:
     """The pages of the parents to read, and a call for each of these parents."""
-    request, parts = context.request_of(entity.name), state.get("under", {})
+    parts = state.get("under", {})
     remaining: dict[str, int] = {}
     refused: list[NotAvailable] = []
     for parent in entity.read_parents:
-        checkpoint = checkpoint_under(parent, parts.get(parent, {}), request)
+        checkpoint = parent_checkpoint(parent, parts.get(parent, {}), request)
         try:
             remaining[parent] = _remaining_parents(parent_of(entity, parent), context, checkpoint)
         except NotAvailable as error:
@@ -166,7 +168,7 @@ def _remaining_parents(parent: Entity, context: SyncContext, checkpoint: Checkpo
     return on_page + max((page.total or 0) - checkpoint.skip - len(page.rows), 0)
 
 
-def _sweep_cost(entity: Entity, context: SyncContext, state: State) -> EntityReport:
+def _sweep_cost(entity: Entity, context: SyncContext, state: State, _: ReadRequest) -> EntityReport:
     if entity.read == "per_parent":
         parts = {name: part for name, part in state.get("under", {}).items() if "start_date" in part}
         totals = [total_of(context, parent_of(entity, name), part["start_date"]) for name, part in parts.items()]
@@ -179,9 +181,9 @@ def _sweep_cost(entity: Entity, context: SyncContext, state: State) -> EntityRep
     return EntityReport("ok", calls=pages, facts={"pages": pages, "total": total})
 
 
-def _tag_sweep_cost(entity: Entity, context: SyncContext, state: State) -> EntityReport:
-    report = _sweep_cost(entity, context, state)
+def _tag_sweep_cost(entity: Entity, context: SyncContext, state: State, request: ReadRequest) -> EntityReport:
+    report = _sweep_cost(entity, context, state, request)
     if entity.tagged and report.calls and context.settings.tags != "off":
-        fetch = page_reader(context, ENTITIES["tags"], variant=entity.name)
-        report.calls += 1 + sum(len(step.rows) for step in read_list(fetch, "TAG_NAME"))
+        reader = page_reader(context, ENTITIES["tags"], record_type=entity.name)
+        report.calls += 1 + sum(map(len, read_pages(reader, "TAG_NAME")))
     return report

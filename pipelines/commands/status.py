@@ -41,8 +41,8 @@ def status(
     target.require_exists()
     with target.lock():
         pipeline = target.pipeline()
-        context.know(custom_objects(pipeline))
-        find(context, chosen, ask=False)
+        context.add_objects(custom_objects(pipeline))
+        find(context, chosen, request=False)
         _add_runs(report, target, pipeline, context.with_objects(chosen), max_age)
     if not report.entities:
         raise NothingSynced(target)

@@ -1,8 +1,9 @@
-"""The sweep: what went away at the API is marked here, what came back is read again, and tags are made true."""
+"""The sweep: marks records that were deleted in Insightly, and reads again those that reappeared or changed tags."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import islice
 
 from pipelines.destinations.target import Target
 from pipelines.engine import deletions, history
@@ -10,14 +11,12 @@ from pipelines.engine.report import Report
 from pipelines.engine.run_log import last_success
 from pipelines.engine.runner import Runner, Watch, opened
 from sources.insightly.config.settings import InsightlySettings
-from sources.insightly.context import choose, with_settings
+from sources.insightly.context import Record, choose
 from sources.insightly.entities import DATE_UPDATED, ENTITIES, RECORDS, Entity
 from sources.insightly.errors import NotAvailable
-from sources.insightly.paging.prefetch import read_list
 from sources.insightly.paging.probe import Differences, grid
-from sources.insightly.paging.walk import Row
 from sources.insightly.resources.discovery import find
-from sources.insightly.resources.fetch import page_reader, tagged_with, top_of
+from sources.insightly.resources.fetch import page_reader, read_pages, tagged_with, top_of
 from sources.insightly.result import EntityResult
 from sources.insightly.rows.naming import child_table
 from sources.insightly.state.request import ReadRequest
@@ -26,8 +25,8 @@ from sources.insightly.state.times import earlier, parse
 from .sweep_children import sweep_children
 
 NEVER = datetime.min.replace(tzinfo=UTC)
-FEW = 20
-"""Records up to which reading each by a call of its own is not weighed against reading the list."""
+READ_EACH = 20
+"""Up to this many records, each is read by a call, whatever reading the list would cost."""
 
 
 def sweep(
@@ -40,15 +39,15 @@ def sweep(
     force: bool = False,
     watch: Watch | None = None,
 ) -> Report:
-    """Finds deleted records by comparing ids, over the set that syncs read.
+    """Finds deleted records by comparing ids, among the records that syncs read.
 
     Args:
         settings: validated settings; `deletions` says whether rows are marked or removed.
         target: what to sweep.
         names: entities or presets; none for the setting `entities`.
-        thorough: read every id, not only the pages that tell of a change.
+        thorough: read every id, not only the pages that show a change.
         tags: also compare the records of each tag, and read again those that differ.
-        force: mark however many are gone.
+        force: mark any number of records.
         watch: called with the context whenever there is progress.
 
     Raises:
@@ -58,27 +57,29 @@ def sweep(
     target.require_exists()
     with opened("sweep", settings, target, None, watch) as runner:
         runner.require_synced()
-
-        def work() -> None:
-            find(runner.context, chosen, ask=False)
-            done = last_success(runner.pipeline, "sweep")
+        with runner.attempt():
+            runner.check_account()
+            find(runner.context, chosen, request=False)
+            last_sweeps, requests = last_success(runner.pipeline, "sweep"), dict[str, ReadRequest]()
             with history.maintained(runner):
-                for name in sorted(runner.context.with_objects(chosen), key=lambda name: done.get(name, NEVER)):
-                    _Sweep(runner, runner.context.entity(name), thorough, tags, force).run()
-                _read_again(runner)
-
-        return runner.report(chosen, names, runner.attempt(work))
+                for name in sorted(runner.context.with_objects(chosen), key=lambda name: last_sweeps.get(name, NEVER)):
+                    sweep_ = _Sweep(runner, runner.context.entity(name), thorough, tags, force)
+                    sweep_.run()
+                    if sweep_.request is not None:
+                        requests[name] = sweep_.request
+                _read_again(runner, requests)
+        return runner.report(chosen, names)
 
 
 def not_verifiable(runner: Runner, entity: Entity) -> str | None:
-    """Why an entity's table is not to be compared with the API; None where it is."""
+    """Why an entity's table cannot be compared with the API; None where it can."""
     state, until_done = runner.states().get(entity.name, {}), "run insightly sync until it is done"
     if entity.read == "per_parent":
         until_done = f"run insightly sync {entity.name} until it is done"
     complete = "ended" in state if entity.read == "per_parent" else "start_date" in state or not entity.swept
     if not runner.dataset.table_exists(entity.name) or not complete:
         return f"not loaded completely yet: {until_done}"
-    if entity.swept and state.get("mask", "") != runner.context.request_of(entity.name).mask:
+    if entity.swept and state.get("mask", "") != runner.context.mask(entity).fingerprint:
         return f"loaded before sources.insightly.hash or drop changed: {until_done}"
     parts = (part for part in (state, *state.get("under", {}).values()) if "again" in part and "start_date" in part)
     if any(earlier(part["again"]["since"], part["start_date"]) for part in parts):
@@ -87,12 +88,13 @@ def not_verifiable(runner: Runner, entity: Entity) -> str | None:
 
 
 class _Sweep:
-    """The sweep of one entity; what is to be read again is left in the session."""
+    """The sweep of one entity; `request` says which records are to be read again."""
 
     def __init__(self, runner: Runner, entity: Entity, thorough: bool, tags: bool, force: bool) -> None:
         self.runner, self.entity = runner, entity
         self.context = runner.context
         self.thorough, self.tags, self.force = thorough, tags, force
+        self.request: ReadRequest | None = None
 
     def run(self) -> None:
         with self.context.reading(self.entity.name) as result:
@@ -119,29 +121,27 @@ class _Sweep:
         result.rows, result.deleted = found.listed, len(confirmed.gone)
         result.notes += confirmed.notes
         if orphans := self.runner.dataset.remove_orphans(self.entity):
-            result.notes.append(f"{orphans:,} child rows of records that are not held are removed")
+            result.notes.append(f"{orphans:,} child rows without a parent row are removed")
         if confirmed.stop is not None:
             raise confirmed.stop
-        again = {row[self.entity.key[0]] for row in found.unknown}
+        changed = {row[self.entity.key[0]] for row in found.unknown}
         if self.tags and self.entity.tagged:
-            again |= self._differently_tagged(result)
-        self._ask_for(again, found, result)
+            changed |= self._differently_tagged(result)
+        if changed:
+            result.notes.append(f"{len(changed):,} records are read again")
+            self.request = self._cheapest(changed, found, result)
 
-    def _ask_for(self, again: set[int], found: Differences, result: EntityResult) -> None:
-        """Has records read again by the fewest calls: one a record, or what changed, or the whole list."""
-        if not again:
-            return
-        result.notes.append(f"{len(again):,} records are read again")
-        name, pages = self.entity.name, len(grid(found.known + len(again), top_of(self.context)))
-        if len(again) <= max(FEW, pages):
-            self.context.wanted[name] = sorted(again)
-        elif len(again) == len(found.unknown) and all(_is_newer(row, result.watermark) for row in found.unknown):
-            self.context.requests[name] = with_settings(ReadRequest(), self.context.settings)
-        else:
-            self.context.requests[name] = with_settings(ReadRequest(full=True), self.context.settings)
+    def _cheapest(self, changed: set[int], found: Differences, result: EntityResult) -> ReadRequest:
+        """Reads the records by the fewest calls: one per record, or what changed, or the whole list."""
+        request, pages = self.context.request, len(grid(found.known + len(changed), top_of(self.context)))
+        if len(changed) <= max(READ_EACH, pages):
+            return replace(request, ids=tuple(sorted(changed)))
+        if len(changed) == len(found.unknown) and all(_is_newer(row, result.watermark) for row in found.unknown):
+            return request
+        return replace(request, full=True)
 
     def _differently_tagged(self, result: EntityResult) -> set[int]:
-        """The ids of live records that carry other tags at the API than here."""
+        """The ids of live records whose tags differ between API and destination."""
         if self.context.settings.tags == "off":
             result.notes.append("its tags are not compared: sources.insightly.tags is 'off'")
             return set()
@@ -149,57 +149,46 @@ class _Sweep:
         if mask.drops(table, "TAG_NAME"):
             result.notes.append(f"its tags are not compared: {table}.tag_name is in sources.insightly.drop")
             return set()
-        here, key = self._tagged_here(), self.entity.key[0]
-        live = set(self.runner.dataset.live_ids(self.entity))
+        key, column = self.entity.key[0], self.runner.dataset.normalize(self.entity.key[0])
+        loaded = defaultdict[str, set[int]](set)
+        for row in self.runner.dataset.all_rows(table):
+            loaded[row["tag_name"]].add(row[column])
         try:
-            told = read_list(page_reader(self.context, ENTITIES["tags"], variant=self.entity.name), "TAG_NAME")
-            names = {str(row["TAG_NAME"]) for step in told for row in step.rows}
+            pages = read_pages(page_reader(self.context, ENTITIES["tags"], record_type=self.entity.name), "TAG_NAME")
+            tags = sorted({str(row["TAG_NAME"]) for rows in pages for row in rows})
         except NotAvailable as error:
-            result.notes.append(f"its tags may not be listed: {error}")
+            result.notes.append(f"its tags cannot be listed: {error}")
             return set()
-        stored = {tag: mask.masked_value(table, "TAG_NAME", tag) for tag in names}
-        different = {id_ for tag in here.keys() - stored.values() for id_ in here[tag]}
-        for some in _batches(sorted(names), self.context.settings.max_connections):
-            readers = {tag: tagged_with(self.context, self.entity, tag) for tag in some}
+        stored = {tag: mask.masked_value(table, "TAG_NAME", tag) for tag in tags}
+        different = {id_ for tag in loaded.keys() - stored.values() for id_ in loaded[tag]}
+        size = self.context.settings.max_connections
+        for batch in (tags[start : start + size] for start in range(0, len(tags), size)):
+            readers = {tag: tagged_with(self.context, self.entity, tag) for tag in batch}
             for reader in readers.values():
                 reader.prime(0)
             for tag, reader in readers.items():
-                there = {row[key] for step in read_list(reader, key) for row in step.rows}
-                different |= there ^ here.get(stored[tag], set())
-        return different & live
-
-    def _tagged_here(self) -> dict[str, set[int]]:
-        key, here = self.runner.dataset.normalize(self.entity.key[0]), dict[str, set[int]]()
-        for row in self.runner.dataset.all_rows(child_table(self.entity, "TAGS")):
-            here.setdefault(row["tag_name"], set()).add(row[key])
-        return here
+                listed = {row[key] for rows in read_pages(reader, key) for row in rows}
+                different |= listed ^ loaded.get(stored[tag], set())
+        return different & set(self.runner.dataset.live_ids(self.entity))
 
 
-def _read_again(runner: Runner) -> None:
-    """Reads what the sweeps left in the session; the outcomes of both are told as one."""
-    context = runner.context
-    names = [*context.wanted, *context.requests]
-    if not names:
+def _read_again(runner: Runner, requests: dict[str, ReadRequest]) -> None:
+    """Reads records again; their results go on from those of the sweep, whose rows are the listed ids."""
+    if not requests:
         return
-    swept = {name: context.results.pop(name) for name in names}
+    results = {name: runner.context.result(name) for name in requests}
+    listed = {name: result.rows for name, result in results.items()}
+    for result in results.values():
+        result.reopen()
     try:
-        runner.read(names)
+        runner.read(requests)
         runner.dataset.record_restored()
     finally:
-        for name, before in swept.items():
-            after = context.result(name)
-            after.deleted, after.notes = before.deleted, [*before.notes, *after.notes]
-            after.seconds += before.seconds
-            after.rows = before.rows
+        for name, result in results.items():
+            result.rows = listed[name]
 
 
-def _is_newer(row: Row, watermark: str | None) -> bool:
-    """True where the next sync would read the record anyway."""
-    stamp = row.get(DATE_UPDATED)
-    return bool(watermark and isinstance(stamp, str) and parse(stamp) > parse(watermark))
-
-
-def _batches(names: Iterable[str], size: int) -> Iterable[list[str]]:
-    rest = iter(names)
-    while some := list(islice(rest, size)):
-        yield some
+def _is_newer(record: Record, watermark: str | None) -> bool:
+    """True where the next sync reads the record anyway."""
+    date = record.get(DATE_UPDATED)
+    return bool(watermark and isinstance(date, str) and parse(date) > parse(watermark))

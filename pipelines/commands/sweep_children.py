@@ -5,9 +5,8 @@ from pipelines.engine import deletions
 from pipelines.engine.runner import Runner
 from sources.insightly.entities import Entity
 from sources.insightly.errors import NotAvailable
-from sources.insightly.paging.prefetch import read_list
 from sources.insightly.paging.probe import Differences
-from sources.insightly.resources.fetch import page_reader, parent_of
+from sources.insightly.resources.fetch import page_reader, parent_of, read_pages
 from sources.insightly.result import EntityResult
 
 
@@ -26,8 +25,8 @@ def sweep_children(runner: Runner, entity: Entity, result: EntityResult, force: 
             continue
         parent = parent_of(entity, name)
         try:
-            steps = read_list(page_reader(runner.context, parent, part["start_date"], brief=True), parent.key[0])
-            listed = {row[parent.key[0]] for step in steps for row in step.rows}
+            reader, key = page_reader(runner.context, parent, part["start_date"], brief=True), parent.key[0]
+            listed = {row[key] for rows in read_pages(reader, key) for row in rows}
         except NotAvailable as error:
             refused.append(error)
             result.notes.append(f"rows of {name} are not swept: {error}")

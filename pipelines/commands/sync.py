@@ -22,55 +22,54 @@ def sync(
     request: ReadRequest | None = None,
     watch: Watch | None = None,
 ) -> Report:
-    """Brings entities up to date; the first run reads everything.
+    """Brings the tables up to date; the first run reads everything.
 
     Args:
         settings: validated settings; `max_calls` bounds this run.
         target: where to write.
-        names: entities or presets; none for the setting `entities`. One named is a failure when it is not available.
-        request: everything again, or from a moment on.
+        names: entities or presets; none for the setting `entities`. It is a failure if a named one is not available.
+        request: what to read again, if anything.
         watch: called with the context whenever there is progress.
 
     Returns:
-        What was done, whatever went wrong on the way to an entity.
+        What was done; an error of one entity does not stop the others.
 
     Raises:
         ConfigurationError, Busy: nothing was read or written.
     """
     chosen = choose(settings, names)
     with opened("sync", settings, target, request, watch) as runner:
-
-        def work() -> None:
-            find(runner.context, chosen)
-            _mask(runner, runner.context.with_objects(chosen))
+        context = runner.context
+        with runner.attempt():
+            runner.check_account()
+            find(context, chosen)
+            _mask_loaded_rows(runner, context.with_objects(chosen))
             with history.maintained(runner):
-                _resume_full(runner, runner.context.with_objects(chosen))
-                runner.read(chosen)
+                runner.read(_resume_full(runner, context.with_objects(chosen)))
                 runner.dataset.record_restored()
-                for name in runner.context.with_objects(chosen):
-                    _mark_what_a_full_walk_missed(runner, name)
-
-        error = runner.attempt(work)
+                for name in context.with_objects(chosen):
+                    _mark_missing(runner, name)
         runner.discard_uncommitted(chosen)
-        return runner.report(chosen, names, error)
+        return runner.report(chosen, names)
 
 
-def _resume_full(runner: Runner, chosen: Sequence[str]) -> None:
-    """Ends first what a full read of an earlier run left, and takes that read for the one asked for."""
+def _resume_full(runner: Runner, chosen: Sequence[str]) -> dict[str, ReadRequest]:
+    """The requests for the entities; a full read that an earlier run left unfinished is finished first."""
     context = runner.context
-    context.requests = resume_full(context.request, runner.states(), chosen)
-    for name in chosen:
+    requests = dict.fromkeys(chosen, context.request) | resume_full(context.request, runner.states(), chosen)
+    for name, request in requests.items():
         result = context.result(name)
-        _mark_what_a_full_walk_missed(runner, name)
+        _mark_missing(runner, name)
         if not result.open:
             result.watermark = result.watermark_before = runner.watermark(context.entity(name))
             runner.committed.add(name)
-        if context.request_of(name).rest:
-            result.notes.append("everything was read again by earlier runs of this --full: one more begins a new one")
+        if request.rest:
+            result.notes.append("Earlier runs of this --full have read everything; the next --full starts a new one.")
+    return requests
 
 
-def _mask(runner: Runner, chosen: Sequence[str]) -> None:
-    """Empties what was loaded before the settings `hash` and `drop` were as they are: no walk reads deleted records."""
+def _mask_loaded_rows(runner: Runner, chosen: Sequence[str]) -> None:
+    """Clears columns that were loaded before they were masked, since no walk reads deleted records again."""
     for entity in (each for each in map(runner.context.entity, chosen) if each.swept):
         mask = runner.context.mask(entity)
         loaded = runner.dataset.table_exists(entity.name)
@@ -79,8 +78,8 @@ def _mask(runner: Runner, chosen: Sequence[str]) -> None:
             runner.dataset.clear_columns({**mask.rules, history_table(entity): own})
 
 
-def _mark_what_a_full_walk_missed(runner: Runner, name: str) -> None:
-    """What is held and was not listed by a walk over everything is a candidate, as it is for a thorough sweep."""
+def _mark_missing(runner: Runner, name: str) -> None:
+    """Confirms and marks the records that a full read has not met, as a thorough sweep does."""
     entity, result, state = runner.context.entity(name), runner.context.result(name), runner.states().get(name, {})
     if result.state not in (None, "ok") or not needs_confirmation(state):
         return
@@ -91,12 +90,12 @@ def _mark_what_a_full_walk_missed(runner: Runner, name: str) -> None:
         try:
             confirmed = deletions.confirm_and_mark(runner, entity, found, force=False)
         except deletions.Refused:
-            runner.settle(name)
+            runner.finish_full(name)
             raise
         result.deleted += len(confirmed.gone)
         result.notes += confirmed.notes
         if confirmed.stop is not None:
-            runner.settle(name, missing_ids - confirmed.readable)
+            runner.finish_full(name, missing_ids - confirmed.readable)
             raise confirmed.stop
-        runner.settle(name)
+        runner.finish_full(name)
         result.state = before

@@ -14,14 +14,13 @@ from pipelines.engine.runner import Runner, Watch, opened
 from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import Record, choose
 from sources.insightly.entities import DATE_UPDATED, RECORDS, Entity
-from sources.insightly.paging.prefetch import read_list
+from sources.insightly.resources import RowShaper
 from sources.insightly.resources.discovery import find, refresh_catalog
 from sources.insightly.resources.enrich import define, fill_tags
-from sources.insightly.resources.fetch import page_reader, pages_at, top_of
-from sources.insightly.resources.hints import make_shaper
+from sources.insightly.resources.fetch import page_reader, pages_at, read_pages, top_of
+from sources.insightly.resources.hints import shaper_of
 from sources.insightly.resources.reference import GROUPS, read_groups
 from sources.insightly.result import EntityResult
-from sources.insightly.rows.shaper import RowShaper
 from sources.insightly.state.times import parse
 
 from .sweep import not_verifiable
@@ -64,8 +63,8 @@ def verify(
     target.require_exists()
     with opened("verify", settings, target, None, watch) as runner:
         runner.require_synced()
-
-        def work() -> None:
+        with runner.attempt():
+            runner.check_account()
             context, runs = runner.context, last_runs(runner.pipeline)
             find(context, chosen)
             if RECORDS in chosen:
@@ -74,9 +73,7 @@ def verify(
                 if context.result(name).open:
                     verification = _Verification(runner, context.entity(name), found[name], full, quick)
                     verification.run(runs.get((name, "sync")))
-
-        error = runner.attempt(work)
-        return runner.report(chosen, names, error, lambda report: _conclude(report, found, quick))
+        return runner.report(chosen, names, lambda report: _conclude(report, found, quick))
 
 
 def _conclude(report: Report, found: Mapping[str, Findings], quick: bool) -> None:
@@ -135,11 +132,11 @@ class _Verification:
 
     def _compare_every_record(self, since: str | None, live_ids: Sequence[int], result: EntityResult) -> None:
         live, listed, unknown = set(live_ids), set[Any](), list[Record]()
-        for step in read_list(page_reader(self.context, self.entity, since), self.key):
-            listed.update(record[self.key] for record in step.rows)
-            self.found.ids += len(step.rows)
-            self._compare_fields([record for record in step.rows if record[self.key] in live], result)
-            unknown += [record for record in step.rows if record[self.key] not in live]
+        for records in read_pages(page_reader(self.context, self.entity, since), self.key):
+            listed.update(record[self.key] for record in records)
+            self.found.ids += len(records)
+            self._compare_fields([record for record in records if record[self.key] in live], result)
+            unknown += [record for record in records if record[self.key] not in live]
             self.context.on_progress()
         self._add_ids([id_ for id_ in live_ids if id_ not in listed], unknown)
 
@@ -213,7 +210,4 @@ class _Verification:
             result.notes.append(note if self.full else f"{note}; --full compares all")
 
     def _shaper(self, group: Sequence[str] = ()) -> RowShaper:
-        shapers, name = self.context.shapers, self.entity.name
-        if name not in shapers:
-            shapers[name] = make_shaper(self.entity, self.context, self.runner.pipeline.default_schema, group)
-        return shapers[name]
+        return shaper_of(self.entity, self.context, group, self.runner.pipeline.default_schema)

@@ -9,10 +9,9 @@ from pipelines.destinations.dataset import BATCH
 from pipelines.engine.runner import Runner
 from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.errors import NotFound
-from sources.insightly.paging.prefetch import read_list
-from sources.insightly.resources.fetch import page_reader, pages_at, parent_of, total_of
-from sources.insightly.resources.sublists import Sublist, read_sublist, sublists
-from sources.insightly.rows.shaper import RowShaper
+from sources.insightly.resources import RowShaper
+from sources.insightly.resources.fetch import page_reader, pages_at, parent_of, read_pages, total_of
+from sources.insightly.resources.sublists import Sublist, Sublists, read_sublist
 from sources.insightly.state.checkpoint import Checkpoint
 
 from .verify_rows import Findings, group_difference
@@ -69,9 +68,9 @@ class ChildComparison:
 
     def _compare_all(self, live: Sequence[int]) -> None:
         listed, batch = set[Any](), list[Sublist]()
-        for taken in sublists(self.context, self.entity, self.parent.name, Checkpoint(self.since, None, 0, None)):
-            listed.add(taken.sublist.id)
-            batch.append(taken.sublist)
+        for sublist, _ in Sublists(self.context, self.entity, self.parent.name, Checkpoint(self.since)):
+            listed.add(sublist.id)
+            batch.append(sublist)
             if len(batch) == BATCH:
                 self._compare(batch)
                 batch = []
@@ -111,8 +110,8 @@ class ChildComparison:
     def _changed_later(self) -> Callable[[int], bool]:
         """Returns a function that says whether the next sync would read a parent anyway."""
         if self.parent.read == "incremental":
-            fetch = page_reader(self.context, self.parent_list, self.part.get("watermark"), brief=True)
-            changed = {row[self.key] for step in read_list(fetch, self.key) for row in step.rows}
+            reader = page_reader(self.context, self.parent_list, self.part.get("watermark"), brief=True)
+            changed = {row[self.key] for rows in read_pages(reader, self.key) for row in rows}
             return changed.__contains__
         last_id = self.part.get("checkpoint", {}).get("last_id")
         return lambda id_: last_id is None or id_ > last_id

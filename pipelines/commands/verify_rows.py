@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sources.insightly.resources import ShapedTable
 from sources.insightly.rows.naming import DELETED_AT, IS_EMPTY, LIST_IDX
-from sources.insightly.rows.shaper import ShapedTable
 
 Row = Mapping[str, Any]
 Normalize = Callable[[str], str]

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pipelines.destinations.system_tables import ensure_table
 from sources.insightly.entities import Entity
 from sources.insightly.errors import InsightlyError, NotAvailable, NotFound, Stop, Unsorted
-from sources.insightly.paging.prefetch import read_list
 from sources.insightly.paging.probe import Differences, compare, probe
-from sources.insightly.resources.fetch import page_reader, pages_at, records_of, top_of
+from sources.insightly.resources.fetch import page_reader, pages_at, read_pages, records_of, top_of
 
 from .runner import Runner
 
@@ -58,8 +57,8 @@ def differences(runner: Runner, entity: Entity, since: str | None, thorough: boo
             return probe(pages_at(context, entity, since, top, brief=True), entity.key[0], known, top)
         except Unsorted as error:
             context.result(entity.name).notes.append(f"every page of the list was read: {error}")
-    fetch = page_reader(context, entity, since, brief=True)
-    return compare(read_list(fetch, entity.key[0]), entity.key[0], known)
+    reader = page_reader(context, entity, since, brief=True)
+    return compare(read_pages(reader, entity.key[0]), entity.key[0], known)
 
 
 def confirm_and_mark(runner: Runner, entity: Entity, found: Differences, force: bool) -> DeletionResult:

@@ -16,7 +16,7 @@ from dlt.common.libs.pyarrow import columns_to_arrow
 
 from pipelines.destinations.dataset import Dataset
 from pipelines.destinations.system_tables import HISTORIES, ensure_table
-from sources.insightly.context import FEW
+from sources.insightly.context import MAX_CHANGED_KEYS
 from sources.insightly.entities import ENTITIES, UNVERSIONED, Entity
 from sources.insightly.errors import BadSetting
 from sources.insightly.rows.naming import DELETED_AT, VALID_FROM, VALID_TO, VARIANT, history_table
@@ -59,7 +59,7 @@ def _update(runner: Runner, entity: Entity) -> None:
     before = history.read_state()
     remasked = set[str]() if before.mask == mask.fingerprint else {*before.masked, *masked}
     if changed_keys:
-        history.update(changed_keys if len(changed_keys) <= FEW else None, remasked)
+        history.update(changed_keys if len(changed_keys) <= MAX_CHANGED_KEYS else None, remasked)
     keys_known = changed_keys is not None or before.followed_at is not None
     if not (keys_known and history.counts_match()):
         history.update(None, remasked)

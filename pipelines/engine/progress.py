@@ -68,9 +68,10 @@ def _line(facts: dict[str, Any]) -> str:
 
 def _seconds_to_go(context: SyncContext) -> float | None:
     """Seconds for the remaining rows at the average rate so far; None before the first rows."""
-    results = context.results.values()
-    rows = sum(result.rows for result in results)
-    remaining = sum(max((result.total or 0) - result.rows, 0) for result in results if result.open)
+    results = context.results
+    rows = sum(result.rows for result in results.values())
+    open_ = {name: result.rows for name, result in results.items() if result.open}
+    remaining = sum(max(context.rows_expected(name) - read, 0) for name, read in open_.items())
     if not rows or not remaining:
         return None
-    return (time.monotonic() - context.began) / rows * remaining
+    return (time.monotonic() - context.started) / rows * remaining

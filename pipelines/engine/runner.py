@@ -1,9 +1,9 @@
-"""One command at work on one destination: its context, its pipeline, rounds of chunks, and what is told of it."""
+"""Runs one command on one destination: lock, recovery, rounds of chunks, report."""
 
 import gc
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,9 +25,9 @@ from sources.insightly.entities import OBJECTS, PRESETS, RECORDS, Entity
 from sources.insightly.errors import Stop
 from sources.insightly.resources.build import prime
 from sources.insightly.resources.discovery import discover
-from sources.insightly.resources.per_parent import reached
+from sources.insightly.resources.per_parent import watermark_of_parents
 from sources.insightly.result import EntityResult
-from sources.insightly.state.checkpoint import settle
+from sources.insightly.state.checkpoint import finish_full
 from sources.insightly.state.request import ReadRequest
 from sources.insightly.state.watermark import watermark_in
 
@@ -41,7 +41,18 @@ Watch = Callable[[SyncContext], None]
 
 @dataclass
 class Runner:
-    """What a command works with; `committed` are the entities whose reading ended and is loaded."""
+    """A command at work.
+
+    Attributes:
+        command: its name in reports.
+        context: what its resources share.
+        pipeline: the dlt pipeline of the destination.
+        dataset: the tables of the destination.
+        target: the destination.
+        started: when it started.
+        committed: the entities that have ended and are loaded.
+        error: what ended the command early.
+    """
 
     command: str
     context: SyncContext
@@ -50,6 +61,7 @@ class Runner:
     target: Target
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     committed: set[str] = field(default_factory=set)
+    error: Exception | None = None
 
     def states(self) -> Mapping[str, Any]:
         """The state of each resource, as of the last load."""
@@ -58,90 +70,109 @@ class Runner:
     def watermark(self, entity: Entity) -> str | None:
         """The watermark of an entity, None before its first complete walk."""
         state = self.states().get(entity.name, {})
-        return reached(entity, state) if entity.read == "per_parent" else watermark_in(entity, state)
+        return watermark_of_parents(entity, state) if entity.read == "per_parent" else watermark_in(entity, state)
 
     def require_synced(self) -> None:
         """Raises NothingSynced where nothing was ever loaded."""
         if not self.dataset.has_schema:
             raise NothingSynced(self.target)
 
-    def attempt(self, work: Callable[[], None]) -> Exception | None:
-        """Binds the account and does `work`; returns what ended it early.
+    def check_account(self) -> None:
+        """Checks that the destination has this account's records, or none."""
+        check_account(self.pipeline, self.context, self.target)
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Runs the block of a `with` statement; what ends it early is kept in `error`.
 
         Raises:
             ConfigurationError: a setting must change first.
         """
         try:
-            check_account(self.pipeline, self.context, self.target)
-            work()
-        except InsightlyError as raised:
-            if raised.exit_code == 2:
+            yield
+        except InsightlyError as error:
+            if error.exit_code == 2:
                 raise
-            return raised
-        except PipelineStepFailed as raised:
-            return cause(raised)
-        except DatabaseException as raised:
-            return LoadingFailed(f"{self.target} failed; what was loaded before stays: {str(raised).strip()}")
-        return None
+            self.error = error
+        except PipelineStepFailed as error:
+            self.error = cause(error)
+        except DatabaseException as error:
+            self.error = LoadingFailed(f"{self.target} failed; what was loaded before stays: {str(error).strip()}")
 
-    def read(self, chosen: Sequence[str]) -> None:
-        """Runs the pipeline until no entity is under way; each round is one load package, committed whole.
+    def read(self, requests: Mapping[str, ReadRequest]) -> dict[str, EntityResult]:
+        """Runs the pipeline until every entity has ended; each round is one load package, committed completely.
 
-        Custom objects that are found on the way are read as well, where all are to be.
+        With `custom_object_records`, the custom objects that are found on the way are read as well.
+
+        Args:
+            requests: what to read of each entity; one that has ended before is not read.
+
+        Returns:
+            What became of each entity.
         """
-        self.dataset.mark_histories_stale(chosen)
-        all_ = self.context.with_objects
-        self.committed.update(name for name in all_(chosen) if not self.context.result(name).open)
-        left = self.context.budget.left()
+        context = self.context
+        self.dataset.mark_histories_stale(requests)
+        left = context.budget.left()
         if left is None or left >= PREFETCH_MIN_CALLS:
-            if RECORDS in chosen and self.context.result(RECORDS).open:
-                with self.context.reading(RECORDS):
-                    discover(self.context)
+            if RECORDS in requests and context.result(RECORDS).open:
+                with context.reading(RECORDS):
+                    discover(context)
             known = self.states()
-            for name in self._in_turn(all_(chosen)):
-                if not self.context.is_selected(name) and self.context.result(name).open:
-                    prime(self.context.entity(name), self.context, known.get(name, {}))
-        while unfinished := [name for name in all_(chosen) if self.context.result(name).open]:
-            self.context.begin_chunk()
-            self.target.load(self.pipeline, insightly(context=self.context, order=self._in_turn(unfinished)))
-            self.committed.update(name for name in all_(chosen) if not self.context.result(name).open)
-            self.context.on_progress()
+            for name, request in self._unfinished(requests).items():
+                prime(context.entity(name), known.get(name, {}), request, context)
+        while unfinished := self._unfinished(requests):
+            context.begin_chunk()
+            self.target.load(self.pipeline, insightly(context=context, requests=unfinished))
+            context.on_progress()
+        return {name: context.result(name) for name in context.with_objects(requests)}
 
-    def settle(self, name: str, left: Collection[int] = ()) -> None:
-        """Notes which ids a full read of an entity leaves to be confirmed; without any, it is done with.
+    def _unfinished(self, requests: Mapping[str, ReadRequest]) -> dict[str, ReadRequest]:
+        """The requests of entities that have not ended, in the order to read them; those that have are `committed`.
 
-        The next package takes the note to the destination.
+        Unfinished walks come first, then the entity whose last complete walk is oldest: a small budget starves none.
+        Per-record collections come last, because they can take every call there is.
+        """
+        known, position = self.states(), {name: index for index, name in enumerate(ENTITIES)}
+
+        def turn(name: str) -> tuple[bool, bool, str, int]:
+            state, per_parent = known.get(name, {}), self.context.entity(name).read == "per_parent"
+            return per_parent, "checkpoint" not in state, state.get("ended", ""), position.get(name, len(position))
+
+        names = self.context.with_objects(requests)
+        unfinished = [name for name in names if self.context.result(name).open]
+        self.committed.update(set(names).difference(unfinished))
+        return {name: requests.get(name, self.context.request) for name in sorted(unfinished, key=turn)}
+
+    def finish_full(self, name: str, left: Collection[int] = ()) -> None:
+        """Records which missing ids of a full read of an entity are left to confirm; without any, the read is done.
+
+        The next load package takes this to the destination.
         """
         with self.pipeline.managed_state() as state:
             resource = state["sources"]["insightly"]["resources"][name]
             if left:
                 resource["missing_ids"] = sorted(left)
             else:
-                settle(resource)
+                finish_full(resource)
 
-    def discard_uncommitted(self, chosen: Sequence[str]) -> None:
-        """What was read but never committed is not told as done."""
+    def discard_uncommitted(self, chosen: Iterable[str]) -> None:
+        """Reports nothing as done that was read but never committed."""
         for name in set(self.context.with_objects(chosen)) - self.committed:
             result: EntityResult = self.context.result(name)
             if result.state in ("ok", "partial"):
                 result.state, result.merged, result.watermark = None, 0, result.watermark_before
 
     def report(
-        self,
-        chosen: Sequence[str],
-        asked: Sequence[str],
-        error: Exception | None,
-        conclude: Callable[[Report], None] | None = None,
+        self, chosen: Sequence[str], named: Iterable[str], conclude: Callable[[Report], None] | None = None
     ) -> Report:
-        """What was done, also written into `_sync_runs`.
+        """What was done; also written into `_sync_runs`.
 
         Args:
             chosen: the entities of this run.
-            asked: what was named; an entity among it that is not available is a failure.
-            error: what ended the run early.
-            conclude: adds what the command alone knows.
+            named: the entities that the user named; one of them that is not available is a failure.
+            conclude: adds what only the command knows.
         """
-        budget, calls = self.context.budget, self.context.budget.by_label
+        error, budget, calls = self.error, self.context.budget, self.context.budget.by_label
         if OBJECTS not in chosen:
             calls[RECORDS] += calls[OBJECTS]
         report = Report(self.command, calls=budget.calls, calls_left_today=budget.remaining)
@@ -153,12 +184,12 @@ class Runner:
             report.entities[name] = self._entity(name, result, calls[name])
         errors = [result.error for result in self.context.results.values()]
         stops = [each for each in errors if isinstance(each, Stop)]
-        report.conclude(error, stops, {normalize(name) for name in asked if name not in PRESETS})
+        report.conclude(error, stops, {normalize(name) for name in named if name not in PRESETS})
         if conclude is not None:
             conclude(report)
-        passing = any(each.transient for each in (error, *errors) if isinstance(each, InsightlyError))
-        report.transient = passing and report.exit_code == 1
-        report.seconds = time.monotonic() - self.context.began
+        transient = any(each.transient for each in (error, *errors) if isinstance(each, InsightlyError))
+        report.transient = transient and report.exit_code == 1
+        report.seconds = time.monotonic() - self.context.started
         write_run(self.pipeline, report, self.started, datetime.now(UTC))
         return report
 
@@ -181,26 +212,6 @@ class Runner:
             schema_changes=[*changes, *result.notes, *counted, *notes],
         )
 
-    def _in_turn(self, names: Sequence[str]) -> list[str]:
-        """Unfinished walks first, then the entity whose last complete walk is oldest: a small budget starves nobody.
-
-        What costs a call a record comes last, for it can take every call there is.
-        """
-        known = self.states()
-        position = {name: index for index, name in enumerate(ENTITIES)}
-
-        def turn(name: str) -> tuple[bool, bool, str, int]:
-            state = known.get(name, {})
-            order = position.get(name, len(position))
-            return (
-                self.context.entity(name).read == "per_parent",
-                "checkpoint" not in state,
-                state.get("ended", ""),
-                order,
-            )
-
-        return sorted(names, key=turn)
-
 
 @contextmanager
 def opened(
@@ -210,13 +221,13 @@ def opened(
     request: ReadRequest | None = None,
     watch: Watch | None = None,
 ) -> Iterator[Runner]:
-    """Holds the destination and loads what an interrupted run left there.
+    """Locks the destination and loads what an interrupted run left.
 
     Args:
-        command: what is at work, for its report.
+        command: its name in reports.
         settings: validated settings with a key.
         target: where to write.
-        request: what to ask of every entity.
+        request: what to request of every entity.
         watch: called with the context whenever there is progress.
 
     Raises:
@@ -232,7 +243,7 @@ def opened(
             pipeline = recover_pipeline(target)
             with target.adapter.keep_open(pipeline), target.open_dataset(pipeline) as dataset:
                 context.live_ids = dataset.live_ids
-                context.know(custom_objects(pipeline))
+                context.add_objects(custom_objects(pipeline))
                 yield Runner(command, context, pipeline, dataset, target)
     finally:
         context.close()
@@ -240,7 +251,7 @@ def opened(
 
 @contextmanager
 def _fewer_collections() -> Iterator[None]:
-    """Parsing makes millions of objects that live on; the collector's default rhythm doubles its time."""
+    """Runs the garbage collector less often: parsing creates millions of objects that stay, which doubles its time."""
     thresholds = gc.get_threshold()
     gc.set_threshold(200_000, 20, 100)
     try:

@@ -1,24 +1,26 @@
-"""After a push: what was written is read again, and what was deleted is marked, so that tables and CRM agree."""
+"""After a push: reads what was written and marks what was deleted, so that tables and CRM agree."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipelines.engine import deletions
 from pipelines.engine.runner import Runner
 from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.paging.probe import Differences
+from sources.insightly.state.request import ReadRequest
 
 from .ledger import Ledger
 from .validate import Row
 
 
 def read_again(runner: Runner, ledger: Ledger, entity: Entity, rows: Sequence[Row]) -> list[str]:
-    """Brings the tables of the written records up to date, and notes that in the ledger.
+    """Brings the tables of the written records up to date, and records that in the ledger.
 
     Returns:
-        The entities, beside that of the push, whose records were read.
+        The other entities whose records were read.
 
     Raises:
-        Stop, InsightlyError: not all of it could be done; the next run of the same push does the rest.
+        Stop, InsightlyError: not everything was read; the next run of the same push does the rest.
     """
     if entity.name == "tags":
         return _tagged(runner, ledger, rows)
@@ -33,17 +35,16 @@ def read_again(runner: Runner, ledger: Ledger, entity: Entity, rows: Sequence[Ro
 def _records(runner: Runner, ledger: Ledger, entity: Entity, changed: dict[int, int]) -> None:
     """Reads the records of some rows (row number -> id), as many at a time as there are calls for."""
     while changed:
-        some = dict(list(changed.items())[: _affordable(runner, entity)])
-        runner.context.wanted[entity.name] = sorted(set(some.values()))
-        _read(runner, entity.name)
-        ledger.record_loaded(some)
-        changed = {number: id_ for number, id_ in changed.items() if number not in some}
+        batch = dict(list(changed.items())[: _affordable(runner, entity)])
+        _read(runner, entity.name, replace(runner.context.request, ids=tuple(sorted(set(batch.values())))))
+        ledger.record_loaded(batch)
+        changed = {number: id_ for number, id_ in changed.items() if number not in batch}
 
 
 def _affordable(runner: Runner, entity: Entity) -> int | None:
-    """How many records the calls left are enough for, the definitions and a call each for tags included.
+    """How many records there are calls for, with their definitions and a call each for tags.
 
-    Without that bound a small budget would end in the midst of a reading, and each run would begin it anew.
+    Without this limit a small budget would end during a read, and each run would start the same read again.
     """
     left = runner.context.budget.left()
     return None if left is None else max((left - 1) // (1 + entity.tagged), 1)
@@ -56,7 +57,7 @@ def _tagged(runner: Runner, ledger: Ledger, rows: Sequence[Row]) -> list[str]:
         if row.number in changed and row.parent is not None:
             by_type.setdefault(row.parent[0], {})[row.number] = row.parent[1]
     if changed:
-        _read(runner, "tags")
+        _read(runner, "tags", runner.context.request)
     read = [name for name in by_type if ENTITIES[name].swept]
     for name in read:
         _records(runner, ledger, ENTITIES[name], by_type.pop(name))
@@ -65,19 +66,17 @@ def _tagged(runner: Runner, ledger: Ledger, rows: Sequence[Row]) -> list[str]:
     return read
 
 
-def _read(runner: Runner, name: str) -> None:
-    context = runner.context
-    before = context.results.pop(name, None)
-    runner.read([name])
-    after = context.result(name)
-    after.merged += before.merged if before is not None else 0
-    if after.error is not None:
-        raise after.error
+def _read(runner: Runner, name: str, request: ReadRequest) -> None:
+    result = runner.context.result(name)
+    result.reopen()
+    runner.read({name: request})
+    if result.error is not None:
+        raise result.error
     runner.dataset.record_restored()
 
 
 def _mark(runner: Runner, entity: Entity, ids: set[int]) -> None:
-    """Marks deleted records as a sweep does, each confirmed at the API; the user asked for them, however many."""
+    """Marks the deleted records after confirming each at the API; whatever their share: the user requested it."""
     result = runner.context.result(entity.name)
     known = runner.dataset.live_ids(entity)
     found = Differences(len(known), missing_ids=[id_ for id_ in known if id_ in ids])

@@ -83,10 +83,12 @@ def push(
     """
     work = _Push(settings, request)
     with opened("push", settings, target, None, watch) as runner:
-        error = runner.attempt(lambda: work.run(runner, confirm))
-        if error is not None:
+        with runner.attempt():
+            runner.check_account()
+            work.run(runner, confirm)
+        if runner.error is not None:
             runner.discard_uncommitted(work.chosen)
-        return runner.report(work.chosen, [request.entity], error, work.add_results)
+        return runner.report(work.chosen, [request.entity], work.add_results)
 
 
 class _Push:

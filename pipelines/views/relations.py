@@ -7,7 +7,7 @@ from dlt.common.schema import Schema
 
 from pipelines.destinations.system_tables import COLUMNS
 from sources.insightly.entities import ENTITIES, FieldType, child_fields
-from sources.insightly.resources.hints import held as columns_held
+from sources.insightly.resources.hints import column_types
 from sources.insightly.rows.naming import DELETED_AT, LIST_IDX, VALID_FROM, VALID_TO, child_table, history_table
 
 from .marts import Tables
@@ -24,7 +24,7 @@ TYPES: dict[FieldType, str] = {
 
 def loaded_tables(schema: Schema) -> Tables:
     """The tables in the schema of a destination."""
-    tables = columns_held(schema).items()
+    tables = column_types(schema).items()
     return {table: {name: TYPES.get(kind, TEXT) for name, kind in columns.items()} for table, columns in tables}
 
 

@@ -1,4 +1,4 @@
-"""How one entity fares in a run."""
+"""What a run did with one entity."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,10 +10,21 @@ from .state.missing import MissingIds
 
 @dataclass
 class EntityResult:
-    """How one entity fares in a run; `state` is None while it is under way.
+    """What a run did with one entity.
 
-    `missing_ids` is set where everything is read again, and tells what was held and did not come; `gone` and `hidden`
-    are ids asked for and answered with 404 or 403; `counted` is told like the `notes`, each text after its number.
+    Attributes:
+        state: ok, partial, skipped or failed; None until the entity has ended.
+        reason: why it is not ok; `error` is the error behind it.
+        rows: records received.
+        merged: parent rows written.
+        deleted: records marked deleted, or removed.
+        seconds: time spent on the entity.
+        watermark: the watermark after the run; `watermark_before` the one before it.
+        missing_ids: in a full read, the loaded ids that it has not met.
+        gone: requested ids that were answered with 404; `hidden` those with 403.
+        not_read: requested ids without an answer yet; None where no ids were requested.
+        notes: sentences for the report; `counted` are further ones, each with the number in front of it.
+        progress: what the reader keeps from one round of the run to the next.
     """
 
     state: str | None = None
@@ -21,17 +32,23 @@ class EntityResult:
     rows: int = 0
     merged: int = 0
     deleted: int = 0
-    total: int | None = None
     seconds: float = 0.0
     watermark: str | None = None
     watermark_before: str | None = None
     missing_ids: MissingIds | None = None
     gone: list[Any] = field(default_factory=list)
     hidden: list[Any] = field(default_factory=list)
+    not_read: list[Any] | None = None
     notes: list[str] = field(default_factory=list)
     counted: Counter[str] = field(default_factory=Counter)
     error: InsightlyError | None = None
+    progress: Any = None
 
     @property
     def open(self) -> bool:
         return self.state is None
+
+    def reopen(self) -> None:
+        """Prepares for one more read in the same run; all counts but `rows` go on."""
+        self.rows = 0
+        self.state = self.reason = self.error = self.not_read = self.progress = None

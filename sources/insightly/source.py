@@ -1,4 +1,4 @@
-"""The dlt source: one resource an entity, chosen by name. Building it sends nothing and needs no key."""
+"""The dlt source: one resource per entity, named after it. Building it sends nothing and needs no key."""
 
 import logging
 from collections.abc import Iterator
@@ -16,19 +16,21 @@ logger = logging.getLogger(__name__)
 
 
 @dlt.source(name="insightly", section="insightly", max_table_nesting=0)
-def insightly(context: Any = None, order: Any = None, **overrides: Any) -> Iterator[DltResource]:
-    """Insightly CRM as a dlt source; `insightly().resources` has an entity's name for each key.
+def insightly(context: Any = None, requests: Any = None, **overrides: Any) -> Iterator[DltResource]:
+    """Insightly CRM as a dlt source; the keys of `insightly().resources` are entity names.
 
-    Custom objects are found out at run time: `custom_object_records` loads a table for each of them.
+    Custom objects are found at run time: `custom_object_records` loads a table for each of them.
 
     Args:
-        context: what a runner shares between the rounds of one run. Alone, the source makes its own and reads every
+        context: what the rounds of one run share, from a runner. Without it the source makes its own and reads every
             walk to its end.
-        order: names of the entities to read, in that order; None: those of the setting `entities`, in table order.
-        overrides: settings by name (`api_key`, `entities`, `start_date`, ...) that go before dlt's configuration.
+        requests: entity name -> ReadRequest, in the order to read them. Without it: the entities of the setting
+            `entities`, in table order.
+        overrides: settings by name (`api_key`, `entities`, `start_date`, ...); they take precedence over dlt's
+            configuration.
 
     Raises:
-        ConfigurationError: a setting has a value that cannot be used, an unknown name in `entities` included.
+        ConfigurationError: a setting has an invalid value, or `entities` an unknown name.
     """
     if context is None:
         context = SyncContext(resolve_settings(**overrides))
@@ -36,9 +38,10 @@ def insightly(context: Any = None, order: Any = None, **overrides: Any) -> Itera
             logger.warning(
                 "sources.insightly.history is kept by the command insightly and pipelines.commands.sync, not here"
             )
-    chosen = order if order is not None else choose(context.settings)
-    for name in chosen:
+    if requests is None:
+        requests = dict.fromkeys(choose(context.settings), context.request)
+    for name, request in requests.items():
         if name in context.objects or (name in ENTITIES and name != RECORDS):
-            yield resource_of(context.entity(name), context)
-        elif name == RECORDS or RECORDS not in chosen:
-            yield resource_of_objects(context, name)
+            yield resource_of(context.entity(name), request, context)
+        elif name == RECORDS or RECORDS not in requests:
+            yield resource_of_objects(name, request, context)

@@ -288,7 +288,7 @@ def test_history_compares_only_loaded_records(kept: Crm, monkeypatch: pytest.Mon
     kept.sandbox.store.update("contacts", keys[1], {"TITLE": "edited"})
     kept.sync_done("contacts", **KEPT)
     assert compared == [{keys[1]}]
-    monkeypatch.setattr("pipelines.engine.history.FEW", 1)
+    monkeypatch.setattr("pipelines.engine.history.MAX_CHANGED_KEYS", 1)
     for key in keys[:2]:
         kept.sandbox.store.update("contacts", key, {"TITLE": "edited again"})
     kept.sync_done("contacts", **KEPT)

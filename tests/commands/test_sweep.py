@@ -94,7 +94,7 @@ def test_sweep_removes_only_child_rows_without_a_record(crm: Crm, mode: str) -> 
     crm.change("insert into insightly.contacts__tags (contact_id, list_idx, tag_name) values (7, 0, 'x')")
     crm.change("insert into insightly.contacts__links (contact_id, list_idx) values (7, 0), (8, 0), (8, 1)")
     notes = swept(crm, "contacts", deletions=mode).entities["contacts"].schema_changes
-    assert notes == ["4 child rows of records that are not held are removed"]
+    assert notes == ["4 child rows without a parent row are removed"]
     crm.assert_equal("contacts", deleted=True)
     assert full["CONTACT_ID"] in [row["contact_id"] for row in crm.table("contacts__links")]
     assert swept(crm, "contacts").entities["contacts"].schema_changes == []

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pipelines.commands.plan import plan, plan_sweep
 from pipelines.commands.status import status
 from pipelines.commands.sweep import sweep
-from pipelines.commands.sync_selected import refresh, selection
+from pipelines.commands.sync_selected import selection, sync_selected
 from pipelines.commands.verify import verify
 from pipelines.destinations.target import Target
 from pipelines.engine.report import Report
@@ -490,7 +490,7 @@ def test_object_records_are_read_by_id_and_by_custom_field(synced: Crm) -> None:
     store.delete(VISITS, gone)
 
     def read(ids: list[str] | None, where: list[str] | None, name: str = VISITS) -> Report:
-        return refresh(
+        return sync_selected(
             synced.settings(),
             target(synced),
             selection(synced.settings(), [name], ids, where, ReadRequest()),

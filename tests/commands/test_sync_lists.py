@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines.commands.sweep import sweep
-from pipelines.commands.sync_selected import refresh, selection
+from pipelines.commands.sync_selected import selection, sync_selected
 from pipelines.commands.verify import verify
 from pipelines.destinations.pipeline_state import resource_states
 from pipelines.destinations.target import Target
@@ -22,7 +22,7 @@ LONG = {"page_size": 10}
 
 @pytest.fixture(autouse=True)
 def _short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sources.insightly.paging.digests.LENGTH", 8)
+    monkeypatch.setattr("sources.insightly.paging.digests.BLOCK_LENGTH", 8)
 
 
 def keys(crm: Crm, entity: str) -> list[int]:
@@ -181,7 +181,7 @@ def test_selected_records_are_checked_by_the_next_sync(crm: Crm, how: str) -> No
     store.update("emails", key, {"SUBJECT": "for a while"})
     arguments = {"ids": ([str(key)], None), "where": (None, ["SUBJECT=for a while"])}[how]
     selected = selection(crm.settings(), ["emails"], *arguments, ReadRequest())
-    assert refresh(crm.settings(), Target(database=str(crm.database)), selected).entities["emails"].merged == 1
+    assert sync_selected(crm.settings(), Target(database=str(crm.database)), selected).entities["emails"].merged == 1
     crm.assert_equal("emails")
     store.put_raw("emails", before)
     crm.sync_done("emails", **LONG)

@@ -106,7 +106,8 @@ def warehouse(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         settings = resolve_settings(api_key=sandbox.key, base_url=sandbox.url, requests_per_second=1000)
         pipeline = dlt.pipeline("insightly", destination=name, dataset_name="insightly", pipelines_dir=str(folder))
         ledgers = [table_resource(table, []) for table in (RUNS, DELETIONS, PUSHES)]
-        pipeline.extract(insightly(context=SyncContext(settings), order=CORE))
+        context = SyncContext(settings)
+        pipeline.extract(insightly(context=context, requests=dict.fromkeys(CORE, context.request)))
         pipeline.extract(ledgers)
         pipeline.normalize()
         yield Warehouse(name, pipeline, pipeline.destination_client())

@@ -57,18 +57,6 @@ PUBLIC = (
     f"{SOURCE}.rows.custom_fields",  # the types of custom fields, by which a push checks its rows
     f"{SOURCE}.paging.probe",
 )
-# Imports that break a rule, each with the module that has it.
-EXCEPTIONS: dict[str, set[str]] = {
-    "pipelines.commands.plan": {"sources.insightly.paging.prefetch"},
-    "pipelines.commands.sweep": {"sources.insightly.paging.prefetch", "sources.insightly.paging.walk"},
-    "pipelines.commands.sweep_children": {"sources.insightly.paging.prefetch"},
-    "pipelines.commands.sync_selected": {"sources.insightly.api.search"},
-    "pipelines.commands.verify": {"sources.insightly.paging.prefetch", "sources.insightly.rows.shaper"},
-    "pipelines.commands.verify_children": {"sources.insightly.paging.prefetch", "sources.insightly.rows.shaper"},
-    "pipelines.commands.verify_rows": {"sources.insightly.rows.shaper"},
-    "pipelines.engine.deletions": {"sources.insightly.paging.prefetch"},
-}
-
 PURE = ("errors", "entities", "paging", "rows", "state")
 KNOWS_DLT = ("config.settings", "config.accounts", "context", "resources", "source")
 
@@ -175,7 +163,7 @@ def test_every_module_of_pipelines_is_in_a_folder() -> None:
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_imports_point_one_way(module: str) -> None:
-    assert set(broken_rules(MODULES[module])) == EXCEPTIONS.get(module, set())
+    assert set(broken_rules(MODULES[module])) == set()
 
 
 def test_there_are_no_import_cycles() -> None:

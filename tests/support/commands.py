@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pipelines.commands.sweep import sweep
-from pipelines.commands.sync_selected import plan, refresh, selection
+from pipelines.commands.sync_selected import plan, selection, sync_selected
 from pipelines.commands.verify import verify
 from pipelines.engine.report import Report
 from sources.insightly import ENTITIES
@@ -22,7 +22,7 @@ def refreshed(
     told = crm.settings(**settings)
     asked = selection(told, names, None if ids is None else list(map(str, ids)), where and [where], ReadRequest())
     target = crm.target
-    report = plan(told, asked) if planned else refresh(told, target, asked)
+    report = plan(told, asked) if planned else sync_selected(told, target, asked)
     assert report.exit_code == code, report.reason
     return report
 

@@ -5,54 +5,19 @@ Pure logic.
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from ..entities import Entity, FieldType
 from ..errors import BadSetting
 from ..rows.custom_fields import declared_types, definitions_of
+from ..state.request import SearchFilter
 from ..state.times import WIRE, parse
 
 OPTION = "--where"
 Normalize = Callable[[str], str]
 Definitions = Callable[[], Iterable[Mapping[str, Any]] | None]
-
-
-@dataclass(frozen=True, slots=True)
-class SearchFilter:
-    """A field by its name in the API, and its value as it is sent; `kind` is its type, None if that is not known."""
-
-    field: str
-    value: str
-    kind: FieldType | None
-    custom: bool = False
-
-    def matches(self, record: Mapping[str, Any]) -> bool:
-        """Whether a record has the value; case and the format of numbers and dates make no difference."""
-        found = _custom_value(record, self.field) if self.custom else record.get(self.field)
-        if found is None or found == "":
-            return False
-        text = str(found).strip().casefold()
-        if text == self.value.strip().casefold():
-            return True
-        try:
-            if self.kind == "datetime":
-                return parse(str(found)) == parse(self.value)
-            if self.kind == "date":
-                return parse(str(found)).date() == parse(self.value).date()
-            return self.kind not in ("string", "boolean") and Decimal(text) == Decimal(self.value)
-        except (ValueError, InvalidOperation):
-            return False
-
-
-@dataclass
-class Search:
-    """A search in progress: where its next page begins."""
-
-    match: SearchFilter
-    skip: int = 0
-    last_id: Any = None
 
 
 def parse_filter(entity: Entity, where: str, normalize: Normalize, definitions: Definitions) -> SearchFilter:
@@ -116,11 +81,3 @@ def _with_wire_value(search_filter: SearchFilter, where: str) -> SearchFilter:
         noun = "whole number" if kind == "integer" else kind
         raise BadSetting(OPTION, where, f"{search_filter.field} is a {noun}: write the value as {example}") from None
     return replace(search_filter, value=value)
-
-
-def _custom_value(record: Mapping[str, Any], name: str) -> Any:
-    entries = record.get("CUSTOMFIELDS")
-    for entry in entries if isinstance(entries, list) else ():
-        if isinstance(entry, dict) and entry.get("FIELD_NAME") == name:
-            return entry.get("FIELD_VALUE")
-    return None

@@ -1,22 +1,20 @@
-"""Reads the pages that walks will ask for next while they work on others; each walk itself stays serial."""
+"""Requests the next pages of walks while they process earlier ones; each walk itself stays serial."""
 
-import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from itertools import islice
 from threading import RLock
 from typing import Protocol
 
-from ..errors import Unsorted
-from .walk import Id, Key, Page, Step, identify, read_whole, walk
+from .walk import Page
 
 PAGE_BYTES = 4_000_000
-"""Where pages would grow past this, fewer records are asked for: an organisation in full can reach 100 kB."""
-AHEAD_BYTES = 12_000_000
-"""What may be asked for and not yet walked. At 10 requests/s it lasts through the loading of a chunk, which takes less
-than a second; as Python's objects it takes about five times as much memory."""
+"""Pages that would grow past this request fewer records: an organisation in full can reach 100 kB."""
+PREFETCH_BYTES = 12_000_000
+"""Pages requested and not yet read, in bytes. At 10 requests/s they last through the loading of a chunk, which takes
+less than a second; as Python objects they take about five times as much memory."""
 
 
 class Read(Protocol):
@@ -24,100 +22,96 @@ class Read(Protocol):
 
 
 class PrefetchWindow:
-    """What all walks of a run may ask for before it is wanted, the first walk first.
+    """The pages that all walks of a run may request ahead, the first walk first.
 
     Args:
-        pool: where reads run.
-        connections: requests in flight at the most, and half of the pages asked for and not walked: what a kill loses.
-        most: bytes of these pages at the most.
+        pool: where requests run.
+        connections: requests in flight at most, and half of the pages requested and not yet read: a kill loses them.
+        max_bytes: bytes of these pages at most.
     """
 
-    def __init__(self, pool: Executor, connections: int, most: int = AHEAD_BYTES) -> None:
+    def __init__(self, pool: Executor, connections: int, max_bytes: int = PREFETCH_BYTES) -> None:
         self.pool, self.lock = pool, RLock()
-        self._connections, self._most = connections, most
-        self._walks: list[PageReader] = []
+        self._connections, self._max_bytes = connections, max_bytes
+        self._readers: list[PageReader] = []
         self._filling = False
 
     def add(self, page_reader: "PageReader") -> None:
-        self._walks.append(page_reader)
+        self._readers.append(page_reader)
 
     def fill(self) -> None:
-        """Asks for what there is room for. Called when a page came, and when one was taken."""
+        """Requests the pages there is room for. Called when a page arrives, and when one is read."""
         with self.lock:
             if self._filling:
                 return
             self._filling = True
             try:
-                for page_reader in self._walks:
+                for page_reader in self._readers:
                     while page_reader.has_more() and self._has_room(page_reader):
-                        page_reader.ask()
+                        page_reader.request_page()
             finally:
                 self._filling = False
 
     def _has_room(self, page_reader: "PageReader") -> bool:
-        if sum(each.in_flight() for each in self._walks) >= self._connections:
+        if sum(each.in_flight() for each in self._readers) >= self._connections:
             return False
-        # The next pages of other walks take half of the room at most: those of many would hold up the one at hand.
-        held = [each.held(spared=each is not page_reader) for each in self._walks]
-        pages = sum(pages for pages, _ in held)
-        if pages >= self._connections and sum(each.pages() for each in self._walks) >= 2 * self._connections:
+        # The next pages of other walks take half of the room at most: those of many would delay the current walk.
+        queued = [each.queued(without_next=each is not page_reader) for each in self._readers]
+        pages = sum(pages for pages, _ in queued)
+        if pages >= self._connections and sum(each.pages() for each in self._readers) >= 2 * self._connections:
             return False
-        return sum(size for _, size in held) + page_reader.page_weight() <= self._most
+        return sum(size for _, size in queued) + page_reader.page_bytes() <= self._max_bytes
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _RequestedPage:
     skip: int
     top: int
-    answer: "Future[Page]"
+    page: "Future[Page]"
 
 
 class PageReader:
-    """A walk's `fetch`: answers from pages asked for ahead, each overlapping the one before by one row.
+    """Reads the pages of one list for a walk, from those requested ahead; each overlaps the one before by one row.
 
     Args:
         read: sends one request; called on the threads of the pool.
         prefetch_window: what this walk shares with the others.
-        most_rows: rows to ask for with a page (`top`), at least 2.
-        eager: whether pages may be asked for that no walk asked for yet.
-        on_page: called when a page is handed to the walk.
+        max_rows: rows to request per page (`top`), at least 2.
+        may_prefetch: whether pages may be requested before the walk needs them.
+        on_page: called when the walk gets a page.
     """
 
     def __init__(
         self,
         read: Read,
         prefetch_window: PrefetchWindow,
-        most_rows: int,
-        eager: Callable[[], bool] = lambda: True,
+        max_rows: int,
+        may_prefetch: Callable[[], bool] = lambda: True,
         on_page: Callable[[Page], None] = lambda _: None,
     ) -> None:
-        self._read, self._window, self._most_rows, self._eager, self._on_page = (
-            read,
-            prefetch_window,
-            most_rows,
-            eager,
-            on_page,
-        )
-        self._queue: deque[_Asked] = deque()
+        self._read, self._window, self._max_rows = read, prefetch_window, max_rows
+        self._may_prefetch, self._on_page = may_prefetch, on_page
+        self._queue: deque[_RequestedPage] = deque()
+        self._start: int | None = None
         self._next: int | None = None
-        self._sure = False
+        self._in_sequence = False
         self._total = 0
-        self._row_weight = 0.0
+        self._row_bytes = 0.0
         prefetch_window.add(self)
 
     def __call__(self, skip: int) -> Page:
-        """The page at `skip`. Whatever was asked for ahead of another offset is thrown away.
+        """The page at `skip`. Pages requested ahead for another offset are discarded.
 
-        Behind a page that a walk resumes or steps back to nothing is asked for before the walk goes on from it: where
-        rows went away meanwhile it begins elsewhere, and the pages would be lost.
+        After a page that a walk resumes at, or steps back to, nothing is requested until the walk goes on from it: if
+        rows were deleted meanwhile, it continues at another offset, and the pages would be wasted.
         """
         with self._window.lock:
             if not self._queue or self._queue[0].skip != skip:
                 self._restart(skip)
-            asked = self._queue[0]
+            requested = self._queue[0]
         self._window.fill()
         try:
-            page = asked.answer.result()
+            page = requested.page.result()
         except BaseException:
             self.close()
             raise
@@ -127,85 +121,74 @@ class PageReader:
         self._window.fill()
         return page
 
+    @property
+    def rows_expected(self) -> int:
+        """Rows of the list from the first requested offset on; 0 before the first page."""
+        return self._total - (self._start or 0)
+
     def prime(self, skip: int, patiently: bool = False) -> None:
-        """Asks for the page at `skip` before the walk does; `patiently` waits for the answer, or its failure."""
+        """Requests the page at `skip` before the walk does; `patiently` waits until it arrives or fails."""
         with self._window.lock:
             if not self._queue:
                 self._restart(skip)
-            first = self._queue[0].answer
+            first = self._queue[0].page
         if patiently:
             wait([first])
 
     def close(self) -> None:
-        """Throws away what was asked for ahead, and asks for no more until the walk goes on."""
+        """Discards the pages requested ahead, and requests no more until the walk goes on."""
         with self._window.lock:
             self._next = None
-            for asked in self._queue:
-                asked.answer.cancel()
+            for requested in self._queue:
+                requested.page.cancel()
             self._queue.clear()
 
-    def ask(self) -> None:
-        """Asks for the next page."""
+    def request_page(self) -> None:
+        """Requests the next page."""
         assert self._next is not None
         skip, top = self._next, self._top()
         self._next = skip + top - 1
-        answer = self._window.pool.submit(self._read, skip, top)
-        self._queue.append(_Asked(skip, top, answer))
-        # Were it told of more than itself, page and future would keep each other alive until the collector comes by.
-        answer.add_done_callback(self._came)
+        page = self._window.pool.submit(self._read, skip, top)
+        self._queue.append(_RequestedPage(skip, top, page))
+        # A callback that knows more than the reader would keep page and future alive until the garbage collector runs.
+        page.add_done_callback(self._arrived)
 
     def has_more(self) -> bool:
-        """True while there is a page to ask for, as far as is known."""
-        return self._next is not None and self._sure and self._next < self._total and self._eager()
+        """True while there is a page to request, as far as is known."""
+        return self._next is not None and self._in_sequence and self._next < self._total and self._may_prefetch()
 
     def pages(self) -> int:
         return len(self._queue)
 
     def in_flight(self) -> int:
-        return sum(not asked.answer.done() for asked in self._queue)
+        return sum(not requested.page.done() for requested in self._queue)
 
-    def held(self, *, spared: bool) -> tuple[int, float]:
-        """Pages and bytes asked for and not yet taken, all of them or `spared` the next page."""
-        tops = [asked.top for asked in islice(self._queue, int(spared), None)]
-        return len(tops), sum(tops) * self._row_weight
+    def queued(self, *, without_next: bool) -> tuple[int, float]:
+        """Pages and bytes requested and not yet read, all of them or without the next page."""
+        tops = [requested.top for requested in islice(self._queue, int(without_next), None)]
+        return len(tops), sum(tops) * self._row_bytes
 
-    def page_weight(self) -> float:
-        """Bytes of the next page, by the last one."""
-        return self._top() * self._row_weight
+    def page_bytes(self) -> float:
+        """Bytes of the next page, estimated from the last one."""
+        return self._top() * self._row_bytes
 
     def _restart(self, skip: int) -> None:
-        self._sure = skip in (0, self._next)
+        self._in_sequence = skip in (0, self._next)
         self.close()
         self._next = skip
-        self.ask()
+        self._start = skip if self._start is None else self._start
+        self.request_page()
 
     def _top(self) -> int:
-        return max(2, min(self._most_rows, int(PAGE_BYTES / max(self._row_weight, 1.0))))
+        return max(2, min(self._max_rows, int(PAGE_BYTES / max(self._row_bytes, 1.0))))
 
-    def _came(self, answer: "Future[Page]") -> None:
+    def _arrived(self, page: "Future[Page]") -> None:
         with self._window.lock:
-            if answer.cancelled() or all(asked.answer is not answer for asked in self._queue):
+            if page.cancelled() or all(requested.page is not page for requested in self._queue):
                 return
-            if answer.exception() is not None:
+            if page.exception() is not None:
                 self._next = None
                 return
-            page = answer.result()
-            self._total = page.total or 0
-            self._row_weight = page.size / max(len(page.rows), 1)
+            self._total = page.result().total or 0
+            self._row_bytes = page.result().size / max(len(page.result().rows), 1)
         self._window.fill()
-
-
-logger = logging.getLogger(__name__)
-
-
-def read_list(fetch: PageReader, key: Key, skip: int = 0, last_id: Id = None) -> Iterator[Step]:
-    """Walks a list from `skip` on; one that is not in the order of its ids is read whole instead."""
-    kept: set[Id] = set()
-    try:
-        for step in walk(fetch, key, skip, last_id):
-            kept.update(identify(row, key) for row in step.rows)
-            yield step
-    except Unsorted as error:
-        logger.warning("%s; the list is read whole", error)
-        fetch.close()
-        yield from read_whole(fetch, key, kept)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import Unsorted
-from .walk import Page, Row, Step, ascend, identify
+from .walk import Page, Row, ascend, identify
 
 NOWHERE = float("inf")
 ReadPages = Callable[[Sequence[int]], Sequence[Page]]
@@ -85,15 +85,15 @@ def probe(read: ReadPages, key: str, known: Sequence[int], top: int) -> Differen
     return found
 
 
-def compare(steps: Iterable[Step], key: str, known: Sequence[int]) -> Differences:
-    """Compares a list that was read whole with the ids known of it."""
+def compare(pages: Iterable[Sequence[Row]], key: str, known: Sequence[int]) -> Differences:
+    """Compares the rows of a whole list, page by page, with the ids known of it."""
     found, left = Differences(len(known)), set(known)
     expected = frozenset(left)
-    for step in steps:
+    for rows in pages:
         found.pages += 1
-        found.listed += len(step.rows)
-        found.unknown += [row for row in step.rows if row[key] not in expected]
-        left.difference_update(row[key] for row in step.rows)
+        found.listed += len(rows)
+        found.unknown += [row for row in rows if row[key] not in expected]
+        left.difference_update(row[key] for row in rows)
     found.missing_ids = [id_ for id_ in known if id_ in left]
     return found
 

@@ -1,1 +1,5 @@
-"""dlt resources: one module for each way of reading an entity."""
+"""dlt resources: one module per way of reading an entity, and what commands use of them."""
+
+from ..rows.shaper import RowShaper, ShapedTable
+
+__all__ = ["RowShaper", "ShapedTable"]

@@ -11,57 +11,55 @@ from ..entities import DATE_UPDATED, OBJECTS, RECORDS, Entity, ReadMode
 from ..errors import Stop
 from ..result import EntityResult
 from ..state.checkpoint import Checkpoint, begin
-from ..state.watermark import Held, Watermark, watermark_in
-from .discovery import discover, find, tell
+from ..state.request import ReadRequest
+from ..state.watermark import StoredWatermark, Watermark, watermark_in
+from .discovery import discover, find, record_refusals
 from .fetch import page_reader
 from .hints import MERGE
-from .incremental import read_changes, wish_in
-from .per_parent import read_under
+from .incremental import read_changes, with_state
+from .per_parent import read_per_parent
 from .reference import GROUPS, read_reference
-from .selected import refresh
+from .selected import read_selected
 
-READERS: dict[ReadMode, Callable[..., Iterator[Any]]] = {
+Reader = Callable[[Entity, SyncContext, ReadRequest, EntityResult, Watermark | None], Iterator[Any]]
+
+READERS: dict[ReadMode, Reader] = {
     "incremental": read_changes,
     "full": read_changes,
     "reference": read_reference,
     "object": read_reference,
-    "per_parent": read_under,
+    "per_parent": read_per_parent,
 }
 
 
-def resource_of(entity: Entity, context: SyncContext) -> DltResource:
-    """The dlt resource of one entity; its child tables are variants of it, so all are selected and kept together."""
-    # Airflow 3 would hand over an empty interval as the bounds to read between.
+def resource_of(entity: Entity, request: ReadRequest, context: SyncContext) -> DltResource:
+    """The dlt resource of one entity; its child tables are variants of it, so all are selected together."""
+    # Airflow 3 would set the bounds to an empty interval.
     cursor: Any = dlt.sources.incremental(DATE_UPDATED, allow_external_schedulers=False)
 
-    def changes(updated: Any = cursor) -> Iterator[Any]:
-        # Its row logic is off: hashes of the boundary rows would grow the state without bound.
-        updated.advance(None)
-        yield from _changes(entity, context, updated)
+    def incremental(updated: Any = cursor) -> Iterator[Any]:
+        return _read(entity, request, context, updated)
 
-    def others() -> Iterator[Any]:
-        with context.reading(entity.name) as result:
-            context.save_account()
-            read = refresh if context.is_selected(entity.name) else READERS[entity.read]
-            yield from read(entity, context, result)
-        _give_up_on_full(entity, context, result)
+    def other() -> Iterator[Any]:
+        return _read(entity, request, context)
 
     hints: Any = {"name": entity.name, "primary_key": list(entity.key), "write_disposition": MERGE}
-    return dlt.resource(changes if entity.read == "incremental" else others, **hints)
+    return dlt.resource(incremental if entity.read == "incremental" else other, **hints)
 
 
-def resource_of_objects(context: SyncContext, name: str = RECORDS) -> DltResource:
-    """The dlt resource that finds out which custom objects there are, and reads their records.
+def resource_of_objects(name: str, request: ReadRequest, context: SyncContext) -> DltResource:
+    """The dlt resource that finds the custom objects, and reads their records.
 
-    A runner gives each object, once it is known, a resource and turns of its own: there, nothing is read here.
+    A runner gives each custom object a resource of its own once it is known; then nothing is read here.
 
     Args:
+        name: the one custom object to read, or `custom_object_records` for all.
+        request: what the run requests.
         context: the run.
-        name: of the one object to read; else all are.
     """
 
     def objects() -> Iterator[Any]:
-        context.know(dlt.current.source_state().get(OBJECTS, {}))
+        context.add_objects(dlt.current.source_state().get(OBJECTS, {}))
         if name == RECORDS:
             with context.reading(name) as result:
                 context.save_account()
@@ -69,46 +67,47 @@ def resource_of_objects(context: SyncContext, name: str = RECORDS) -> DltResourc
                     return
                 refused = discover(context)
                 context.end(result, dlt.current.resource_state())
-                tell(result, refused)
+                record_refusals(result, refused)
         else:
             find(context, [name])
         for each in [] if context.chunked else context.with_objects([name]):
             if each in context.objects:
-                yield from _changes(context.objects[each], context, Held(dlt.current.resource_state(each)))
+                state = dlt.current.resource_state(each)
+                yield from _read(context.objects[each], request, context, StoredWatermark(state))
 
     return dlt.resource(objects, name=name, write_disposition=MERGE)
 
 
-def _changes(entity: Entity, context: SyncContext, updated: Watermark) -> Iterator[Any]:
+def _read(
+    entity: Entity, request: ReadRequest, context: SyncContext, updated: Watermark | None = None
+) -> Iterator[Any]:
+    if updated is not None:
+        # This turns the row logic of dlt's incremental off: hashes of boundary rows would grow the state without bound.
+        updated.advance(None)
     if not context.result(entity.name).open:
         return
     with context.reading(entity.name) as result:
         context.save_account()
-        read = refresh if context.is_selected(entity.name) else READERS[entity.read]
-        yield from read(entity, context, result, updated)
-    _give_up_on_full(entity, context, result)
-
-
-def _give_up_on_full(entity: Entity, context: SyncContext, result: EntityResult) -> None:
-    """The next full run begins anew, though this entity may fail in every one; only a stop is to be gone on from."""
-    failed = result.error is not None and not isinstance(result.error, Stop)
-    if failed and not context.is_selected(entity.name):
+        read = read_selected if request.selects else READERS[entity.read]
+        yield from read(entity, context, context.request_for(entity, request), result, updated)
+    if result.error is not None and not isinstance(result.error, Stop) and not request.selects:
+        # The next full read starts anew, for this entity may fail in every run; only a stop is resumed.
         dlt.current.resource_state(entity.name).pop("full", None)
 
 
-def checkpoint_in(entity: Entity, state: Mapping[str, Any], context: SyncContext) -> Checkpoint:
-    """Where the session's walk of an entity begins, by its resource's state, which is left as it is."""
-    told = dict(state)
-    return begin(told, watermark_in(entity, told), wish_in(told, entity, context))
+def checkpoint_in(entity: Entity, state: Mapping[str, Any], request: ReadRequest, context: SyncContext) -> Checkpoint:
+    """Where the walk of an entity starts, by the state of its resource, which is not changed."""
+    copy = dict(state)
+    return begin(copy, watermark_in(entity, copy), with_state(context.request_for(entity, request), entity, copy))
 
 
-def prime(entity: Entity, context: SyncContext, state: Mapping[str, Any]) -> None:
-    """Asks for an entity's first page, so that the entities do not wait for each other's first answer.
+def prime(entity: Entity, state: Mapping[str, Any], request: ReadRequest, context: SyncContext) -> None:
+    """Requests the first page of an entity, so that entities do not wait for each other's first response.
 
-    The run's very first answer is waited for: it may say that the key is refused, or that no call is left.
+    Waits for the very first response of a run: it may say that the key is invalid, or that no call is left.
     """
-    known = entity.name == OBJECTS and context.told is not None
-    if entity.name in (*GROUPS, RECORDS) or entity.read in ("object", "per_parent") or known:
+    known = entity.name == OBJECTS and context.object_definitions is not None
+    if entity.name in (*GROUPS, RECORDS) or entity.read in ("object", "per_parent") or known or request.selects:
         return
-    checkpoint = checkpoint_in(entity, state, context) if entity.swept else Checkpoint(None, None, 0, None)
+    checkpoint = checkpoint_in(entity, state, request, context) if entity.swept else Checkpoint(None)
     page_reader(context, entity, checkpoint.since).prime(checkpoint.skip, patiently=not context.budget.calls)

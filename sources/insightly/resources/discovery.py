@@ -1,4 +1,4 @@
-"""Which custom objects there are: asked once a run, then each is an entity of the context."""
+"""Which custom objects exist: read once a run, then each is an entity of the context."""
 
 import logging
 from collections.abc import Sequence
@@ -16,18 +16,18 @@ GONE = "no longer defined in Insightly: its table stays as it is"
 
 
 def discover(context: SyncContext) -> list[str]:
-    """Makes the custom objects that are defined known to the session; one that was and is not any more is skipped.
+    """Adds the defined custom objects to the context; one that is no longer defined is skipped.
 
     Returns:
-        A sentence for each that cannot be loaded.
+        One sentence for each that cannot be loaded.
 
     Raises:
-        BadSetting: `hash` or `drop` names an object that there is not.
+        BadSetting: `hash` or `drop` names an object that does not exist.
         NotAvailable, Stop and the other errors of the client.
     """
-    held = {name: entity.object_name for name, entity in context.objects.items()}
-    found, refused = objects_of(read_objects(context), held, normalize)
-    for name in held.keys() - found.keys():
+    known = {name: entity.object_name for name, entity in context.objects.items()}
+    found, refused = objects_of(read_objects(context), known, normalize)
+    for name in known.keys() - found.keys():
         result = context.result(name)
         if result.open or isinstance(result.error, NotAvailable):
             result.state, result.reason = "skipped", GONE
@@ -38,44 +38,44 @@ def discover(context: SyncContext) -> list[str]:
     return refused
 
 
-def find(context: SyncContext, names: Sequence[str], ask: bool = True) -> None:
-    """Makes the custom objects among `names` known, where the destination does not know them.
+def find(context: SyncContext, names: Sequence[str], request: bool = True) -> None:
+    """Adds the custom objects among `names` to the context, if the destination does not have them.
 
     Args:
-        context: the run, to which the objects of the destination are known.
+        context: the run, with the objects of the destination.
         names: entities.
-        ask: whether to ask the API.
+        request: whether to request the definitions.
 
     Raises:
         BadSetting: there is no such object.
     """
     wanted = [name for name in context.with_objects(names) if name not in ENTITIES]
-    lacking = wanted if ask and _masked(context) else [name for name in wanted if name not in context.objects]
+    unknown = wanted if request and _masked(context) else [name for name in wanted if name not in context.objects]
     refused: list[str] = []
-    for name in lacking:
+    for name in unknown:
         with context.reading(name):
-            refused = discover(context) if ask else []
-    for name in lacking:
+            refused = discover(context) if request else []
+    for name in unknown:
         if name not in context.objects and context.result(name).open:
-            told = "; ".join([f"no such custom object; {_known(context)}", *refused])
-            raise BadSetting("sources.insightly.entities", name, told)
+            reason = "; ".join([f"no such custom object; {_known(context)}", *refused])
+            raise BadSetting("sources.insightly.entities", name, reason)
 
 
 def refresh_catalog(context: SyncContext) -> None:
-    """Makes the custom objects that are defined known, as `discover` does; how that went is noted in the outcomes."""
+    """Does the same as `discover` and records the outcome in the result of `custom_object_records`."""
     with context.reading(RECORDS) as result:
-        tell(result, discover(context))
+        record_refusals(result, discover(context))
 
 
-def tell(result: EntityResult, refused: Sequence[str]) -> None:
-    """Notes how the entity that stands for all custom objects fared; those that can be loaded are."""
+def record_refusals(result: EntityResult, refused: Sequence[str]) -> None:
+    """Records which custom objects cannot be loaded; the others are."""
     result.state, result.reason = ("failed", "; ".join(refused)) if refused else ("ok", None)
     for sentence in refused:
         logger.error(sentence)
 
 
 def _masked(context: SyncContext) -> list[str]:
-    """Unknown tables of `hash` and `drop` in the form of custom objects': what is to be hidden would be loaded."""
+    """Unknown tables of `hash` and `drop` that have the form of custom objects: their columns would not be masked."""
     return [
         table for table in context.settings.privacy.rules if is_custom_object(table) and table not in context.objects
     ]

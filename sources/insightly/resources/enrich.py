@@ -1,4 +1,4 @@
-"""What a page of records needs beyond itself: the definitions of its custom fields, and tags its payload lacks."""
+"""What records need beyond their page: the definitions of custom fields, and tags that the page lacks."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,34 +12,34 @@ from ..rows.custom_fields import definitions_of, object_of
 from ..rows.shaper import RowShaper
 from .fetch import read_definitions, tags_of
 from .hints import marked, shaper_of
-from .reference import GROUPS, changed, definitions_kept
+from .reference import GROUPS, changed, loaded_definitions
 
 
 def define(entity: Entity, context: SyncContext, shaper: RowShaper) -> None:
-    """Asks for the definitions once a run, when the first records came."""
+    """Reads the definitions of custom fields once a run, after the first records."""
     if entity.custom_fields and not shaper.defined:
-        told = read_definitions(context, entity)
-        shaper.define(None if told is None else definitions_of(entity, told))
+        definitions = read_definitions(context, entity)
+        shaper.define(None if definitions is None else definitions_of(entity, definitions))
 
 
 def definition_tables(entity: Entity, context: SyncContext) -> Iterator[Any]:
-    """The definitions themselves, for the table `custom_fields`, when they changed."""
-    told = context.definitions.get(entity.name)
-    if told is None:
+    """The definitions themselves, for the table `custom_fields`, if they have changed."""
+    definitions = context.definitions.get(entity.name)
+    if definitions is None:
         return
-    mine = definitions_of(entity, told)
-    shaper, name = shaper_of(ENTITIES["custom_fields"], context, GROUPS["custom_fields"]), object_of(entity, mine)
-    if changed(definitions_kept(), name, digest(shaper.masked(mine))):
-        yield from marked(shaper.shape_groups([(dict.fromkeys(shaper.group, name), mine)]))
+    rows = definitions_of(entity, definitions)
+    shaper, name = shaper_of(ENTITIES["custom_fields"], context, GROUPS["custom_fields"]), object_of(entity, rows)
+    if changed(loaded_definitions(), name, digest(shaper.masked(rows))):
+        yield from marked(shaper.shape_groups([(dict.fromkeys(shaper.group, name), rows)]))
 
 
 def fill_tags(entity: Entity, context: SyncContext, records: list[Record], result: EntityResult) -> list[Record]:
-    """Asks for the tags of records whose payload does not tell them (`auto`), or of every record (`endpoint`).
+    """Reads the tags of records that come without them (`auto`), or of every record (`endpoint`).
 
-    `embedded` leaves records as they are; `off` takes the tags from them.
+    `embedded` leaves records as they are; `off` removes their tags.
 
     Returns:
-        The records that are complete: all, or as many from the first on as the calls left are enough for.
+        The complete records: all, or as many from the first on as there are calls for.
     """
     mode = context.settings.tags
     if mode == "off":
@@ -47,25 +47,25 @@ def fill_tags(entity: Entity, context: SyncContext, records: list[Record], resul
             record.pop("TAGS", None)
     if not entity.tagged or mode in ("embedded", "off"):
         return records
-    asked = [record for record in records if mode == "endpoint" or record.get("TAGS") is None]
-    if asked:
+    untagged = [record for record in records if mode == "endpoint" or record.get("TAGS") is None]
+    if untagged:
         context.tags_cost_calls.add(entity.name)
     left = context.budget.left()
-    if left is not None and left < len(asked):
-        records = records[: next(index for index, record in enumerate(records) if record is asked[left])]
-        asked = asked[:left]
+    if left is not None and left < len(untagged):
+        records = records[: next(index for index, record in enumerate(records) if record is untagged[left])]
+        untagged = untagged[:left]
     try:
-        answers = tags_of(context, entity, [record[entity.key[0]] for record in asked])
+        tags = tags_of(context, entity, [record[entity.key[0]] for record in untagged])
     except Forbidden as error:
         result.notes.append(f"tags of {entity.name} may not be read: {error}")
         return records
     gone = 0
-    for record, tags in zip(asked, answers, strict=True):
-        if tags is None:
+    for record, own in zip(untagged, tags, strict=True):
+        if own is None:
             gone += 1
             record.pop("TAGS", None)
         else:
-            record["TAGS"] = tags
+            record["TAGS"] = own
     if gone:
-        result.notes.append(f"{gone} records of {entity.name} went away before their tags were read")
+        result.notes.append(f"{gone} records of {entity.name} were deleted before their tags were read")
     return records

@@ -1,4 +1,4 @@
-"""Shaped rows -> what dlt loads: table variants of one resource, each with its own key and way of writing."""
+"""Arrow tables -> what dlt loads: table variants of one resource, each with its own keys and write disposition."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
@@ -23,21 +23,28 @@ TYPES: dict[str, FieldType] = {
 }
 
 
-def shaper_of(entity: Entity, context: SyncContext, group: Sequence[str] = ()) -> RowShaper:
-    """The run's shaper of an entity; the first call tells it what the destination holds."""
+def shaper_of(
+    entity: Entity, context: SyncContext, group: Sequence[str] = (), schema: Schema | None = None
+) -> RowShaper:
+    """The run's shaper of an entity, with a child table of tags or without and with columns masked, by the settings.
+
+    Args:
+        entity: whose records it shapes.
+        context: the run, which has one shaper per entity.
+        group: the columns that say which group a row belongs to.
+        schema: which columns the destination has; None for the schema of the source that is being extracted.
+    """
     if entity.name not in context.shapers:
-        context.shapers[entity.name] = make_shaper(entity, context, dlt.current.source_schema(), group)
+        schema = schema or dlt.current.source_schema()
+        shaped = entity.without_tags if context.settings.tags == "off" else entity
+        context.shapers[entity.name] = RowShaper(
+            shaped, schema.naming.normalize_path, column_types(schema), tuple(group), context.mask(shaped)
+        )
     return context.shapers[entity.name]
 
 
-def make_shaper(entity: Entity, context: SyncContext, schema: Schema, group: Sequence[str] = ()) -> RowShaper:
-    """A shaper as the settings have it: with a child table of tags or without, with columns hashed or left out."""
-    entity = entity.without_tags if context.settings.tags == "off" else entity
-    return RowShaper(entity, schema.naming.normalize_path, held(schema), tuple(group), context.mask(entity))
-
-
-def held(schema: Schema) -> dict[str, dict[str, FieldType]]:
-    """The types of the columns that the destination holds, by table."""
+def column_types(schema: Schema) -> dict[str, dict[str, FieldType]]:
+    """The types of the columns that the destination has, by table."""
     return {
         name: {
             column: TYPES.get(str(facts["data_type"]), "string")
@@ -48,8 +55,8 @@ def held(schema: Schema) -> dict[str, dict[str, FieldType]]:
     }
 
 
-def missing(shaper: RowShaper) -> Iterator[Any]:
-    """The tables that the destination does not hold yet, without rows: analysts join them before the first record."""
+def empty_tables(shaper: RowShaper) -> Iterator[Any]:
+    """The tables that the destination does not have yet, without rows: queries can join them before the first row."""
     return marked(table for table in shaper.shape([]) if table.table not in shaper.existing)
 
 
@@ -59,7 +66,10 @@ def marked(tables: Iterable[ShapedTable], disposition: Any = MERGE) -> Iterator[
     Each is a variant with its own primary key: it would inherit the resource's, which keeps one child per parent.
     """
     for table in tables:
-        columns = _bookkeeping(table)
+        # Columns that no record has: a child row's tombstone, and a sweep's mark, cleared when the record is loaded.
+        columns: dict[str, Any] = {IS_EMPTY: {"hard_delete": True}} if IS_EMPTY in table.rows.column_names else {}
+        if table.swept:
+            columns[DELETED_AT] = {"data_type": "timestamp", "nullable": True}
         hints = dlt.mark.make_hints(
             table_name=table.table,
             primary_key=[] if table.merge_key else list(table.key),
@@ -68,11 +78,3 @@ def marked(tables: Iterable[ShapedTable], disposition: Any = MERGE) -> Iterator[
             columns=cast(Any, columns),
         )
         yield dlt.mark.with_hints(table.rows, hints, create_table_variant=True)
-
-
-def _bookkeeping(table: ShapedTable) -> dict[str, Any]:
-    """Columns that no record has: a sweep's mark, which loading the record again clears, and a child's tombstone."""
-    columns: dict[str, Any] = {IS_EMPTY: {"hard_delete": True}} if IS_EMPTY in table.rows.column_names else {}
-    if table.swept:
-        columns[DELETED_AT] = {"data_type": "timestamp", "nullable": True}
-    return columns

@@ -1,8 +1,8 @@
-"""Entities with a cursor: walk what changed, keep place and watermark in the resource's state. Long lists without one
-are walked whole, and what is as it was is passed over."""
+"""Entities with a cursor: read what changed, and keep checkpoint and watermark in the resource's state. Long lists
+without a cursor are read in full; blocks that have not changed are skipped."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,19 +11,18 @@ import dlt
 
 from ..context import Record, SyncContext
 from ..entities import DATE_UPDATED, Entity
-from ..paging.digests import Blocks, forget, whole_blocks
-from ..paging.prefetch import read_list
-from ..paging.walk import Step, gather
+from ..paging.batches import batches
+from ..paging.digests import Blocks, forget
+from ..paging.walk import Step, read_list
 from ..result import EntityResult
-from ..rows.shaper import RowShaper
-from ..state.checkpoint import Checkpoint, State, begin, checkpoint_of, end, loaded_from, rereads
+from ..state.checkpoint import Checkpoint, State, begin, checkpoint_of, end, loaded_from, rereads_everything
 from ..state.missing import MissingIds
 from ..state.request import ReadRequest
 from ..state.times import earlier, iso, parse
-from ..state.watermark import Watermark, cursor_reliable, note_dates, watermark
+from ..state.watermark import Watermark, cursor_reliable, next_watermark, record_dates
 from .enrich import define, definition_tables, fill_tags
 from .fetch import page_reader, tags_cost_calls
-from .hints import marked, missing, shaper_of
+from .hints import empty_tables, marked, shaper_of
 
 logger = logging.getLogger(__name__)
 
@@ -31,161 +30,143 @@ BATCH_BYTES = 8_000_000
 
 
 def read_changes(
-    entity: Entity, context: SyncContext, result: EntityResult, updated: Watermark | None = None
+    entity: Entity, context: SyncContext, request: ReadRequest, result: EntityResult, updated: Watermark | None
 ) -> Iterator[Any]:
     """Yields the tables of what changed since the watermark, from where the last run stopped.
 
-    Place and rows are one load package: the place is written to state before the rows are yielded, and a chunk or
-    budget that ends lets the generator return, since an exception would throw both away.
+    Checkpoint and rows are one load package: the checkpoint is written to the state before the rows are yielded. When a
+    chunk or the budget ends, the generator returns, because an exception would discard both.
 
     Args:
-        updated: what holds the watermark; None for a list that is walked whole.
+        entity: the entity to read.
+        context: the run.
+        request: what the run requests of the entity.
+        result: what the run did with the entity.
+        updated: keeps the watermark; None for a list without a cursor.
     """
-    state = dlt.current.resource_state(entity.name)
-    request = wish_in(state, entity, context)
-    held = updated.last_value if updated is not None and cursor_reliable(entity, state) else None
-    result.watermark = result.watermark_before = held
-    checkpoint = _begin(entity, context, result, state, request, held)
+    state, key = dlt.current.resource_state(entity.name), entity.key[0]
+    request = with_state(request, entity, state)
+    watermark = updated.last_value if updated is not None and cursor_reliable(entity, state) else None
+    result.watermark = result.watermark_before = watermark
+    checkpoint = _begin(entity, context, result, state, request, watermark)
     if context.chunk_spent():
         return
     shaper = shaper_of(entity, context)
-    yield from missing(shaper)
-    # One decision for the whole walk, however many rounds it takes: digests are those of what the destination holds.
-    whole = entity.read == "full" or (checkpoint.since is None and not entity.cursor_documented)
-    blocks = _blocks(entity, state, checkpoint, result) if whole else None
-    steps = read_list(
-        page_reader(context, entity, checkpoint.since), entity.key[0], checkpoint.skip, checkpoint.last_id
-    )
-    if blocks is not None:
-        steps = whole_blocks(steps, entity.key[0], context.chunk_spent)
-    for step in gather(steps, lambda held: _enough(held, entity, context, result)):
-        note_dates(entity, state, step.rows)
-        if result.missing_ids is not None:
-            result.missing_ids.meet((row[entity.key[0]] for row in step.rows), step.last_id)
+    yield from empty_tables(shaper)
+    # One decision for the whole walk, however many rounds it takes: digests are those of what the destination has.
+    in_blocks = entity.read == "full" or (checkpoint.since is None and not entity.cursor_documented)
+    missing_ids = result.missing_ids
+    is_live = (lambda _: True) if missing_ids is None else missing_ids.was_loaded
+    blocks = Blocks(state, key, checkpoint.last_id is not None, is_live) if in_blocks else None
+    steps = read_list(page_reader(context, entity, checkpoint.since), key, checkpoint.skip, checkpoint.last_id)
+
+    def is_enough(step: Step) -> bool:
+        """Pages are written together, since each table written takes a while.
+
+        Not so the first page, after which it is known whether definitions and tags cost calls, nor pages whose tags do.
+        """
+        at_once = not result.rows or tags_cost_calls(context, entity)
+        return at_once or step.size >= BATCH_BYTES or context.chunk_spent()
+
+    for step in batches(steps, is_enough, key if in_blocks else None, context.chunk_spent):
+        if checkpoint.started is None and step.requested_at is not None:
+            checkpoint = replace(checkpoint, started=iso(step.requested_at))
+        record_dates(entity, state, step.rows)
+        if missing_ids is not None:
+            missing_ids.meet((row[key] for row in step.rows), step.last_id)
         changed = step.rows if blocks is None else blocks.changed(step.rows, shaper.masked)
         if "full" in state:
             changed = step.rows
-        records, tables = _shaped(entity, context, result, shaper, changed)
-        cut = len(records) < len(changed)
-        if cut and records and step.at is not None:
-            checkpoint = Checkpoint(
-                checkpoint.since, _started(checkpoint, entity, context), step.at, records[-1][entity.key[0]]
-            )
-            _store(checkpoint, state, result)
+        complete, tables = changed, list[Any]()
+        if changed:
+            define(entity, context, shaper)
+            complete = fill_tags(entity, context, changed, result)
+            context.record_changed_keys(entity, complete)
+            tables = [*marked(shaper.shape(complete)), *definition_tables(entity, context)]
+            _warn_of_future_dates(entity, complete, step.clock_skew)
+        cut = len(complete) < len(changed)
+        if cut and complete and step.at is not None:
+            checkpoint = replace(checkpoint, skip=step.at, last_id=complete[-1][key])
+            _store(checkpoint, state, missing_ids)
         elif step.skip is not None and not cut:
-            checkpoint = Checkpoint(checkpoint.since, _started(checkpoint, entity, context), step.skip, step.last_id)
-            _store(checkpoint, state, result)
+            checkpoint = replace(checkpoint, skip=step.skip, last_id=step.last_id)
+            _store(checkpoint, state, missing_ids)
         if blocks is not None and not cut:
-            blocks.note()
+            blocks.record()
         yield from tables
-        result.rows += len(records) if cut else len(step.rows)
-        result.merged += len(records)
+        result.rows += len(complete) if cut else len(step.rows)
+        result.merged += len(complete)
         context.on_progress()
         if cut:
             context.budget.check()
             return
         if step.skip is not None and context.chunk_spent():
             return
-    started = _started(checkpoint, entity, context)
+    assert checkpoint.started is not None
     if updated is not None and cursor_reliable(entity, state):
-        result.watermark = watermark(started, context.settings.lookback_seconds, held)
+        result.watermark = next_watermark(checkpoint.started, context.settings.lookback_seconds, watermark)
         updated.advance(result.watermark)
         forget(state)
     elif blocks is not None:
         blocks.end()
-    missing_ids = () if result.missing_ids is None else result.missing_ids.up_to(None)
-    end(state, Checkpoint(checkpoint.since, started, 0, None), loaded_from(state, request.start_date), missing_ids)
+    missed = () if missing_ids is None else missing_ids.up_to(None)
+    end(state, checkpoint, loaded_from(state, request.start_date), missed)
     context.end(result, state)
 
 
-def wish_in(state: State, entity: Entity, context: SyncContext) -> ReadRequest:
-    """What a run asks of an entity: everything, where its state tells that the filter by date cannot be gone by."""
-    request = context.request_of(entity.name)
-    return request if cursor_reliable(entity, state) else replace(request, whole=True, since=None)
+def with_state(request: ReadRequest, entity: Entity, state: State) -> ReadRequest:
+    """The request, or one of everything where the filter by date is not reliable by the entity's state."""
+    return request if cursor_reliable(entity, state) else replace(request, always_full=True, since=None)
 
 
 def _begin(
-    entity: Entity, context: SyncContext, result: EntityResult, state: State, request: ReadRequest, held: str | None
+    entity: Entity,
+    context: SyncContext,
+    result: EntityResult,
+    state: State,
+    request: ReadRequest,
+    watermark: str | None,
 ) -> Checkpoint:
-    """Where the walk goes on; in a run's first round, what is asked of it is taken into account."""
+    """Where the walk goes on; in the first round of a run, the request is taken into account."""
     start_date = loaded_from(state, request.start_date)
-    if entity.name in context.begun:
-        return checkpoint_of(state, held, start_date)
-    context.begun.add(entity.name)
-    waiting = state.get("again")
-    _tell_of_a_later_start(state, request, result)
-    checkpoint = begin(state, held, request)
-    if waiting is not None and state["again"] is waiting:
-        _tell_of_a_walk_under_way(waiting, request, result)
-    if rereads(state, start_date) and context.live_ids is not None:
+    if result.progress is not None:
+        return checkpoint_of(state, watermark, start_date)
+    result.progress = "started"
+    unfinished = state.get("again")
+    if earlier(start_date, request.start_date):
+        loaded = f"everything from {start_date or 'the first record'} on is loaded already"
+        result.notes.append(f"start_date {request.start_date} changes nothing: {loaded}")
+    checkpoint = begin(state, watermark, request)
+    if unfinished is not None and state["again"] is unfinished:
+        _note_resumed_walk(unfinished["since"], request, result)
+    if rereads_everything(state, start_date) and context.live_ids is not None:
         result.missing_ids = MissingIds(context.live_ids(entity), checkpoint.last_id, state.get("missing_ids", ()))
     if checkpoint.since is None and checkpoint.last_id is None:
         state.pop("dated", None)
     return checkpoint
 
 
-def _shaped(
-    entity: Entity, context: SyncContext, result: EntityResult, shaper: RowShaper, records: list[Record]
-) -> tuple[list[Record], list[Any]]:
-    """Records that are complete, as many from the first on as there are calls for, and their tables."""
-    if not records:
-        return [], []
-    define(entity, context, shaper)
-    complete = fill_tags(entity, context, records, result)
-    context.record_changed_keys(entity, complete)
-    tables = [*marked(shaper.shape(complete)), *definition_tables(entity, context)]
-    _warn_of_the_future(entity, context, complete)
-    return complete, tables
-
-
-def _blocks(entity: Entity, state: State, checkpoint: Checkpoint, result: EntityResult) -> Blocks:
-    missing_ids = result.missing_ids
-    is_live = (lambda _: True) if missing_ids is None else missing_ids.holds
-    return Blocks(state, entity.key[0], checkpoint.last_id is not None, is_live)
-
-
-def _enough(step: Step, entity: Entity, context: SyncContext, result: EntityResult) -> bool:
-    """Pages are written together, for each table written costs a while.
-
-    Not so the first, which tells whether definitions and tags must be asked for while there are calls, nor pages whose
-    tags cost calls.
-    """
-    return not result.rows or step.size >= BATCH_BYTES or context.chunk_spent() or tags_cost_calls(context, entity)
-
-
-def _store(checkpoint: Checkpoint, state: State, result: EntityResult) -> None:
-    checkpoint.store(state)
-    if result.missing_ids is not None:
-        state["missing_ids"] = result.missing_ids.up_to(checkpoint.last_id)
-
-
-def _tell_of_a_later_start(state: State, request: ReadRequest, result: EntityResult) -> None:
-    loaded = loaded_from(state, request.start_date)
-    if earlier(loaded, request.start_date):
-        told = f"everything from {loaded or 'the first record'} on is loaded already"
-        result.notes.append(f"start_date {request.start_date} changes nothing: {told}")
-
-
-def _tell_of_a_walk_under_way(waiting: Mapping[str, Any], request: ReadRequest, result: EntityResult) -> None:
-    begun = f"this goes on with reading again everything from {waiting['since'] or 'the first record'} on"
+def _note_resumed_walk(since: str | None, request: ReadRequest, result: EntityResult) -> None:
+    resuming = f"Resuming the re-read from {since or 'the first record'}, which an earlier run started."
     if request.full:
-        result.notes.append(f"{begun}, which an earlier run began")
-    elif request.since is not None and request.since != waiting["since"]:
-        told = f"for what it has read already, ask for --since {request.since} once more when it is done"
-        result.notes.append(f"{begun}, which an earlier run began: {told}")
+        result.notes.append(resuming)
+    elif request.since is not None and request.since != since:
+        result.notes.append(f"{resuming} Run --since {request.since} again when it has finished.")
 
 
-def _started(checkpoint: Checkpoint, entity: Entity, context: SyncContext) -> str:
-    return checkpoint.started or iso(context.started_at[entity])
+def _store(checkpoint: Checkpoint, state: State, missing_ids: MissingIds | None) -> None:
+    checkpoint.store(state)
+    if missing_ids is not None:
+        state["missing_ids"] = missing_ids.up_to(checkpoint.last_id)
 
 
-def _warn_of_the_future(entity: Entity, context: SyncContext, records: list[Record]) -> None:
-    """A stamp later than the service's own clock means a skew that the lookback has to cover."""
-    latest = max((stamp for record in records if isinstance(stamp := record.get(DATE_UPDATED), str)), default=None)
+def _warn_of_future_dates(entity: Entity, records: list[Record], clock_skew: float) -> None:
+    """A date later than the service's own clock means a skew that the lookback has to cover."""
+    latest = max((date for record in records if isinstance(date := record.get(DATE_UPDATED), str)), default=None)
     if latest is None:
         return
     try:
-        ahead = parse(latest) - datetime.now(UTC) - timedelta(seconds=context.clock_skew)
+        ahead = parse(latest) - datetime.now(UTC) - timedelta(seconds=clock_skew)
     except ValueError:
         return
     if ahead > timedelta(seconds=1):

@@ -1,65 +1,87 @@
-"""Single records, read again by id or found by a field's value: their rows and child rows are replaced, and neither
-watermark nor place moves."""
+"""Single records, read by id or found by the value of a field: their rows and child rows are replaced, and neither
+watermark nor checkpoint moves."""
 
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import dlt
 
-from ..context import Record, SyncContext
+from ..api.search import parse_filter
+from ..context import Record, SyncContext, normalize
 from ..entities import DATE_UPDATED, Entity
 from ..errors import Forbidden, MalformedResponse, NotFound, Stop
 from ..paging.digests import forget
-from ..paging.prefetch import read_list
+from ..paging.walk import read_list
 from ..result import EntityResult
-from ..state.checkpoint import State, loaded_from
+from ..state.checkpoint import Checkpoint, State, loaded_from
+from ..state.request import ReadRequest, SearchFilter
 from ..state.times import parse
-from ..state.watermark import Watermark, cursor_reliable, note_dates
+from ..state.watermark import Watermark, cursor_reliable, record_dates
 from .enrich import define, definition_tables, fill_tags
-from .fetch import page_reader, records_of, total_of
-from .hints import marked, missing, shaper_of
+from .fetch import page_reader, read_definitions, records_of, total_of
+from .hints import empty_tables, marked, shaper_of
 
 BATCH = 100
 
 
-def refresh(
-    entity: Entity, context: SyncContext, result: EntityResult, updated: Watermark | None = None
-) -> Iterator[Any]:
-    """Yields the tables of the records in `context.wanted`, or of those that `context.searches` finds.
+def search_filter(context: SyncContext, entity: Entity, where: str) -> SearchFilter:
+    """What `FIELD=VALUE` means for an entity; this may request the definitions of its custom fields.
 
-    A record that is gone or hidden leaves its row as it is, and its id in the outcome.
+    Raises:
+        BadSetting: there is no such field, or it cannot have that value.
+    """
+    return parse_filter(entity, where, normalize, lambda: read_definitions(context, entity))
+
+
+def read_selected(
+    entity: Entity, context: SyncContext, request: ReadRequest, result: EntityResult, updated: Watermark | None
+) -> Iterator[Any]:
+    """Yields the tables of the records with the request's `ids`, or of those that its `search` finds.
+
+    The row of a record that is gone or hidden stays as it is; its id is in the result.
 
     Args:
-        updated: what holds the watermark; None for an entity without one.
+        entity: the entity to read.
+        context: the run.
+        request: which records.
+        result: what the run did with the entity.
+        updated: keeps the watermark; None for an entity without one.
     """
     state = dlt.current.resource_state(entity.name)
     if updated is not None:
         result.watermark = result.watermark_before = updated.last_value if cursor_reliable(entity, state) else None
-    # What is written when it changed must be written by the next sync, even if it then is as it was.
+    # The next sync must write these records even if by then they are as they were before.
     state.pop("contents", None)
     forget(state)
-    yield from missing(shaper_of(entity, context))
-    read = _found if entity.name in context.searches else _wanted
-    yield from read(entity, context, result, state)
+    yield from empty_tables(shaper_of(entity, context))
+    read = _by_id if request.search is None else _by_search
+    yield from read(entity, context, request, result, state)
 
 
-def _wanted(entity: Entity, context: SyncContext, result: EntityResult, state: State) -> Iterator[Any]:
-    wanted, key = context.wanted[entity.name], entity.key[0]
-    while wanted:
+def _by_id(
+    entity: Entity, context: SyncContext, request: ReadRequest, result: EntityResult, state: State
+) -> Iterator[Any]:
+    key = entity.key[0]
+    if result.not_read is None:
+        result.not_read = list(request.ids or ())
+    while result.not_read:
         if context.chunk_spent():
             return
-        some = wanted[: _affordable(entity, context)]
-        answers = dict(zip(some, records_of(context, entity, some), strict=True))
+        ids = result.not_read[: _affordable(entity, context)]
+        answers = dict(zip(ids, records_of(context, entity, ids), strict=True))
         context.count_calls(len(answers))
         for id_, answer in answers.items():
             if isinstance(answer, dict) and answer.get(key) != id_:
                 raise MalformedResponse(f"GET of {key} {id_} came back with {key} {answer.get(key)}; nothing is loaded")
-        found = [answer for answer in answers.values() if isinstance(answer, dict)]
-        written = yield from _tables(entity, context, result, state, found)
-        left = {record[key] for record in found[written:]}
+        records = [answer for answer in answers.values() if isinstance(answer, dict)]
+        written = yield from _tables(entity, context, request, result, state, records)
+        left = {record[key] for record in records[written:]}
         result.gone += [id_ for id_, answer in answers.items() if isinstance(answer, NotFound)]
         result.hidden += [id_ for id_, answer in answers.items() if isinstance(answer, Forbidden)]
-        wanted[: len(some)] = [id_ for id_, answer in answers.items() if isinstance(answer, Stop) or id_ in left]
+        result.not_read[: len(ids)] = [
+            id_ for id_, answer in answers.items() if isinstance(answer, Stop) or id_ in left
+        ]
         if left:
             context.budget.check()
         for answer in answers.values():
@@ -69,7 +91,7 @@ def _wanted(entity: Entity, context: SyncContext, result: EntityResult, state: S
 
 
 def _affordable(entity: Entity, context: SyncContext) -> int:
-    """How many records to read at once: with few calls left, what definitions and tags cost is set aside for them."""
+    """How many records to read at once: with few calls left, those for definitions and tags are set aside."""
     left = context.budget.left()
     if left is None:
         return BATCH
@@ -78,44 +100,53 @@ def _affordable(entity: Entity, context: SyncContext) -> int:
     return min(BATCH, max(left // (1 + tags), 1))
 
 
-def _found(entity: Entity, context: SyncContext, result: EntityResult, state: State) -> Iterator[Any]:
-    search = context.searches[entity.name]
+def _by_search(
+    entity: Entity, context: SyncContext, request: ReadRequest, result: EntityResult, state: State
+) -> Iterator[Any]:
+    search = request.search
+    assert search is not None
     if context.chunk_spent():
         return
-    fetch = page_reader(context, entity, match=search.match)
+    checkpoint = result.progress = result.progress or Checkpoint(None)
     try:
-        for step in read_list(fetch, entity.key[0], search.skip, search.last_id):
-            if not all(map(search.match.matches, step.rows)):
+        reader = page_reader(context, entity, search=search)
+        for step in read_list(reader, entity.key[0], checkpoint.skip, checkpoint.last_id):
+            if not all(map(search.matches, step.rows)):
                 raise MalformedResponse(
-                    f"GET /{entity.search_path}: the answer holds records whose {search.match.field} is another, so "
+                    f"GET /{entity.search_path}: the answer holds records whose {search.field} is another, so "
                     "the API did not filter by that field; none of them is loaded"
                 )
-            written = yield from _tables(entity, context, result, state, step.rows)
+            written = yield from _tables(entity, context, request, result, state, step.rows)
             if written < len(step.rows):
                 context.budget.check()
             if step.skip is not None:
-                search.skip, search.last_id = step.skip, step.last_id
+                result.progress = replace(checkpoint, skip=step.skip, last_id=step.last_id)
                 if context.chunk_spent():
                     return
     except NotFound:
-        # Some say that a search that finds nothing is a 404: then the list itself can be read.
+        # Some say that a search without a match is a 404; then the list itself is readable.
         total_of(context, entity, None)
     result.state = "ok"
 
 
 def _tables(
-    entity: Entity, context: SyncContext, result: EntityResult, state: State, records: Sequence[Record]
+    entity: Entity,
+    context: SyncContext,
+    request: ReadRequest,
+    result: EntityResult,
+    state: State,
+    records: Sequence[Record],
 ) -> Generator[Any, None, int]:
-    """Yields the tables of records; returns how many, from the first on, the calls left were enough for."""
-    start_date = loaded_from(state, context.request_of(entity.name).start_date)
+    """Yields the tables of records; returns how many of them, from the first on, there were enough calls for."""
+    start_date = loaded_from(state, request.start_date)
     inside = [record for record in records if _is_inside(record, start_date)]
     if len(inside) < len(records):
-        left_out = len(records) - len(inside)
-        result.notes.append(f"{left_out} records last changed before start_date are left out, as a sync does")
+        skipped = len(records) - len(inside)
+        result.notes.append(f"{skipped} records last changed before start_date are left out, as a sync does")
     if not inside:
         return len(records)
     if cursor_reliable(entity, state):
-        note_dates(entity, state, inside)
+        record_dates(entity, state, inside)
     shaper = shaper_of(entity, context)
     define(entity, context, shaper)
     complete = fill_tags(entity, context, inside, result)
@@ -131,5 +162,5 @@ def _tables(
 
 def _is_inside(record: Record, start_date: str | None) -> bool:
     """Whether a sync would read the record: sweep and verify compare with that set."""
-    stamp = record.get(DATE_UPDATED)
-    return start_date is None or not isinstance(stamp, str) or parse(stamp) > parse(start_date)
+    date = record.get(DATE_UPDATED)
+    return start_date is None or not isinstance(date, str) or parse(date) > parse(start_date)

@@ -1,25 +1,25 @@
-"""What lies under single records, at a call a record: asked for ahead, taken in the order of the records' list."""
+"""The rows of per-record collections, at one call per record: requested ahead, yielded in the order of the records."""
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import datetime
 
 from ..context import Params, Record, SyncContext
 from ..entities import Entity
-from ..errors import InsightlyError, MalformedResponse, NotAvailable, Unsorted, redact
-from ..paging.prefetch import read_list
-from ..paging.walk import Fetch, Id, Page, Step, distinct, read_whole, walk
+from ..errors import InsightlyError, MalformedResponse, NotAvailable, redact
+from ..paging.walk import Id, Page, distinct, read_list
 from ..state.checkpoint import Checkpoint
 from .fetch import page_reader, parent_of, top_of
 
-OWN_PAGE = 100
-"""Rows of a page whose size nobody asked for (API.md 2.1): fewer, and no total told, are all there are."""
+DEFAULT_PAGE = 100
+"""Rows per page without `top` (API.md 2.1): fewer rows without a total are the whole list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sublist:
-    """All rows under one record; `refused` tells why there are none (403, 404). `calls` it took, of `size` bytes."""
+    """The rows of one record; `refused` says why there are none (403, 404). `calls` it took, of `size` bytes."""
 
     id: Id
     rows: list[Record]
@@ -28,98 +28,88 @@ class Sublist:
     refused: NotAvailable | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A sublist, and the place in the list of parents to go on from behind it; None where that list is in no order."""
-
-    sublist: Sublist
-    skip: int | None
-
-
-Waiting = deque[tuple[Future[Sublist], int | None]]
-
-
 def read_sublist(context: SyncContext, entity: Entity, parent: str, id_: Id) -> Sublist:
-    """The rows of an entity under the record `id_` of `parent`, to their end.
+    """All rows of an entity that belong to the record `id_` of `parent`.
 
     Raises:
-        Stop and the other errors of the client, but for 403 and 404, which are told in the answer.
+        Stop and the other errors of the client, except 403 and 404, which the sublist has.
     """
-    asked = parent_of(entity, parent)
+    owner = parent_of(entity, parent)
     if type(id_) is not int:
-        raise MalformedResponse(f"{asked.key[0]} of a record is no whole number: {redact(id_)}", path=f"/{asked.path}")
-    path, sizes, top = f"{asked.path}/{id_}/{entity.sub_path}", list[int](), top_of(context)
+        raise MalformedResponse(f"{owner.key[0]} of a record is no whole number: {redact(id_)}", path=f"/{owner.path}")
+    path, sizes, top = f"{owner.path}/{id_}/{entity.sub_path}", list[int](), top_of(context)
 
     def fetch(skip: int) -> Page:
         paging: Params = {"top": top, "skip": skip, "count_total": "true"} if entity.paged else {}
-        rows, answer = context.client.get_list(path, paging, label=entity.name)
-        sizes.append(len(answer.body))
-        return Page(rows, answer.total, top, len(answer.body))
+        rows, response = context.client.get_list(path, paging, label=entity.name)
+        sizes.append(len(response.body))
+        return Page(rows, response.total, top, len(response.body))
 
     try:
         first = fetch(0)
-        if entity.paged and not _is_whole(first):
-            rows = _walked(fetch, first, entity.key[0])
+        if entity.paged and not _is_complete(first):
+            pages = {0: first}
+            steps = read_list(lambda skip: pages.pop(skip, None) or fetch(skip), entity.key[0])
+            rows = [row for step in steps for row in step.rows]
         else:
-            # Only what has one id can be told from its copies.
+            # Copies of a row can be recognized only by a single id.
             rows = distinct(first.rows, entity.key[0], set()) if len(entity.key) == 1 else first.rows
     except NotAvailable as error:
         return Sublist(id_, [], refused=error)
     return Sublist(id_, rows, len(sizes), sum(sizes))
 
 
-def sublists(context: SyncContext, entity: Entity, parent: str, checkpoint: Checkpoint) -> Iterator[Taken]:
-    """Requests the rows of every record of a list from `checkpoint` on, on all connections; it outlives a chunk."""
-    waiting, asked = Waiting(), parent_of(entity, parent)
-    fetch, key = page_reader(context, asked, checkpoint.since, brief=True), asked.key[0]
-    steps = read_list(fetch, key, checkpoint.skip, checkpoint.last_id)
-    while (step := (yield from _next(steps, waiting))) is not None:
-        for index, row in enumerate(step.rows):
-            while waiting and _enough(waiting, context):
-                yield _taken(waiting)
-            answer = context.pool.submit(read_sublist, context, entity, parent, row[key])
-            waiting.append((answer, None if step.at is None else step.at + index))
-    while waiting:
-        yield _taken(waiting)
+class Sublists:
+    """The sublists of every record of a parent list, each with the offset in that list to resume from after it.
+
+    The offset is None where the list is in no order. The iterator lives longer than a chunk. It requests sublists on
+    all connections; what was requested before an error of the list is yielded before the error is raised.
+
+    Attributes:
+        requested_at: the service's clock when the first page of the list was requested; None before that, and where
+            the list is resumed.
+    """
+
+    def __init__(self, context: SyncContext, entity: Entity, parent: str, checkpoint: Checkpoint) -> None:
+        self.context, self.entity, self.parent, self.checkpoint = context, entity, parent, checkpoint
+        self.requested_at: datetime | None = None
+        self._waiting = deque[tuple[Future[Sublist], int | None]]()
+
+    def __iter__(self) -> Iterator[tuple[Sublist, int | None]]:
+        owner, error = parent_of(self.entity, self.parent), None
+        reader, key = page_reader(self.context, owner, self.checkpoint.since, brief=True), owner.key[0]
+        steps = read_list(reader, key, self.checkpoint.skip, self.checkpoint.last_id)
+        while True:
+            try:
+                step = next(steps, None)
+            except InsightlyError as raised:
+                error = raised
+                break
+            if step is None:
+                break
+            self.requested_at = self.requested_at or step.requested_at
+            for index, row in enumerate(step.rows):
+                while self._waiting and self._is_full():
+                    yield self._first()
+                future = self.context.pool.submit(read_sublist, self.context, self.entity, self.parent, row[key])
+                self._waiting.append((future, None if step.at is None else step.at + index))
+        while self._waiting:
+            yield self._first()
+        if error is not None:
+            raise error
+
+    def _first(self) -> tuple[Sublist, int | None]:
+        future, skip = self._waiting.popleft()
+        return future.result(), skip
+
+    def _is_full(self) -> bool:
+        """Where calls run short, a later record must not get the last one."""
+        left, unsent = self.context.budget.left(), sum(not future.done() for future, _ in self._waiting)
+        return len(self._waiting) > self.context.settings.max_connections or (left is not None and unsent >= left)
 
 
-def _next(steps: Iterator[Step], waiting: Waiting) -> Generator[Taken, None, Step | None]:
-    """The next step; what was asked before an error is handed over before it is raised."""
-    try:
-        return next(steps, None)
-    except InsightlyError:
-        while waiting:
-            yield _taken(waiting)
-        raise
-
-
-def _enough(waiting: Waiting, context: SyncContext) -> bool:
-    """Whether to take an answer before asking more: where calls run short, a later record must not take the last."""
-    left, unsent = context.budget.left(), sum(not answer.done() for answer, _ in waiting)
-    return len(waiting) > context.settings.max_connections or (left is not None and unsent >= left)
-
-
-def _taken(waiting: Waiting) -> Taken:
-    answer, skip = waiting.popleft()
-    return Taken(answer.result(), skip)
-
-
-def _is_whole(page: Page) -> bool:
-    """Whether a list's first page is all of it."""
-    return len(page.rows) < (page.top if page.total is not None else min(page.top, OWN_PAGE)) and (
+def _is_complete(page: Page) -> bool:
+    """Whether a list's first page is the whole list."""
+    return len(page.rows) < (page.top if page.total is not None else min(page.top, DEFAULT_PAGE)) and (
         page.total in (None, len(page.rows))
     )
-
-
-def _walked(fetch: Fetch, first: Page, key: str) -> list[Record]:
-    """All rows of a list of several pages, of which the first is there already."""
-    had = {0: first}
-
-    def once(skip: int) -> Page:
-        return had.pop(skip, None) or fetch(skip)
-
-    try:
-        steps = list(walk(once, key))
-    except Unsorted:
-        steps = list(read_whole(fetch, key, set()))
-    return [row for step in steps for row in step.rows]

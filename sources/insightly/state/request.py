@@ -1,19 +1,55 @@
-"""What a run asks of one entity."""
+"""What a run requests of one entity."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
 from typing import Any
+
+from ..entities import FieldType
+from .times import parse
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFilter:
+    """A field of the API and the value to search for; `kind` is None where the field's type is not known."""
+
+    field: str
+    value: str
+    kind: FieldType | None
+    custom: bool = False
+
+    def matches(self, record: Mapping[str, Any]) -> bool:
+        """Whether a record has the value; the case of letters and the form of numbers and dates make no difference."""
+        value = _custom_value(record, self.field) if self.custom else record.get(self.field)
+        if value is None or value == "":
+            return False
+        text = str(value).strip().casefold()
+        if text == self.value.strip().casefold():
+            return True
+        try:
+            if self.kind in ("datetime", "date"):
+                found, wanted = parse(str(value)), parse(self.value)
+                return found == wanted if self.kind == "datetime" else found.date() == wanted.date()
+            return self.kind not in ("string", "boolean") and Decimal(text) == Decimal(self.value)
+        except (ValueError, InvalidOperation):
+            return False
 
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """What a run asks of every entity.
+    """What a run requests of an entity: by default, what changed since the watermark.
 
-    `start_date` is the lower bound set for first runs: an earlier one than was loaded from is walked from. `full` means
-    everything again, `since` again from that moment on, `full_before` everything again where the last such walk began
-    before that moment. `rest` means what changed, where an earlier run of the same full read has everything else.
-    `whole` means everything again in every run, for there is no cursor. `mask` tells what is hashed or left out: where
-    it differs, everything is read again. `run` tells the runs apart.
+    Attributes:
+        start_date: lower bound of the first run; an earlier one than that of the loaded rows starts a walk from there.
+        full: read everything again.
+        since: read again what changed after this time.
+        full_before: read everything again if the last full read started before this time.
+        rest: read what changed; an earlier run of the same full read has read everything else.
+        always_full: read everything in each run, because there is no cursor.
+        ids: read only these records, and move neither watermark nor checkpoint.
+        search: read only the records that match, and move neither watermark nor checkpoint.
+        mask: fingerprint of the settings `hash` and `drop`; everything is read again if the stored one differs.
+        run: id of the run.
     """
 
     start_date: str | None = None
@@ -21,27 +57,42 @@ class ReadRequest:
     since: str | None = None
     full_before: str | None = None
     rest: bool = False
-    whole: bool = False
+    always_full: bool = False
+    ids: tuple[Any, ...] | None = None
+    search: SearchFilter | None = None
     mask: str = ""
     run: str = ""
+
+    @property
+    def selects(self) -> bool:
+        """True where it names single records, instead of what changed."""
+        return self.ids is not None or self.search is not None
 
 
 def resume_full(
     request: ReadRequest, states: Mapping[str, Mapping[str, Any]], names: Iterable[str]
 ) -> dict[str, ReadRequest]:
-    """The requests for `names` where `request` asks for a full read that an earlier run began; {} where it is new.
+    """The requests for `names` if `request` is a full read and an earlier run started one; otherwise {}.
 
-    Repeated within a budget, a full read thus comes to an end, and only then the next begins.
+    A full read that is repeated within a budget ends this way before the next one starts.
     """
     known = {name: states.get(name, {}) for name in names}
-    begun = {state["full"] for state in known.values() if "full" in state}
-    if not request.full or not begun:
+    started = {state["full"] for state in known.values() if "full" in state}
+    if not request.full or not started:
         return {}
-    whole = replace(request, run=min(begun))
-    rest = replace(whole, full=False, rest=True)
+    full = replace(request, run=min(started))
+    rest = replace(full, full=False, rest=True)
 
     def done(state: Mapping[str, Any]) -> bool:
         again = any("again" in each for each in (state, *state.get("under", {}).values()))
-        return not again and ("full" in state or state.get("full_done") in begun)
+        return not again and ("full" in state or state.get("full_done") in started)
 
-    return {name: rest if done(state) else whole for name, state in known.items()}
+    return {name: rest if done(state) else full for name, state in known.items()}
+
+
+def _custom_value(record: Mapping[str, Any], name: str) -> Any:
+    entries = record.get("CUSTOMFIELDS")
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict) and entry.get("FIELD_NAME") == name:
+            return entry.get("FIELD_VALUE")
+    return None

@@ -9,17 +9,17 @@ from .checkpoint import State
 from .times import iso, parse
 
 
-def watermark(started: str, lookback_seconds: int, held: str | None) -> str:
-    """What the next run asks for: nothing that changed since the walk's start is earlier; it never moves back.
+def next_watermark(started: str, lookback_seconds: int, current: str | None) -> str:
+    """The watermark after a walk: nothing that changed since the walk started is earlier; it never moves back.
 
-    The greatest DATE_UPDATED_UTC seen is no safe watermark: a record read early can change while the walk goes on.
+    The greatest DATE_UPDATED_UTC of the rows is no safe watermark: a record that was read early can change meanwhile.
     """
     reached = iso(parse(started) - timedelta(seconds=lookback_seconds))
-    return max(reached, held) if held else reached
+    return max(reached, current) if current else reached
 
 
 class Watermark(Protocol):
-    """What holds a watermark: dlt's incremental, or `Held`."""
+    """Keeps a watermark in the state: dlt's incremental, or `StoredWatermark`."""
 
     @property
     def last_value(self) -> Any: ...
@@ -27,38 +27,38 @@ class Watermark(Protocol):
     def advance(self, last_value: Any) -> object: ...
 
 
-class Held:
-    """A watermark at the place in an entity's state where dlt's incremental has it, for a resource of several."""
+class StoredWatermark:
+    """A watermark where dlt's incremental keeps it in a resource's state, for a resource of several entities."""
 
     def __init__(self, state: State) -> None:
-        self._kept: State = state.setdefault("incremental", {}).setdefault(DATE_UPDATED, {})
-        if not self._kept:
-            self._kept.update(initial_value=None, last_value=None, unique_hashes=[])
+        self._stored: State = state.setdefault("incremental", {}).setdefault(DATE_UPDATED, {})
+        if not self._stored:
+            self._stored.update(initial_value=None, last_value=None, unique_hashes=[])
 
     @property
     def last_value(self) -> str | None:
-        return self._kept["last_value"]  # type: ignore[no-any-return]
+        return self._stored["last_value"]  # type: ignore[no-any-return]
 
     def advance(self, last_value: str | None) -> None:
         if last_value is not None:
-            self._kept["last_value"] = last_value
+            self._stored["last_value"] = last_value
 
 
 def watermark_in(entity: Entity, state: Mapping[str, Any]) -> str | None:
-    """The watermark that a state holds, None where there is none to go by."""
-    kept: Mapping[str, Any] = state.get("incremental", {}).get(DATE_UPDATED, {})
-    return kept.get("last_value") if cursor_reliable(entity, state) else None
+    """The watermark in a state; None where there is none, or no reliable one."""
+    stored: Mapping[str, Any] = state.get("incremental", {}).get(DATE_UPDATED, {})
+    return stored.get("last_value") if cursor_reliable(entity, state) else None
 
 
 def cursor_reliable(entity: Entity, state: Mapping[str, Any]) -> bool:
-    """True where the filter by date finds all that changed.
+    """True where the filter by date finds every change.
 
-    Where the API does not promise the date, a walk over everything must have met records, and a date on each of them.
+    If the API does not promise the date, a full walk must have read records, each with a date.
     """
     return entity.cursor_documented or bool(state.get("dated"))
 
 
-def note_dates(entity: Entity, state: State, records: Sequence[Mapping[str, Any]]) -> None:
-    """Notes in state whether records of an entity that may come without dates have them."""
+def record_dates(entity: Entity, state: State, records: Sequence[Mapping[str, Any]]) -> None:
+    """Records in the state whether each record has a date, for an entity whose date the API does not promise."""
     if records and not entity.cursor_documented:
         state["dated"] = state.get("dated", True) and all(record.get(DATE_UPDATED) for record in records)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from sources.insightly.errors import ServerError
 from sources.insightly.paging import digests as blocks
-from sources.insightly.paging.digests import Blocks, forget, whole_blocks
+from sources.insightly.paging.batches import batches
+from sources.insightly.paging.digests import Blocks, forget
 from sources.insightly.paging.walk import Page, Step, walk
 
 Rows = list[dict[str, Any]]
@@ -19,7 +20,7 @@ lists = st.dictionaries(st.integers(1, 120), st.integers(0, 3), max_size=60)
 @pytest.fixture(autouse=True, scope="module")
 def _short() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "LENGTH", 4)
+        patch.setattr(blocks, "BLOCK_LENGTH", 4)
         yield
 
 
@@ -41,9 +42,9 @@ def test_what_is_passed_over_is_held_as_it_is_listed(readings: list[tuple[dict[i
         place: tuple[int, int | None] = (0, None)
         for run in range(2):
             known = Blocks(state, "ID", place[1] is not None, lambda id_, live=live: id_ in live)  # type: ignore[misc]
-            for number, step in enumerate(whole_blocks(pages(rows, top, *place), "ID", lambda: False)):
+            for number, step in enumerate(batches(pages(rows, top, *place), lambda _: True, "ID", lambda: False)):
                 held |= {row["ID"]: row["TEXT"] for row in known.changed(step.rows, list)}
-                known.note()
+                known.record()
                 if step.skip is None:
                     break
                 place = step.skip, step.last_id
@@ -61,9 +62,9 @@ def test_nothing_is_written_of_a_list_that_is_as_it_was(listed: dict[int, int], 
     state: dict[str, Any] = {}
     for size, wanted in ((top, rows_of(listed)), (other, [])):
         known, found = Blocks(state, "ID", False, lambda _: True), list[Any]()
-        for step in whole_blocks(pages(rows_of(listed), size), "ID", lambda: False):
+        for step in batches(pages(rows_of(listed), size), lambda _: True, "ID", lambda: False):
             found += known.changed(step.rows, list)
-            known.note()
+            known.record()
         known.end()
         assert found == wanted
 
@@ -76,7 +77,7 @@ def test_one_change_has_one_block_written() -> None:
         listed |= change
         known = Blocks(state, "ID", False, lambda _: True)
         counts.append(
-            sum(len(known.changed(step.rows, list)) + bool(known.note()) for step in pages(rows_of(listed), 500))
+            sum(len(known.changed(step.rows, list)) + bool(known.record()) for step in pages(rows_of(listed), 500))
         )
         known.end()
     assert counts[0] == 199
@@ -89,7 +90,7 @@ def test_a_record_that_is_not_held_as_live_is_written_though_it_is_as_it_was() -
     rows = rows_of(dict.fromkeys(range(1, 30), 0))
     first = Blocks(state, "ID", False, lambda _: True)
     first.changed(rows, list)
-    first.note()
+    first.record()
     first.end()
     assert 9 in [row["ID"] for row in Blocks(state, "ID", False, lambda id_: id_ != 9).changed(rows, list)]
     forget(state)
@@ -101,11 +102,11 @@ def test_what_an_unfinished_reading_met_counts_for_that_reading_alone() -> None:
     rows = rows_of(dict.fromkeys(range(1, 9), 0))
     begun = Blocks(state, "ID", False, lambda _: True)
     begun.changed(rows, list)
-    begun.note()
+    begun.record()
     anew = Blocks(state, "ID", False, lambda _: True)
     other = rows_of(dict.fromkeys(range(1, 9), 1))
     anew.changed(other, list)
-    anew.note()
+    anew.record()
     anew.end()
     assert Blocks(state, "ID", False, lambda _: True).changed(rows, list) == rows
 
@@ -120,7 +121,7 @@ def test_each_step_can_be_resumed_from(listed: dict[int, int], top: int, hurry: 
         return left == 0
 
     came = Rows()
-    for step in whole_blocks(pages(rows, top), "ID", hurried):
+    for step in batches(pages(rows, top), lambda _: True, "ID", hurried):
         came += step.rows
         if step.skip is not None:
             rest = [row for each in pages(rows, top, step.skip, step.last_id) for row in each.rows]
@@ -133,7 +134,7 @@ def test_what_came_before_an_error_is_handed_over() -> None:
         yield Step([{"ID": 1}, {"ID": 2}], 0, 1, 2)
         raise ServerError("no")
 
-    steps = whole_blocks(failing(), "ID", lambda: False)
+    steps = batches(failing(), lambda _: True, "ID", lambda: False)
     assert [row["ID"] for row in next(steps).rows] == [1, 2]
     with pytest.raises(ServerError):
         next(steps)

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sources.insightly.errors import InsightlyError, MalformedResponse, ServerError, Unsorted
-from sources.insightly.paging.prefetch import AHEAD_BYTES, PAGE_BYTES, PageReader, PrefetchWindow
-from sources.insightly.paging.walk import Page, Step, gather, read_whole, walk
+from sources.insightly.paging.batches import batches
+from sources.insightly.paging.prefetch import PAGE_BYTES, PREFETCH_BYTES, PageReader, PrefetchWindow
+from sources.insightly.paging.walk import Page, Step, read_unsorted, walk
 
 
 class EditedList:
@@ -165,7 +166,7 @@ def test_a_walk_that_rests_is_read_ahead_of_by_so_many_pages_and_bytes() -> None
     PageReader(heavy(1_000_000, 100), PrefetchWindow(light, 8), 500)(0)
     assert len(light.asked) == 1 + 16
     PageReader(heavy(1_000_000, 4_000), PrefetchWindow(thick, 8), 500)(0)
-    assert len(thick.asked) == 1 + AHEAD_BYTES // (500 * 4_000)
+    assert len(thick.asked) == 1 + PREFETCH_BYTES // (500 * 4_000)
 
 
 @given(st.integers(1, 400), st.integers(1, 1_000_000))
@@ -243,7 +244,7 @@ def test_gathered_steps_hold_the_same_rows_and_the_last_place(sizes: list[int], 
 
     came: list[Step] = []
     with pytest.raises(InsightlyError) if fails else nullcontext():
-        for step in gather(steps(), lambda held: held.size >= enough):
+        for step in batches(steps(), lambda batch: batch.size >= enough):
             came.append(step)
     assert [row["ID"] for step in came for row in step.rows] == [
         (i, n) for i, size in enumerate(sizes) for n in range(size)
@@ -274,7 +275,7 @@ def test_one_page_in_any_order_is_fine() -> None:
     assert [step.rows for step in walk(lambda skip: page, "ID")] == [[{"ID": 3}, {"ID": 1}, {"ID": "b"}]]
 
 
-def test_several_pages_out_of_order_are_refused_and_then_read_whole() -> None:
+def test_several_pages_out_of_order_are_refused_and_then_read_unsorted() -> None:
     ids = [5, 9, 1, 7, 3, 8, 2]
 
     def fetch(skip: int) -> Page:
@@ -282,7 +283,7 @@ def test_several_pages_out_of_order_are_refused_and_then_read_whole() -> None:
 
     with pytest.raises(Unsorted):
         list(walk(fetch, "ID"))
-    assert sorted(row["ID"] for step in read_whole(fetch, "ID", set()) for row in step.rows) == sorted(ids)
+    assert sorted(row["ID"] for step in read_unsorted(fetch, "ID", set()) for row in step.rows) == sorted(ids)
 
 
 def test_unsorted_list_that_never_shows_all_its_rows_is_an_error() -> None:
@@ -290,7 +291,7 @@ def test_unsorted_list_that_never_shows_all_its_rows_is_an_error() -> None:
         return Page([{"ID": 1}, {"ID": 1}][skip : skip + 2], 2, 2)
 
     with pytest.raises(Unsorted, match="1 of its 2 rows"):
-        list(read_whole(fetch, "ID", set()))
+        list(read_unsorted(fetch, "ID", set()))
 
 
 @pytest.mark.parametrize("row", [{}, {"ID": None}, {"ID": {}}, {"ID": True}])
@@ -300,7 +301,7 @@ def test_row_without_an_id_is_an_error(row: dict[str, Any]) -> None:
 
 
 def test_answers_that_contradict_themselves_for_ever_are_an_error() -> None:
-    with pytest.raises(MalformedResponse, match="no end"):
+    with pytest.raises(MalformedResponse, match="did not end"):
         list(walk(lambda skip: Page([{"ID": 1}], 7, 10) if skip == 0 else Page([], 7, 10), "ID"))
 
 

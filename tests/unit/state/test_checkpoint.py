@@ -13,42 +13,42 @@ from sources.insightly.state.checkpoint import (
     begin,
     checkpoint_of,
     end,
+    finish_full,
     loaded_from,
     needs_confirmation,
-    request_again,
-    settle,
+    reread_from,
 )
 from sources.insightly.state.missing import MissingIds
 from sources.insightly.state.request import ReadRequest, resume_full
 from sources.insightly.state.times import earlier, iso, parse
-from sources.insightly.state.watermark import watermark
+from sources.insightly.state.watermark import next_watermark
 
-MOMENTS = st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2100, 1, 1)).map(
-    lambda moment: moment.replace(microsecond=0, tzinfo=UTC)
+TIMES = st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2100, 1, 1)).map(
+    lambda time: time.replace(microsecond=0, tzinfo=UTC)
 )
-STAMPS = MOMENTS.map(iso)
+STAMPS = TIMES.map(iso)
 BOUNDS = st.none() | STAMPS
 
 
 def test_both_ways_of_writing_a_moment_are_read() -> None:
-    moment = datetime(2025, 4, 19, 0, 49, 32, tzinfo=UTC)
-    assert parse("2025-04-19 00:49:32") == parse("2025-04-19T00:49:32Z") == parse("2025-04-19T02:49:32+02:00") == moment
+    time = datetime(2025, 4, 19, 0, 49, 32, tzinfo=UTC)
+    assert parse("2025-04-19 00:49:32") == parse("2025-04-19T00:49:32Z") == parse("2025-04-19T02:49:32+02:00") == time
     assert parse("2025-04-19") == datetime(2025, 4, 19, tzinfo=UTC)
-    assert iso(moment.astimezone(timezone(timedelta(hours=-5)))) == "2025-04-19T00:49:32Z"
+    assert iso(time.astimezone(timezone(timedelta(hours=-5)))) == "2025-04-19T00:49:32Z"
 
 
-@given(MOMENTS)
-def test_a_moment_survives(moment: datetime) -> None:
-    assert parse(iso(moment)) == moment
+@given(TIMES)
+def test_a_moment_survives(time: datetime) -> None:
+    assert parse(iso(time)) == time
 
 
 @given(STAMPS, st.integers(1, 86_400), BOUNDS)
 def test_a_watermark_is_at_most_the_start_less_the_lookback_and_never_moves_back(
     started: str, lookback: int, held: str | None
 ) -> None:
-    reached = watermark(started, lookback, held)
+    reached = next_watermark(started, lookback, held)
     assert reached == max(filter(None, [iso(parse(started) - timedelta(seconds=lookback)), held]))
-    assert watermark(started, lookback, reached) == reached
+    assert next_watermark(started, lookback, reached) == reached
 
 
 @given(BOUNDS, BOUNDS)
@@ -94,7 +94,7 @@ def test_a_full_walk_goes_on_whatever_the_next_run_asks_and_then_begins_anew(aga
     assert needs_confirmation(state)
     assert resume_full(two, {"a": state}, "a")["a"].rest
     assert resume_full(ReadRequest(), {"a": state}, "a") == {}
-    settle(state)
+    finish_full(state)
     assert not needs_confirmation(state)
     assert resume_full(two, {"a": state, "b": {"full_done": "one"}}, "ab") == {}
     assert begin(state, held, ReadRequest(full=True, run="three")) == Checkpoint(None, None, 0, None)
@@ -138,7 +138,7 @@ def test_a_list_read_whole_tells_what_is_absent_by_itself() -> None:
 @given(STAMPS, BOUNDS, BOUNDS)
 def test_a_request_stays_until_its_walk_has_ended(held: str, start_date: str | None, since: str | None) -> None:
     state: dict[str, Any] = {}
-    request_again(state, since)
+    reread_from(state, since)
     walking = Checkpoint(since, held, 7, 8)
     walking.store(state)
     assert begin(state, held, ReadRequest(start_date)) == walking
