@@ -33,7 +33,7 @@ def pages(rows: Rows, top: int, skip: int = 0, last_id: int | None = None) -> It
 
 
 @given(st.lists(st.tuples(lists, st.integers(2, 9), st.integers(0, 4)), min_size=1, max_size=5))
-def test_what_is_passed_over_is_held_as_it_is_listed(readings: list[tuple[dict[int, int], int, int]]) -> None:
+def test_skipped_rows_equal_the_loaded_rows(readings: list[tuple[dict[int, int], int, int]]) -> None:
     """Readings of an edited list, each in one or two runs; rows that are unlisted are taken from what is held."""
     state: dict[str, Any] = {}
     held: dict[int, int] = {}
@@ -58,7 +58,7 @@ def test_what_is_passed_over_is_held_as_it_is_listed(readings: list[tuple[dict[i
 
 
 @given(lists, st.integers(2, 9), st.integers(2, 9))
-def test_nothing_is_written_of_a_list_that_is_as_it_was(listed: dict[int, int], top: int, other: int) -> None:
+def test_unchanged_list_writes_no_block(listed: dict[int, int], top: int, other: int) -> None:
     state: dict[str, Any] = {}
     for size, wanted in ((top, rows_of(listed)), (other, [])):
         known, found = Blocks(state, "ID", False, lambda _: True), list[Any]()
@@ -69,7 +69,7 @@ def test_nothing_is_written_of_a_list_that_is_as_it_was(listed: dict[int, int], 
         assert found == wanted
 
 
-def test_one_change_has_one_block_written() -> None:
+def test_one_change_writes_one_block() -> None:
     state: dict[str, Any] = {}
     listed = dict.fromkeys(range(1, 200), 0)
     counts = []
@@ -85,7 +85,7 @@ def test_one_change_has_one_block_written() -> None:
     assert 1 <= counts[2] < 30
 
 
-def test_a_record_that_is_not_held_as_live_is_written_though_it_is_as_it_was() -> None:
+def test_unchanged_record_that_is_not_live_is_written() -> None:
     state: dict[str, Any] = {}
     rows = rows_of(dict.fromkeys(range(1, 30), 0))
     first = Blocks(state, "ID", False, lambda _: True)
@@ -97,7 +97,7 @@ def test_a_record_that_is_not_held_as_live_is_written_though_it_is_as_it_was() -
     assert Blocks(state, "ID", False, lambda _: True).changed(rows, list) == rows
 
 
-def test_what_an_unfinished_reading_met_counts_for_that_reading_alone() -> None:
+def test_digests_of_an_unfinished_read_count_for_it_alone() -> None:
     state: dict[str, Any] = {}
     rows = rows_of(dict.fromkeys(range(1, 9), 0))
     begun = Blocks(state, "ID", False, lambda _: True)
@@ -112,7 +112,7 @@ def test_what_an_unfinished_reading_met_counts_for_that_reading_alone() -> None:
 
 
 @given(lists, st.integers(2, 9), st.integers(0, 9))
-def test_each_step_can_be_resumed_from(listed: dict[int, int], top: int, hurry: int) -> None:
+def test_digests_can_resume_after_each_step(listed: dict[int, int], top: int, hurry: int) -> None:
     rows, left = rows_of(listed), hurry
 
     def hurried() -> bool:
@@ -129,7 +129,7 @@ def test_each_step_can_be_resumed_from(listed: dict[int, int], top: int, hurry: 
     assert came == rows
 
 
-def test_what_came_before_an_error_is_handed_over() -> None:
+def test_rows_before_an_error_are_returned() -> None:
     def failing() -> Iterator[Step]:
         yield Step([{"ID": 1}, {"ID": 2}], 0, 1, 2)
         raise ServerError("no")

@@ -41,7 +41,7 @@ tops = st.integers(2, 12)
 
 @settings(max_examples=500)
 @given(ids, tops, st.randoms(use_true_random=False))
-def test_deletions_alone_are_all_found(known: list[int], top: int, chance: random.Random) -> None:
+def test_probe_finds_all_deletions(known: list[int], top: int, chance: random.Random) -> None:
     share = chance.random()
     left = [id_ for id_ in known if chance.random() > share]
     found = Listing(left, top).compared_with(known)
@@ -51,7 +51,7 @@ def test_deletions_alone_are_all_found(known: list[int], top: int, chance: rando
 
 @settings(max_examples=500)
 @given(ids, ids, tops)
-def test_unknown_ids_alone_are_all_found(known: list[int], more: list[int], top: int) -> None:
+def test_probe_finds_all_unknown_ids(known: list[int], more: list[int], top: int) -> None:
     found = Listing({*known, *more}, top).compared_with(known)
     assert unknown(found) == sorted(set(more) - set(known))
     assert found.missing_ids == []
@@ -59,7 +59,7 @@ def test_unknown_ids_alone_are_all_found(known: list[int], more: list[int], top:
 
 @settings(max_examples=500)
 @given(ids, ids, tops)
-def test_what_is_told_is_true_and_no_page_is_read_twice(known: list[int], listed: list[int], top: int) -> None:
+def test_probe_reports_true_differences_and_reads_no_page_twice(known: list[int], listed: list[int], top: int) -> None:
     listing = Listing(listed, top)
     found = listing.compared_with(known)
     assert set(found.missing_ids) <= set(known) - set(listed)
@@ -73,7 +73,7 @@ def test_what_is_told_is_true_and_no_page_is_read_twice(known: list[int], listed
 
 @settings(max_examples=500)
 @given(ids, tops, st.integers(0, 2**32))
-def test_edits_while_it_reads_make_no_live_id_absent(known: list[int], top: int, seed: int) -> None:
+def test_probe_during_edits_reports_no_live_id_missing(known: list[int], top: int, seed: int) -> None:
     chance, always = random.Random(seed), set(known)
 
     def edit(listing: Listing) -> None:
@@ -90,12 +90,12 @@ def test_edits_while_it_reads_make_no_live_id_absent(known: list[int], top: int,
 
 
 @given(ids, tops)
-def test_an_unchanged_list_costs_one_page(known: list[int], top: int) -> None:
+def test_probe_of_an_unchanged_list_reads_one_page(known: list[int], top: int) -> None:
     found = Listing(known, top).compared_with(known)
     assert (found.pages, found.missing_ids, found.unknown) == (1, [], [])
 
 
-def test_few_deletions_among_many_cost_some_tens() -> None:
+def test_probe_reads_few_pages_for_few_deletions() -> None:
     known, chance = range(1, 40_001), random.Random(1)
     gone = set(chance.sample(known, 5))
     listing = Listing([id_ for id_ in known if id_ not in gone], 500)
@@ -104,22 +104,22 @@ def test_few_deletions_among_many_cost_some_tens() -> None:
 
 
 @pytest.mark.parametrize("left", [[], [1], [10_000], list(range(5_000))])
-def test_a_list_that_lost_nearly_everything(left: list[int]) -> None:
+def test_probe_of_a_list_that_lost_nearly_everything(left: list[int]) -> None:
     listing = Listing(left, 500)
     assert len(listing.compared_with(range(10_001)).missing_ids) == 10_001 - len(left)
     assert len(listing.asked) <= len(grid(len(left), 500)) + 1
 
 
-def test_a_list_out_of_order_is_refused() -> None:
+def test_probe_refuses_an_unsorted_list() -> None:
     with pytest.raises(Unsorted, match="ascend"):
         probe(lambda skips: [Page([{"ID": 2}, {"ID": 1}], 2, 10)], "ID", [1, 2], 10)
 
 
-def test_a_list_without_a_total_is_refused() -> None:
+def test_probe_refuses_a_list_without_a_total() -> None:
     with pytest.raises(Unsorted, match="X-Total-Count"):
         probe(lambda skips: [Page([{"ID": 1}], None, 10)], "ID", [1], 10)
 
 
-def test_a_service_that_gives_shorter_pages_is_refused() -> None:
+def test_probe_refuses_short_pages() -> None:
     with pytest.raises(Unsorted, match="2 rows came of the 10"):
         probe(lambda skips: [Page([{"ID": 1}, {"ID": 2}], 30, 10)], "ID", range(1, 31), 10)

@@ -85,7 +85,7 @@ lists = st.builds(
 
 @settings(max_examples=600, deadline=None)
 @given(lists)
-def test_serial_walk_misses_nothing_that_was_there_all_the_time(source: EditedList) -> None:
+def test_serial_walk_returns_every_row_that_stays(source: EditedList) -> None:
     kept = [row["ID"] for step in walk(source.read, "ID") for row in step.rows]
     assert source.always <= set(kept)
     assert len(kept) == len(set(kept))
@@ -93,7 +93,7 @@ def test_serial_walk_misses_nothing_that_was_there_all_the_time(source: EditedLi
 
 
 @given(lists)
-def test_only_the_last_step_has_no_place_to_resume_from(source: EditedList) -> None:
+def test_walk_can_resume_after_every_step_but_the_last(source: EditedList) -> None:
     places = [step.skip for step in walk(source.read, "ID")]
     assert places[-1] is None
     assert None not in places[:-1]
@@ -101,7 +101,7 @@ def test_only_the_last_step_has_no_place_to_resume_from(source: EditedList) -> N
 
 @settings(max_examples=600, deadline=None)
 @given(lists, st.integers(1, 8), st.integers(0, 2**32))
-def test_concurrent_walk_misses_nothing_either(source: EditedList, depth: int, seed: int) -> None:
+def test_concurrent_walk_returns_every_row_that_stays(source: EditedList, depth: int, seed: int) -> None:
     fetch = PageReader(source.read, PrefetchWindow(OutOfOrder(seed), depth), source.top)
     kept = [row["ID"] for step in walk(fetch, "ID") for row in step.rows]
     assert source.always <= set(kept)
@@ -110,7 +110,7 @@ def test_concurrent_walk_misses_nothing_either(source: EditedList, depth: int, s
 
 @settings(max_examples=300, deadline=None)
 @given(lists, st.lists(st.integers(1, 4), min_size=1, max_size=20))
-def test_walk_resumed_from_its_stored_places_misses_nothing(source: EditedList, rounds: list[int]) -> None:
+def test_resumed_walk_returns_every_row_that_stays(source: EditedList, rounds: list[int]) -> None:
     kept: list[int] = []
     skip: int | None = 0
     last_id = None
@@ -125,13 +125,13 @@ def test_walk_resumed_from_its_stored_places_misses_nothing(source: EditedList, 
 
 
 @pytest.mark.parametrize(("rows", "calls"), [(0, 1), (1, 1), (499, 1), (500, 2), (998, 2), (999, 3), (10_000, 21)])
-def test_calls_of_an_unedited_list(rows: int, calls: int) -> None:
+def test_walk_of_an_unchanged_list_sends_one_call_per_page(rows: int, calls: int) -> None:
     source = EditedList(list(range(1, rows + 1)), 500, 0, 0, 0)
     assert sum(len(step.rows) for step in walk(source.read, "ID")) == rows
     assert source.answers == calls
 
 
-def test_calls_do_not_grow_with_lookahead() -> None:
+def test_prefetch_sends_no_extra_calls() -> None:
     source = EditedList(list(range(10_000)), 500, 0, 0, 0)
     fetch = PageReader(source.read, PrefetchWindow(OutOfOrder(1), 8), 500)
     assert sum(len(step.rows) for step in walk(fetch, "ID")) == 10_000
@@ -161,7 +161,7 @@ def heavy(rows: int, weight: int) -> Callable[[int, int], Page]:
     return read
 
 
-def test_a_walk_that_rests_is_read_ahead_of_by_so_many_pages_and_bytes() -> None:
+def test_prefetch_is_bounded_by_pages_and_bytes() -> None:
     light, thick = Answering(), Answering()
     PageReader(heavy(1_000_000, 100), PrefetchWindow(light, 8), 500)(0)
     assert len(light.asked) == 1 + 16
@@ -170,7 +170,7 @@ def test_a_walk_that_rests_is_read_ahead_of_by_so_many_pages_and_bytes() -> None
 
 
 @given(st.integers(1, 400), st.integers(1, 1_000_000))
-def test_pages_shrink_where_records_are_heavy_and_nothing_is_missed(rows: int, weight: int) -> None:
+def test_prefetch_requests_smaller_pages_of_large_records(rows: int, weight: int) -> None:
     pool = Answering()
     kept = [
         row["ID"]
@@ -181,7 +181,7 @@ def test_pages_shrink_where_records_are_heavy_and_nothing_is_missed(rows: int, w
     assert all(top == 2 or top * weight <= PAGE_BYTES for _, top in pool.asked[1:])
 
 
-def test_the_next_walk_is_read_ahead_of_when_the_first_is_read_to_its_end() -> None:
+def test_prefetch_starts_the_next_walk_after_the_first() -> None:
     pool = Answering()
     prefetch_window = PrefetchWindow(pool, 8)
     first, second = (PageReader(heavy(1_000, 1), prefetch_window, 500) for _ in "ab")
@@ -191,7 +191,7 @@ def test_the_next_walk_is_read_ahead_of_when_the_first_is_read_to_its_end() -> N
     assert [sum(len(step.rows) for step in walk(each, "ID")) for each in (first, second)] == [1_000, 1_000]
 
 
-def test_what_waits_in_other_walks_takes_half_of_the_room_at_most() -> None:
+def test_prefetch_of_other_walks_takes_half_of_the_window() -> None:
     pool = Answering()
     prefetch_window = PrefetchWindow(pool, 8)
     many = [PageReader(heavy(499, 10_000), prefetch_window, 500) for _ in range(20)]
@@ -203,14 +203,14 @@ def test_what_waits_in_other_walks_takes_half_of_the_room_at_most() -> None:
 
 
 @pytest.mark.parametrize(("last_id", "lost"), [(997, 0), (990, 1)], ids=["joins", "rows went away"])
-def test_nothing_is_asked_for_ahead_of_a_resumed_walk_before_it_goes_on(last_id: int, lost: int) -> None:
+def test_prefetch_waits_until_a_resumed_walk_joins(last_id: int, lost: int) -> None:
     pool = Answering()
     fetch = PageReader(heavy(5_000, 1), PrefetchWindow(pool, 8), 500)
     assert sum(len(step.rows) for step in walk(fetch, "ID", 997, last_id)) == 4_999 - last_id
     assert len(pool.asked) == 9 + 2 * lost
 
 
-def test_nothing_is_asked_for_behind_a_failure_until_the_walk_goes_on() -> None:
+def test_prefetch_stops_after_a_failure() -> None:
     class Failing(Answering):
         def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
             if args[0] < 900 or len(self.asked) > 4:
@@ -235,7 +235,7 @@ def test_nothing_is_asked_for_behind_a_failure_until_the_walk_goes_on() -> None:
 
 
 @given(st.lists(st.integers(1, 5)), st.integers(1, 12), st.booleans())
-def test_gathered_steps_hold_the_same_rows_and_the_last_place(sizes: list[int], enough: int, fails: bool) -> None:
+def test_batches_contain_the_same_rows_and_the_last_offset(sizes: list[int], enough: int, fails: bool) -> None:
     def steps() -> Iterator[Step]:
         for index, size in enumerate(sizes):
             yield Step([{"ID": (index, n)} for n in range(size)], index, index + 1, (index, size - 1), size)
@@ -254,7 +254,7 @@ def test_gathered_steps_hold_the_same_rows_and_the_last_place(sizes: list[int], 
     assert [step.at for step in came] == [step.rows[0]["ID"][0] for step in came]
 
 
-def test_server_that_gives_fewer_rows_than_asked_is_read_to_its_total() -> None:
+def test_walk_reads_short_pages_up_to_the_total() -> None:
     source = EditedList(list(range(95)), 50, 0, 0, 0)
     kept = [
         row["ID"] for step in walk(lambda skip: Page(source.read(skip, 10).rows, 95, 50), "ID") for row in step.rows
@@ -262,7 +262,7 @@ def test_server_that_gives_fewer_rows_than_asked_is_read_to_its_total() -> None:
     assert kept == list(range(95))
 
 
-def test_list_without_total_is_read_until_only_the_overlap_comes() -> None:
+def test_walk_without_total_ends_at_the_overlap() -> None:
     source = EditedList(list(range(95)), 50, 0, 0, 0)
     kept = [
         row["ID"] for step in walk(lambda skip: Page(source.read(skip, 10).rows, None, 50), "ID") for row in step.rows
@@ -270,12 +270,12 @@ def test_list_without_total_is_read_until_only_the_overlap_comes() -> None:
     assert kept == list(range(95))
 
 
-def test_one_page_in_any_order_is_fine() -> None:
+def test_walk_accepts_one_page_in_any_order() -> None:
     page = Page([{"ID": 3}, {"ID": 1}, {"ID": 3}, {"ID": "b"}], 4, 10)
     assert [step.rows for step in walk(lambda skip: page, "ID")] == [[{"ID": 3}, {"ID": 1}, {"ID": "b"}]]
 
 
-def test_several_pages_out_of_order_are_refused_and_then_read_unsorted() -> None:
+def test_walk_reads_an_unsorted_list_in_passes() -> None:
     ids = [5, 9, 1, 7, 3, 8, 2]
 
     def fetch(skip: int) -> Page:
@@ -286,7 +286,7 @@ def test_several_pages_out_of_order_are_refused_and_then_read_unsorted() -> None
     assert sorted(row["ID"] for step in read_unsorted(fetch, "ID", set()) for row in step.rows) == sorted(ids)
 
 
-def test_unsorted_list_that_never_shows_all_its_rows_is_an_error() -> None:
+def test_unsorted_list_without_all_its_rows_is_an_error() -> None:
     def fetch(skip: int) -> Page:
         return Page([{"ID": 1}, {"ID": 1}][skip : skip + 2], 2, 2)
 
@@ -300,10 +300,10 @@ def test_row_without_an_id_is_an_error(row: dict[str, Any]) -> None:
         list(walk(lambda skip: Page([row], 1, 10), "ID"))
 
 
-def test_answers_that_contradict_themselves_for_ever_are_an_error() -> None:
+def test_walk_that_never_ends_is_an_error() -> None:
     with pytest.raises(MalformedResponse, match="did not end"):
         list(walk(lambda skip: Page([{"ID": 1}], 7, 10) if skip == 0 else Page([], 7, 10), "ID"))
 
 
-def test_an_empty_list_that_takes_no_paging_is_one_answer() -> None:
+def test_walk_of_an_empty_unpaged_list_is_one_page() -> None:
     assert [step.rows for step in walk(lambda skip: Page([], 0, 1), "ID")] == [[]]

@@ -30,7 +30,7 @@ STAMPS = TIMES.map(iso)
 BOUNDS = st.none() | STAMPS
 
 
-def test_both_ways_of_writing_a_moment_are_read() -> None:
+def test_parse_reads_both_formats() -> None:
     time = datetime(2025, 4, 19, 0, 49, 32, tzinfo=UTC)
     assert parse("2025-04-19 00:49:32") == parse("2025-04-19T00:49:32Z") == parse("2025-04-19T02:49:32+02:00") == time
     assert parse("2025-04-19") == datetime(2025, 4, 19, tzinfo=UTC)
@@ -38,14 +38,12 @@ def test_both_ways_of_writing_a_moment_are_read() -> None:
 
 
 @given(TIMES)
-def test_a_moment_survives(time: datetime) -> None:
+def test_timestamp_round_trips(time: datetime) -> None:
     assert parse(iso(time)) == time
 
 
 @given(STAMPS, st.integers(1, 86_400), BOUNDS)
-def test_a_watermark_is_at_most_the_start_less_the_lookback_and_never_moves_back(
-    started: str, lookback: int, held: str | None
-) -> None:
+def test_watermark_is_start_minus_lookback_and_never_moves_back(started: str, lookback: int, held: str | None) -> None:
     reached = next_watermark(started, lookback, held)
     assert reached == max(filter(None, [iso(parse(started) - timedelta(seconds=lookback)), held]))
     assert next_watermark(started, lookback, reached) == reached
@@ -58,9 +56,7 @@ def test_earlier_is_a_strict_order_with_everything_first(one: str | None, other:
 
 
 @given(BOUNDS, BOUNDS, st.integers(0, 10**6), st.integers(1, 10**9))
-def test_a_place_goes_on_only_in_the_list_it_was_noted_for(
-    since: str | None, held: str | None, skip: int, last_id: int
-) -> None:
+def test_checkpoint_resumes_only_its_own_list(since: str | None, held: str | None, skip: int, last_id: int) -> None:
     state: dict[str, Any] = {}
     checkpoint = Checkpoint(since, "2025-01-01T00:00:00Z", skip, last_id)
     checkpoint.store(state)
@@ -69,14 +65,12 @@ def test_a_place_goes_on_only_in_the_list_it_was_noted_for(
 
 
 @given(BOUNDS, BOUNDS)
-def test_a_first_walk_begins_at_the_start_date_and_a_later_one_at_the_watermark(
-    held: str | None, start_date: str | None
-) -> None:
+def test_first_walk_starts_at_start_date_later_ones_at_watermark(held: str | None, start_date: str | None) -> None:
     assert begin({}, held, ReadRequest(start_date)) == Checkpoint(held or start_date, None, 0, None)
 
 
 @pytest.mark.parametrize("again", [ReadRequest(full=True), ReadRequest(), ReadRequest(since="2026-02-02T00:00:00Z")])
-def test_a_full_walk_goes_on_whatever_the_next_run_asks_and_then_begins_anew(again: ReadRequest) -> None:
+def test_full_read_resumes_first_and_starts_again_afterwards(again: ReadRequest) -> None:
     held = "2026-01-01T00:00:00Z"
     state: dict[str, Any] = {"start_date": None}
     begin(state, held, ReadRequest(full=True, run="one"))
@@ -100,7 +94,7 @@ def test_a_full_walk_goes_on_whatever_the_next_run_asks_and_then_begins_anew(aga
     assert begin(state, held, ReadRequest(full=True, run="three")) == Checkpoint(None, None, 0, None)
 
 
-def test_an_earlier_moment_than_the_one_read_from_is_read_from() -> None:
+def test_earlier_since_replaces_the_checkpoint() -> None:
     state: dict[str, Any] = {"start_date": None}
     held, late, early = "2026-01-01T00:00:00Z", "2025-06-01T00:00:00Z", "2025-05-01T00:00:00Z"
     begin(state, held, ReadRequest(since=late))
@@ -110,7 +104,7 @@ def test_an_earlier_moment_than_the_one_read_from_is_read_from() -> None:
     assert begin(state, held, ReadRequest(full=True)) == Checkpoint(None, None, 0, None)
 
 
-def test_a_later_start_date_leaves_what_is_loaded_and_what_is_read_in_full() -> None:
+def test_later_start_date_changes_nothing() -> None:
     state: dict[str, Any] = {"start_date": None}
     later = "2025-06-01T00:00:00Z"
     assert loaded_from(state, later) is None
@@ -118,7 +112,7 @@ def test_a_later_start_date_leaves_what_is_loaded_and_what_is_read_in_full() -> 
 
 
 @given(st.sets(st.integers(1, 60)), st.sets(st.integers(1, 60)), st.sets(st.integers(1, 60)))
-def test_what_a_walk_in_parts_does_not_meet_is_absent(held: set[int], listed: set[int], stops: set[int]) -> None:
+def test_missing_ids_of_a_walk_in_parts(held: set[int], listed: set[int], stops: set[int]) -> None:
     known, ids, last = sorted(held), list[int](), None
     for stop in [*sorted(stops), None]:
         part = MissingIds(known, last, ids)
@@ -128,7 +122,7 @@ def test_what_a_walk_in_parts_does_not_meet_is_absent(held: set[int], listed: se
     assert ids == sorted(held - listed)
 
 
-def test_a_list_read_whole_tells_what_is_absent_by_itself() -> None:
+def test_missing_ids_of_an_unsorted_list() -> None:
     part = MissingIds([1, 2, 3, 4], 2, [1])
     part.meet([4], None)
     part.meet([1], None)
@@ -136,7 +130,7 @@ def test_a_list_read_whole_tells_what_is_absent_by_itself() -> None:
 
 
 @given(STAMPS, BOUNDS, BOUNDS)
-def test_a_request_stays_until_its_walk_has_ended(held: str, start_date: str | None, since: str | None) -> None:
+def test_request_stays_until_its_walk_ends(held: str, start_date: str | None, since: str | None) -> None:
     state: dict[str, Any] = {}
     reread_from(state, since)
     walking = Checkpoint(since, held, 7, 8)
@@ -156,7 +150,7 @@ def test_a_request_stays_until_its_walk_has_ended(held: str, start_date: str | N
         (ReadRequest("2025-06-01T00:00:00Z"), "2026-01-01T00:00:00Z"),
     ],
 )
-def test_what_a_run_wishes_decides_where_it_begins(asked_for: ReadRequest, since: str | None) -> None:
+def test_request_decides_where_a_walk_starts(asked_for: ReadRequest, since: str | None) -> None:
     state: dict[str, Any] = {"start_date": None}
     assert begin(state, "2026-01-01T00:00:00Z", asked_for) == Checkpoint(since, None, 0, None)
 
@@ -165,12 +159,12 @@ def test_what_a_run_wishes_decides_where_it_begins(asked_for: ReadRequest, since
     ("loaded", "asked", "since"),
     [("2025-01-01T00:00:00Z", None, None), ("2025-01-01T00:00:00Z", "2024-01-01T00:00:00Z", "2024-01-01T00:00:00Z")],
 )
-def test_an_earlier_start_date_is_walked_from(loaded: str, asked: str | None, since: str | None) -> None:
+def test_earlier_start_date_starts_a_walk(loaded: str, asked: str | None, since: str | None) -> None:
     state: dict[str, Any] = {"start_date": loaded}
     assert begin(state, "2026-01-01T00:00:00Z", ReadRequest(asked)).since == since
 
 
-def test_full_drops_the_place_of_an_unfinished_walk() -> None:
+def test_full_drops_the_checkpoint_of_an_unfinished_walk() -> None:
     state: dict[str, Any] = {"start_date": None}
     Checkpoint(None, "2026-01-01T00:00:00Z", 500, 12).store(state)
     assert begin(state, None, ReadRequest(full=True)) == Checkpoint(None, None, 0, None)
