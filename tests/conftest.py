@@ -11,6 +11,8 @@ from typing import Any
 
 import hypothesis
 import pytest
+from dlt.common.configuration.container import Container
+from dlt.common.pipeline import PipelineContext
 
 from pipelines.sandbox import Sandbox
 from tests.support.crm import OPEN, Clock, Crm, DeltaCrm, PostgresCrm, begin, contents_of, isolate
@@ -23,8 +25,12 @@ hypothesis.settings.load_profile("busy")
 
 @pytest.fixture(autouse=True)
 def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the settings, or the working folder, of whoever runs it."""
+    """No test sees the settings or the working folder of whoever runs it, or the pipeline of the test before.
+
+    dlt lends the state of an active pipeline to a source that is read without one.
+    """
     isolate(tmp_path, monkeypatch)
+    Container()[PipelineContext].deactivate()
 
 
 @pytest.fixture(scope="session")
