@@ -130,8 +130,8 @@ def test_missing_column_is_reported() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("selec 1", "no duckdb SQL"),
-        ("select 'open", "no duckdb SQL"),
+        ("selec 1", "not duckdb SQL"),
+        ("select 'open", "not duckdb SQL"),
         ("drop table contacts", "not one SELECT"),
         ("select 1; select 2", "not one SELECT"),
         ("-- only words", "not one SELECT"),
