@@ -39,6 +39,14 @@ class Teams:
         """The tasks of finished runs, by DAG and name."""
         return {command: self.airflow.finished(f"insightly_{command}", run) for command, run in runs.items()}
 
+    def succeeded(self, **runs: str) -> dict[str, dict[str, Any]]:
+        """The tasks of runs of which no task failed; an error shows the log of what did."""
+        tasks = self.finished(**runs)
+        for command, run in runs.items():
+            states = {name: task["state"] for name, task in tasks[command].items()}
+            assert set(states.values()) == {"success"}, (states, self.airflow.log_of(f"insightly_{command}", run))
+        return tasks
+
     def reports(self, command: str, run: str) -> dict[str, Any]:
         return {name: self.airflow.report_of(f"insightly_{command}", run, f"{command}_{name}") for name in ENTITIES}
 
@@ -84,8 +92,7 @@ def test_accounts_run_in_parallel_and_share_the_rate_of_a_key(teams: Teams) -> N
     teams.emea.faults.add(faults[0])
     teams.shared.faults.add(*faults)
     run = teams.airflow.start("insightly_sync")
-    tasks = teams.finished(sync=run)["sync"]
-    assert {task["state"] for task in tasks.values()} == {"success"}
+    tasks = teams.succeeded(sync=run)["sync"]
     assert not together.broken
     views = tasks.pop("views")
     times = {name: [call.time for call in teams.shared.log if reads(name, call.path)] for name in ("sales", "activity")}
@@ -109,10 +116,9 @@ def test_one_task_per_account_runs_and_keeps_watermarks(teams: Teams, monkeypatc
     for entity, key in gone.items():
         teams.shared.store.delete(entity, key)
     runs = {command: teams.airflow.start(f"insightly_{command}") for command in ("sweep", "sync")}
-    tasks = teams.finished(**runs)
+    tasks = teams.succeeded(**runs)
     for name in ENTITIES:
         own = sorted((tasks[command][f"{command}_{name}"] for command in runs), key=started)
-        assert {task["state"] for task in own} == {"success"}
         assert all(before["end_date"] <= after["start_date"] for before, after in pairwise(own))
     for entity, key in gone.items():
         name = "sales" if entity == "leads" else "activity"
@@ -133,7 +139,7 @@ def test_backfill_runs_for_named_accounts_and_shares_max_calls(teams: Teams) -> 
     for sandbox in (teams.emea, teams.shared):
         sandbox.reset_log()
     run = teams.airflow.start("insightly_backfill", full=True, max_calls=5)
-    assert {task["state"] for task in teams.finished(backfill=run)["backfill"].values()} == {"success"}
+    teams.succeeded(backfill=run)
     assert (teams.emea.calls(), teams.shared.calls()) == (5, 5)
     calls = {name: report["calls"] for name, report in teams.reports("backfill", run).items()}
     assert calls == {"emea": 5, "sales": 3, "activity": 2}
