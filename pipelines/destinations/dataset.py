@@ -111,6 +111,15 @@ class Dataset:
         sql = sql.format(self.table_name(table)) % tuple("null" if value is None else "%s" for value in values)
         return list(self._client.execute_sql(sql, *(value for value in values if value is not None)) or ())
 
+    def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Adds rows with the same keys to an existing system table, in one statement."""
+        columns, values = ", ".join(map(self.column, rows[0])), [value for row in rows for value in row.values()]
+        row = f"({', '.join(['{}'] * len(rows[0]))})"
+        # BigQuery cannot infer the type of a parameter that is null.
+        placeholders = ", ".join([row] * len(rows)).format(*("null" if value is None else "%s" for value in values))
+        sql = f"insert into {self.table_name(table)} ({columns}) values {placeholders}"
+        self._client.execute_sql(sql, *(value for value in values if value is not None))
+
     @contextmanager
     def transaction(self) -> Iterator[Callable[..., list[Any]]]:
         """A transaction; it yields a function that runs a statement and returns its rows, if any."""

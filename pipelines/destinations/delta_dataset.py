@@ -28,14 +28,18 @@ class DeltaDataset(Dataset):
             if id_ not in recorded
         ]
         if rows:
-            schema = pa.schema(list(COLUMNS[DELETIONS].items()))
-            self._delta_client.write(DELETIONS, pa.Table.from_pylist(rows, schema=schema))
+            self.append(DELETIONS, rows)
         if remove:
             for table in (*(child_table(entity, array) for array in entity.arrays), entity.name):
                 self._delete(table, key, ids)
         else:
             merge = self._merge(entity.name, {key: ids, DELETED_AT: [now] * len(ids)}, key)
             merge.when_matched_update({DELETED_AT: f"source.{DELETED_AT}"}).execute()
+
+    def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Adds rows to a system table, in one commit."""
+        schema = pa.schema(list(COLUMNS[table].items()))
+        self._delta_client.write(table, pa.Table.from_pylist(list(rows), schema=schema))
 
     def clear_columns(self, columns: Mapping[str, Iterable[str]]) -> None:
         """Sets columns of tables (table -> columns) and their `__v_text` columns to null, skipping missing ones."""

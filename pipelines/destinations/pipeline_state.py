@@ -2,15 +2,38 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import dlt
 from dlt.common.destination.client import WithStateSync
 from dlt.common.schema import Schema
+from dlt.common.storages import LiveSchemaStorage
 
 from sources.insightly.entities import OBJECTS
 
 PIPELINE = SCHEMA = "insightly"
+
+
+def cache_schemas(pipeline: dlt.Pipeline) -> None:
+    """Makes the pipeline read its schema file again only after the file or the schema in memory changed.
+
+    dlt reads and validates it some thirty times a run: a fifth of the time of a small run.
+    """
+    storage, versions = cast(LiveSchemaStorage, pipeline.schemas), dict[str, tuple[int, int, int]]()
+    load = storage.load_schema
+
+    def load_schema(name: str) -> Schema:
+        schema, file = storage.live_schemas.get(name), Path(storage.storage.make_full_path(f"{name}.schema.json"))
+        if not file.exists():
+            return load(name)
+        stat = file.stat()
+        version = stat.st_ino, stat.st_mtime_ns, stat.st_size
+        if schema is None or schema.is_modified or versions.get(name) != version:
+            schema, versions[name] = load(name), version
+        return schema
+
+    storage.load_schema = load_schema  # type: ignore[method-assign]
 
 
 def source_state(pipeline: dlt.Pipeline) -> Mapping[str, Any]:

@@ -22,7 +22,7 @@ from sources.insightly.errors import BadSetting, InsightlyError
 from .base import DestinationAdapter, cache_capabilities, destination_type
 from .dataset import Dataset
 from .duckdb import DuckDbAdapter
-from .pipeline_state import PIPELINE, has_stored_state, restore_schema
+from .pipeline_state import PIPELINE, cache_schemas, has_stored_state, restore_schema
 
 logger = logging.getLogger(__name__)
 WAIT_SECONDS = 60.0
@@ -140,6 +140,7 @@ class Target:
             # No row of an extracted package is loaded yet. dlt would rewrite the package by the stored schema, which
             # lacks the package's new tables, and would fail at it in every later run.
             pipeline = pipeline.drop()
+        cache_schemas(pipeline)
         pipeline.sync_destination()
         restore_schema(pipeline)
         return pipeline

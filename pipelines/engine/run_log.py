@@ -6,8 +6,10 @@ from typing import Any
 from uuid import uuid4
 
 import dlt
+from dlt.destinations.exceptions import DatabaseException
 from dlt.pipeline.exceptions import PipelineStepFailed
 
+from pipelines.destinations.dataset import Dataset
 from pipelines.destinations.system_tables import COLUMNS, DELETIONS, RUNS, table_exists, table_resource
 
 from .report import Report
@@ -15,19 +17,28 @@ from .report import Report
 logger = logging.getLogger(__name__)
 
 
-def write_run(pipeline: dlt.Pipeline, report: Report, started: datetime, finished: datetime) -> None:
-    """Adds one row per entity to `_sync_runs`, unless nothing was ever loaded into the destination."""
+def write_run(
+    pipeline: dlt.Pipeline, dataset: Dataset, report: Report, started: datetime, finished: datetime, state: bool
+) -> None:
+    """Adds one row per entity to `_sync_runs`, unless nothing was ever loaded into the destination.
+
+    Args:
+        pipeline, dataset: the destination.
+        report: what the run did.
+        started, finished: when.
+        state: whether dlt's state changed since the last package, which only a package takes to the destination.
+    """
     if pipeline.default_schema_name is None or not report.entities:
         return
     if pipeline.has_pending_data:
         logger.error("The rows of this run are saved; the next run loads them. %s gets no rows for this run.", RUNS)
         return
-    tables = [table_resource(RUNS, _rows(report, started, finished))]
-    if not table_exists(pipeline, DELETIONS):
-        tables.append(table_resource(DELETIONS, []))
+    missing = [table for table in (RUNS, DELETIONS) if not table_exists(pipeline, table)]
     try:
-        pipeline.run(tables)
-    except PipelineStepFailed as error:
+        if missing or state:
+            pipeline.run([table_resource(table, []) for table in missing or (RUNS,)])
+        dataset.append(RUNS, _rows(report, started, finished))
+    except (PipelineStepFailed, DatabaseException) as error:
         logger.error("could not write this run into %s: %s", RUNS, error)
 
 

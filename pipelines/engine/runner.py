@@ -52,6 +52,7 @@ class Runner:
         started: when it started.
         committed: the entities that have ended and are loaded.
         error: what ended the command early.
+        state_changed: dlt's state differs from what the last package took to the destination.
     """
 
     command: str
@@ -62,6 +63,7 @@ class Runner:
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     committed: set[str] = field(default_factory=set)
     error: Exception | None = None
+    state_changed: bool = False
 
     def states(self) -> Mapping[str, Any]:
         """The state of each resource, as of the last load."""
@@ -148,6 +150,7 @@ class Runner:
 
         The next load package takes this to the destination.
         """
+        self.state_changed = True
         with self.pipeline.managed_state() as state:
             resource = state["sources"]["insightly"]["resources"][name]
             if left:
@@ -190,7 +193,7 @@ class Runner:
         transient = any(each.transient for each in (error, *errors) if isinstance(each, InsightlyError))
         report.transient = transient and report.exit_code == 1
         report.seconds = time.monotonic() - self.context.started
-        write_run(self.pipeline, report, self.started, datetime.now(UTC))
+        write_run(self.pipeline, self.dataset, report, self.started, datetime.now(UTC), self.state_changed)
         return report
 
     def _entity(self, name: str, result: EntityResult, calls: int) -> EntityReport:
