@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipelines.engine.report import DONE, Report
-from pipelines.push.plan import SHOWN, Plan
+from pipelines.push.plan import SHOWN, Plan, describe
 
 from .tables import COLUMNS, STYLES, entities_table, marts_table, runs_table, styled
 
@@ -180,7 +180,7 @@ def _show_push(console: Console, report: Report) -> None:
                 f"[bold]{name}[/]: {counts}; {entity.merged:,} records read again, {entity.deleted:,} marked deleted"
             )
         for problem in push["problems"][:SHOWN]:
-            console.print(f"  [red]row {problem['row']}[/] {escape(problem['problem'])}", soft_wrap=True)
+            console.print(f"  {escape(describe(problem))}", style="red", soft_wrap=True)
         if (more := len(push["problems"]) - SHOWN) > 0:
             console.print(f"  and {more:,} more; --json lists them all")
 

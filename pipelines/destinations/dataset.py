@@ -1,7 +1,7 @@
 """The tables of a dataset, read and changed by SQL through dlt's client."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ from sources.insightly.entities import ENTITIES, Entity, custom_object
 from sources.insightly.rows.naming import DELETED_AT, VALID_FROM, VALID_TO, VARIANT, child_table, history_table
 
 from .pipeline_state import custom_objects, source_state
+from .read_only import read_only, require_select
 from .system_tables import DELETIONS, HISTORIES, table_exists
 
 BATCH, FETCH_ROWS = 500, 10_000
@@ -104,6 +105,16 @@ class Dataset:
         with self._client.execute_query(sql, *values) as cursor:
             names = [column[0].lower() if upper else column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def query_read_only(self, sql: str) -> list[Row]:
+        """The rows of a query that a user wrote: one SELECT, which cannot write.
+
+        Raises:
+            NotASelect: it is anything else.
+        """
+        require_select(sql, self._client.capabilities.sqlglot_dialect)
+        with self._read_only():
+            return self.query(sql)
 
     def execute(self, table: str, sql: str, *values: Any) -> list[Any]:
         """Runs and commits one statement, `{}` in it being the table and `%s` a value. Returns its rows, if any."""
@@ -223,6 +234,9 @@ class Dataset:
     def _client(self) -> Any:
         client: Any = self._pipeline.sql_client()
         return self._open.enter_context(client)
+
+    def _read_only(self) -> AbstractContextManager[None]:
+        return read_only(self._client)
 
     def _columns(self, table: str) -> Mapping[str, Any]:
         return self._pipeline.default_schema.tables[table]["columns"]

@@ -1,6 +1,7 @@
 """The tables of a dataset in Delta format: read by SQL, changed by Delta commits, one a table."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -70,6 +71,9 @@ class DeltaDataset(Dataset):
                 condition = f"target.entity = '{name}' and target.restored_at is null"
                 merge = self._merge(DELETIONS, values, "record_id", condition)
                 merge.when_matched_update({"restored_at": "source.restored_at"}).execute()
+
+    def _read_only(self) -> AbstractContextManager[None]:
+        return nullcontext()  # dlt creates a view for each table that a query reads
 
     @property
     def _delta_client(self) -> DeltaClient:

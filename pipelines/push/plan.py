@@ -1,7 +1,7 @@
 """The plan of a push: its actions, and the most calls it takes. Pure logic."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,7 +26,7 @@ class Plan:
         calls: the most calls of the push, reading the records back included. A record that has the values already
             needs fewer.
         seconds: the least time for these calls.
-        problems: row number and problem of each invalid row.
+        problems: row number, line in the file (None if it has no lines) and problem of each invalid row.
         earlier: an unfinished push of other rows. Records it created are created again if their rows are in this one.
     """
 
@@ -44,6 +44,12 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def describe(problem: Mapping[str, Any]) -> str:
+    """A problem in words, such as `row 3 (line 4) contact_id x is not a whole number`."""
+    line = "" if problem["line"] is None else f" (line {problem['line']})"
+    return f"row {problem['row']}{line} {problem['problem']}"
 
 
 def make_plan(
@@ -70,7 +76,7 @@ def make_plan(
     """
     invalid = [row for row in rows if row.problems]
     plan = Plan(push_id, op, len(rows), len(invalid), len(rows) - len(invalid) - len(open_rows))
-    plan.problems = [{"row": row.number, "problem": "; ".join(row.problems)} for row in invalid]
+    plan.problems = [{"row": row.number, "line": row.line, "problem": "; ".join(row.problems)} for row in invalid]
     plan.actions = dict(Counter(_action(op, row) for row in open_rows))
     if op != "create":
         cells = (cell for row in open_rows for cell in {**row.fields, **row.custom}.items())

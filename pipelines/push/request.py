@@ -1,6 +1,7 @@
 """The request of a push: `insightly push ENTITY SOURCE --op ...`, and the definitions its columns are checked by."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from dlt.common.normalizers.naming.snake_case import NamingConvention
@@ -54,11 +55,16 @@ class PushRequest:
     ) -> tuple[list[Row], str | None]:
         """The rows with their problems, and the API name of the field that --match names."""
         if entity.name == "tags":
-            return validate_tags(push_input.rows, [name for name, each in ENTITIES.items() if each.tagged]), None
+            tags = validate_tags(push_input.rows, [name for name, each in ENTITIES.items() if each.tagged])
+            return _with_lines(tags, push_input), None
         has_schema = dataset is not None and dataset.has_schema
         normalize = dataset.normalize if dataset is not None and has_schema else NamingConvention().normalize_path
         validator = RowValidator(entity, self.op, self.match, definitions, normalize)
-        return validator.rows(push_input.rows), validator.match
+        return _with_lines(validator.rows(push_input.rows), push_input), validator.match
+
+
+def _with_lines(rows: Iterable[Row], push_input: PushInput) -> list[Row]:
+    return [replace(row, line=push_input.line_of(row.number)) for row in rows]
 
 
 def fetch_definitions(context: SyncContext, entity: Entity, push_input: PushInput) -> Definitions | None:

@@ -18,7 +18,7 @@ from .execute import Executor
 from .execute_tags import TagExecutor
 from .input import PushInput, push_id, read_input
 from .ledger import DONE, FAILED, FINAL, PENDING, UNKNOWN, Ledger
-from .plan import SHOWN, Plan, make_plan
+from .plan import SHOWN, Plan, describe, make_plan
 from .reload import read_again
 from .request import PushRequest, fetch_definitions, stored_definitions
 from .validate import Definitions, Row
@@ -181,10 +181,7 @@ class _Push:
             if result.state in (None, "ok"):
                 result.state = "failed" if problems else "ok"
             if problems and result.reason is None:
-                first = problems[0]
-                result.reason = (
-                    f"{len(problems)} of {len(self.rows)} rows have problems; row {first['row']}: {first['problem']}"
-                )
+                result.reason = f"{len(problems)} of {len(self.rows)} rows have problems; {describe(problems[0])}"
         finally:
             runner.context.result(request.entity).seconds = time.monotonic() - started
 
@@ -207,7 +204,11 @@ class _Push:
 
     def _failed_rows(self) -> list[dict[str, object]]:
         return [
-            {"row": entry.number, "problem": f"{entry.status}: {entry.error}"}
+            {
+                "row": entry.number,
+                "line": self.input.line_of(entry.number),
+                "problem": f"{entry.status}: {entry.error}",
+            }
             for entry in (self.ledger.entries.values() if self.ledger is not None else ())
             if entry.status in (FAILED, UNKNOWN) or (entry.status == PENDING and entry.error)
         ]
@@ -224,8 +225,7 @@ class _Push:
 
 
 def _invalid_rows(plan: Plan) -> InvalidRows:
-    first = plan.problems[0]
     return InvalidRows(
-        f"{plan.invalid} of {plan.rows} rows are invalid; row {first['row']}: {first['problem']}. Nothing was sent. "
+        f"{plan.invalid} of {plan.rows} rows are invalid; {describe(plan.problems[0])}. Nothing was sent. "
         "Fix them, or pass --skip-invalid to push the valid rows"
     )

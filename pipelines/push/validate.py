@@ -25,7 +25,8 @@ class Row:
     """One row to send.
 
     `fields` and `custom` are by API name, in the API's form, None to clear a field. `parent` is the record that a note
-    is created under, or the record of a tag: (entity, id). A row with `problems` is not sent.
+    is created under, or the record of a tag: (entity, id). `line` is the line of the file that it begins in. A row with
+    `problems` is not sent.
     """
 
     number: int
@@ -35,6 +36,7 @@ class Row:
     custom: Mapping[str, Any] = field(default_factory=dict)
     parent: tuple[str, int] | None = None
     problems: tuple[str, ...] = ()
+    line: int | None = None
 
 
 class RowValidator:
@@ -91,6 +93,7 @@ class RowValidator:
         custom: dict[str, Any] = {}
         parent: dict[str, Any] = {}
         problems: list[str] = []
+        invalid = set[str]()
         for column, value in self._cells(cells, problems):
             name = self._field_name(column)
             try:
@@ -107,7 +110,8 @@ class RowValidator:
                 else:
                     custom[name] = to_api(self.custom.get(name) or _field(name, "any"), value)
             except InvalidValue as error:
-                problems.append(f"{name} {error}")
+                problems.append(f"{column} {error}")
+                invalid.add(str(name))
         key = fields.pop(self.entity.key[0], None)
         row = Row(number, key, {**fields, **custom}.get(self.match or ""))
         if self.op != "delete":
@@ -116,9 +120,10 @@ class RowValidator:
             row = replace(row, fields=fields, custom=custom)
             if self.entity.create_parents and self.op != "update" and key is None:
                 row = replace(row, parent=_record(parent, *PARENT, self.entity.create_parents, problems))
-        named = {problem.split()[0] for problem in problems}
+        named = {problem.split()[0] for problem in problems} | invalid
+        row = replace(row, problems=tuple(problems))
         incomplete = [problem for problem in self._incomplete(row) if problem.split()[0] not in named]
-        return replace(row, problems=(*problems, *incomplete))
+        return replace(row, problems=(*row.problems, *incomplete))
 
     def _cells(self, cells: Mapping[str, Any], problems: list[str]) -> Iterable[tuple[str, Any]]:
         """The columns and values of a row, those in CUSTOMFIELDS included."""
@@ -164,7 +169,7 @@ class RowValidator:
         if cleared := [name for name, value in row.fields.items() if value is None and _required(self.entity, name)]:
             return [f"{name} cannot be cleared" for name in cleared]
         written = {**row.fields, **row.custom}.keys() - {self.match}
-        return [] if written or self.op == "upsert" else ["there is nothing to write"]
+        return [] if written or row.problems or self.op == "upsert" else ["there is nothing to write"]
 
 
 def missing_fields(entity: Entity, row: Row) -> list[str]:

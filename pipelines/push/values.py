@@ -3,11 +3,12 @@
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from sources.insightly.entities import Field
 from sources.insightly.errors import redact
+from sources.insightly.rows.json_text import NUMERAL, RepairedText
 
 DATETIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|\+00:00)?)?")
 EMPTY_DATES = ("0001-01-01", "0000-00-00")
@@ -62,7 +63,8 @@ def equal(sent: Any, stored: Any, lenient: bool = False) -> bool:
     if isinstance(sent, bool) or isinstance(stored, bool):
         return bool(sent is stored)
     if isinstance(sent, int | float | Decimal):
-        return _decimal_or_none(stored) == Decimal(str(sent))
+        number = _decimal_or_none(stored)
+        return number is not None and number == _decimal_or_none(sent)
     text = str(sent)
     if not isinstance(stored, str):
         return text == str(stored)
@@ -82,15 +84,20 @@ def _strip(text: str) -> str:
 
 
 def _decimal_or_none(value: Any) -> Decimal | None:
-    try:
-        return Decimal(str(value))
-    except InvalidOperation:
+    """The finite number that a value is, or that its text is; None if it is none."""
+    if isinstance(value, str):
+        return Decimal(value.strip()) if NUMERAL.fullmatch(value.strip()) else None
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
+    number = Decimal(repr(value) if isinstance(value, float) else value)
+    return number if number.is_finite() else None
 
 
 def _string(value: Any) -> str:
     if not isinstance(value, str):
         raise InvalidValue(f"{redact(value)} is not a text")
+    if isinstance(value, RepairedText):
+        raise InvalidValue(f"{redact(value.original)} contains half a surrogate pair, which is no character")
     return value
 
 
@@ -103,22 +110,19 @@ def _boolean(value: Any) -> bool:
     return boolean
 
 
-def _parse_number(value: Any) -> Decimal:
-    number = None if isinstance(value, bool) else _decimal_or_none(value.strip() if isinstance(value, str) else value)
-    if number is None or not number.is_finite():
-        raise InvalidValue(f"{redact(value)} is not a number")
-    return number
-
-
 def _integer(value: Any) -> int:
-    number = _parse_number(value)
-    if abs(number) >= 2**63 or number != int(number):
-        raise InvalidValue(f"{redact(value)} is not a whole number, or too large")
+    number = _decimal_or_none(value)
+    if number is None or number != number.to_integral_value():
+        raise InvalidValue(f"{redact(value)} is not a whole number")
+    if abs(number) >= 2**63:
+        raise InvalidValue(f"{redact(value)} is too large")
     return int(number)
 
 
 def _number(value: Any) -> int | float:
-    number = _parse_number(value)
+    number = _decimal_or_none(value)
+    if number is None:
+        raise InvalidValue(f"{redact(value)} is not a number")
     if abs(number) < 2**53 and number == int(number):
         return int(number)
     # A float is sent as it is. A decimal must not change when it becomes a float.
@@ -152,9 +156,13 @@ def _date(value: Any) -> str:
 
 
 def _any(value: Any) -> Any:
-    if isinstance(value, str | bool | int | float):
+    if isinstance(value, bool):
         return value
-    if isinstance(value, Decimal):
+    if isinstance(value, str):
+        return _string(value)
+    if isinstance(value, int):
+        return _integer(value)
+    if isinstance(value, float | Decimal):
         return _number(value)
     if isinstance(value, date):
         return _datetime(value)

@@ -159,6 +159,8 @@ def test_unfiltered_search_response_is_an_error(crm: Crm) -> None:
         ("contacts --where DATE_OF_BIRTH=soon", "2026-01-31"),
         ("contacts --where email_opted_out=maybe", "true or false"),
         ("contacts --where contact_id=1.5", "whole number"),
+        ("contacts --where contact_id=3.3E+08", "whole number"),
+        ("contacts --where contact_id=1_234", "whole number"),
         ("contacts --where FIRST_NAME=A --where LAST_NAME=B", "once"),
         ("contacts --where FIRST_NAME=A --id 1", "--where"),
         ("contacts --where FIRST_NAME=A --full", "--full"),

@@ -53,6 +53,7 @@ PUBLIC = (
     f"{SOURCE}.resources",
     f"{SOURCE}.api.messages",  # the types of `context.client.send`
     f"{SOURCE}.api.json_body",  # parses JSON without rounding a number, also for the rows of a push
+    f"{SOURCE}.rows.json_text",  # numerals, and texts with broken characters, in the rows of a push
     f"{SOURCE}.rows.naming",
     f"{SOURCE}.rows.custom_fields",  # the types of custom fields, by which a push checks its rows
     f"{SOURCE}.paging.probe",

@@ -151,7 +151,7 @@ def test_custom_fields_are_checked_by_their_definitions(crm: Crm, bodies: list[A
 
     source = jsonl(crm, [{"first_name": "Bob", "size__c": "large"}, {"first_name": "Cy", "sise__c": 1}])
     report = pushed(crm, "contacts", source, "create", code=1)
-    assert "Size__c large is not a number" in problems(report)
+    assert "size__c large is not a number" in problems(report)
     assert "sise__c is not a field of contacts; is it Size__c?" in problems(report)
 
 
@@ -197,6 +197,28 @@ def test_push_reads_parquet_tables_and_queries(crm: Crm) -> None:
     crm.change(f"create table insightly.fixes as select {contact['CONTACT_ID']} as contact_id, 'kept' as title")
     assert results(pushed(crm, "contacts", "fixes", "update")) == {"updated": 1}
     assert named(crm, "Ann")[0]["TITLE"] == "kept"
+
+
+def test_query_can_change_nothing(crm: Crm) -> None:
+    crm.change("create sequence insightly.ids")
+    writes = {
+        "select 1 as contact_id; drop table insightly.leads": "2 statements",
+        "with gone as (delete from insightly.leads returning lead_id) select * from gone": "a DELETE",
+        "select 1 as contact_id into insightly.copies": "an? INTO",
+        "from insightly.leads; select 1": "2 statements",
+        "select 'unclosed": "not one SELECT",
+        "select nextval('insightly.ids') as contact_id": "(?i)read.only",
+    }
+    before = crm.count("leads")
+    for query, message in writes.items():
+        with pytest.raises(BadSetting, match=message):
+            planned(crm, "contacts", query, "delete")
+        with pytest.raises(BadSetting, match=message):
+            pushed(crm, "contacts", query, "delete")
+    assert crm.count("leads") == before
+    # The transaction of a query ends with it: the ledger is written afterwards.
+    pushed(crm, "contacts", "select first_name, 'x' as title from contacts order by 1 limit 1; -- one", "create")
+    assert len(sent(crm)) == 1
 
 
 @pytest.mark.parametrize(
@@ -508,7 +530,7 @@ def test_command_shows_the_plan_and_invalid_rows(make_crm: MakeCrm) -> None:
     arguments = ["push", "contacts", source, "--op", "create", "--dry-run", *crm.arguments()]
     ran = command(*arguments, cwd=crm.folder, **reach(crm.sandbox))
     assert ran.code == 1
-    assert "row 1 phnoe is not a field of contacts; is it PHONE?" in ran.out
+    assert "row 1 (line 2) phnoe is not a field of contacts; is it PHONE?" in ran.out
     assert crm.sandbox.log == []
     assert not crm.made()
     ran = command(*arguments, "--if-unchanged-since", "soon", cwd=crm.folder, **reach(crm.sandbox))

@@ -1,7 +1,9 @@
 """The checks of a push without a network: properties of values, and the problems of rows."""
 
+import math
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.push.input import push_id, read_input
-from pipelines.push.request import PUSHABLE
+from pipelines.push.request import PUSHABLE, PushRequest
 from pipelines.push.validate import Row, RowValidator, validate_tags
 from pipelines.push.values import InvalidValue, changed_fields, equal, to_api
 from sources.insightly import ENTITIES
+from sources.insightly.api.json_body import parse
 from sources.insightly.entities import Field
+from sources.insightly.errors import BadSetting
 from tests.support.expected import normalize
 from tests.support.push import sample
 
@@ -81,7 +85,16 @@ def test_changed_fields_are_equal_once_written(sent: dict[str, Any], data: st.Da
         ("integer", True),
         ("integer", 2**63),
         ("integer", "five"),
+        ("integer", "3.3E+08"),
+        ("integer", "1_234"),
+        ("integer", "\u0663\u0663\u0660"),
+        ("integer", 10**30),
         ("number", "NaN"),
+        ("number", "1e3"),
+        ("number", "1_000.5"),
+        ("number", math.nan),
+        ("number", Decimal("Infinity")),
+        ("number", 123456789012345678901234567890),
         ("number", True),
         ("number", Decimal("1234567890.12345678901")),
         ("boolean", "perhaps"),
@@ -91,11 +104,23 @@ def test_changed_fields_are_equal_once_written(sent: dict[str, Any], data: st.Da
         ("datetime", 20260203),
         ("datetime", "tomorrow"),
         ("any", {"a": 1}),
+        ("any", math.nan),
+        ("any", -math.inf),
+        ("any", 2**63),
+        ("any", Decimal("NaN")),
+        ("any", parse(rb'"half a pair \ud83d"')),
+        ("string", parse(rb'"half a pair \ud83d"')),
     ],
 )
 def test_value_of_another_type_is_invalid(kind: str, value: Any) -> None:
     with pytest.raises(InvalidValue):
         to_api(field(kind), value)
+
+
+@pytest.mark.parametrize("stored", ["1_234", "1234E0", "sNaN", "\u0661\u0662\u0663\u0664", True, None])
+def test_numbers_of_the_api_are_equal_to_plain_numerals_alone(stored: Any) -> None:
+    assert equal(1234, "1234.0")
+    assert not equal(1234, stored)
 
 
 def test_value_too_long_or_too_large_is_invalid() -> None:
@@ -204,7 +229,7 @@ def test_any_custom_field_is_valid_without_definitions() -> None:
     assert check("contacts", in_array, definitions=None).custom == {"Hobby__c": "x"}
 
 
-def test_same_content_has_the_same_push_id(tmp_path: Any) -> None:
+def test_same_content_has_the_same_push_id(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_bytes("\ufefffirst_name,phone\nAnn,007\nBob,,\n".encode())
     first = read_input(str(path), None)
@@ -216,3 +241,59 @@ def test_same_content_has_the_same_push_id(tmp_path: Any) -> None:
     assert push_id("update", "contacts", None, first.digest) != push_id("create", "contacts", None, first.digest)
     path.write_text("first_name\nAnn\n")
     assert read_input(str(path), None).digest != first.digest
+
+
+def test_rows_of_files_have_the_lines_they_begin_in(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text('contact_id,title\n1,"two\nlines"\n\n3.3E+08,x\n')
+    assert read_input(str(path), None).lines == (2, 5)
+    request = PushRequest("contacts", str(path), "delete")
+    rows, _ = request.validate(ENTITIES["contacts"], read_input(str(path), None), (), None)
+    assert [(row.line, row.problems) for row in rows] == [(2, ()), (5, ("contact_id 3.3E+08 is not a whole number",))]
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"FIRST_NAME": "A", "Score__c": NaN}\n\n{"FIRST_NAME": "A", "Score__c": 1e999}\n')
+    rows, _ = PushRequest("contacts", str(path), "create").validate(
+        ENTITIES["contacts"], read_input(str(path), None), None, None
+    )
+    assert [(row.line, len(row.problems), "Score__c" in row.problems[0]) for row in rows] == [
+        (1, 1, True),
+        (3, 1, True),
+    ]
+
+
+def test_existing_file_is_read_whatever_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("values.csv", "from.csv", "with-consent.csv", "select 1.csv"):
+        Path(name).write_text("contact_id\n1\n")
+        assert read_input(name, None).rows == [{"contact_id": "1"}]
+        Path(name).unlink()
+        with pytest.raises(BadSetting):
+            read_input(name, None)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_header_tells_the_delimiter_of_a_csv_file(tmp_path: Path, delimiter: str) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(
+        delimiter.join(("first_name", "last_name", "title\nJ\u00f6rg", "", '"Head of\nSales; West"')) + "\n"
+    )
+    (row,) = read_input(str(path), None).rows
+    assert row == {"first_name": "J\u00f6rg", "title": "Head of\nSales; West"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("rows.csv", "first_name\nAnn\nJ\u00f6rg\n".encode("cp1252"), "line 3 has the byte 0xf6, which is not UTF-8"),
+        ("rows.jsonl", '{"FIRST_NAME": "J\u00f6rg"}'.encode("cp1252"), "line 1 has the byte 0xf6"),
+        ("rows.csv", b'a\n1\n"2', "the row in line 3: unexpected end of data"),
+        ("rows.csv", b"a,a\n1,2\n", "its header names a column twice"),
+        ("rows.jsonl", b'{"a": 1}\n{"a": }\n', "line 2, column 7: Expecting value"),
+        ("rows.jsonl", b'{"a": 1}\n[]\n', "line 2 is not a JSON object"),
+    ],
+)
+def test_unreadable_file_is_refused_with_its_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(BadSetting, match=message):
+        read_input(str(path), None)

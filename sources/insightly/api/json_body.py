@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
@@ -15,15 +16,19 @@ _SAMPLE = b"0" * 4
 _LONG_NUMBER = re.compile(rb"(?:^|[\s:,\[])-?[0-9](?:[0-9.]{16}|[0-9.]{15}[eE])")
 
 
-def parse(body: bytes) -> Any:
+def parse(body: bytes, parse_constant: Callable[[str], Any] | None = None) -> Any:
     """The value of a JSON body. The last value of a repeated key wins.
 
     Numbers are `int` or `float`. On a page that may have a number beyond 15 significant digits or 64 bits, every
     fraction is a `Decimal`, because orjson would round it. A text with lone surrogates is a `RepairedText`, so that one
     broken emoji does not keep a page from loading.
 
+    Args:
+        body: the text of one JSON value in UTF-8.
+        parse_constant: makes a value of NaN, Infinity and -Infinity, which are not JSON; by default they are an error.
+
     Raises:
-        ValueError: the body is not JSON (NaN and Infinity are not), or beyond what Python can represent.
+        ValueError: the body is not JSON, or beyond what Python can represent.
     """
     if not _may_round(body):
         try:
@@ -31,7 +36,9 @@ def parse(body: bytes) -> Any:
         except orjson.JSONDecodeError:
             pass
     try:
-        value = json.loads(body, parse_float=_parse_decimal, parse_int=_parse_int, parse_constant=_reject)
+        value = json.loads(
+            body, parse_float=_parse_decimal, parse_int=_parse_int, parse_constant=parse_constant or _reject
+        )
         return _repair(value) if b"\\u" in body or not _is_utf8(body) else value
     except RecursionError:
         raise ValueError("nested too deeply") from None

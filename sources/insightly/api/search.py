@@ -6,12 +6,12 @@ Pure logic.
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from ..entities import Entity, FieldType
 from ..errors import BadSetting
 from ..rows.custom_fields import declared_types, definitions_of
+from ..rows.json_text import NUMERAL
 from ..state.request import SearchFilter
 from ..state.times import WIRE, parse
 
@@ -65,17 +65,17 @@ def _with_wire_value(search_filter: SearchFilter, where: str) -> SearchFilter:
     """The filter with its value in the format of the API."""
     value, kind = search_filter.value.strip(), search_filter.kind
     try:
-        if kind == "integer":
-            value = str(int(value))
-        elif kind == "number":
-            Decimal(value)
+        if kind in ("integer", "number"):
+            if not NUMERAL.fullmatch(value):
+                raise ValueError
+            value = str(int(value)) if kind == "integer" else value
         elif kind == "boolean":
             value = {"true": "true", "false": "false"}[value.lower()]
         elif kind in ("datetime", "date"):
             value = parse(value).strftime(WIRE)
         else:
             return search_filter
-    except (ValueError, InvalidOperation, KeyError):
+    except (ValueError, KeyError):
         examples = {"boolean": "true or false", "datetime": "2026-01-31T09:30:00", "date": "2026-01-31"}
         example = examples.get(str(kind), "42" if kind == "integer" else "42.5")
         noun = "whole number" if kind == "integer" else kind
