@@ -18,6 +18,8 @@ NAMED = 6
 """How many of the entities without a change are named."""
 UNREADABLE = "this key or plan cannot read them (403, 404); run insightly entities for the reasons"
 """Replaces the reasons of skipped entities in a report of many entities."""
+LOST = "available before, and refused now (403, 404); their rows stay as they are"
+"""Replaces the reasons of many lost entities."""
 WIDE = 100
 """Characters a line from which on a table has all its columns."""
 UNLIMITED = 200
@@ -115,7 +117,8 @@ def _reasons(report: Report) -> dict[tuple[str, str], list[str]]:
     many = len(report.entities) > MANY and report.command in ("sync", "status")
     for name, entity in report.entities.items():
         if entity.state in ("skipped", "failed", "partial") and entity.reason:
-            reason = UNREADABLE if many and entity.state == "skipped" else entity.reason
+            general = LOST if entity.lost else UNREADABLE
+            reason = general if many and entity.state == "skipped" else entity.reason
             reasons.setdefault((entity.state, reason), []).append(name)
     return reasons
 

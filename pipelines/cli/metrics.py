@@ -66,6 +66,8 @@ def exposition(report: Report, finished: float) -> bytes:
     if report.entities:
         figures = {name: gauge(f"entity_{name}", text, "entity") for name, text in ENTITY_FIGURES.items()}
         state = gauge("entity_state", "1 for the state of the entity.", "entity", "state")
+        lost = gauge("entity_lost", "1 if the entity was available before and is refused now.", "entity")
+        read = gauge("entity_last_read_timestamp_seconds", "When the entity was last read to its end.", "entity")
         watermark = gauge("entity_watermark_timestamp_seconds", "Up to when changes are loaded.", "entity")
         changes = gauge("entity_schema_changes", "New columns and other notes.", "entity")
         for name, entity in report.entities.items():
@@ -75,6 +77,9 @@ def exposition(report: Report, finished: float) -> bytes:
             for each in STATES:
                 state.labels(command, name, each).set(entity.state == each)
             changes.labels(command, name).set(len(entity.schema_changes))
+            lost.labels(command, name).set(entity.lost)
+            if entity.last_read is not None:
+                read.labels(command, name).set(datetime.fromisoformat(entity.last_read).timestamp())
             if entity.watermark is not None:
                 watermark.labels(command, name).set(datetime.fromisoformat(entity.watermark).timestamp())
     return bytes(generate_latest(registry))  # type: ignore[no-untyped-call]

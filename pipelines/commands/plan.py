@@ -69,6 +69,8 @@ def _plan(
     context = SyncContext(settings, request, tolerant=True)
     try:
         chosen, states = choose(settings, names), _states(target, context)
+        for name, state in states.items():
+            context.record_earlier_read(name, state)
         report, refused = Report(command), None
         with suppress(BadCredentials):  # the first entity reports it
             find(context, chosen, request=command == "sync")
@@ -90,11 +92,14 @@ def _plan(
             if result.error is not None or name not in report.entities:
                 calls = int(name == RECORDS and OBJECTS not in chosen and result.error is None)
                 facts = {"pages": 0, "total": None}
-                report.entities[name] = EntityReport(result.state or "failed", result.reason, calls=calls, facts=facts)
+                report.entities[name] = EntityReport(
+                    result.state or "failed", result.reason, calls=calls, lost=result.lost, facts=facts
+                )
             if refused is not None:
                 break
         stops = [result.error for result in context.results.values() if isinstance(result.error, Stop)]
-        report.conclude(refused, stops, {normalize(name) for name in names if name not in PRESETS})
+        named = {normalize(name) for name in names if name not in PRESETS}
+        report.conclude(refused, stops, named, context.budget.by_label)
         add_estimate(report, context)
         return report
     finally:

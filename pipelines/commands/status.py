@@ -10,7 +10,7 @@ import dlt
 from pipelines.destinations.pipeline_state import custom_objects, source_state
 from pipelines.destinations.target import NothingSynced, Target
 from pipelines.engine.report import FAILED, EntityReport, Report
-from pipelines.engine.run_log import last_runs, last_success
+from pipelines.engine.run_log import is_stale, last_runs, last_success
 from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import SyncContext, choose
 from sources.insightly.resources.discovery import find
@@ -77,8 +77,9 @@ def _add_runs(
                 "last_sweep": _iso(swept.get(name)),
                 "last_verify": _iso(verified.get(name)),
                 "age_seconds": None if age is None else round(age.total_seconds()),
-                "stale": max_age is not None and run["state"] != "skipped" and (age is None or age > max_age),
+                "stale": max_age is not None and is_stale(run["state"], synced.get(name), now - max_age),
             },
+            lost=run["state"] == "skipped" and name in synced,
         )
     if report.entities:
         last = max(runs.values(), key=lambda run: run["started"])
@@ -88,6 +89,9 @@ def _add_runs(
     if stale := [name for name, entity in report.entities.items() if entity.facts["stale"]]:
         report.status, report.exit_code = FAILED, 1
         report.reason = f"no complete sync within --max-age: {', '.join(stale)}"
+    elif max_age is not None and not synced.keys() & report.entities.keys():
+        report.status, report.exit_code = FAILED, 1
+        report.reason = "no entity was ever synced completely: run insightly check"
 
 
 def _iso(timestamp: datetime | None) -> str | None:

@@ -101,12 +101,12 @@ class _Sweep:
             if self.entity.name == RECORDS:
                 result.state, result.reason = "ok", "each custom object has a sweep of its own"
                 return
-            if not self.entity.swept:
-                result.state, result.reason = "ok", "each sync writes the whole list: nothing is left to sweep"
-                return
             result.watermark = result.watermark_before = self.runner.watermark(self.entity)
             if (reason := not_verifiable(self.runner, self.entity)) is not None:
                 result.state, result.reason = "skipped", reason
+                return
+            if not self.entity.swept:
+                result.state, result.reason = "ok", "each sync writes the whole list: nothing is left to sweep"
                 return
             if self.entity.read == "per_parent":
                 sweep_children(self.runner, self.entity, result, self.force)

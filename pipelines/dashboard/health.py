@@ -11,7 +11,7 @@ import dlt
 from pipelines.destinations.dataset import Dataset, Row
 from pipelines.destinations.pipeline_state import source_state
 from pipelines.destinations.system_tables import DELETIONS, RUNS, table_exists
-from pipelines.engine.run_log import last_runs, last_success
+from pipelines.engine.run_log import is_stale, last_runs, last_success
 from sources.insightly.rows.naming import DELETED_AT
 
 DAYS = 30
@@ -89,8 +89,8 @@ class Health:
 
     @property
     def verdict(self) -> str:
-        """`failed`, `stale` or `fresh`: the worst of the entities."""
-        if any(each.state == "failed" for each in self.entities):
+        """`failed`, `stale` or `fresh`: the worst of the entities; `failed` too if none was ever synced."""
+        if any(each.state == "failed" for each in self.entities) or not any(each.synced for each in self.entities):
             return "failed"
         return "stale" if any(each.stale for each in self.entities) else "fresh"
 
@@ -150,7 +150,7 @@ def _freshness(
             swept=done["sweep"].get(name),
             verified=done["verify"].get(name),
             watermark=row["watermark_after"],
-            stale=row["state"] != "skipped" and done["sync"].get(name, oldest) <= oldest,
+            stale=is_stale(row["state"], done["sync"].get(name), oldest),
         )
         for name, row in sorted(synced.items())
     ]

@@ -121,7 +121,7 @@ def _tiles(health: Health) -> list[Tile]:
     today = health.calls[-1][1]
     left = "unknown" if health.calls_left is None else number(health.calls_left)
     fresh = sum(each.state == "ok" and not each.stale for each in health.entities)
-    skipped = sum(each.state == "skipped" for each in health.entities)
+    skipped = sum(each.state == "skipped" and each.synced is None for each in health.entities)
     return [
         Tile("live records", number(sum(each.live for each in health.entities))),
         Tile(
@@ -148,7 +148,7 @@ def _deletions(health: Health) -> Chart:
 
 
 def _state(each: Freshness) -> str:
-    return "stale" if each.stale and each.state == "ok" else each.state
+    return "stale" if each.stale and each.state in ("ok", "skipped") else each.state
 
 
 @cache

@@ -1,7 +1,7 @@
 """The report of a command: entities, calls, exit code."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,10 @@ WORST_FIRST = (INTERRUPTED, 2, 1, 4, 3, 0)
 
 @dataclass
 class EntityReport:
-    """One entity: `rows` received, `merged` into its table, `deleted` found, `calls` to the API."""
+    """One entity: `rows` received, `merged` into its table, `deleted` found, `calls` to the API.
+
+    `last_read` is when it was last read to its end. It is `lost` if it was available before and is refused now.
+    """
 
     state: str
     reason: str | None = None
@@ -28,6 +31,8 @@ class EntityReport:
     seconds: float = 0.0
     watermark: str | None = None
     watermark_before: str | None = None
+    last_read: str | None = None
+    lost: bool = False
     schema_changes: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -42,6 +47,7 @@ class EntityReport:
             "seconds": round(self.seconds, 3),
             "watermark": self.watermark,
             "schema_changes": self.schema_changes,
+            **({"lost": True} if self.lost else {}),
             **self.facts,
         }
 
@@ -61,16 +67,25 @@ class Report:
     transient: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
 
-    def conclude(self, error: Exception | None, stops: Sequence[Stop], named: set[str]) -> None:
-        """Sets status, reason and exit code.
+    def conclude(
+        self,
+        error: Exception | None,
+        stops: Sequence[Stop],
+        named: set[str],
+        calls: Mapping[str, int] | None = None,
+    ) -> None:
+        """Sets status, reason and exit code. A run also fails if all entities but those without a call are skipped.
 
         Args:
             error: what ended the run early.
             stops: what ended single entities early.
             named: entities requested by name: the run fails if one of them is skipped.
+            calls: the calls of each entity, if they are not those of its report.
         """
         reasons = [f"{name}: {entity.reason}" for name, entity in self.entities.items() if entity.state == "failed"]
         reasons += [f"{n}: {e.reason}" for n, e in self.entities.items() if e.state == "skipped" and n in named]
+        calls = calls or {name: entity.calls for name, entity in self.entities.items()}
+        skipped = [(name, entity.reason) for name, entity in self.entities.items() if entity.state == "skipped"]
         if isinstance(error, Stop):
             stops = [*stops, error]
         elif error is not None:
@@ -79,6 +94,11 @@ class Report:
             self.status, self.exit_code, self.reason = FAILED, 1, "; ".join(reasons)
         elif stops:
             self.status, self.exit_code, self.reason = STOPPED, 3, str(stops[0])
+        elif skipped and not any(calls.get(name) for name, each in self.entities.items() if each.state != "skipped"):
+            name, reason = skipped[0]
+            others = f" and {len(skipped) - 1} more" if len(skipped) > 1 else ""
+            self.status, self.exit_code = FAILED, 1
+            self.reason = f"nothing is available: {name}{others} skipped, {reason}"
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -52,6 +52,17 @@ def last_success(pipeline: dlt.Pipeline, command: str) -> dict[str, datetime]:
         return {str(entity): started for entity, started in client.execute_sql(sql, command) or ()}
 
 
+def is_stale(state: str, synced: datetime | None, oldest: datetime) -> bool:
+    """Whether an entity's rows are too old. One that was never available to the key has none, but a lost one ages.
+
+    Args:
+        state: the state of its last sync.
+        synced: when its last complete sync started, None if there was none.
+        oldest: when that sync must have started at the earliest.
+    """
+    return state != "skipped" if synced is None else synced <= oldest
+
+
 def last_runs(pipeline: dlt.Pipeline) -> dict[tuple[str, str], dict[str, Any]]:
     """The last row of `_sync_runs` of each entity and command."""
     if not table_exists(pipeline, RUNS):

@@ -179,12 +179,13 @@ class Runner:
         if OBJECTS not in chosen:
             calls[RECORDS] += calls[OBJECTS]
         report = Report(self.command, calls=budget.calls, calls_left_today=budget.remaining)
+        states = self.states()
         for name in self.context.with_objects(chosen):
             result = self.context.result(name)
             if result.open:
                 result.state = "partial" if isinstance(error, Stop) else "failed"
                 result.reason = str(error)
-            report.entities[name] = self._entity(name, result, calls[name])
+            report.entities[name] = self._entity(name, result, calls[name], states.get(name, {}).get("ended"))
         errors = [result.error for result in self.context.results.values()]
         stops = [each for each in errors if isinstance(each, Stop)]
         report.conclude(error, stops, {normalize(name) for name in named if name not in PRESETS})
@@ -196,7 +197,7 @@ class Runner:
         write_run(self.pipeline, self.dataset, report, self.started, datetime.now(UTC), self.state_changed)
         return report
 
-    def _entity(self, name: str, result: EntityResult, calls: int) -> EntityReport:
+    def _entity(self, name: str, result: EntityResult, calls: int, last_read: str | None) -> EntityReport:
         shaper = self.context.shapers.get(name)
         variants = {} if shaper is None else shaper.variants
         changes = [] if shaper is None else shaper.changes
@@ -212,6 +213,8 @@ class Runner:
             seconds=result.seconds,
             watermark=result.watermark,
             watermark_before=result.watermark_before,
+            last_read=last_read,
+            lost=result.lost,
             schema_changes=[*changes, *result.notes, *counted, *notes],
         )
 
@@ -247,6 +250,8 @@ def opened(
             with target.adapter.keep_open(pipeline), target.open_dataset(pipeline) as dataset:
                 context.live_ids = dataset.live_ids
                 context.add_objects(custom_objects(pipeline))
+                for name, state in resource_states(pipeline).items():
+                    context.record_earlier_read(name, state)
                 yield Runner(command, context, pipeline, dataset, target)
     finally:
         context.close()

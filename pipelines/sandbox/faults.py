@@ -10,7 +10,7 @@ As a file (`insightly sandbox --faults FILE`) it is a JSON array of objects with
 Kinds, by what they do:
 
 - refuse: `burst` (429, calls left), `daily` (429, none left), `400` ... `599` (that status), `forbidden` (403),
-  `missing` (404)
+  `missing` (404), `blocked` (403 with the HTML page of a firewall)
 - delay: `slow` (by `seconds`)
 - break the connection: `reset` (cut before the response), `cut` (half of the body, then cut)
 - spoil a good response: `invalid_json`, `html` (200), `content_type` (text/plain), `object` (not a list), `duplicate`
@@ -35,7 +35,7 @@ from pipelines.sandbox.store.store import Store
 
 CHANGES = frozenset({"delete_before", "create", "touch_same_second", "call"})
 _KINDS = CHANGES | {
-    *("burst", "daily", "forbidden", "missing", "slow", "reset", "cut"),
+    *("burst", "daily", "forbidden", "missing", "blocked", "slow", "reset", "cut"),
     *("invalid_json", "html", "content_type", "object", "duplicate", "unsorted"),
 }
 

@@ -24,7 +24,7 @@ from .paging.prefetch import PageReader, PrefetchWindow
 from .result import EntityResult
 from .rows.masking import Mask
 from .rows.shaper import RowShaper
-from .state.checkpoint import State
+from .state.checkpoint import State, was_read
 from .state.request import ReadRequest
 from .state.times import iso
 
@@ -59,6 +59,8 @@ class SyncContext:
         object_definitions: the definitions of custom objects, or why they are not readable; None before they were read.
         changed_keys: per entity, the keys of records loaded since its history was last compared with its table, or more
             than `MAX_CHANGED_KEYS` of them; an entity is absent where they are not known.
+        earlier_reads: when the last complete read ended of each entity that was read in earlier runs; None if in part.
+        required: the entities of which one must be available; else the error of the last one is raised.
         live_ids: reads the ids that are live in the destination; None where deletions do not matter.
         results: per entity, what the run did.
     """
@@ -86,6 +88,8 @@ class SyncContext:
         self.objects: dict[str, Entity] = {}
         self.object_definitions: list[Record] | NotAvailable | None = None
         self.changed_keys: dict[str, set[Any]] = {}
+        self.earlier_reads: dict[str, str | None] = {}
+        self.required: frozenset[str] = frozenset()
         self.live_ids: Callable[[Entity], list[int]] | None = None
         self.results: dict[str, EntityResult] = {}
         self.shapers: dict[str, RowShaper] = {}
@@ -180,13 +184,15 @@ class SyncContext:
 
         Raises:
             BadCredentials, ConfigurationError: always; other errors only if the context is not tolerant.
+            NotAvailable: every entity of `required` was refused.
         """
         result, started = self.result(entity), time.monotonic()
         try:
             yield result
         except NotAvailable as error:
-            result.state, result.reason, result.error = "skipped", str(error), error
-            logger.info("%s skipped: %s", entity, error)
+            self._skip(entity, result, error)
+            if self.required and all(self.result(name).state == "skipped" for name in self.required):
+                raise
         except Stop as stop:
             result.state, result.reason, result.error = "partial", str(stop), stop
         except InsightlyError as error:
@@ -201,6 +207,22 @@ class SyncContext:
                     if name == entity:
                         page_reader.close()
             self.on_progress()
+
+    def record_earlier_read(self, name: str, state: Mapping[str, Any]) -> None:
+        """Records, by the state of its resource before the run, whether an entity was read in earlier runs."""
+        if name not in self.earlier_reads and was_read(state):
+            self.earlier_reads[name] = state.get("ended")
+
+    def _skip(self, entity: str, result: EntityResult, error: NotAvailable) -> None:
+        result.state, result.reason, result.error = "skipped", str(error), error
+        result.lost = entity in self.earlier_reads
+        if result.lost:
+            ended = self.earlier_reads[entity]
+            last = f"last read at {ended}" if ended else "partly read before"
+            result.reason = f"no longer available, {last}; its rows stay as they are: {error}"
+            logger.warning("%s %s", entity, result.reason)
+        else:
+            logger.info("%s skipped: %s", entity, error)
 
     def end(self, result: EntityResult, state: State) -> None:
         """Records that an entity was read to its end; the entity with the oldest such record is next."""

@@ -15,6 +15,7 @@ class EntityResult:
     Attributes:
         state: ok, partial, skipped or failed; None until the entity has ended.
         reason: why it is not ok; `error` is the error behind it.
+        lost: True if it was available before and is refused now.
         rows: records received.
         merged: parent rows written.
         deleted: records marked deleted, or removed.
@@ -29,6 +30,7 @@ class EntityResult:
 
     state: str | None = None
     reason: str | None = None
+    lost: bool = False
     rows: int = 0
     merged: int = 0
     deleted: int = 0
@@ -50,5 +52,5 @@ class EntityResult:
 
     def reopen(self) -> None:
         """Prepares for one more read in the same run; all counts but `rows` go on."""
-        self.rows = 0
+        self.rows, self.lost = 0, False
         self.state = self.reason = self.error = self.not_read = self.progress = None

@@ -40,6 +40,8 @@ def insightly(context: Any = None, requests: Any = None, **overrides: Any) -> It
             )
     if requests is None:
         requests = dict.fromkeys(choose(context.settings), context.request)
+    if not context.tolerant:
+        context.required = frozenset(requests)
     for name, request in requests.items():
         if name in context.objects or (name in ENTITIES and name != RECORDS):
             yield resource_of(context.entity(name), request, context)

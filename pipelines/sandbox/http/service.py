@@ -19,6 +19,7 @@ from .limits import Limits
 BASE = "/v3.1"
 _OWN = "/_sandbox/"
 
+BLOCKED = "<html><head><title>Access denied</title></head><body>The request was blocked.</body></html>"
 _DENIED = "Authorization has been denied for this request."
 
 
@@ -116,6 +117,8 @@ class Service:
     def _refused(self, fault: Fault) -> Response | None:
         if fault.kind in {"burst", "daily"}:
             return _too_many(fault.kind, fault.retry_after)
+        if fault.kind == "blocked":
+            return text_response(403, BLOCKED, "html")
         status = {"forbidden": "403", "missing": "404"}.get(fault.kind, fault.kind)
         if status.isdigit():
             return error_response(ApiError(int(status), f"A fault of the sandbox returns {status}."), self.switches)

@@ -86,6 +86,7 @@ def _read(
         updated.advance(None)
     if not context.result(entity.name).open:
         return
+    context.record_earlier_read(entity.name, dlt.current.resource_state(entity.name))
     with context.reading(entity.name) as result:
         context.save_account()
         read = read_selected if request.selects else READERS[entity.read]

@@ -1,6 +1,7 @@
 """Requests of a run to the API: lists page by page, single records, their tags, and definitions of custom fields."""
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -85,8 +86,8 @@ def first_of(
 ) -> tuple[int, list[Record]]:
     """How many records a walk would read, and the first of them, if any, by one call."""
     path, params = _list_of(entity, since, False, search)
-    rows, response = context.client.get_list(path, {**params, "top": 1, "count_total": "true"}, label=entity.name)
-    return len(rows) if response.total is None else response.total, rows
+    page = _page_request(context, entity, path, params)(0, 1)
+    return len(page.rows) if page.total is None else page.total, list(page.rows)
 
 
 def records_of(context: SyncContext, entity: Entity, ids: Iterable[Any]) -> list[Record | NotAvailable | Stop]:
@@ -211,7 +212,13 @@ def _reader(context: SyncContext, entity: Entity, path: str, params: Params) -> 
 def _page_request(context: SyncContext, entity: Entity, path: str, params: Params) -> Read:
     def read(skip: int, top: int) -> Page:
         paging: Params = {"top": top, "skip": skip, "count_total": "true"} if entity.paged else {}
-        rows, response = context.client.get_list(path, {**params, **paging}, label=entity.name)
+        request, sent = {**params, **paging}, time.monotonic()
+        try:
+            rows, response = context.client.get_list(path, request, label=entity.name)
+        except NotFound as error:
+            if path != entity.search_path or skip:
+                raise
+            rows, response = [], _answer_without_rows(context, entity, error, sent)
         return Page(
             rows,
             response.total if entity.paged else len(rows),
@@ -224,10 +231,35 @@ def _page_request(context: SyncContext, entity: Entity, path: str, params: Param
     return read
 
 
+def _answer_without_rows(context: SyncContext, entity: Entity, refused: NotFound, sent: float) -> Response:
+    """What a search that finds nothing may be answered with instead of 404 (API.md 7.1), by one or two further calls.
+
+    Args:
+        context: the run.
+        entity: the entity that was searched.
+        refused: the 404.
+        sent: when the search was sent, by the monotonic clock.
+
+    Raises:
+        NotFound: the 404 has another cause, because a search without a condition is refused too.
+    """
+    assert entity.search_path is not None
+    first: Params = {**dict(entity.params), "top": 1}
+    try:
+        response = context.client.get_list(entity.search_path, first, label=entity.name)[1]
+    except NotFound:
+        rows, response = context.client.get_list(entity.path, first, label=entity.name)
+        if rows:
+            raise refused from None
+    # The watermark must not be later than the search.
+    at = _requested_at(response, entity.name) - timedelta(seconds=time.monotonic() - sent)
+    return replace(response, total=0, requested_at=at)
+
+
 def _requested_at(response: Response, entity: str) -> datetime:
     """The service's clock when the request was sent; without a Date header, this machine's clock, with a warning."""
     if response.requested_at is not None:
         return response.requested_at
-    time = datetime.now(UTC) - timedelta(seconds=response.elapsed)
-    logger.warning("%s: the answer has no Date header; this machine's clock (%s) is taken instead", entity, iso(time))
-    return time
+    at = datetime.now(UTC) - timedelta(seconds=response.elapsed)
+    logger.warning("%s: the answer has no Date header; this machine's clock (%s) is taken instead", entity, iso(at))
+    return at

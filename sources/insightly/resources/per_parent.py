@@ -59,7 +59,7 @@ def read_per_parent(
     """Yields the rows of the parent records that changed, all rows of a record together.
 
     Raises:
-        NotAvailable: no record answered, and a parent entity is refused that once was readable, or none ever was.
+        NotAvailable: a parent entity is refused that was readable before, or none ever was. The others were yielded.
     """
     state = dlt.current.resource_state()
     if result.progress is None:
@@ -121,10 +121,10 @@ def _parent_request(parent: str, state: Mapping[str, Any], request: ReadRequest)
 
 def _assert_available(progress: _Progress, state: State) -> None:
     """A parent entity that was never available does not make the others fail."""
-    ever = {name for name, own in state["under"].items() if "readable" in own}
-    answered = any(parent.answered for parent in progress.parents.values())
-    if progress.refused and not answered and (not ever or ever & progress.refused.keys()):
-        raise next(iter(progress.refused.values()))
+    lost = [error for name, error in progress.refused.items() if "readable" in state["under"][name]]
+    ever = any("readable" in own for own in state["under"].values())
+    if lost or (progress.refused and not ever):
+        raise (lost or list(progress.refused.values()))[0]
 
 
 class _ParentRead:

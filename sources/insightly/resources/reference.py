@@ -1,6 +1,6 @@
 """Entities without a cursor whose lists are short: read in full by each run, written only when they have changed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -39,7 +39,7 @@ def read_reference(
     shaper = shaper_of(entity, context, group)
     yield from empty_tables(shaper) if group else ()
     loaded = loaded_definitions() if entity.name == "custom_fields" else state.setdefault("contents", {})
-    for name, records in read_groups(entity, context, result):
+    for name, records in read_groups(entity, context, result, frozenset(loaded)):
         result.rows += len(records)
         if changed(loaded, name, digest(shaper.masked(records))) or "full" in state:
             groups = [(dict.fromkeys(group, name), records)]
@@ -70,28 +70,40 @@ GROUPS = {"tags": ("RECORD_TYPE",), "custom_fields": ("FIELD_FOR",)}
 Read = Callable[[], list[Record]]
 
 
-def read_groups(entity: Entity, context: SyncContext, result: EntityResult) -> Iterator[tuple[str, list[Record]]]:
+def read_groups(
+    entity: Entity, context: SyncContext, result: EntityResult, loaded: Container[str] = ()
+) -> Iterator[tuple[str, list[Record]]]:
     """Reads an entity group by group; the name of an entity's only group is "".
 
     A group that is not readable is left out, with a note in `result`.
 
+    Args:
+        entity: a list that each sync replaces.
+        context: the run.
+        result: what the run did with the entity.
+        loaded: names of groups that were read in earlier runs.
+
     Raises:
-        NotAvailable: no group is readable.
+        NotAvailable: no group is readable, or one of `loaded` is not. The others were yielded.
     """
     readers = _readers(entity, context)
-    refused: list[NotAvailable] = []
+    refused: dict[str, NotAvailable] = {}
     for name, read in readers.items():
+        records: list[Record] = []
         try:
             records = read()
         except NotAvailable as error:
-            refused.append(error)
-            continue
-        if entity.name == "custom_fields":
-            name = object_of(context.entity(name), records)
-        yield name, records
-    if len(refused) == len(readers):
-        raise refused[0]
-    result.notes += [f"a part of {entity.name} is not available: {error}" for error in refused]
+            refused[_group_name(entity, context, name, records)] = error
+        else:
+            yield _group_name(entity, context, name, records), records
+    result.notes += [f"a part of {entity.name} is not available: {error}" for error in refused.values()]
+    lost = [error for name, error in refused.items() if name in loaded]
+    if lost or len(refused) == len(readers):
+        raise (lost or list(refused.values()))[0]
+
+
+def _group_name(entity: Entity, context: SyncContext, name: str, records: list[Record]) -> str:
+    return object_of(context.entity(name), records) if entity.name == "custom_fields" else name
 
 
 def calls_of(entity: Entity, context: SyncContext) -> int:

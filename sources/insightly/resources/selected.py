@@ -19,7 +19,7 @@ from ..state.request import ReadRequest, SearchFilter
 from ..state.times import parse
 from ..state.watermark import Watermark, cursor_reliable, record_dates
 from .enrich import define, definition_tables, fill_tags
-from .fetch import page_reader, read_definitions, records_of, total_of
+from .fetch import page_reader, read_definitions, records_of
 from .hints import empty_tables, marked, shaper_of
 
 BATCH = 100
@@ -108,24 +108,20 @@ def _by_search(
     if context.chunk_spent():
         return
     checkpoint = result.progress = result.progress or Checkpoint(None)
-    try:
-        reader = page_reader(context, entity, search=search)
-        for step in read_list(reader, entity.key[0], checkpoint.skip, checkpoint.last_id):
-            if not all(map(search.matches, step.rows)):
-                raise MalformedResponse(
-                    f"GET /{entity.search_path}: the answer holds records whose {search.field} is another, so "
-                    "the API did not filter by that field; none of them is loaded"
-                )
-            written = yield from _tables(entity, context, request, result, state, step.rows)
-            if written < len(step.rows):
-                context.budget.check()
-            if step.skip is not None:
-                result.progress = replace(checkpoint, skip=step.skip, last_id=step.last_id)
-                if context.chunk_spent():
-                    return
-    except NotFound:
-        # Some say that a search without a match is a 404; then the list itself is readable.
-        total_of(context, entity, None)
+    reader = page_reader(context, entity, search=search)
+    for step in read_list(reader, entity.key[0], checkpoint.skip, checkpoint.last_id):
+        if not all(map(search.matches, step.rows)):
+            raise MalformedResponse(
+                f"GET /{entity.search_path}: the answer holds records whose {search.field} is another, so "
+                "the API did not filter by that field; none of them is loaded"
+            )
+        written = yield from _tables(entity, context, request, result, state, step.rows)
+        if written < len(step.rows):
+            context.budget.check()
+        if step.skip is not None:
+            result.progress = replace(checkpoint, skip=step.skip, last_id=step.last_id)
+            if context.chunk_spent():
+                return
     result.state = "ok"
 
 

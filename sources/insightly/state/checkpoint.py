@@ -8,6 +8,8 @@ from .request import ReadRequest
 from .times import earlier
 
 State = MutableMapping[str, Any]
+READ_MARKS = ("ended", "checkpoint", "readable")
+"""What only a response of the API puts into a state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,11 @@ def end(state: State, checkpoint: Checkpoint, start_date: str | None, missing_id
         state["missing_ids"] = list(missing_ids)
     elif full or "missing_ids" not in state:
         finish_full(state)
+
+
+def was_read(state: Mapping[str, Any]) -> bool:
+    """True if the API has answered with the entity, or a part of it, in an earlier run."""
+    return any(mark in part for part in (state, *state.get("under", {}).values()) for mark in READ_MARKS)
 
 
 def rereads_everything(state: Mapping[str, Any], start_date: str | None) -> bool:
