@@ -166,12 +166,14 @@ class Retry(Exception):
         error: what to raise when the attempts are used up.
         delay: seconds to wait that the service asked for, None if it did not.
         unsent: whether the request certainly did not reach the service.
+        smaller: whether a page of fewer rows is more likely to succeed.
     """
 
     kind: str
     error: InsightlyError
     delay: float | None = None
     unsent: bool = False
+    smaller: bool = False
 
 
 def error_for_status(status: int, section: str) -> tuple[type[ApiError], str]:

@@ -184,9 +184,9 @@ def test_dlt_is_imported_where_it_is_needed(module: str) -> None:
     assert is_part(module, *(f"{SOURCE}.{part}" for part in KNOWS_DLT)) or "dlt" not in roots(MODULES[module])
 
 
-def test_requests_is_imported_by_the_client_alone() -> None:
+def test_requests_is_imported_by_the_client_and_its_bounds_alone() -> None:
     users = {module for module, path in MODULES.items() if roots(path) & {"requests", "urllib3"}}
-    assert users == {f"{SOURCE}.api.client"}
+    assert users == {f"{SOURCE}.api.client", f"{SOURCE}.api.bounds"}
 
 
 @pytest.mark.parametrize("path", python_files("pipelines/sandbox"), ids=module_of)
@@ -240,5 +240,5 @@ def test_requirements_of_the_source_are_those_of_the_project() -> None:
     assert {each.name: each.specifier for each in listed} == {each.name: wanted[each.name] for each in listed}
     imported = set().union(*(roots(path) for path in python_files("sources/insightly")))
     third_party = imported - set(sys.stdlib_module_names) - {"sources"}
-    names = {each.name for each in listed} | {"urllib3"}  # urllib3 comes with requests
+    names = {each.name for each in listed}
     assert {packages_distributions()[module][0].lower() for module in third_party} <= names

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.commands.sweep import sweep
 from pipelines.engine.report import Report
 from pipelines.sandbox import Fault, Store
 from pipelines.sandbox.api.messages import Request, Response
@@ -18,6 +19,8 @@ from pipelines.sandbox.http import service
 from pipelines.sandbox.switches import Switches
 from sources.insightly.api.client import MAX_ATTEMPTS, Client
 from sources.insightly.api.rate_limit import RateLimiter
+from sources.insightly.paging.probe import grid
+from sources.insightly.state.request import ReadRequest
 from sources.insightly.state.times import parse
 from tests.support.crm import OPEN, Crm, isolated_crm
 from tests.support.expected import Row, expected, known
@@ -227,6 +230,43 @@ def tries(fault: ExpectedFault) -> int:
     if fault.kind in ("burst", "daily"):
         return MAX_ATTEMPTS["burst" if fault.counter else "unexplained"]
     return MAX_ATTEMPTS["malformed" if "JSON" in fault.message else "server error"]
+
+
+# Pages that are too large
+
+
+@pytest.mark.parametrize("walk", ["Contacts", "Emails"])
+def test_page_too_large_is_halved_and_the_size_remembered(crm: Crm, walk: str) -> None:
+    """Of a list with a cursor and of one without; the checkpoint stays, and so does the size, in the next run too."""
+    crm.sandbox.faults.add(Fault("504", rf"regex:^{walk}\?.*top=(1[1-9]|[2-9]\d)&", times=None))
+    name, rows = walk.lower(), crm.sandbox.store.count(walk.lower())
+    pages = len(grid(rows, 10))
+    stopped = crm.sync(name, page_size=40, chunk_calls=2, max_calls=6)
+    assert (stopped.exit_code, tops(crm)[:4]) == (3, [40, 20, 10, 10])
+    left = pages - tops(crm).count(10)
+    crm.sync_done(name, page_size=40, chunk_calls=2)
+    assert tops(crm) == [10] * left
+    crm.assert_equal(name)
+    # A later walk of the whole list tries twice the size.
+    crm.sync_done(name, page_size=40, request=ReadRequest(full=True))
+    assert tops(crm) == [20] + [10] * pages
+    crm.sandbox.faults.clear()
+    crm.sync_done(name, page_size=40, request=ReadRequest(full=True))
+    assert set(tops(crm)) == {20}
+
+
+def test_sweep_of_pages_too_large_compares_every_id(crm: Crm) -> None:
+    crm.first_sync("contacts")
+    for key in crm.sandbox.store.tables["contacts"].keys[5:30:7]:
+        crm.sandbox.store.delete("contacts", key)
+    crm.sandbox.faults.add(Fault("504", r"regex:^Contacts\?.*top=40&", times=None))
+    report = sweep(crm.settings(page_size=40), crm.target, ["contacts"])
+    assert (report.exit_code, report.entities["contacts"].deleted) == (0, 4)
+
+
+def tops(crm: Crm) -> list[int]:
+    """The sizes of the pages that the last run requested."""
+    return [int(call.query["top"]) for call in crm.sandbox.log if "skip" in call.query]
 
 
 # The day's end

@@ -17,11 +17,9 @@ from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
-from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 from requests.utils import get_environ_proxies
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError, ReadTimeoutError
 
 from ..config.settings import InsightlySettings
 from ..errors import (
@@ -34,6 +32,7 @@ from ..errors import (
     error_for_status,
     root_cause,
 )
+from . import bounds
 from .headers import parse_count, parse_http_date, parse_retry_after
 from .json_body import error_message, parse
 from .messages import Params, Request, Response, version
@@ -49,9 +48,15 @@ MAX_ATTEMPTS = {"server error": 5, "malformed": 4, "burst": 10, "unexplained": 5
 MAX_WAIT = 60.0
 DAY_END_WAIT = 300.0
 """A 429 without X-RateLimit-Remaining means the end of the day if its Retry-After is above this many seconds."""
-TRANSIENT = (requests.ConnectionError, requests.Timeout, ChunkedEncodingError, ContentDecodingError, HTTPError)
+TOO_SLOW_OR_LARGE = (bounds.ResponseOutOfBounds, requests.ReadTimeout, ReadTimeoutError)
+TRANSIENT = (*TOO_SLOW_OR_LARGE, requests.ConnectionError, requests.Timeout, HTTPError)
 NOT_CONNECTED = (NewConnectionError, ConnectTimeoutError, ConnectionRefusedError)
 """Without a connection the service cannot have carried out the request."""
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """None, for no redirect is followed: of any other, requests would read the whole body first."""
 
 
 class Client:
@@ -87,7 +92,7 @@ class Client:
         self._sleep, self._credentials_error, self._throttles = sleep, "", UnexplainedThrottles()
         encoded = [b64encode(text.encode()).decode().rstrip("=") for text in (f"{key}:", key)]
         self._key_forms = re.compile("|".join(map(re.escape, [*encoded, key, quote(key, safe="")])), re.IGNORECASE)
-        self._session = session = requests.Session()
+        self._session = session = _Session()
         # The environment must not replace the key (netrc) or divert loopback traffic. The proxies and the certificate
         # bundle of a company network are set explicitly.
         session.trust_env = False
@@ -97,7 +102,7 @@ class Client:
         session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
         agent = f"insightly-sync/{version()}"
         session.headers.update({"User-Agent": agent, "Accept": "application/json", "Accept-Encoding": "gzip"})
-        session.mount(self.base, HTTPAdapter(1, settings.max_connections, pool_block=True))
+        session.mount(self.base, bounds.BoundedAdapter(1, settings.max_connections, pool_block=True))
         self._request = functools.partial(session.request, timeout=timeout, allow_redirects=False, stream=True)
 
     def get(self, path: str, params: Params | None = None, *, label: str = "") -> Response:
@@ -155,6 +160,7 @@ class Client:
                     return self._parse(parse_body, response, path), response
                 except Retry as retry:
                     kind, error, delay, unsent = retry.kind, retry.error, retry.delay, retry.unsent
+                    next_request = request.smaller() if retry.smaller else request
                 # Raise outside of `except`: the library's exception has the key in its request's headers, and must not
                 # become the context of the error.
                 if request.writes and kind == "server error" and not unsent:
@@ -166,7 +172,9 @@ class Client:
                         self.budget.spend_day()
                     raise error
                 pause = delay or min(2.0 ** (failed - 1), MAX_WAIT) * random.uniform(1.0, 1.25)
-                logger.warning("%s; attempt %d in %.1f s", error, attempts.total() + 1, pause)
+                size = "" if next_request is request else f" for {next_request.top} rows"
+                request = next_request
+                logger.warning("%s; attempt %d%s in %.1f s", error, attempts.total() + 1, size, pause)
                 (self.rate_limiter.hold if kind in ("burst", "unexplained") else self._sleep)(pause)
 
     def _attempt(self, turn: contextlib.ExitStack, url: str, request: Request) -> Response:
@@ -194,26 +202,30 @@ class Client:
                 self._raise_for_status(http_response, body, request, remaining)
             total = parse_count(http_response.headers.get("X-Total-Count"))
             requested_at = date - timedelta(seconds=elapsed) if date else None
-            return Response(body, status, total, requested_at, elapsed, skew)
+            return Response(body, status, total, requested_at, elapsed, skew, request.top)
         except (OSError, HTTPError) as exception:  # requests' own exceptions are OSErrors
             cause = root_cause(exception)
             text = self._clean(f"{type(cause).__name__}: {cause}")
             hint = f"; check {self._section}.pod" if isinstance(cause, NameResolutionError) else ""
             permanent = not isinstance(exception, TRANSIENT) or "CERTIFICATE_VERIFY_FAILED" in text
             unsent = isinstance(cause, NOT_CONNECTED)
+            smaller = isinstance(exception, TOO_SLOW_OR_LARGE) or isinstance(cause, TOO_SLOW_OR_LARGE)
             del cause
         finally:
             self.budget.record(remaining, ticket)
         error = ServerError(f"{request}: no complete response ({text}){hint}", path=request.path)
-        raise error if permanent else Retry("server error", error, unsent=unsent)
+        raise error if permanent else Retry("server error", error, unsent=unsent, smaller=smaller)
 
     def _fetch(self, url: str, request: Request) -> tuple[requests.Response, bytes]:
         with self._request(
             request.method, url, params=request.params, data=request.body, headers=request.headers
         ) as http_response:
-            # `content` reads a page in a hundred pieces, which takes three times as long.
-            succeeded = http_response.status_code == 200
-            body: bytes = http_response.raw.read(decode_content=True) if succeeded else http_response.content
+            # `content` has no bound, and reads a page in a hundred pieces, which takes three times as long.
+            failed = not 200 <= http_response.status_code < 300
+            size = bounds.MAX_ERROR_BYTES if failed else bounds.MAX_BYTES + 1
+            body: bytes = http_response.raw.read(size, decode_content=True)
+            if len(body) > bounds.MAX_BYTES:
+                raise bounds.too_many_bytes()
         # An error keeps its frames alive: their variables must not lead to the key or to an open connection.
         vars(http_response).update(request=None, raw=None, connection=None)
         return http_response, body
@@ -242,7 +254,8 @@ class Client:
         if throttled or status == 408 or status >= 500:
             hint = "lower sources.insightly.requests_per_second" if throttled else "run again later"
             error = ServerError(f"{text}; {hint}", path=request.path, status=status, api_message=message)
-            raise Retry("burst" if throttled else "server error", error, delay and min(delay, MAX_WAIT))
+            kind = "burst" if throttled else "server error"
+            raise Retry(kind, error, delay and min(delay, MAX_WAIT), smaller=status in (408, 504))
         error_class, hint = error_for_status(status, self._section)
         text += f"; {hint}" if hint else ""
         if error_class is BadCredentials:

@@ -3,10 +3,13 @@
 import contextlib
 import importlib.metadata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 Params = Mapping[str, str | int]
+
+MIN_ROWS = 2
+"""Rows of the smallest page: each page of a walk has one row of the page before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,17 @@ class Request:
     def writes(self) -> bool:
         return self.method != "GET"
 
+    @property
+    def top(self) -> int | None:
+        """Rows of the requested page; None if it is no page: then a smaller answer would be incomplete."""
+        return int(self.params["top"]) if self.params and "skip" in self.params else None
+
+    def smaller(self) -> "Request":
+        """The request for half of the page, at least `MIN_ROWS`; the same one if it is no page."""
+        if self.top is None or self.top <= MIN_ROWS:
+            return self
+        return replace(self, params={**(self.params or {}), "top": max(self.top // 2, MIN_ROWS)})
+
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
@@ -33,7 +47,8 @@ class Response:
     """A successful response.
 
     `total` is X-Total-Count. `requested_at` is the service's Date less the `elapsed` seconds, so it is never after the
-    request left. `clock_skew` is how many seconds the service's clock is ahead of this machine's.
+    request left. `clock_skew` is how many seconds the service's clock is ahead of this machine's. `top` is how many
+    rows of a page were requested, perhaps by a retry.
     """
 
     body: bytes
@@ -42,6 +57,7 @@ class Response:
     requested_at: datetime | None
     elapsed: float
     clock_skew: float | None
+    top: int | None = None
 
 
 def version() -> str:

@@ -74,11 +74,14 @@ class PageReader:
     """Reads the pages of one list for a walk, from those requested ahead; each overlaps the one before by one row.
 
     Args:
-        read: sends one request; called on the threads of the pool.
+        read: sends one request, which may end up with a smaller page; called on the threads of the pool.
         prefetch_window: what this walk shares with the others.
         max_rows: rows to request per page (`top`), at least 2.
         may_prefetch: whether pages may be requested before the walk needs them.
         on_page: called when the walk gets a page.
+
+    Attributes:
+        max_rows: rows to request per page. It goes down to the size of a page that could not be read in full size.
     """
 
     def __init__(
@@ -89,7 +92,7 @@ class PageReader:
         may_prefetch: Callable[[], bool] = lambda: True,
         on_page: Callable[[Page], None] = lambda _: None,
     ) -> None:
-        self._read, self._window, self._max_rows = read, prefetch_window, max_rows
+        self._read, self._window, self.max_rows = read, prefetch_window, max_rows
         self._may_prefetch, self._on_page = may_prefetch, on_page
         self._queue: deque[_RequestedPage] = deque()
         self._start: int | None = None
@@ -180,7 +183,7 @@ class PageReader:
         self.request_page()
 
     def _top(self) -> int:
-        return max(2, min(self._max_rows, int(PAGE_BYTES / max(self._row_bytes, 1.0))))
+        return max(2, min(self.max_rows, int(PAGE_BYTES / max(self._row_bytes, 1.0))))
 
     def _arrived(self, page: "Future[Page]") -> None:
         with self._window.lock:
@@ -190,5 +193,17 @@ class PageReader:
                 self._next = None
                 return
             self._total = page.result().total or 0
+            self._adopt_size(page)
             self._row_bytes = page.result().size / max(len(page.result().rows), 1)
         self._window.fill()
+
+    def _adopt_size(self, page: "Future[Page]") -> None:
+        """Goes on with the size of a page that is smaller than requested; those requested behind it are in vain."""
+        at, requested = next((at, each) for at, each in enumerate(self._queue) if each.page is page)
+        top = page.result().top
+        if top >= requested.top:
+            return
+        self.max_rows = min(self.max_rows, top)
+        while len(self._queue) > at + 1:
+            self._queue.pop().page.cancel()
+        self._next = requested.skip + top - 1

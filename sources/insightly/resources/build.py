@@ -111,4 +111,5 @@ def prime(entity: Entity, state: Mapping[str, Any], request: ReadRequest, contex
     if entity.name in (*GROUPS, RECORDS) or entity.read in ("object", "per_parent") or known or request.selects:
         return
     checkpoint = checkpoint_in(entity, state, request, context) if entity.swept else Checkpoint(None)
-    page_reader(context, entity, checkpoint.since).prime(checkpoint.skip, patiently=not context.budget.calls)
+    reader = page_reader(context, entity, checkpoint.since, max_rows=state.get("page_rows"))
+    reader.prime(checkpoint.skip, patiently=not context.budget.calls)

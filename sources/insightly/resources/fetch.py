@@ -27,6 +27,7 @@ def page_reader(
     record_type: str = "",
     brief: bool = False,
     search: SearchFilter | None = None,
+    max_rows: int | None = None,
 ) -> PageReader:
     """The reader of an entity's list, or of what changed after `since`. It lives as long as the context.
 
@@ -37,6 +38,7 @@ def page_reader(
         record_type: the parameter of `/Tags`.
         brief: leave out arrays, where the API offers that.
         search: what `/Search` has to find, instead of what changed.
+        max_rows: rows per page of an earlier run that could not read larger ones.
     """
     searched = () if search is None else (search.field, search.value)
     key = (entity.name, entity.path, since or "", record_type, "brief" if brief else "", *searched)
@@ -44,7 +46,8 @@ def page_reader(
         path, params = _list_of(entity, since, brief, search)
         if record_type:
             params["record_type"] = record_type
-        context.page_readers[key] = _reader(context, entity, path, params)
+        reader = context.page_readers[key] = _reader(context, entity, path, params)
+        reader.max_rows = min(reader.max_rows, max_rows or reader.max_rows)
     return context.page_readers[key]
 
 
@@ -66,9 +69,9 @@ def tagged_with(context: SyncContext, entity: Entity, tag: str) -> PageReader:
 def pages_at(
     context: SyncContext, entity: Entity, since: str | None, top: int, brief: bool = False
 ) -> Callable[[Sequence[int]], list[Page]]:
-    """A function that reads the pages of `top` rows at some offsets, in parallel."""
+    """A function that reads the pages of `top` rows at some offsets, in parallel; a page too large to read is cut."""
     read = _page_request(context, entity, *_list_of(entity, since, brief))
-    return lambda skips: list(context.pool.map(lambda skip: read(skip, top), skips))
+    return lambda skips: list(context.pool.map(lambda skip: replace(read(skip, top), top=top), skips))
 
 
 def top_of(context: SyncContext) -> int:
@@ -222,7 +225,7 @@ def _page_request(context: SyncContext, entity: Entity, path: str, params: Param
         return Page(
             rows,
             response.total if entity.paged else len(rows),
-            top if entity.paged else len(rows) + 1,
+            (response.top or top) if entity.paged else len(rows) + 1,
             len(response.body),
             _requested_at(response, entity.name) if skip == 0 else None,
             response.clock_skew or 0.0,

@@ -21,7 +21,7 @@ from ..state.request import ReadRequest
 from ..state.times import earlier, iso, parse
 from ..state.watermark import Watermark, cursor_reliable, next_watermark, record_dates
 from .enrich import define, definition_tables, fill_tags
-from .fetch import page_reader, tags_cost_calls
+from .fetch import page_reader, tags_cost_calls, top_of
 from .hints import empty_tables, marked, shaper_of
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,8 @@ def read_changes(
     missing_ids = result.missing_ids
     is_live = (lambda _: True) if missing_ids is None else missing_ids.was_loaded
     blocks = Blocks(state, key, checkpoint.last_id is not None, is_live) if in_blocks else None
-    steps = read_list(page_reader(context, entity, checkpoint.since), key, checkpoint.skip, checkpoint.last_id)
+    reader = page_reader(context, entity, checkpoint.since, max_rows=state.get("page_rows"))
+    steps = read_list(reader, key, checkpoint.skip, checkpoint.last_id)
 
     def is_enough(step: Step) -> bool:
         """Pages are written together, since each table written takes a while.
@@ -71,6 +72,7 @@ def read_changes(
     for step in batches(steps, is_enough, key if in_blocks else None, context.chunk_spent):
         if checkpoint.started is None and step.requested_at is not None:
             checkpoint = replace(checkpoint, started=iso(step.requested_at))
+        _remember_page_rows(state, reader.max_rows, context)
         record_dates(entity, state, step.rows)
         if missing_ids is not None:
             missing_ids.meet((row[key] for row in step.rows), step.last_id)
@@ -103,6 +105,8 @@ def read_changes(
         if step.skip is not None and context.chunk_spent():
             return
     assert checkpoint.started is not None
+    # Pages may have been too large for a busy hour alone, so the next walk tries larger ones.
+    _remember_page_rows(state, 2 * reader.max_rows, context)
     if updated is not None and cursor_reliable(entity, state):
         result.watermark = next_watermark(checkpoint.started, context.settings.lookback_seconds, watermark)
         updated.advance(result.watermark)
@@ -152,6 +156,13 @@ def _note_resumed_walk(since: str | None, request: ReadRequest, result: EntityRe
         result.notes.append(resuming)
     elif request.since is not None and request.since != since:
         result.notes.append(f"{resuming} Run --since {request.since} again when it has finished.")
+
+
+def _remember_page_rows(state: State, rows: int, context: SyncContext) -> None:
+    if rows < top_of(context):
+        state["page_rows"] = rows
+    else:
+        state.pop("page_rows", None)
 
 
 def _store(checkpoint: Checkpoint, state: State, missing_ids: MissingIds | None) -> None:

@@ -40,9 +40,11 @@ def read_sublist(context: SyncContext, entity: Entity, parent: str, id_: Id) -> 
     path, sizes, top = f"{owner.path}/{id_}/{entity.sub_path}", list[int](), top_of(context)
 
     def fetch(skip: int) -> Page:
+        nonlocal top
         paging: Params = {"top": top, "skip": skip, "count_total": "true"} if entity.paged else {}
         rows, response = context.client.get_list(path, paging, label=entity.name)
         sizes.append(len(response.body))
+        top = response.top or top
         return Page(rows, response.total, top, len(response.body))
 
     try:

@@ -210,6 +210,25 @@ def test_prefetch_waits_until_a_resumed_walk_joins(last_id: int, lost: int) -> N
     assert len(pool.asked) == 9 + 2 * lost
 
 
+def test_prefetch_goes_on_with_the_size_of_a_page_that_was_too_large() -> None:
+    pool, read = Answering(), heavy(5_000, 1)
+    fetch = PageReader(lambda skip, top: read(skip, min(top, 125)), PrefetchWindow(pool, 8), 500)
+    assert [row["ID"] for step in walk(fetch, "ID") for row in step.rows] == list(range(5_000))
+    assert fetch.max_rows == 125
+    assert pool.asked == [(0, 500), *((skip, 125) for skip in range(124, 4_999, 124))]
+
+
+def test_prefetch_discards_pages_behind_one_that_was_too_large() -> None:
+    source = EditedList(list(range(5_000)), 500, 0, 0, 0)
+
+    def read(skip: int, top: int) -> Page:
+        return source.read(skip, top if skip < 2_000 else min(top, 100))
+
+    fetch = PageReader(read, PrefetchWindow(OutOfOrder(3), 8), 500)
+    assert [row["ID"] for step in walk(fetch, "ID") for row in step.rows] == list(range(5_000))
+    assert fetch.max_rows == 100
+
+
 def test_prefetch_stops_after_a_failure() -> None:
     class Failing(Answering):
         def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":

@@ -1,0 +1,70 @@
+"""Bounds on one response, headers included. A read timeout alone starts anew with each byte that arrives."""
+
+import io
+import time
+from http.client import HTTPResponse
+from socket import socket
+from typing import Any
+
+from requests.adapters import HTTPAdapter
+
+MAX_SECONDS = 180.0
+"""From the request to the last byte of its response."""
+MAX_BYTES = 32_000_000
+"""Of a response, as it arrives and decompressed. A page of 500 records has 1 to 8 MB."""
+MAX_ERROR_BYTES = 64_000
+"""What is read of the body of an error."""
+
+
+class ResponseOutOfBounds(OSError):
+    """A response takes too long, or has too many bytes."""
+
+
+def too_many_bytes() -> ResponseOutOfBounds:
+    return ResponseOutOfBounds(f"the response has more than {MAX_BYTES:,} bytes")
+
+
+class BoundedAdapter(HTTPAdapter):
+    """Reads of its connections raise ResponseOutOfBounds beyond `MAX_SECONDS` or `MAX_BYTES`."""
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        """The pool of connections for a request, direct or through a proxy."""
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        if pool.ConnectionCls.response_class is not _BoundedResponse:
+            pool.ConnectionCls = type("Bounded", (pool.ConnectionCls,), {"response_class": _BoundedResponse})
+        return pool
+
+
+class _BoundedResponse(HTTPResponse):
+    def __init__(self, sock: socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_BoundedStream(sock, self.fp.detach()))
+
+
+class _BoundedStream(io.RawIOBase):
+    def __init__(self, sock: socket, stream: io.RawIOBase) -> None:
+        self._socket, self._stream, self._timeout = sock, stream, sock.gettimeout() or MAX_SECONDS
+        self._until, self._bytes_left = time.monotonic() + MAX_SECONDS, MAX_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left, size = self._until - time.monotonic(), None
+        if left > 0:
+            self._socket.settimeout(min(left, self._timeout))
+            try:
+                size = self._stream.readinto(buffer)
+            except TimeoutError:
+                if left > self._timeout:
+                    raise
+        if size is None:
+            raise ResponseOutOfBounds(f"the response was not complete after {MAX_SECONDS:g} s")
+        self._bytes_left -= size
+        if self._bytes_left < 0:
+            raise too_many_bytes()
+        return size
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
