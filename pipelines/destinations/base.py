@@ -1,6 +1,5 @@
 """The adapter of a destination: dlt's destination, and the facts about it that dlt does not know."""
 
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
@@ -15,13 +14,6 @@ from dlt.common.exceptions import MissingDependencyException
 from dlt.common.normalizers.naming import NamingConvention
 
 from sources.insightly.errors import BadSetting
-
-# Entities finish one after another, so a small budget completes some instead of starting all. A table is replaced in
-# one transaction, so a killed run never leaves it empty. No telemetry is sent.
-os.environ.setdefault("EXTRACT__NEXT_ITEM_MODE", "fifo")
-os.environ.setdefault("DESTINATION__REPLACE_STRATEGY", "insert-from-staging")
-os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
-os.environ.setdefault("RUNTIME__LOG_LEVEL", "ERROR")
 
 DATABASE_FIELDS = ("catalog", "database", "project_id")
 """Credentials that name a database. dlt's `data_location` can leave them out and name the server alone."""

@@ -21,6 +21,7 @@ from sources.insightly.errors import BadSetting, InsightlyError
 
 from .base import DestinationAdapter, cache_capabilities, destination_type
 from .dataset import Dataset
+from .dlt_options import check_pipeline_options
 from .duckdb import DuckDbAdapter
 from .pipeline_state import PIPELINE, cache_schemas, has_stored_state, restore_schema
 
@@ -130,6 +131,7 @@ class Target:
             raise Unreachable(f"{self} cannot be read: {str(cause).strip()}") from None
 
     def _pipeline(self) -> dlt.Pipeline:
+        check_pipeline_options(PIPELINE)
         folder = Path(get_dlt_pipelines_dir()) / f"insightly-{self.digest}"
         destination = cache_capabilities(self.adapter.factory())
         pipeline = dlt.pipeline(PIPELINE, pipelines_dir=str(folder), destination=destination, dataset_name=self.dataset)

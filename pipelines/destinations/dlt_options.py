@@ -1,0 +1,59 @@
+"""The options of dlt itself: what this program sets, and what nothing outside it may set."""
+
+import os
+from typing import Any
+
+from dlt.common.configuration import resolve_configuration
+from dlt.common.configuration.container import Container
+from dlt.common.configuration.providers import EnvironProvider
+from dlt.common.configuration.resolve import inject_section
+from dlt.common.configuration.specs import known_sections
+from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
+from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+from dlt.pipeline.configuration import PipelineConfiguration
+
+from sources.insightly.errors import BadSetting
+
+# Entities finish one after another, so a small budget completes some instead of starting all. A table is replaced in
+# one transaction, so a killed run never leaves it empty. No telemetry is sent.
+os.environ.setdefault("EXTRACT__NEXT_ITEM_MODE", "fifo")
+os.environ.setdefault("DESTINATION__REPLACE_STRATEGY", "insert-from-staging")
+os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
+os.environ.setdefault("RUNTIME__LOG_LEVEL", "ERROR")
+
+FIXED = (
+    *("dataset_name_layout", "dev_mode", "full_refresh", "refresh", "use_single_dataset"),
+    *("staging_type", "staging_name", "import_schema_path", "restore_from_destination"),
+)
+"""Options of dlt's pipeline that decide which dataset has the rows, and whether they stay there."""
+
+
+class SectionEnvironProvider(EnvironProvider):
+    """Environment variables, but only those whose name has a section, such as `LOAD__WORKERS`.
+
+    dlt also reads each option from a variable without one: `DEV_MODE`, `REFRESH`, `WORKERS`, `PASSWORD`. Such a
+    variable is meant for another program.
+    """
+
+    def get_value(self, key: str, hint: type[Any], pipeline_name: str | None, *sections: str) -> tuple[Any, str]:
+        if not sections and not pipeline_name:
+            return None, self.get_key_name(key)
+        return super().get_value(key, hint, pipeline_name, *sections)  # type: ignore[arg-type]
+
+
+Container()[PluggableRunContext].providers[SectionEnvironProvider().name] = SectionEnvironProvider()
+
+
+def check_pipeline_options(pipeline_name: str) -> None:
+    """Checks that dlt's configuration does not send the rows elsewhere, or drop them.
+
+    Raises:
+        BadSetting: it sets one of `FIXED`.
+    """
+    sections = (known_sections.PIPELINES, pipeline_name)
+    with inject_section(ConfigSectionContext(pipeline_name=pipeline_name, sections=sections)):
+        found = resolve_configuration(PipelineConfiguration(pipeline_name=pipeline_name))
+    for option in FIXED:
+        if found[option] != getattr(PipelineConfiguration, option):
+            fix = f"remove it from .dlt/config.toml, or PIPELINES__{option.upper()} from the environment"
+            raise BadSetting(f"pipelines.{option}", found[option], f"insightly sets this option of dlt itself; {fix}")

@@ -1,0 +1,63 @@
+"""Options of dlt that are set outside this program: none of them moves the rows."""
+
+from pathlib import Path
+
+import pytest
+from dlt.common.configuration import resolve_configuration
+from dlt.pipeline.configuration import PipelineConfiguration
+
+from pipelines.destinations.dlt_options import FIXED
+from pipelines.destinations.target import Target
+from sources.insightly.errors import BadSetting
+from tests.support.crm import Crm
+
+STRAY = {
+    "DEV_MODE": "true",
+    "FULL_REFRESH": "1",
+    "REFRESH": "drop_data",
+    "DATASET_NAME": "other",
+    "DATASET_NAME_LAYOUT": "prefix_%s",
+    "STAGING_DATASET_NAME_LAYOUT": "%s",
+    "STAGING_NAME": "production",
+    "STAGING_TYPE": "filesystem",
+    "DESTINATION_NAME": "production",
+    "PROGRESS": "none of dlt's",
+    "LOAD_VOLUME_PATH": "elsewhere",
+    "SCHEMA_VOLUME_PATH": "elsewhere",
+    "IMPORT_SCHEMA_PATH": "elsewhere",
+    "RAISE_ON_FAILED_JOBS": "false",
+}
+
+
+def test_stray_variables_do_not_move_the_rows(
+    crm: Crm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for variable, value in STRAY.items():
+        monkeypatch.setenv(variable, value)
+    crm.sync_done("lead_sources", "notes")
+    crm.sync_done("lead_sources", "notes")
+    crm.assert_equal("lead_sources", "notes")
+    schemas = crm.read("select distinct table_schema from information_schema.tables order by all")
+    assert [row["table_schema"] for row in schemas] == ["insightly", "insightly_staging"]
+    assert not Path("elsewhere").exists()
+    assert not [warning for warning in recwarn if "full_refresh" in str(warning.message)]
+
+
+def test_no_option_of_the_pipeline_is_read_from_a_stray_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {*PipelineConfiguration.get_resolvable_fields()} - {"pipeline_name", "runtime"}
+    expected = resolve_configuration(PipelineConfiguration(pipeline_name="insightly"))
+    for option in options:
+        monkeypatch.setenv(option.upper(), "stray_%s")
+    found = resolve_configuration(PipelineConfiguration(pipeline_name="insightly"))
+    assert [option for option in options if found[option] != expected[option]] == []
+
+
+@pytest.mark.parametrize("option", FIXED)
+def test_option_that_moves_the_rows_is_refused_by_name(
+    tmp_path: Path, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = {"refresh": "drop_data", "dataset_name_layout": "prefix_%s", "dev_mode": "true", "full_refresh": "true"}
+    monkeypatch.setenv(f"PIPELINES__INSIGHTLY__{option.upper()}", value.get(option, "false"))
+    with pytest.raises(BadSetting, match=rf"pipelines\.{option} is .*PIPELINES__{option.upper()}"):
+        Target(database=str(tmp_path / "crm.duckdb")).pipeline()
