@@ -177,6 +177,11 @@ def _show_push(console: Console, report: Report) -> None:
         if (results := push.get("results")) is None:
             plan = Plan(**{key: value for key, value in push.items() if key in Plan.__dataclass_fields__})
             show_plan(console, name, plan)
+        elif (at := push["already_done_at"]) is not None:
+            console.print(
+                f"[bold]{name}[/]: already done at {at}, nothing sent; add --again to push these rows again",
+                soft_wrap=True,
+            )
         else:
             counts = ", ".join(f"{count:,} {result}" for result, count in results.items() if count) or "nothing to do"
             console.print(

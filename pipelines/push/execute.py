@@ -144,8 +144,8 @@ class Executor:
     def _update(self, row: Row, id_: int, record: Record | None) -> None:
         while True:
             record = record or api.read_record(self.context, self.entity, id_)
-            fields = changed_fields(row.fields, record)
-            custom = changed_fields(row.custom, custom_values(record))
+            fields = changed_fields(self._to_update(row, row.fields), record)
+            custom = changed_fields(self._to_update(row, row.custom), custom_values(record))
             if not fields and not custom:
                 # A pending row was sent without a response, and its values are stored.
                 action = "update" if self.ledger.is_pending(row.number) else "none"
@@ -165,6 +165,10 @@ class Executor:
             else:
                 self.ledger.record_result(row.number, "update", DONE, id_)
                 return
+
+    def _to_update(self, row: Row, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values without that of --match, by which the record was found."""
+        return {name: value for name, value in values.items() if row.key is not None or name != self.match}
 
     def _put(
         self, id_: int, fields: Mapping[str, Any], custom: Mapping[str, Any], record: Record, etag: str | None

@@ -27,6 +27,7 @@ class LedgerEntry:
     record_id: int | None = None
     error: str | None = None
     loaded: bool = False
+    finished_at: datetime | None = None
 
 
 class Ledger:
@@ -62,6 +63,10 @@ class Ledger:
         """True if each of the rows is final, and read back if it was written."""
         return all(self.is_final(number) and self.entries[number].loaded for number in numbers)
 
+    def finished_at(self) -> datetime:
+        """When the last row of a finished push got its result."""
+        return max(entry.finished_at for entry in self.entries.values() if entry.finished_at is not None)
+
     def start_attempt(self) -> None:
         """Starts the push again. The entries of earlier attempts stay in the table."""
         self.attempt += 1
@@ -78,8 +83,7 @@ class Ledger:
         before = self.entries.get(number)
         intent_at = before.intent_at if before else None
         loaded = status == UNKNOWN or (status == DONE and action == "none")
-        entry = LedgerEntry(number, action, status, intent_at, record_id, error, loaded)
-        self._write(entry, finished_at=datetime.now(UTC))
+        self._write(LedgerEntry(number, action, status, intent_at, record_id, error, loaded, datetime.now(UTC)))
 
     def record_error(self, number: int, error: str) -> None:
         """Writes why the status of a row stays as it is."""
@@ -118,19 +122,26 @@ class Ledger:
         return None
 
     def _read(self) -> None:
-        columns = "attempt, row_number, action, status, intent_at, record_id, error, loaded_at"
+        columns = "attempt, row_number, action, status, intent_at, record_id, error, loaded_at, finished_at"
         for row in self._execute(f"select {columns} from {{}} where push_id = %s order by attempt", self._push_id):
-            attempt, number, action, status, intent_at, record_id, error, loaded_at = row
+            attempt, number, action, status, intent_at, record_id, error, loaded_at, finished_at = row
             if attempt > self.attempt:
                 self.attempt, self.entries = attempt, {}
-            if intent_at is not None:
-                intent_at = intent_at.replace(tzinfo=UTC) if intent_at.tzinfo is None else intent_at.astimezone(UTC)
-            loaded = loaded_at is not None
-            self.entries[number] = LedgerEntry(number, action, status, intent_at, record_id, error, loaded)
+            self.entries[number] = LedgerEntry(
+                number, action, status, _utc(intent_at), record_id, error, loaded_at is not None, _utc(finished_at)
+            )
 
-    def _write(self, entry: LedgerEntry, finished_at: datetime | None = None) -> None:
+    def _write(self, entry: LedgerEntry) -> None:
         loaded_at = datetime.now(UTC) if entry.loaded else None
-        values = [entry.action, entry.status, entry.intent_at, finished_at, entry.record_id, entry.error, loaded_at]
+        values = [
+            entry.action,
+            entry.status,
+            entry.intent_at,
+            entry.finished_at,
+            entry.record_id,
+            entry.error,
+            loaded_at,
+        ]
         names = ("action", "status", "intent_at", "finished_at", "record_id", "error", "loaded_at")
         if entry.number in self.entries:
             assignments = ", ".join(f"{name} = %s" for name in names)
@@ -149,3 +160,7 @@ class Ledger:
 
     def _execute(self, sql: str, *values: Any) -> list[Any]:
         return self._dataset.execute(PUSHES, sql, *values)
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time and time.astimezone(UTC)

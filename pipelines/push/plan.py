@@ -8,6 +8,7 @@ from typing import Any
 from sources.insightly.entities import ENTITIES, RECORD_TYPES, Entity
 
 from .validate import Row
+from .values import search_values
 
 SHOWN = 20
 """Problems that a message or the terminal lists."""
@@ -101,8 +102,11 @@ def _action(op: str, row: Row) -> str:
 
 def _record_calls(op: str, row: Row, guarded: bool) -> int:
     """The calls of one row: the write, reading the record back, and reading or searching it before."""
-    find = row.key is None if op == "delete" else op == "update" or row.key is not None or row.match is not None
-    return 2 + int(find) + int(op == "delete" and guarded)
+    if row.key is None and row.match is not None:
+        find = len(search_values(row.match))
+    else:
+        find = int(op != "delete" and (op == "update" or row.key is not None))
+    return 2 + find + int(op == "delete" and guarded)
 
 
 def _tag_calls(op: str, rows: Sequence[Row]) -> int:

@@ -13,7 +13,7 @@ from sources.insightly.state.times import parse
 from . import api
 from .ledger import DONE, UNKNOWN, Ledger, LedgerEntry
 from .validate import Row
-from .values import custom_values, equal
+from .values import custom_values, equal, search_values
 
 LOOKUP_DELAYS = (2, 4, 8, 16)
 """Seconds between the lookups of a create without a response. A gateway can give up (504) on a create that the service
@@ -104,12 +104,13 @@ def _has_values(record: Record, row: Row) -> bool:
 
 
 def find_match(context: SyncContext, entity: Entity, field: str, value: Any) -> Record | None:
-    """The only record with this value in a field, None if there is none.
+    """The only record with this value in a field, None if there is none. Blanks and case make no difference.
 
     Raises:
         RowRejected: there are several, or the search returns a record with another value.
     """
-    records = api.search(context, entity, field, str(value).lower() if isinstance(value, bool) else str(value))
+    found = (api.search(context, entity, field, text) for text in search_values(value))
+    records = next(filter(None, found), [])
     key = entity.key[0]
     for record in records:
         stored = record.get(field) if field in entity.fields else custom_values(record).get(field)

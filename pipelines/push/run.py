@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from datetime import datetime
 
 from pipelines.destinations.dataset import Dataset
 from pipelines.destinations.system_tables import PUSHES, ensure_table
@@ -12,13 +13,14 @@ from pipelines.engine import history
 from pipelines.engine.report import EntityReport, Report
 from pipelines.engine.runner import Runner, Watch, opened
 from sources.insightly.config.settings import InsightlySettings
-from sources.insightly.errors import BadSetting, InsightlyError
+from sources.insightly.errors import InsightlyError
+from sources.insightly.state.times import iso
 
 from .execute import Executor
 from .execute_tags import TagExecutor
 from .input import PushInput, push_id, read_input
 from .ledger import DONE, FAILED, FINAL, PENDING, UNKNOWN, Ledger
-from .plan import SHOWN, Plan, describe, make_plan
+from .plan import Plan, describe, make_plan
 from .reload import read_again
 from .request import PushRequest, fetch_definitions, stored_definitions
 from .validate import Definitions, Row
@@ -79,7 +81,7 @@ def push(
         watch: called with the context at each progress.
 
     Raises:
-        ConfigurationError, Busy: nothing was written; also if the push is finished already.
+        ConfigurationError, Busy: nothing was written.
     """
     work = _Push(settings, request)
     with opened("push", settings, target, None, watch) as runner:
@@ -96,6 +98,7 @@ class _Push:
 
     Attributes:
         chosen: the entities that the push writes and reads back.
+        already_done_at: when an earlier run finished the push, if this run has nothing to do.
     """
 
     def __init__(self, settings: InsightlySettings, request: PushRequest) -> None:
@@ -107,6 +110,7 @@ class _Push:
         self.match: str | None = None
         self.plan: Plan | None = None
         self.ledger: Ledger | None = None
+        self.already_done_at: datetime | None = None
 
     @property
     def push_id(self) -> str:
@@ -146,44 +150,60 @@ class _Push:
         return plan
 
     def run(self, runner: Runner, confirm: Confirm) -> None:
-        """Carries out the push.
+        """Carries out the push, unless it is done already and was not requested again.
 
         Raises:
-            BadSetting: the request is invalid, its source cannot be read, or the push is finished already.
+            BadSetting: the request is invalid, or its source cannot be read.
             Stop, InsightlyError: it ended early; the ledger has the rows so far.
         """
         request, started = self.request, time.monotonic()
+        result = runner.context.result(request.entity)
         try:
             runner.target.require_sql("a push keeps its ledger in an SQL database")
             self.read(runner.dataset)
-            self.validate(fetch_definitions(runner.context, self.entity, self.input), runner.dataset)
-            finished = bool(self.ledger and self.valid and self.ledger.is_finished(row.number for row in self.valid))
-            if finished and not request.again:
-                raise self._already_pushed()
-            open_rows = self.open_rows(again=finished)
+            numbers = range(1, len(self.input.rows) + 1)
+            if self._is_finished(numbers) and not request.again:
+                # They were valid. To check them again, the definitions of custom fields would be read again.
+                self.rows = self.valid = [Row(number) for number in numbers]
+            else:
+                self.validate(fetch_definitions(runner.context, self.entity, self.input), runner.dataset)
+            finished = self._is_finished([row.number for row in self.valid])
+            open_rows = self.open_rows(again=finished and request.again)
             self.plan = self.make_plan(open_rows)
             if self.plan.invalid and not request.skip_invalid:
                 raise _invalid_rows(self.plan)
-            if open_rows and not confirm(self.plan):
-                raise Unconfirmed("not confirmed: nothing was sent")
-            ensure_table(runner.pipeline, PUSHES)
-            self.ledger = self.ledger or Ledger(runner.dataset, self.push_id, request.entity, request.op)
-            if finished:
-                self.ledger.start_attempt()
-            executor = TagExecutor if self.entity.name == "tags" else Executor
-            executor(runner.context, self.entity, request.op, self.ledger, self.match, request.unchanged_since).run(
-                self.valid
-            )
-            with history.maintained(runner):
-                self.chosen += read_again(runner, self.ledger, self.entity, self.valid)
-            result, problems = runner.context.result(request.entity), self._failed_rows()
-            result.rows = len(self.rows)
+            if finished and not request.again and self.ledger is not None:
+                self.already_done_at = self.ledger.finished_at()
+                result.reason = f"already done at {iso(self.already_done_at)}, nothing sent"
+            else:
+                self._execute(runner, open_rows, confirm, start_over=finished)
+            problems, result.rows = self._failed_rows(), len(self.rows)
             if result.state in (None, "ok"):
                 result.state = "failed" if problems else "ok"
-            if problems and result.reason is None:
-                result.reason = f"{len(problems)} of {len(self.rows)} rows have problems; {describe(problems[0])}"
+            if problems:
+                words = f"{len(problems)} of {len(self.rows)} rows have problems; {describe(problems[0])}"
+                result.reason = words if result.reason is None else f"{result.reason}; {words}"
         finally:
-            runner.context.result(request.entity).seconds = time.monotonic() - started
+            result.seconds = time.monotonic() - started
+
+    def _execute(self, runner: Runner, open_rows: Sequence[Row], confirm: Confirm, start_over: bool) -> None:
+        """Sends the open rows after the user has confirmed the plan, and reads the records again."""
+        if open_rows and self.plan is not None and not confirm(self.plan):
+            raise Unconfirmed("not confirmed: nothing was sent")
+        ensure_table(runner.pipeline, PUSHES)
+        request = self.request
+        self.ledger = self.ledger or Ledger(runner.dataset, self.push_id, request.entity, request.op)
+        if start_over:
+            self.ledger.start_attempt()
+        executor = TagExecutor if self.entity.name == "tags" else Executor
+        executor(runner.context, self.entity, request.op, self.ledger, self.match, request.unchanged_since).run(
+            self.valid
+        )
+        with history.maintained(runner):
+            self.chosen += read_again(runner, self.ledger, self.entity, self.valid)
+
+    def _is_finished(self, numbers: Sequence[int]) -> bool:
+        return bool(numbers) and self.ledger is not None and self.ledger.is_finished(numbers)
 
     def add_results(self, report: Report) -> None:
         """Adds the plan and the results of the rows to a report."""
@@ -199,6 +219,7 @@ class _Push:
             "unknown": statuses[UNKNOWN],
             "open": len(self.valid) - closed,
         }
+        facts["already_done_at"] = None if self.already_done_at is None else iso(self.already_done_at)
         facts["problems"] = [*facts["problems"], *self._failed_rows()]
         report.entities[self.request.entity].facts = {"push": facts}
 
@@ -212,16 +233,6 @@ class _Push:
             for entry in (self.ledger.entries.values() if self.ledger is not None else ())
             if entry.status in (FAILED, UNKNOWN) or (entry.status == PENDING and entry.error)
         ]
-
-    def _already_pushed(self) -> BadSetting:
-        assert self.ledger is not None
-        unknown = [str(entry.number) for entry in self.ledger.entries.values() if entry.status == UNKNOWN]
-        note = f"; the result of row {', '.join(unknown[:SHOWN])} is unknown" if unknown else ""
-        return BadSetting(
-            "what to push",
-            self.request.source,
-            f"these rows were pushed with --op {self.request.op} before{note}; add --again to push them again",
-        )
 
 
 def _invalid_rows(plan: Plan) -> InvalidRows:

@@ -10,7 +10,7 @@ from sources.insightly.errors import BadSetting
 from sources.insightly.rows.custom_fields import declared_types
 
 from .input import EXTRA_CELLS
-from .values import InvalidValue, to_api
+from .values import InvalidValue, stripped, to_api
 
 SYSTEM_COLUMNS = ("_dlt_", "_deleted_at", "_is_empty")
 """Prefixes of the destination's columns that are not fields."""
@@ -114,6 +114,9 @@ class RowValidator:
                 invalid.add(str(name))
         key = fields.pop(self.entity.key[0], None)
         row = Row(number, key, {**fields, **custom}.get(self.match or ""))
+        for values in (fields, custom):
+            if self.match in values:
+                values[self.match] = stripped(values[self.match])
         if self.op != "delete":
             problems += self._read_only(fields, custom)
             fields = {name: value for name, value in fields.items() if name in self.settable}

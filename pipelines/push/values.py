@@ -35,6 +35,15 @@ def to_api(field: Field, value: Any) -> Any:
     return converted
 
 
+def search_values(value: Any) -> list[str]:
+    """The texts by which a search finds the records whose value is `equal`, whether or not it ignores blanks and case.
+
+    The first is the text without surrounding blanks. Most values have no other.
+    """
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return list(dict.fromkeys((_strip(text), text, _strip(text).casefold())))
+
+
 def changed_fields(new: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of `new` whose values differ from the record's."""
     return {name: value for name, value in new.items() if not equal(value, record.get(name))}
@@ -91,6 +100,11 @@ def _decimal_or_none(value: Any) -> Decimal | None:
         return None
     number = Decimal(repr(value) if isinstance(value, float) else value)
     return number if number.is_finite() else None
+
+
+def stripped(value: Any) -> Any:
+    """A text without surrounding blanks; any other value as it is."""
+    return _strip(value) if isinstance(value, str) else value
 
 
 def _string(value: Any) -> str:

@@ -275,12 +275,17 @@ def test_invalid_request_is_refused(crm: Crm, entity: str, op: str, match: str |
 # Nothing twice
 
 
-def test_finished_push_is_refused_without_again(crm: Crm) -> None:
-    source = jsonl(crm, people("Ann"))
+def test_finished_push_sends_nothing_without_again(crm: Crm) -> None:
+    crm.sandbox.store.define("CONTACT", "Hobby_2__c", "TEXT")
+    source = jsonl(crm, [{**people("Ann")[0], "Hobby_2__c": "chess"}])
     pushed(crm, "contacts", source, "create")
-    with pytest.raises(BadSetting, match="add --again"):
-        pushed(crm, "contacts", source, "create")
+    (finished,) = crm.read("select finished_at from insightly._push_log")
+    report = pushed(crm, "contacts", source, "create")
     assert crm.sandbox.log == []
+    facts = report.entities["contacts"].facts["push"]
+    assert facts["already_done_at"] == f"{finished['finished_at']:%Y-%m-%dT%H:%M:%SZ}"
+    assert f"already done at {facts['already_done_at']}" in (report.entities["contacts"].reason or "")
+    assert (results(report), report.entities["contacts"].rows) == ({"created": 1}, 1)
     assert planned(crm, "contacts", source, "create")["settled"] == 1
     assert results(pushed(crm, "contacts", source, "create", again=True)) == {"created": 1}
     assert len(named(crm, "Ann")) == 2
@@ -288,8 +293,21 @@ def test_finished_push_is_refused_without_again(crm: Crm) -> None:
     assert [(row["attempt"], row["status"]) for row in log] == [(1, "done"), (2, "done")]
     # The intent has the service's time, as the creation times of records have.
     assert abs((log[-1]["intent_at"] - crm.clock.now).total_seconds()) < 60
-    with pytest.raises(BadSetting, match="add --again"):
-        pushed(crm, "contacts", source, "create")
+    assert results(pushed(crm, "contacts", source, "create")) == {"created": 1}
+    assert crm.sandbox.log == []
+    printed = command(
+        *f"push contacts {source} --op create".split(), *crm.arguments(), cwd=crm.folder, **reach(crm.sandbox)
+    )
+    assert (printed.code, "contacts: already done at 20" in printed.out) == (0, True)
+
+
+def test_finished_push_with_skipped_rows_is_done_only_if_they_are_skipped(crm: Crm) -> None:
+    source = jsonl(crm, [*people("Ann"), {"LAST_NAME": "Lee"}])
+    pushed(crm, "contacts", source, "create", skip_invalid=True)
+    report = pushed(crm, "contacts", source, "create", skip_invalid=True)
+    assert report.entities["contacts"].facts["push"]["already_done_at"] is not None
+    assert "FIRST_NAME is missing" in (pushed(crm, "contacts", source, "create", code=1).reason or "")
+    assert crm.sandbox.log == []
 
 
 def test_push_resumes_after_its_budget_is_spent(crm: Crm) -> None:
@@ -368,8 +386,9 @@ def test_create_with_several_candidates_is_unknown(crm: Crm) -> None:
     assert results(report) == {"created": 2, "unknown": 1}
     assert "2 records match it" in problems(report)
     assert len(named(crm, "Bob")) == 2
-    with pytest.raises(BadSetting, match="the result of row 2 is unknown"):
-        pushed(crm, "contacts", source, "create")
+    repeated = pushed(crm, "contacts", source, "create", code=1)
+    assert "row 2 (line 2) unknown: sent without a response" in (repeated.reason or "")
+    assert crm.sandbox.log == []
     assert len(named(crm, "Bob")) == 2
 
 
@@ -472,6 +491,21 @@ def test_upsert_by_a_field_updates_or_creates(crm: Crm) -> None:
     assert results(report) == {"created": 1, "updated": 1}
     assert [row["CONTACT_ID"] for row in named(crm, "Ann")] == [id_]
     assert len(named(crm, "Bob")) == 1
+
+
+def test_match_finds_what_it_compares_and_writes_no_blanks(crm: Crm) -> None:
+    store = crm.sandbox.store
+    store.create("contacts", people("Ann")[0])
+    store.create("contacts", {"FIRST_NAME": "Cy", "EMAIL_ADDRESS": "cy@example.com "})
+    for number, written in enumerate(("ann@example.com ", " Ann@Example.com", "cy@example.com ", " bob@example.com ")):
+        name = written.strip()[:-12].title()
+        source = jsonl(crm, [{"EMAIL_ADDRESS": written, "FIRST_NAME": name, "TITLE": f"matched {number}"}])
+        calls = planned(crm, "contacts", source, "upsert", match="email_address")["calls"]
+        report = pushed(crm, "contacts", source, "upsert", match="email_address")
+        assert (results(report), report.calls <= calls) == ({"created" if name == "Bob" else "updated": 1}, True)
+        (contact,) = named(crm, name)
+        stored = "cy@example.com " if name == "Cy" else written.strip().lower()
+        assert (contact["TITLE"], contact["EMAIL_ADDRESS"]) == (f"matched {number}", stored)
 
 
 def test_match_by_a_field_of_several_records_fails(crm: Crm) -> None:
