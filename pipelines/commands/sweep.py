@@ -105,10 +105,12 @@ class _Sweep:
             if (reason := not_verifiable(self.runner, self.entity)) is not None:
                 result.state, result.reason = "skipped", reason
                 return
-            if not self.entity.swept:
+            if not self.entity.swept and self.force:
+                self.request = replace(self.context.request, force=True)
+            elif not self.entity.swept:
                 result.state, result.reason = "ok", "each sync writes the whole list: nothing is left to sweep"
                 return
-            if self.entity.read == "per_parent":
+            elif self.entity.read == "per_parent":
                 sweep_children(self.runner, self.entity, result, self.force)
             else:
                 self._compare(result)

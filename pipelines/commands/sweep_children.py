@@ -14,7 +14,7 @@ def sweep_children(runner: Runner, entity: Entity, result: EntityResult, force: 
     """Marks or removes the rows of parents that are gone, after reading the full list of parents.
 
     Raises:
-        Refused: more parents are gone than is plausible; none of their rows was marked.
+        ImplausibleDeletion: more parents are gone than is plausible; none of their rows was marked.
         NotAvailable: no list of parents may be read.
     """
     parts, refused = runner.states()[entity.name]["under"], list[NotAvailable]()

@@ -8,6 +8,7 @@ from pipelines.engine.report import Report
 from pipelines.engine.runner import Runner, Watch, opened
 from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import choose
+from sources.insightly.errors import ImplausibleDeletion
 from sources.insightly.paging.probe import Differences
 from sources.insightly.resources.discovery import find
 from sources.insightly.rows.naming import history_table
@@ -89,7 +90,7 @@ def _mark_missing(runner: Runner, name: str) -> None:
         found = Differences(len(known), missing_ids=[id_ for id_ in known if id_ in missing_ids])
         try:
             confirmed = deletions.confirm_and_mark(runner, entity, found, force=False)
-        except deletions.Refused:
+        except ImplausibleDeletion:
             runner.finish_full(name)
             raise
         result.deleted += len(confirmed.gone)

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 from pipelines.destinations.system_tables import ensure_table
 from sources.insightly.entities import Entity
-from sources.insightly.errors import InsightlyError, NotAvailable, NotFound, Stop, Unsorted
+from sources.insightly.errors import ImplausibleDeletion, NotAvailable, NotFound, Stop, Unsorted
 from sources.insightly.paging.probe import Differences, compare, probe
 from sources.insightly.resources.fetch import page_reader, pages_at, read_pages, records_of, top_of
+from sources.insightly.state.missing import is_plausible
 
 from .runner import Runner
 
@@ -16,12 +17,6 @@ CONFIRM_EACH = 100
 """Up to this many missing records, each is confirmed by a call."""
 SAMPLE = 20
 """Of more missing records, this many are confirmed."""
-SMALL_TABLE = 50
-"""A table of at most this many rows may lose any share of them."""
-
-
-class Refused(InsightlyError):
-    """More records would be marked deleted than is plausible; none was marked."""
 
 
 @dataclass
@@ -65,7 +60,7 @@ def confirm_and_mark(runner: Runner, entity: Entity, found: Differences, force: 
     """Confirms missing records at the API and marks those that are gone. If it raises, none is marked.
 
     Raises:
-        Refused: too many are missing, or one of a sample can be read.
+        ImplausibleDeletion: too many are missing, or one of a sample can be read.
     """
     confirmed = confirm(runner, entity, found, force)
     mark(runner, entity, confirmed.gone)
@@ -85,14 +80,14 @@ def confirm(runner: Runner, entity: Entity, found: Differences, force: bool) -> 
         force: accept any number of missing records.
 
     Raises:
-        Refused: too many are missing, or one of a sample can be read.
+        ImplausibleDeletion: too many are missing, or one of a sample can be read.
     """
     ids, result = found.missing_ids, DeletionResult()
     if not ids:
         return result
     max_share = runner.context.settings.max_deleted_share
-    if len(ids) / found.known > max_share and found.known > SMALL_TABLE and not force:
-        raise Refused(
+    if not (force or is_plausible(len(ids), found.known, max_share)):
+        raise ImplausibleDeletion(
             f"{len(ids):,} of {found.known:,} records are no longer listed, more than "
             f"sources.insightly.max_deleted_share ({max_share:g}) allows; if they are really deleted, run "
             f"insightly sweep {entity.name} --force"
@@ -106,7 +101,7 @@ def confirm(runner: Runner, entity: Entity, found: Differences, force: bool) -> 
         elif isinstance(answer, Stop):
             result.stop = answer
         elif sampled:
-            raise Refused(
+            raise ImplausibleDeletion(
                 f"{len(ids):,} records are no longer listed, but {entity.key[0]} {id_} can be read; nothing is marked. "
                 "Run again later, or run insightly sync --full to read everything again"
             )

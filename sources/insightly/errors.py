@@ -15,6 +15,7 @@
     │   ├── ServerError             5xx, time-out, reset or truncated body, after every retry
     │   │   └── UnresolvedWrite     a write that the service may or may not have carried out
     │   └── MalformedResponse       a success with a body of the wrong type, or a redirect
+    ├── ImplausibleDeletion         more records are gone than `max_deleted_share` allows; none was marked or removed
     ├── DataError                   records that cannot be loaded without changing them
     │   ├── ColumnCollision         two fields would become one column
     │   └── Unsorted                a list that keeps changing its order
@@ -127,6 +128,10 @@ class MalformedResponse(ApiError):
     """A success whose body is not what the path promises; to read it as "no rows" would lose records."""
 
     transient = True
+
+
+class ImplausibleDeletion(InsightlyError):
+    """More records are gone than `max_deleted_share` allows; none was marked or removed."""
 
 
 class DataError(InsightlyError):

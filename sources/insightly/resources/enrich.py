@@ -5,14 +5,13 @@ from typing import Any
 
 from ..context import Record, SyncContext
 from ..entities import ENTITIES, Entity
-from ..errors import Forbidden
-from ..paging.digests import digest
+from ..errors import Forbidden, ImplausibleDeletion
 from ..result import EntityResult
 from ..rows.custom_fields import definitions_of, object_of
 from ..rows.shaper import RowShaper
 from .fetch import read_definitions, tags_of
 from .hints import marked, shaper_of
-from .reference import GROUPS, changed, loaded_definitions
+from .reference import GROUPS, assert_plausible, changed, content_of, loaded_definitions
 
 
 def define(entity: Entity, context: SyncContext, shaper: RowShaper) -> None:
@@ -29,7 +28,13 @@ def definition_tables(entity: Entity, context: SyncContext) -> Iterator[Any]:
         return
     rows = definitions_of(entity, definitions)
     shaper, name = shaper_of(ENTITIES["custom_fields"], context, GROUPS["custom_fields"]), object_of(entity, rows)
-    if changed(loaded_definitions(), name, digest(shaper.masked(rows))):
+    try:
+        assert_plausible(ENTITIES["custom_fields"], context, loaded_definitions(), {name: rows})
+    except ImplausibleDeletion as error:
+        notes = context.result(entity.name).notes
+        notes += [] if str(error) in notes else [str(error)]
+        return
+    if changed(loaded_definitions(), name, content_of(shaper, rows)):
         yield from marked(shaper.shape_groups([(dict.fromkeys(shaper.group, name), rows)]))
 
 

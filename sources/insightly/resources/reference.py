@@ -1,6 +1,6 @@
 """Entities without a cursor whose lists are short: read in full by each run, written only when they have changed."""
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -9,13 +9,15 @@ import dlt
 
 from ..context import Record, SyncContext
 from ..entities import ENTITIES, OBJECTS, RECORD_TYPES, RECORDS, Entity
-from ..errors import MalformedResponse, NotAvailable
+from ..errors import ImplausibleDeletion, MalformedResponse, NotAvailable, Stop
 from ..paging.digests import digest
 from ..paging.prefetch import PageReader
 from ..paging.walk import Key, identify
 from ..result import EntityResult
 from ..rows.custom_fields import definitions_of, object_of
+from ..rows.shaper import RowShaper
 from ..state.checkpoint import State, finish_full, start_full
+from ..state.missing import is_plausible
 from ..state.request import ReadRequest
 from ..state.watermark import Watermark
 from .discovery import discover
@@ -30,6 +32,9 @@ def read_reference(
 
     Only the yielded table has the disposition `replace`: a run that reads nothing empties nothing. A group is replaced
     by its merge key, and one that is not readable keeps its rows.
+
+    Raises:
+        ImplausibleDeletion: too many rows are gone; nothing was yielded.
     """
     state = dlt.current.resource_state()
     start_full(state, request)
@@ -39,15 +44,62 @@ def read_reference(
     shaper = shaper_of(entity, context, group)
     yield from empty_tables(shaper) if group else ()
     loaded = loaded_definitions() if entity.name == "custom_fields" else state.setdefault("contents", {})
-    for name, records in read_groups(entity, context, result, frozenset(loaded)):
-        result.rows += len(records)
-        if changed(loaded, name, digest(shaper.masked(records))) or "full" in state:
-            groups = [(dict.fromkeys(group, name), records)]
-            tables = shaper.shape_groups(groups) if group else shaper.shape(records)
+    groups, ended_by = dict[str, list[Record]](), None
+    try:
+        for name, records in read_groups(entity, context, result, frozenset(loaded)):
+            groups[name] = records
+            result.rows += len(records)
+    except (Stop, NotAvailable) as error:
+        ended_by = error
+    if not request.force:
+        assert_plausible(entity, context, loaded, groups)
+    for name, records in groups.items():
+        if changed(loaded, name, content_of(shaper, records)) or "full" in state:
+            rows = [(dict.fromkeys(group, name), records)]
+            tables = shaper.shape_groups(rows) if group else shaper.shape(records)
             yield from marked(tables, MERGE if group else REPLACE)
             result.merged += len(records)
+    if ended_by is not None:
+        raise ended_by
     finish_full(state)
     context.end(result, state)
+
+
+def content_of(shaper: RowShaper, records: Sequence[Record]) -> str:
+    """The number of rows of a list or group, and their digest, as the state keeps them."""
+    return f"{len(records)} {digest(shaper.masked(records))}"
+
+
+def without_digest(content: str) -> str:
+    """The content of a list whose rows were changed in another way, so that the next sync writes it again."""
+    return f"{content.partition(' ')[0]} "
+
+
+def assert_plausible(
+    entity: Entity, context: SyncContext, loaded: Mapping[str, str], groups: Mapping[str, Sequence[Record]]
+) -> None:
+    """Checks that the rows which are gone from a replaced list can have been deleted, since no call confirms it.
+
+    Args:
+        entity: the list.
+        context: the run.
+        loaded: the contents that the destination has, by group.
+        groups: the groups that were read.
+
+    Raises:
+        ImplausibleDeletion: the list is empty and was not, or more are gone than `max_deleted_share` allows.
+    """
+    counts = {name: content.partition(" ")[0] for name, content in loaded.items()}
+    before = {name: int(count) for name, count in counts.items() if count.isdigit()}
+    after = {**before, **{name: len(records) for name, records in groups.items()}}
+    known, left, share = sum(before.values()), sum(after.values()), context.settings.max_deleted_share
+    gone = sum(max(count - after[name], 0) for name, count in before.items())
+    if share < 1 and gone and not (left and is_plausible(gone, known, share)):
+        raise ImplausibleDeletion(
+            f"{gone:,} of the {known:,} rows of {entity.name} are no longer listed, more than "
+            f"sources.insightly.max_deleted_share ({share:g}) allows, so all of them stay; if they are really deleted, "
+            f"run insightly sweep {entity.name} --force"
+        )
 
 
 def loaded_definitions() -> State:

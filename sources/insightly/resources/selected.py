@@ -21,6 +21,7 @@ from ..state.watermark import Watermark, cursor_reliable, record_dates
 from .enrich import define, definition_tables, fill_tags
 from .fetch import page_reader, read_definitions, records_of
 from .hints import empty_tables, marked, shaper_of
+from .reference import without_digest
 
 BATCH = 100
 
@@ -52,7 +53,7 @@ def read_selected(
     if updated is not None:
         result.watermark = result.watermark_before = updated.last_value if cursor_reliable(entity, state) else None
     # The next sync must write these records even if by then they are as they were before.
-    state.pop("contents", None)
+    state["contents"] = {name: without_digest(content) for name, content in state.get("contents", {}).items()}
     forget(state)
     yield from empty_tables(shaper_of(entity, context))
     read = _by_id if request.search is None else _by_search

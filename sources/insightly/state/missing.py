@@ -1,8 +1,16 @@
-"""The loaded ids that a full read does not meet."""
+"""The loaded ids that a full read does not meet, and how many of them are plausible."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+SMALL_TABLE = 50
+"""A table of at most this many rows may lose any share of them."""
+
+
+def is_plausible(gone: int, known: int, max_share: float) -> bool:
+    """Whether `gone` of the `known` records can have been deleted, by the setting `max_deleted_share`."""
+    return known <= SMALL_TABLE or gone / known <= max_share
 
 
 class MissingIds:

@@ -50,6 +50,7 @@ class ReadRequest:
         search: read only the records that match, and move neither watermark nor checkpoint.
         mask: fingerprint of the settings `hash` and `drop`; everything is read again if the stored one differs.
         run: id of the run.
+        force: write a list that each sync replaces, however many of its rows are gone.
     """
 
     start_date: str | None = None
@@ -62,6 +63,7 @@ class ReadRequest:
     search: SearchFilter | None = None
     mask: str = ""
     run: str = ""
+    force: bool = False
 
     @property
     def selects(self) -> bool:
