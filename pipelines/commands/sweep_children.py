@@ -23,15 +23,16 @@ def sweep_children(runner: Runner, entity: Entity, result: EntityResult, force: 
         parents = loaded.parents() if "start_date" in part else {}
         if not parents:
             continue
-        parent = parent_of(entity, name)
+        parent, notes = parent_of(entity, name), list[str]()
         try:
             reader, key = page_reader(runner.context, parent, part["start_date"], brief=True), parent.key[0]
-            listed = {row[key] for rows in read_pages(reader, key) for row in rows}
+            listed = {row[key] for rows in read_pages(reader, key, notes) for row in rows}
         except NotAvailable as error:
             refused.append(error)
             result.notes.append(f"rows of {name} are not swept: {error}")
             continue
         result.rows += len(listed)
+        result.notes += [f"{name}: {note}" for note in notes]
         live = {id_ for id_, is_live in parents.items() if is_live}
         confirmed = deletions.confirm(runner, parent, Differences(len(live), missing_ids=sorted(live - listed)), force)
         result.deleted += loaded.mark_deleted(list(confirmed.gone), runner.context.settings.deletions == "remove")

@@ -132,7 +132,7 @@ class _Verification:
 
     def _compare_every_record(self, since: str | None, live_ids: Sequence[int], result: EntityResult) -> None:
         live, listed, unknown = set(live_ids), set[Any](), list[Record]()
-        for records in read_pages(page_reader(self.context, self.entity, since), self.key):
+        for records in read_pages(page_reader(self.context, self.entity, since), self.key, result.notes):
             listed.update(record[self.key] for record in records)
             self.found.ids += len(records)
             self._compare_fields([record for record in records if record[self.key] in live], result)

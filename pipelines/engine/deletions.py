@@ -53,7 +53,8 @@ def differences(runner: Runner, entity: Entity, since: str | None, thorough: boo
         except Unsorted as error:
             context.result(entity.name).notes.append(f"every page of the list was read: {error}")
     reader = page_reader(context, entity, since, brief=True)
-    return compare(read_pages(reader, entity.key[0]), entity.key[0], known)
+    notes = context.result(entity.name).notes
+    return compare(read_pages(reader, entity.key[0], notes), entity.key[0], known)
 
 
 def confirm_and_mark(runner: Runner, entity: Entity, found: Differences, force: bool) -> DeletionResult:

@@ -13,6 +13,7 @@ class Switches:
         list_filter: ignores `updated_after_utc` on a plain list, or honours it as some clients assume.
         filter_inclusive: `updated_after_utc` returns rows of that second too.
         total_header: sends `X-Total-Count` for `count_total=true`.
+        total_error: how much greater that count is than the list: records that the key may not see are counted.
         brief_style: what `brief=true` does with arrays: omits them, sends null, or sends `[]`.
         embed_tags: False omits `TAGS` from lists, searches and single records; `/Tags` paths still work.
         etag: each record has an `ETag`, and a PUT with a stale `If-Match` is refused with 400.
@@ -46,6 +47,7 @@ class Switches:
     list_filter: Literal["ignored", "honoured"] = "ignored"
     filter_inclusive: bool = False
     total_header: bool = True
+    total_error: int = 0
     brief_style: Literal["missing", "null", "empty"] = "missing"
     embed_tags: bool = True
     etag: bool = False

@@ -15,6 +15,7 @@
     │   ├── ServerError             5xx, time-out, reset or truncated body, after every retry
     │   │   └── UnresolvedWrite     a write that the service may or may not have carried out
     │   └── MalformedResponse       a success with a body of the wrong type, or a redirect
+    │       └── EndlessList         a list whose pages do not end
     ├── ImplausibleDeletion         more records are gone than `max_deleted_share` allows; none was marked or removed
     ├── DataError                   records that cannot be loaded without changing them
     │   ├── ColumnCollision         two fields would become one column
@@ -128,6 +129,10 @@ class MalformedResponse(ApiError):
     """A success whose body is not what the path promises; to read it as "no rows" would lose records."""
 
     transient = True
+
+
+class EndlessList(MalformedResponse):
+    """A list whose pages do not end: too many brought no new rows."""
 
 
 class ImplausibleDeletion(InsightlyError):

@@ -155,11 +155,14 @@ class SyncMachine(RuleBasedStateMachine):
         brief=st.sampled_from(("missing", "null", "empty")),
         skew=st.sampled_from((0, 3600, -3600)),
         deletions=st.sampled_from(("mark", "mark", "remove")),
+        total_error=st.sampled_from((0, 0, 1, -1, 1_000_000)),
     )
-    def open(self, names: list[str], embedded: bool, brief: Any, skew: int, deletions: str) -> None:
+    def open(self, names: list[str], embedded: bool, brief: Any, skew: int, deletions: str, total_error: int) -> None:
         self.names = tuple(sorted(names, key=NAMES.index))
         self.deletions = deletions
-        self.switches = replace(OPEN, embed_tags=embedded, brief_style=brief, clock_skew_seconds=skew)
+        self.switches = replace(
+            OPEN, embed_tags=embedded, brief_style=brief, clock_skew_seconds=skew, total_error=total_error
+        )
         self.sandbox = Sandbox(contents=contents_of(0.02), switches=self.switches, clock=self.clock).start()
         for name in EDITED:
             for row in self.store.rows(name) if ENTITIES[name].tagged else ():

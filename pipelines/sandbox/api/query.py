@@ -33,8 +33,13 @@ def page_response(rows: list[Record], query: Mapping[str, str], switches: Switch
     skip, top = paging(query, switches)
     response = json_response(200, rows[skip : skip + top])
     if flag(query, "count_total") and switches.total_header:
-        response.headers["X-Total-Count"] = str(len(rows))
+        response.headers["X-Total-Count"] = total_header(len(rows), switches)
     return response
+
+
+def total_header(rows: int, switches: Switches) -> str:
+    """The value of `X-Total-Count` for a list of so many rows."""
+    return str(max(rows + switches.total_error, 0))
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:

@@ -9,7 +9,7 @@ from pipelines.sandbox.store.table import dump, parse
 from pipelines.sandbox.switches import Switches
 
 from .messages import ApiError, Response, json_response, record_not_found
-from .query import Filter, all_of, field_equals, flag, paging, updated_after
+from .query import Filter, all_of, field_equals, flag, paging, total_header, updated_after
 
 CONVERTED_STATUS = 2
 """STATUS_TYPE of the status of converted leads; the real value is unknown."""
@@ -104,7 +104,7 @@ class Reader:
             rows = [self.shaped(entity, raw, brief) for raw in rows]
         response = json_response(200, b"[" + b",".join(rows) + b"]")
         if counted and self.switches.total_header:
-            response.headers["X-Total-Count"] = str(total)
+            response.headers["X-Total-Count"] = total_header(total, self.switches)
         return response
 
     def _undated(self, entity: str) -> bool:

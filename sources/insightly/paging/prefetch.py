@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from itertools import islice
+from math import inf
 from threading import RLock
 from typing import Protocol
 
@@ -99,6 +100,7 @@ class PageReader:
         self._next: int | None = None
         self._in_sequence = False
         self._total = 0
+        self._end = inf
         self._row_bytes = 0.0
         prefetch_window.add(self)
 
@@ -158,7 +160,8 @@ class PageReader:
 
     def has_more(self) -> bool:
         """True while there is a page to request, as far as is known."""
-        return self._next is not None and self._in_sequence and self._next < self._total and self._may_prefetch()
+        end = min(self._total, self._end)
+        return self._next is not None and self._in_sequence and self._next < end and self._may_prefetch()
 
     def pages(self) -> int:
         return len(self._queue)
@@ -187,14 +190,22 @@ class PageReader:
 
     def _arrived(self, page: "Future[Page]") -> None:
         with self._window.lock:
-            if page.cancelled() or all(requested.page is not page for requested in self._queue):
+            requested = next((requested for requested in self._queue if requested.page is page), None)
+            if page.cancelled() or requested is None:
                 return
             if page.exception() is not None:
                 self._next = None
                 return
+            rows = len(page.result().rows)
+            end = requested.skip + rows
             self._total = page.result().total or 0
             self._adopt_size(page)
-            self._row_bytes = page.result().size / max(len(page.result().rows), 1)
+            self._row_bytes = page.result().size / max(rows, 1)
+            # Whatever the total says, a list ends at a short page, unless a full one lies behind it.
+            if rows < page.result().top:
+                self._end = min(self._end, end)
+            elif end > self._end:
+                self._end = inf
         self._window.fill()
 
     def _adopt_size(self, page: "Future[Page]") -> None:

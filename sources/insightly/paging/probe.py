@@ -104,7 +104,7 @@ def _compare(page: Page, skip: int, key: str, known: Sequence[int], found: Diffe
     if not ascend(ids):
         raise Unsorted(f"{key} does not ascend from record to record")
     end, last = skip + len(ids), page.total is not None and skip + len(ids) >= page.total
-    if len(ids) < page.top and not last:
+    if (len(ids) < page.top and not last) or (ids and page.total is not None and end > page.total):
         raise Unsorted(f"{len(ids)} rows came of the {page.top} asked for, at offset {skip} of {page.total}")
     if not ids and skip:
         return None
@@ -128,7 +128,8 @@ def _next(spans: Sequence[_Span], known: Sequence[int], total: int, top: int, ta
             continue
         # The next page begins with the last row of the one before; where nothing is left unread, rows moved meanwhile.
         first = bisect_left(offsets, max(left.end - 1, 0))
-        unread = [skip for skip in offsets[first : bisect_left(offsets, max(right.start, 1))] if skip not in taken]
-        if unread:
-            wanted.append(unread[len(unread) // 2])
+        between = offsets[first : bisect_left(offsets, max(right.start, 1))]
+        half = len(between) // 2
+        from_middle = itertools.chain(between[half:], reversed(between[:half]))
+        wanted += itertools.islice((skip for skip in from_middle if skip not in taken), 1)
     return wanted

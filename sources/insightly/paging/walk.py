@@ -8,12 +8,12 @@ is greater, rows were missed, and the walk steps back a page.
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from ..errors import MalformedResponse, Unsorted
+from ..errors import EndlessList, MalformedResponse, Unsorted
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,8 @@ Id = Any
 Key = str | tuple[str, ...]
 """The field that has a record's id, or the fields that identify it together; the latter are in no known order."""
 PATIENCE = 10
-"""Pages in a row that may have no new rows, beyond two for each page of the list."""
+"""Pages without new rows that a walk may get, beyond two for each page with new ones. So no list costs more calls than
+three times its pages and these, over all runs that the walk takes and whatever the service counts."""
 PASSES = 3
 
 
@@ -60,6 +61,8 @@ class Step:
         size: bytes of the pages.
         requested_at: the service's clock when the first page was requested.
         clock_skew: that of the last page.
+        patience: pages without new rows that the walk may still get.
+        note: what the service counts and what it lists, at the end of a list where these differ; else "".
     """
 
     rows: list[Row]
@@ -69,21 +72,24 @@ class Step:
     size: int = 0
     requested_at: datetime | None = None
     clock_skew: float = 0.0
+    patience: int = PATIENCE
+    note: str = ""
 
 
 Fetch = Callable[[int], Page]
 
 
-def read_list(fetch: Fetch, key: Key, skip: int = 0, last_id: Id = None) -> Iterator[Step]:
+def read_list(fetch: Fetch, key: Key, skip: int = 0, last_id: Id = None, patience: int | None = None) -> Iterator[Step]:
     """Walks a list from `skip` on; a list that is not sorted by id is read in full passes instead.
 
     Raises:
-        Unsorted: no pass saw as many ids as the list has rows.
-        MalformedResponse: a row has no id, or the pages never end.
+        Unsorted: no pass saw every row of the list.
+        MalformedResponse: a row has no id.
+        EndlessList: too many pages have no new rows.
     """
     seen: set[Id] = set()
     try:
-        for step in walk(fetch, key, skip, last_id):
+        for step in walk(fetch, key, skip, last_id, patience):
             seen.update(identify(row, key) for row in step.rows)
             yield step
     except Unsorted as error:
@@ -91,63 +97,69 @@ def read_list(fetch: Fetch, key: Key, skip: int = 0, last_id: Id = None) -> Iter
         yield from read_unsorted(fetch, key, seen)
 
 
-def walk(fetch: Fetch, key: Key, skip: int = 0, last_id: Id = None) -> Iterator[Step]:
+def walk(fetch: Fetch, key: Key, skip: int = 0, last_id: Id = None, patience: int | None = None) -> Iterator[Step]:
     """Reads a list from `skip`, or from its start, to its end.
+
+    The list ends at a short page that ends where the service's total says. That total may be wrong, for example because
+    it counts records that the key may not see. Then the list ends where another request behind a page has no new rows.
 
     Args:
         fetch: reads the page at an offset.
         key: what identifies a record.
         skip: the offset to resume from.
         last_id: the greatest id read so far, None at the start.
+        patience: pages without new rows that the walk may still get, None at the start.
 
     Yields:
         The new rows of each page; only the last step cannot be resumed from.
 
     Raises:
         Unsorted: ids do not ascend in a list of several pages.
-        MalformedResponse: a row has no id, or the pages never end.
+        MalformedResponse: a row has no id.
+        EndlessList: too many pages have no new rows.
     """
-    stuck, patience = 0, PATIENCE
+    patience = PATIENCE if patience is None else patience
     skip = 0 if last_id is None else skip
-    while stuck <= patience:
+    reached = -1 if last_id is None else skip + 1  # where the page before ended, -1 where none joins
+    while patience >= 0:
         page = fetch(skip)
-        patience = PATIENCE + 2 * max(skip, page.total or 0) // max(page.top - 1, 1)
-        rows, end = page.rows, skip + len(page.rows)
-        if skip == 0 and last_id is None and len(rows) < page.top and (page.total == end or not (page.total or rows)):
+        ids = _ids(page, key)
+        # A record may come twice on one page, and a total counts records.
+        end, rows_end = skip + len(set(ids)), skip + len(ids)
+        is_short, is_counted = end - skip < page.top, page.total in (end, rows_end)
+        if skip == 0 and last_id is None and is_short:
             # One page is the whole list, so its order does not matter.
-            ids = [identify(row, key) for row in rows]
-            at = 0 if ascend(ids) else None
-            yield _step(page, distinct(rows, key, set()), at, None, None)
-            return
-        ids = [identify(row, key) for row in rows]
+            complete = is_counted or not (page.total or ids)
+            if complete or (not ascend(ids) and _ids(fetch(rows_end - 1), key) == ids[-1:]):
+                at = 0 if ascend(ids) else None
+                note = "" if complete else _difference(page, end)
+                yield _step(page, distinct(page.rows, key, set()), at, None, None, patience, note)
+                return
         if not ascend(ids):
             raise Unsorted(f"{key} does not ascend from record to record")
         if skip > 0 and (not ids or ids[0] > last_id):
-            stuck += 1
+            patience, reached = patience - 1, -1
             back = skip - page.top + 1
             skip = max(0, back if ids or page.total is None else min(back, page.total - page.top + 1))
             continue
-        new = [row for row, id_ in zip(rows, ids, strict=True) if last_id is None or id_ > last_id]
+        new = [row for row, id_ in zip(page.rows, ids, strict=True) if last_id is None or id_ > last_id]
         new = distinct(new, key, set())
-        if new:
-            last_id = ids[-1]
-        # A total counts records, and a record may come twice on one page.
-        count = len(set(ids))
-        ended = count < page.top and (page.total in (end, skip + count) if page.total is not None else count <= 1)
-        next_skip = skip if page.total is not None and end > page.total else max(skip, end - 1)
-        stuck = 0 if new else stuck + 1
-        at, skip = skip, next_skip
-        yield _step(page, new, at, None if ended else skip, last_id)
+        last_id = ids[-1] if new else last_id
+        patience += 2 if new else -1
+        ended = is_short and (is_counted or (not new and end <= reached))
+        at, skip, reached = skip, max(skip, end - 1), end
+        note = _difference(page, end) if ended and not is_counted else ""
+        yield _step(page, new, at, None if ended else skip, last_id, patience, note)
         if ended:
             return
-    raise MalformedResponse(
-        f"Paging through {key} did not end: {stuck} pages in a row, up to offset {skip}, had no new rows and did not "
-        "match their own X-Total-Count."
-    )
+    raise _endless(key, skip)
 
 
 def read_unsorted(fetch: Fetch, key: Key, seen: set[Id]) -> Iterator[Step]:
-    """Reads a list that is not sorted by id in full passes, until one sees as many ids as the list has rows.
+    """Reads a list that is not sorted by id in full passes, until one sees every row of it.
+
+    A pass has seen every row if it saw as many ids as the list has rows by the service's total, or if it met no row
+    twice and was like the pass before.
 
     Args:
         fetch: reads the page at an offset.
@@ -156,20 +168,30 @@ def read_unsorted(fetch: Fetch, key: Key, seen: set[Id]) -> Iterator[Step]:
 
     Raises:
         Unsorted: no pass did, so rows may be missing.
+        EndlessList: too many pages of a pass have no new rows.
     """
+    before: list[Id] = []
     for _ in range(PASSES):
-        ids: set[Id] = set()
-        skip = 0
+        ids: dict[Id, None] = {}
+        skip, patience = 0, PATIENCE
         while True:
             page = fetch(skip)
-            ids.update(identify(row, key) for row in page.rows)
-            yield _step(page, distinct(page.rows, key, seen), None, None, None)
-            end = skip + len(page.rows)
-            if not page.rows or (len(page.rows) < page.top and page.total in (end, None)):
+            known = len(ids)
+            ids.update(dict.fromkeys(_ids(page, key)))
+            yield _step(page, distinct(page.rows, key, seen), None, None, None, patience)
+            end, is_new = skip + len(page.rows), len(ids) > known
+            if not page.rows or (len(page.rows) < page.top and (page.total in (end, None) or not is_new)):
                 break
+            patience += 2 if is_new else -1
+            if patience < 0:
+                raise _endless(key, skip)
             skip = max(end - 1, skip + 1)
         if page.total is None or len(ids) >= page.total:
             return
+        if len(ids) == end and list(ids) == before:
+            yield replace(_step(page, [], None, None, None, patience), size=0, note=_difference(page, end))
+            return
+        before = list(ids)
     raise Unsorted(
         f"the list keyed on {key} is not sorted by id, and {PASSES} passes saw {len(ids)} of its {page.total} rows; "
         "run again when fewer records are being edited"
@@ -206,5 +228,22 @@ def ascend(ids: list[Id]) -> bool:
     return all(type(id_) is int for id_ in ids) and all(earlier <= later for earlier, later in pairwise(ids))
 
 
-def _step(page: Page, rows: list[Row], at: int | None, skip: int | None, last_id: Id) -> Step:
-    return Step(rows, at, skip, last_id, page.size, page.requested_at, page.clock_skew)
+def _ids(page: Page, key: Key) -> list[Id]:
+    return [identify(row, key) for row in page.rows]
+
+
+def _step(
+    page: Page, rows: list[Row], at: int | None, skip: int | None, last_id: Id, patience: int, note: str = ""
+) -> Step:
+    return Step(rows, at, skip, last_id, page.size, page.requested_at, page.clock_skew, patience, note)
+
+
+def _difference(page: Page, listed: int) -> str:
+    return "" if page.total is None else f"the API counts {page.total:,} and lists {listed:,}"
+
+
+def _endless(key: Key, skip: int) -> EndlessList:
+    return EndlessList(
+        f"Paging through {key} did not end: too many pages, the last at offset {skip}, had no new rows. The next run "
+        "reads the list from its start."
+    )

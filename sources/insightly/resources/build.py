@@ -8,9 +8,9 @@ from dlt.extract import DltResource
 
 from ..context import SyncContext
 from ..entities import DATE_UPDATED, OBJECTS, RECORDS, Entity, ReadMode
-from ..errors import Stop
+from ..errors import EndlessList, Stop
 from ..result import EntityResult
-from ..state.checkpoint import Checkpoint, begin
+from ..state.checkpoint import Checkpoint, begin, restart
 from ..state.request import ReadRequest
 from ..state.watermark import StoredWatermark, Watermark, watermark_in
 from .discovery import discover, find, record_refusals
@@ -93,7 +93,10 @@ def _read(
         yield from read(entity, context, context.request_for(entity, request), result, updated)
     if result.error is not None and not isinstance(result.error, Stop) and not request.selects:
         # The next full read starts anew, for this entity may fail in every run; only a stop is resumed.
-        dlt.current.resource_state(entity.name).pop("full", None)
+        state = dlt.current.resource_state(entity.name)
+        state.pop("full", None)
+        if isinstance(result.error, EndlessList) and entity.read != "per_parent":
+            restart(state)
 
 
 def checkpoint_in(entity: Entity, state: Mapping[str, Any], request: ReadRequest, context: SyncContext) -> Checkpoint:

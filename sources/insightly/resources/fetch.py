@@ -51,9 +51,12 @@ def page_reader(
     return context.page_readers[key]
 
 
-def read_pages(reader: PageReader, key: Key) -> Iterator[list[Record]]:
-    """The rows of a list page by page, each row once."""
-    return (step.rows for step in read_list(reader, key))
+def read_pages(reader: PageReader, key: Key, notes: list[str] | None = None) -> Iterator[list[Record]]:
+    """The rows of a list page by page, each row once; what is to be reported about the list is added to `notes`."""
+    for step in read_list(reader, key):
+        if step.note and notes is not None:
+            notes.append(step.note)
+        yield step.rows
 
 
 def parent_of(entity: Entity, parent: str) -> Entity:

@@ -59,7 +59,7 @@ def read_changes(
     is_live = (lambda _: True) if missing_ids is None else missing_ids.was_loaded
     blocks = Blocks(state, key, checkpoint.last_id is not None, is_live) if in_blocks else None
     reader = page_reader(context, entity, checkpoint.since, max_rows=state.get("page_rows"))
-    steps = read_list(reader, key, checkpoint.skip, checkpoint.last_id)
+    steps = read_list(reader, key, checkpoint.skip, checkpoint.last_id, checkpoint.patience)
 
     def is_enough(step: Step) -> bool:
         """Pages are written together, since each table written takes a while.
@@ -91,11 +91,12 @@ def read_changes(
             checkpoint = replace(checkpoint, skip=step.at, last_id=complete[-1][key])
             _store(checkpoint, state, missing_ids)
         elif step.skip is not None and not cut:
-            checkpoint = replace(checkpoint, skip=step.skip, last_id=step.last_id)
+            checkpoint = replace(checkpoint, skip=step.skip, last_id=step.last_id, patience=step.patience)
             _store(checkpoint, state, missing_ids)
         if blocks is not None and not cut:
             blocks.record()
         yield from tables
+        result.notes += filter(None, [step.note])
         result.rows += len(complete) if cut else len(step.rows)
         result.merged += len(complete)
         context.on_progress()

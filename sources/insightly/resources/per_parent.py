@@ -12,9 +12,19 @@ import dlt
 
 from ..context import Record, SyncContext
 from ..entities import ENTITIES, Entity
-from ..errors import Forbidden, InsightlyError, NotAvailable, NotFound
+from ..errors import EndlessList, Forbidden, InsightlyError, NotAvailable, NotFound
 from ..result import EntityResult
-from ..state.checkpoint import Checkpoint, State, begin, checkpoint_of, end, finish_full, loaded_from, start_full
+from ..state.checkpoint import (
+    Checkpoint,
+    State,
+    begin,
+    checkpoint_of,
+    end,
+    finish_full,
+    loaded_from,
+    restart,
+    start_full,
+)
 from ..state.request import ReadRequest
 from ..state.times import iso
 from ..state.watermark import Watermark, next_watermark
@@ -155,8 +165,10 @@ class _ParentRead:
         while True:
             try:
                 taken = next(self.progress.iterator, None)
-            except InsightlyError:
+            except InsightlyError as error:
                 yield from self._write()
+                if isinstance(error, EndlessList):
+                    restart(self.state)
                 raise
             if taken is None:
                 break
@@ -174,6 +186,7 @@ class _ParentRead:
                 return False
         self._assert_readable()
         yield from self._write()
+        self.result.notes += [f"{self.parent.name}: {note}" for note in self.progress.sublists.notes]
         self._end()
         return True
 
@@ -205,7 +218,11 @@ class _ParentRead:
         tables = list(marked(self.context.shapers[self.entity.name].shape_groups(groups))) if groups else []
         if (skip := progress.unwritten[-1][1]) is not None:
             progress.checkpoint = replace(
-                progress.checkpoint, started=self._started(), skip=skip, last_id=sublists[-1].id
+                progress.checkpoint,
+                started=self._started(),
+                skip=skip,
+                last_id=sublists[-1].id,
+                patience=progress.sublists.patience,
             )
             progress.checkpoint.store(self.state)
         if readable:
@@ -227,6 +244,8 @@ class _ParentRead:
                 counted[f"records of {parent} do not show this key their {name} (403); their rows are kept"] += 1
             elif duplicates := _duplicates(self.entity, sublist.rows):
                 counted["rows have the key of another row of their record; all are kept"] += duplicates
+            if sublist.miscounted:
+                counted[f"records of {parent} list other numbers of {name} than the API counts"] += 1
 
     def _end(self) -> None:
         checkpoint = replace(self.progress.checkpoint, started=self._started())
@@ -236,7 +255,7 @@ class _ParentRead:
         end(self.state, checkpoint, self.start_date)
         if self.parent.read != "incremental" and checkpoint.last_id is not None:
             # The next run goes on after the last record: of these parents only new ones can be recognized.
-            checkpoint.store(self.state)
+            replace(checkpoint, patience=None).store(self.state)
 
     def _started(self) -> str:
         started, requested_at = self.progress.checkpoint.started, self.progress.sublists.requested_at

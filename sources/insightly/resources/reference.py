@@ -138,7 +138,7 @@ def read_groups(
     Raises:
         NotAvailable: no group is readable, or one of `loaded` is not. The others were yielded.
     """
-    readers = _readers(entity, context)
+    readers = _readers(entity, context, result.notes)
     refused: dict[str, NotAvailable] = {}
     for name, read in readers.items():
         records: list[Record] = []
@@ -165,7 +165,7 @@ def calls_of(entity: Entity, context: SyncContext) -> int:
     return len(RECORD_TYPES) if entity.name == "tags" else 1
 
 
-def _readers(entity: Entity, context: SyncContext) -> dict[str, Read]:
+def _readers(entity: Entity, context: SyncContext, notes: list[str]) -> dict[str, Read]:
     if entity.read == "object":
         return {"": partial(_rows_of_object, entity, context)}
     if entity.name == "custom_fields":
@@ -173,11 +173,11 @@ def _readers(entity: Entity, context: SyncContext) -> dict[str, Read]:
     if entity.name == OBJECTS:
         return {"": partial(_objects, context)}
     if entity.name != "tags":
-        return {"": partial(_rows_of_list, page_reader(context, entity), entity.identity)}
+        return {"": partial(_rows_of_list, page_reader(context, entity), entity.identity, notes)}
     readers = {kind: page_reader(context, entity, record_type=kind) for kind in RECORD_TYPES}
     for reader in readers.values():
         reader.prime(0)
-    return {kind: partial(_rows_of_list, reader, "TAG_NAME") for kind, reader in readers.items()}
+    return {kind: partial(_rows_of_list, reader, "TAG_NAME", notes) for kind, reader in readers.items()}
 
 
 def _with_definitions(context: SyncContext) -> list[Entity]:
@@ -198,8 +198,8 @@ def _objects(context: SyncContext) -> list[Record]:
     return list({identify(row, key): row for row in read_objects(context)}.values())
 
 
-def _rows_of_list(reader: PageReader, key: Key) -> list[Record]:
-    return list({identify(row, key): row for rows in read_pages(reader, key) for row in rows}.values())
+def _rows_of_list(reader: PageReader, key: Key, notes: list[str]) -> list[Record]:
+    return list({identify(row, key): row for rows in read_pages(reader, key, notes) for row in rows}.values())
 
 
 def _rows_of_object(entity: Entity, context: SyncContext) -> list[Record]:

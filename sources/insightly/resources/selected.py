@@ -110,17 +110,18 @@ def _by_search(
         return
     checkpoint = result.progress = result.progress or Checkpoint(None)
     reader = page_reader(context, entity, search=search)
-    for step in read_list(reader, entity.key[0], checkpoint.skip, checkpoint.last_id):
+    for step in read_list(reader, entity.key[0], checkpoint.skip, checkpoint.last_id, checkpoint.patience):
         if not all(map(search.matches, step.rows)):
             raise MalformedResponse(
                 f"GET /{entity.search_path}: the answer holds records whose {search.field} is another, so "
                 "the API did not filter by that field; none of them is loaded"
             )
         written = yield from _tables(entity, context, request, result, state, step.rows)
+        result.notes += filter(None, [step.note])
         if written < len(step.rows):
             context.budget.check()
         if step.skip is not None:
-            result.progress = replace(checkpoint, skip=step.skip, last_id=step.last_id)
+            result.progress = replace(checkpoint, skip=step.skip, last_id=step.last_id, patience=step.patience)
             if context.chunk_spent():
                 return
     result.state = "ok"

@@ -9,7 +9,7 @@ from datetime import datetime
 from ..context import Params, Record, SyncContext
 from ..entities import Entity
 from ..errors import InsightlyError, MalformedResponse, NotAvailable, redact
-from ..paging.walk import Id, Page, distinct, read_list
+from ..paging.walk import Id, Page, Step, distinct, read_list
 from ..state.checkpoint import Checkpoint
 from .fetch import page_reader, parent_of, top_of
 
@@ -19,13 +19,17 @@ DEFAULT_PAGE = 100
 
 @dataclass(frozen=True, slots=True)
 class Sublist:
-    """The rows of one record; `refused` says why there are none (403, 404). `calls` it took, of `size` bytes."""
+    """The rows of one record; `refused` says why there are none (403, 404). `calls` it took, of `size` bytes.
+
+    `miscounted` is True where the service counts another number of rows than it lists.
+    """
 
     id: Id
     rows: list[Record]
     calls: int = 1
     size: int = 0
     refused: NotAvailable | None = None
+    miscounted: bool = False
 
 
 def read_sublist(context: SyncContext, entity: Entity, parent: str, id_: Id) -> Sublist:
@@ -37,6 +41,7 @@ def read_sublist(context: SyncContext, entity: Entity, parent: str, id_: Id) -> 
     owner = parent_of(entity, parent)
     if type(id_) is not int:
         raise MalformedResponse(f"{owner.key[0]} of a record is no whole number: {redact(id_)}", path=f"/{owner.path}")
+    steps = list[Step]()
     path, sizes, top = f"{owner.path}/{id_}/{entity.sub_path}", list[int](), top_of(context)
 
     def fetch(skip: int) -> Page:
@@ -51,14 +56,14 @@ def read_sublist(context: SyncContext, entity: Entity, parent: str, id_: Id) -> 
         first = fetch(0)
         if entity.paged and not _is_complete(first):
             pages = {0: first}
-            steps = read_list(lambda skip: pages.pop(skip, None) or fetch(skip), entity.key[0])
+            steps = list(read_list(lambda skip: pages.pop(skip, None) or fetch(skip), entity.key[0]))
             rows = [row for step in steps for row in step.rows]
         else:
             # Copies of a row can be recognized only by a single id.
             rows = distinct(first.rows, entity.key[0], set()) if len(entity.key) == 1 else first.rows
     except NotAvailable as error:
         return Sublist(id_, [], refused=error)
-    return Sublist(id_, rows, len(sizes), sum(sizes))
+    return Sublist(id_, rows, len(sizes), sum(sizes), miscounted=any(step.note for step in steps))
 
 
 class Sublists:
@@ -70,17 +75,21 @@ class Sublists:
     Attributes:
         requested_at: the service's clock when the first page of the list was requested; None before that, and where
             the list is resumed.
+        patience: pages without new rows that the walk of the list may still get.
+        notes: what is to be reported about the list.
     """
 
     def __init__(self, context: SyncContext, entity: Entity, parent: str, checkpoint: Checkpoint) -> None:
         self.context, self.entity, self.parent, self.checkpoint = context, entity, parent, checkpoint
         self.requested_at: datetime | None = None
+        self.patience = checkpoint.patience
+        self.notes = list[str]()
         self._waiting = deque[tuple[Future[Sublist], int | None]]()
 
     def __iter__(self) -> Iterator[tuple[Sublist, int | None]]:
         owner, error = parent_of(self.entity, self.parent), None
         reader, key = page_reader(self.context, owner, self.checkpoint.since, brief=True), owner.key[0]
-        steps = read_list(reader, key, self.checkpoint.skip, self.checkpoint.last_id)
+        steps = read_list(reader, key, self.checkpoint.skip, self.checkpoint.last_id, self.patience)
         while True:
             try:
                 step = next(steps, None)
@@ -90,6 +99,8 @@ class Sublists:
             if step is None:
                 break
             self.requested_at = self.requested_at or step.requested_at
+            self.patience = step.patience
+            self.notes += filter(None, [step.note])
             for index, row in enumerate(step.rows):
                 while self._waiting and self._is_full():
                     yield self._first()

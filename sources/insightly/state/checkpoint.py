@@ -1,7 +1,7 @@
 """Where a walk starts and how far it came, in the state of its resource. Pure logic."""
 
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from .request import ReadRequest
@@ -21,15 +21,17 @@ class Checkpoint:
         started: the service's clock when its first request was sent.
         skip: the offset to go on from.
         last_id: the greatest id read.
+        patience: pages without new rows that the walk may still get; None before its first page.
     """
 
     since: str | None
     started: str | None = None
     skip: int = 0
     last_id: Any = None
+    patience: int | None = None
 
     def store(self, state: State) -> None:
-        state["checkpoint"] = {"since": self.since, "started": self.started, "skip": self.skip, "last_id": self.last_id}
+        state["checkpoint"] = asdict(self)
 
 
 def begin(state: State, watermark: str | None, request: ReadRequest) -> Checkpoint:
@@ -70,6 +72,13 @@ def end(state: State, checkpoint: Checkpoint, start_date: str | None, missing_id
         state["missing_ids"] = list(missing_ids)
     elif full or "missing_ids" not in state:
         finish_full(state)
+
+
+def restart(state: State) -> None:
+    """Lets the next run start an unfinished walk from its beginning."""
+    state.pop("checkpoint", None)
+    if "again" in state:
+        state.pop("missing_ids", None)
 
 
 def was_read(state: Mapping[str, Any]) -> bool:
@@ -130,5 +139,5 @@ def checkpoint_of(state: Mapping[str, Any], watermark: str | None, start_date: s
     since = state["again"]["since"] if "again" in state else watermark or start_date
     checkpoint = state.get("checkpoint")
     if checkpoint is not None and checkpoint["since"] == since:
-        return Checkpoint(since, checkpoint["started"], checkpoint["skip"], checkpoint["last_id"])
+        return Checkpoint(**checkpoint)
     return Checkpoint(since)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sources.insightly.errors import InsightlyError, MalformedResponse, ServerError, Unsorted
+from sources.insightly.errors import EndlessList, InsightlyError, MalformedResponse, ServerError, Unsorted
 from sources.insightly.paging.batches import batches
 from sources.insightly.paging.prefetch import PAGE_BYTES, PREFETCH_BYTES, PageReader, PrefetchWindow
-from sources.insightly.paging.walk import Page, Step, read_unsorted, walk
+from sources.insightly.paging.walk import Page, Step, read_list, read_unsorted, walk
 
 
 class EditedList:
@@ -27,6 +27,7 @@ class EditedList:
         # Ids that may join later lie among the others, as an updated record joins a filtered list.
         self.outside = sorted({id_ + 1 for id_ in ids} - set(ids)) + [max(ids, default=0) + n for n in (5, 6, 7)]
         self.answers = 0
+        self.total: Callable[[int], int | None] = lambda rows: rows
 
     def edit(self) -> None:
         for _ in range(self.random.randint(0, 3)):
@@ -42,7 +43,7 @@ class EditedList:
         self.edit()
         self.answers += 1
         top = top or self.top
-        return Page([{"ID": id_} for id_ in self.ids[skip : skip + top]], len(self.ids), top)
+        return Page([{"ID": id_} for id_ in self.ids[skip : skip + top]], self.total(len(self.ids)), top)
 
 
 class OutOfOrder(Executor):
@@ -90,6 +91,81 @@ def test_serial_walk_returns_every_row_that_stays(source: EditedList) -> None:
     assert source.always <= set(kept)
     assert len(kept) == len(set(kept))
     assert kept == sorted(kept)
+
+
+TOTALS: dict[str, Callable[[int], int | None]] = {
+    "one more": lambda rows: rows + 1,
+    "one less": lambda rows: max(rows - 1, 0),
+    "half": lambda rows: rows // 2,
+    "1,000": lambda rows: 1_000,
+    "10^18": lambda rows: 10**18,
+    "none": lambda rows: None,
+}
+"""What a service may count that lists so many rows."""
+wrong_totals = st.sampled_from(list(TOTALS.values()))
+
+
+@settings(max_examples=600, deadline=None)
+@given(lists, wrong_totals, st.sampled_from([1, 8]), st.integers(0, 2**32))
+def test_walk_with_a_wrong_total_returns_every_row_that_stays(
+    source: EditedList, total: Any, depth: int, seed: int
+) -> None:
+    source.total = total
+    fetch = PageReader(source.read, PrefetchWindow(OutOfOrder(seed), depth), source.top)
+    kept = [row["ID"] for step in walk(fetch, "ID") for row in step.rows]
+    assert source.always <= set(kept)
+    assert len(kept) == len(set(kept))
+
+
+@pytest.mark.parametrize("total", TOTALS)
+@pytest.mark.parametrize("rows", [0, 1, 120, 499, 500, 501, 10_100])
+def test_walk_with_a_wrong_total_costs_two_calls_more(rows: int, total: str) -> None:
+    source, exact = (EditedList(list(range(1, rows + 1)), 500, 0, 0, 0) for _ in "ab")
+    source.total = TOTALS[total]
+    steps, _ = list(walk(source.read, "ID")), list(walk(exact.read, "ID"))
+    assert sum(len(step.rows) for step in steps) == rows
+    assert source.answers <= exact.answers + 2
+    counted = source.total(rows)
+    assert steps[-1].note == ("" if counted in (rows, None) else f"the API counts {counted:,} and lists {rows:,}")
+
+
+@pytest.mark.parametrize("total", [40, 121, 10**18])
+def test_prefetch_by_a_wrong_total_is_bounded(total: int) -> None:
+    pool, source = Answering(), EditedList(list(range(120)), 10, 0, 0, 0)
+    source.total = lambda _: total
+    fetch = PageReader(source.read, PrefetchWindow(pool, 8), 10)
+    assert [row["ID"] for step in walk(fetch, "ID") for row in step.rows] == list(range(120))
+    assert len(pool.asked) <= 14 + 1
+
+
+ENDLESS: dict[str, Callable[[int], list[int]]] = {
+    "ignores skip": lambda skip: [*range(10)],
+    "starts again": lambda skip: [skip % 45 + n for n in range(10)],
+    "ends and does not": lambda skip: [*range(skip, 50)][:10] if skip < 45 else [],
+    "moves": lambda skip: [*range(skip + 7, skip + 17)] if skip else [*range(10)],
+}
+
+
+@pytest.mark.parametrize("rounds", [1, 100], ids=["in one round", "in rounds"])
+@pytest.mark.parametrize("ids", ENDLESS.values(), ids=ENDLESS)
+@pytest.mark.parametrize("total", [10, 50, 10**18, None])
+def test_walk_that_does_not_end_is_an_error(ids: Callable[[int], list[int]], total: int | None, rounds: int) -> None:
+    answers = [0]
+
+    def fetch(skip: int) -> Page:
+        answers[0] += 1
+        return Page([{"ID": id_} for id_ in ids(skip)], total, 10)
+
+    def read() -> None:
+        at, steps = Step([], None, 0, None), 1_000 // rounds
+        for _ in range(rounds):
+            for step in islice(walk(fetch, "ID", at.skip or 0, at.last_id, at.patience), steps):
+                at = step
+                assert at.skip is not None
+
+    with pytest.raises(EndlessList, match="did not end"):
+        read()
+    assert answers[0] <= 3 * 6 + 10 + 1
 
 
 @given(lists)
@@ -305,6 +381,26 @@ def test_walk_reads_an_unsorted_list_in_passes() -> None:
     assert sorted(row["ID"] for step in read_unsorted(fetch, "ID", set()) for row in step.rows) == sorted(ids)
 
 
+@pytest.mark.parametrize("total", [6, 8, 1_000])
+@pytest.mark.parametrize("top", [3, 10])
+def test_unsorted_list_with_a_wrong_total_is_read_until_two_passes_are_alike(top: int, total: int) -> None:
+    ids, answers = [5, 9, 1, 7, 3, 8, 2], [0]
+
+    def fetch(skip: int) -> Page:
+        answers[0] += 1
+        return Page([{"ID": id_} for id_ in ids[skip : skip + top]], total, top)
+
+    steps = list(read_list(fetch, "ID"))
+    assert [row["ID"] for step in steps for row in step.rows] == ids
+    assert total == 6 or steps[-1].note == f"the API counts {total:,} and lists 7"
+    assert answers[0] <= (2 if top == 10 else 1 + 2 * 4)
+
+
+def test_unsorted_list_that_does_not_end_is_an_error() -> None:
+    with pytest.raises(EndlessList):
+        list(read_unsorted(lambda skip: Page([{"ID": 2}, {"ID": 1}], 10**18, 2), "ID", set()))
+
+
 def test_unsorted_list_without_all_its_rows_is_an_error() -> None:
     def fetch(skip: int) -> Page:
         return Page([{"ID": 1}, {"ID": 1}][skip : skip + 2], 2, 2)
@@ -317,11 +413,6 @@ def test_unsorted_list_without_all_its_rows_is_an_error() -> None:
 def test_row_without_an_id_is_an_error(row: dict[str, Any]) -> None:
     with pytest.raises(MalformedResponse, match="without ID"):
         list(walk(lambda skip: Page([row], 1, 10), "ID"))
-
-
-def test_walk_that_never_ends_is_an_error() -> None:
-    with pytest.raises(MalformedResponse, match="did not end"):
-        list(walk(lambda skip: Page([{"ID": 1}], 7, 10) if skip == 0 else Page([], 7, 10), "ID"))
 
 
 def test_walk_of_an_empty_unpaged_list_is_one_page() -> None:
