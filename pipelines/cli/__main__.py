@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.engine.report import INTERRUPTED, error_report
+from pipelines.engine import interrupts
 
 from . import logs
 from .handlers import target_of
@@ -27,18 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = parser().parse_args(argv)
     logs.configure(args.log_format)
-    try:
-        report = _run_accounts(args) if "instances" in args else args.handler(args)
-        if isinstance(report, int):
-            return report
-        if args.json:
-            print_json(report)
-        else:
-            from .console import show
 
-            show(report)
-        _write_log_and_metrics(args, report)
-    except (KeyboardInterrupt, Exception) as error:
+    def end(error: BaseException) -> "Report":
+        from pipelines.engine.report import error_report
+
         report = error_report(args.command, error)
         if args.json:
             print_json(report)
@@ -48,12 +40,39 @@ def main(argv: Sequence[str] | None = None) -> int:
             _write_log_and_metrics(args, report)
         except Exception as error:
             sys.stderr.write(f"insightly: {error}\n")
-    return report.exit_code
+        sys.stdout.flush()
+        return report
+
+    with interrupts.handled(end):
+        with interrupts.deferred():
+            from pipelines.engine.report import INTERRUPTED  # imports dlt, which takes as long as a small sync
+        try:
+            with interrupts.unwrapped():
+                interrupts.check()
+                report = _run_accounts(args) if "instances" in args else args.handler(args)
+                if isinstance(report, int):
+                    return report
+                interrupts.check(report)
+            with interrupts.deferred():
+                if args.json:
+                    print_json(report)
+                else:
+                    from .console import show
+
+                    show(report)
+                _write_log_and_metrics(args, report)
+        except (KeyboardInterrupt, Exception) as error:
+            with interrupts.deferred():
+                report = end(error)
+        if interrupts.received() and report.exit_code in INTERRUPTED:
+            interrupts.exit_now(report.exit_code)
+        return report.exit_code
 
 
 def _run_accounts(args: argparse.Namespace) -> "Report":
     """Runs a command for each selected account, and returns one report."""
     from pipelines.commands.each_account import run_for_each, select_accounts
+    from pipelines.engine.report import INTERRUPTED
 
     def run(name: str | None) -> "Report":
         report: Report = args.handler(argparse.Namespace(**vars(args), instance=name))
@@ -73,7 +92,9 @@ def _run_accounts(args: argparse.Namespace) -> "Report":
         report = run(names[0])
     else:
         report = run_for_each(args.command, names, run, show_account)
-    if args.command == "sync" and not args.plan and report.exit_code != INTERRUPTED:
+    if report.exit_code in INTERRUPTED:
+        raise interrupts.Interrupted(report.exit_code - 128, report)
+    if args.command == "sync" and not args.plan:
         from pipelines.views.all_accounts import refresh_after
 
         refresh_after(report, target_of(args))

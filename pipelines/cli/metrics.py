@@ -55,7 +55,9 @@ def exposition(report: Report, finished: float) -> bytes:
 
     gauge("run_finished_timestamp_seconds", "When the run ended.").labels(command).set(finished)
     gauge("run_seconds", "Time the run took.").labels(command).set(report.seconds)
-    codes = "0 done, 1 failed, 2 configuration, 3 stopped at a budget, 4 verify found a difference."
+    codes = (
+        "0 done, 1 failed, 2 configuration, 3 stopped at a budget, 4 verify found a difference, 130 or 143 interrupted."
+    )
     gauge("run_exit_code", codes).labels(command).set(report.exit_code)
     gauge("run_calls", "Calls the run sent.").labels(command).set(report.calls)
     status = gauge("run_status", "1 for how the run ended.", "status")

@@ -22,6 +22,8 @@ EXIT_CODES = """exit codes:
   3  stopped at a call budget or at the day's quota; everything read so far is
      loaded, and the next run continues
   4  verify found a difference
+  130, 143  interrupted by Ctrl-C or SIGTERM; what is committed stays, and the
+     next run continues
 With several accounts the exit code is the worst one, in the order 2, 1, 4, 3."""
 
 UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}

@@ -4,7 +4,8 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from pipelines.engine.report import DONE, FAILED, INTERRUPTED, STOPPED, WORST_FIRST, Report, error_report
+from pipelines.engine import interrupts
+from pipelines.engine.report import DONE, FAILED, STOPPED, WORST_FIRST, Report, error_report
 from sources.insightly.config.accounts import DEFAULT, configured_accounts
 from sources.insightly.config.settings import InsightlySettings, resolve_settings
 from sources.insightly.errors import BadSetting
@@ -53,18 +54,22 @@ def run_for_each(
 
     Returns:
         A report with the totals; its entities are named `account.entity`, and its fact `instances` has each report.
+        A signal that ends the run of one account ends them all.
     """
     started, reports = time.monotonic(), dict[str, Report]()
     for name in names:
         try:
-            report = run(name)
-        except (KeyboardInterrupt, Exception) as error:
+            with interrupts.unwrapped():
+                report = run(name)
+                interrupts.check(report)
+        except KeyboardInterrupt as interrupt:
+            reports[name] = error_report(command, interrupt)
+            break
+        except Exception as error:
             report = error_report(command, error)
             logger.error("%s: %s", name, report.reason)
         reports[name] = report
         on_report(name, report)
-        if report.exit_code == INTERRUPTED:
-            break
     total = combine(command, reports)
     total.seconds = time.monotonic() - started
     return total

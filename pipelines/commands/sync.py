@@ -50,7 +50,6 @@ def sync(
                 runner.dataset.record_restored()
                 for name in context.with_objects(chosen):
                     _mark_missing(runner, name)
-        runner.discard_uncommitted(chosen)
         return runner.report(chosen, names)
 
 
@@ -63,7 +62,6 @@ def _resume_full(runner: Runner, chosen: Sequence[str]) -> dict[str, ReadRequest
         _mark_missing(runner, name)
         if not result.open:
             result.watermark = result.watermark_before = runner.watermark(context.entity(name))
-            runner.committed.add(name)
         if request.rest:
             result.notes.append("Earlier runs of this --full have read everything; the next --full starts a new one.")
     return requests

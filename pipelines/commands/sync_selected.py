@@ -107,7 +107,6 @@ def sync_selected(
                 runner.dataset.record_restored()
                 facts["not_read"] = list(selected.ids) if result.not_read is None else result.not_read
                 _mark_gone(runner, entity, result, facts)
-        runner.discard_uncommitted([name])
         if runner.error is not None:
             facts["not_read"] = list(selected.ids)
         if facts["not_read"]:

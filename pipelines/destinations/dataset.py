@@ -134,8 +134,12 @@ class Dataset:
     @contextmanager
     def transaction(self) -> Iterator[Callable[..., list[Any]]]:
         """A transaction; it yields a function that runs a statement and returns its rows, if any."""
-        with self._client.begin_transaction():
-            yield lambda sql, *values: list(self._client.execute_sql(sql, *values) or ())
+        with self._client.begin_transaction() as transaction:
+            try:
+                yield lambda sql, *values: list(self._client.execute_sql(sql, *values) or ())
+            except KeyboardInterrupt:
+                transaction.rollback_transaction()  # dlt rolls back after an Exception only
+                raise
 
     def version_timestamp(self, history: str) -> datetime:
         """The time for new versions: now, or the latest time in the history if that is later (clocks are set back)."""

@@ -15,11 +15,13 @@ from dlt.pipeline.configuration import PipelineConfiguration
 from sources.insightly.errors import BadSetting
 
 # Entities finish one after another, so a small budget completes some instead of starting all. A table is replaced in
-# one transaction, so a killed run never leaves it empty. No telemetry is sent.
+# one transaction, so a killed run never leaves it empty. No telemetry is sent. dlt would defer signals, and lose those
+# that come while it loads.
 os.environ.setdefault("EXTRACT__NEXT_ITEM_MODE", "fifo")
 os.environ.setdefault("DESTINATION__REPLACE_STRATEGY", "insert-from-staging")
 os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
 os.environ.setdefault("RUNTIME__LOG_LEVEL", "ERROR")
+os.environ.setdefault("RUNTIME__INTERCEPT_SIGNALS", "false")
 
 FIXED = (
     *("dataset_name_layout", "dev_mode", "full_refresh", "refresh", "use_single_dataset"),

@@ -52,9 +52,12 @@ def cause(raised: BaseException) -> Exception:
 
     Raises:
         InsightlyError: the cause is an error of the configuration (exit code 2).
+        KeyboardInterrupt: the cause is an interruption.
     """
     error: BaseException | None = raised
     while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            raise error
         if isinstance(error, InsightlyError):
             if error.exit_code == 2:
                 raise error

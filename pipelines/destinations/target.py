@@ -125,6 +125,8 @@ class Target:
                 return self._pipeline()
         except PipelineStepFailed as failed:
             cause = failed.__cause__ or failed
+            if isinstance(cause, KeyboardInterrupt):
+                raise cause from None
             with self.adapter.configured():
                 if isinstance(cause, ConfigurationException | MissingDependencyException):
                     raise cause from None
@@ -155,9 +157,14 @@ class Target:
 
         return DeltaDataset(pipeline)
 
-    def load(self, pipeline: dlt.Pipeline, source: DltSource) -> None:
-        """Reads the source and loads its rows."""
-        pipeline.run(source)
+    def extract(self, pipeline: dlt.Pipeline, source: DltSource) -> None:
+        """Reads the source into a load package. An error discards all of it."""
+        pipeline.extract(source)
+
+    def load(self, pipeline: dlt.Pipeline) -> None:
+        """Loads the package."""
+        pipeline.normalize()
+        pipeline.load()
         self.adapter.after_load(pipeline)
 
     @contextmanager

@@ -10,8 +10,8 @@ from sources.insightly.errors import Stop
 logger = logging.getLogger("insightly")
 
 DONE, FAILED, STOPPED = "done", "failed", "stopped"
-INTERRUPTED = 130
-WORST_FIRST = (INTERRUPTED, 2, 1, 4, 3, 0)
+INTERRUPTED = (130, 143)
+WORST_FIRST = (*INTERRUPTED, 2, 1, 4, 3, 0)
 """Exit codes: of several, the first of these counts. After 3 the next run continues by itself."""
 
 
@@ -54,7 +54,11 @@ class EntityReport:
 
 @dataclass
 class Report:
-    """One run of a command; `transient` says that what failed may work a little later."""
+    """One run of a command.
+
+    `transient` says that what failed may work a little later. `committed` says in words what an interrupted run has
+    done; by default, it counts rows and deletions.
+    """
 
     command: str
     status: str = DONE
@@ -66,10 +70,11 @@ class Report:
     exit_code: int = 0
     transient: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
+    committed: str = ""
 
     def conclude(
         self,
-        error: Exception | None,
+        error: BaseException | None,
         stops: Sequence[Stop],
         named: set[str],
         calls: Mapping[str, int] | None = None,
@@ -100,6 +105,16 @@ class Report:
             self.status, self.exit_code = FAILED, 1
             self.reason = f"nothing is available: {name}{others} skipped, {reason}"
 
+    def interrupt(self, exit_code: int) -> None:
+        """Makes this the report of a run that a signal ended."""
+        written = sum(entity.merged for entity in self.entities.values())
+        deleted = sum(entity.deleted for entity in self.entities.values())
+        counts = [f"{written:,} rows" if written else "", f"{deleted:,} deletions" if deleted else ""]
+        counted = " and ".join(filter(None, counts))
+        committed = self.committed or (counted and f"{counted} are committed")
+        self.status, self.exit_code = FAILED, exit_code
+        self.reason = "; ".join(filter(None, ["interrupted", committed, "run the same command again to continue"]))
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "command": self.command,
@@ -121,7 +136,10 @@ def failure_report(command: str, reason: str, exit_code: int) -> Report:
 def error_report(command: str, error: BaseException) -> Report:
     """The report of a command that an exception ended."""
     if isinstance(error, KeyboardInterrupt):
-        return failure_report(command, "interrupted; committed rows stay: run again to continue", INTERRUPTED)
+        report = getattr(error, "report", None) or Report(command)
+        report.command = command
+        report.interrupt(getattr(error, "exit_code", INTERRUPTED[0]))
+        return report
     exit_code = getattr(error, "exit_code", None)
     if exit_code is None:
         logger.error("unexpected error: please report it with the traceback below", exc_info=error)

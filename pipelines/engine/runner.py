@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +31,7 @@ from sources.insightly.state.checkpoint import finish_full
 from sources.insightly.state.request import ReadRequest
 from sources.insightly.state.watermark import watermark_in
 
+from . import interrupts
 from .report import EntityReport, Report
 from .run_log import write_run
 
@@ -50,7 +51,6 @@ class Runner:
         dataset: the tables of the destination.
         target: the destination.
         started: when it started.
-        committed: the entities that have ended and are loaded.
         error: what ended the command early.
         state_changed: dlt's state differs from what the last package took to the destination.
     """
@@ -61,8 +61,7 @@ class Runner:
     dataset: Dataset
     target: Target
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    committed: set[str] = field(default_factory=set)
-    error: Exception | None = None
+    error: Exception | KeyboardInterrupt | None = None
     state_changed: bool = False
 
     def states(self) -> Mapping[str, Any]:
@@ -91,7 +90,11 @@ class Runner:
             ConfigurationError: a setting must change first.
         """
         try:
-            yield
+            with interrupts.unwrapped():
+                yield
+        except KeyboardInterrupt as interrupt:
+            self.error = interrupt
+            self.context.budget.close()
         except InsightlyError as error:
             if error.exit_code == 2:
                 raise
@@ -124,12 +127,20 @@ class Runner:
                 prime(context.entity(name), known.get(name, {}), request, context)
         while unfinished := self._unfinished(requests):
             context.begin_chunk()
-            self.target.load(self.pipeline, insightly(context=context, requests=unfinished))
+            committed = self._results()
+            try:
+                self.target.extract(self.pipeline, insightly(context=context, requests=unfinished))
+                with interrupts.deferred():
+                    self.target.load(self.pipeline)
+                    committed = self._results()
+            except BaseException:
+                self._restore(committed)
+                raise
             context.on_progress()
         return {name: context.result(name) for name in context.with_objects(requests)}
 
     def _unfinished(self, requests: Mapping[str, ReadRequest]) -> dict[str, ReadRequest]:
-        """The requests of entities that have not ended, in the order to read them; those that have are `committed`.
+        """The requests of entities that have not ended, in the order to read them.
 
         Unfinished walks come first, then the entity whose last complete walk is oldest: a small budget starves none.
         Per-record collections come last, because they can take every call there is.
@@ -142,7 +153,6 @@ class Runner:
 
         names = self.context.with_objects(requests)
         unfinished = [name for name in names if self.context.result(name).open]
-        self.committed.update(set(names).difference(unfinished))
         return {name: requests.get(name, self.context.request) for name in sorted(unfinished, key=turn)}
 
     def finish_full(self, name: str, left: Collection[int] = ()) -> None:
@@ -158,12 +168,16 @@ class Runner:
             else:
                 finish_full(resource)
 
-    def discard_uncommitted(self, chosen: Iterable[str]) -> None:
-        """Reports nothing as done that was read but never committed."""
-        for name in set(self.context.with_objects(chosen)) - self.committed:
-            result: EntityResult = self.context.result(name)
+    def _results(self) -> dict[str, EntityResult]:
+        return {name: replace(result) for name, result in self.context.results.items()}
+
+    def _restore(self, committed: Mapping[str, EntityResult]) -> None:
+        """Reports nothing as written that was read but never committed."""
+        for name, result in self.context.results.items():
+            before = committed.get(name, EntityResult())
+            result.merged, result.watermark = before.merged, before.watermark or result.watermark_before
             if result.state in ("ok", "partial"):
-                result.state, result.merged, result.watermark = None, 0, result.watermark_before
+                result.state = before.state
 
     def report(
         self, chosen: Sequence[str], named: Iterable[str], conclude: Callable[[Report], None] | None = None
@@ -174,7 +188,18 @@ class Runner:
             chosen: the entities of this run.
             named: the entities that the user named; one of them that is not available is a failure.
             conclude: adds what only the command knows.
+
+        Raises:
+            Interrupted: a signal ended the command; it has the report.
         """
+        with interrupts.deferred():
+            report = self._report(chosen, named, conclude)
+        interrupts.check(report)
+        if isinstance(self.error, KeyboardInterrupt):
+            raise interrupts.Interrupted(report=report) from None
+        return report
+
+    def _report(self, chosen: Sequence[str], named: Iterable[str], conclude: Callable[[Report], None] | None) -> Report:
         error, budget, calls = self.error, self.context.budget, self.context.budget.by_label
         if OBJECTS not in chosen:
             calls[RECORDS] += calls[OBJECTS]
@@ -183,7 +208,7 @@ class Runner:
         for name in self.context.with_objects(chosen):
             result = self.context.result(name)
             if result.open:
-                result.state = "partial" if isinstance(error, Stop) else "failed"
+                result.state = "partial" if isinstance(error, Stop | KeyboardInterrupt) else "failed"
                 result.reason = str(error)
             report.entities[name] = self._entity(name, result, calls[name], states.get(name, {}).get("ended"))
         errors = [result.error for result in self.context.results.values()]
@@ -194,7 +219,8 @@ class Runner:
         transient = any(each.transient for each in (error, *errors) if isinstance(each, InsightlyError))
         report.transient = transient and report.exit_code == 1
         report.seconds = time.monotonic() - self.context.started
-        write_run(self.pipeline, self.dataset, report, self.started, datetime.now(UTC), self.state_changed)
+        if not (isinstance(error, KeyboardInterrupt) and self.pipeline.has_pending_data):
+            write_run(self.pipeline, self.dataset, report, self.started, datetime.now(UTC), self.state_changed)
         return report
 
     def _entity(self, name: str, result: EntityResult, calls: int, last_read: str | None) -> EntityReport:
@@ -242,8 +268,13 @@ def opened(
     settings.require_key()
     settings.privacy.require_key()
     context = SyncContext(settings, request, chunked=True, tolerant=True)
-    if watch is not None:
-        context.on_progress = lambda: watch(context)
+
+    def on_progress() -> None:
+        interrupts.check()
+        if watch is not None:
+            watch(context)
+
+    context.on_progress = on_progress
     try:
         with target.lock(), _fewer_collections():
             pipeline = recover_pipeline(target)

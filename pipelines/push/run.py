@@ -88,8 +88,6 @@ def push(
         with runner.attempt():
             runner.check_account()
             work.run(runner, confirm)
-        if runner.error is not None:
-            runner.discard_uncommitted(work.chosen)
         return runner.report(work.chosen, [request.entity], work.add_results)
 
 
@@ -222,6 +220,7 @@ class _Push:
         facts["already_done_at"] = None if self.already_done_at is None else iso(self.already_done_at)
         facts["problems"] = [*facts["problems"], *self._failed_rows()]
         report.entities[self.request.entity].facts = {"push": facts}
+        report.committed = f"{closed:,} of {len(self.valid):,} rows are pushed"
 
     def _failed_rows(self) -> list[dict[str, object]]:
         return [

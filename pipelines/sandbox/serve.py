@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from pipelines.sandbox import Sandbox, Switches, read_faults
@@ -19,5 +20,6 @@ def serve(args: argparse.Namespace) -> int:
         "  insightly sync --database sandbox.duckdb\n"
     )
     sys.stdout.flush()
-    sandbox.serve_forever()
+    with suppress(KeyboardInterrupt):
+        sandbox.serve_forever()
     return 0

@@ -1,6 +1,7 @@
 """What the resources of one run share: client, call budget, thread pool, definitions, results."""
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -115,10 +116,12 @@ class SyncContext:
         return PrefetchWindow(self.pool, self.settings.max_connections)
 
     def close(self) -> None:
+        """Closes the connections, after the responses to the requests in flight unless the run is interrupted."""
+        interrupted = isinstance(sys.exception(), KeyboardInterrupt)
         for page_reader in self.page_readers.values():
             page_reader.close()
         if "pool" in self.__dict__:
-            self.pool.shutdown(wait=True, cancel_futures=True)
+            self.pool.shutdown(wait=not interrupted, cancel_futures=True)
         if "client" in self.__dict__:
             self.client.close()
 

@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import dlt
 import pytest
+from dlt.load.load import Load
 
 from pipelines.engine.report import Report
 from pipelines.sandbox import Contents, Fault, Sandbox, Store, evolve
@@ -317,6 +319,22 @@ def test_failed_load_is_not_reported_as_done(crm: Crm, monkeypatch: pytest.Monke
     assert (report.exit_code, report.entities["notes"].state, report.entities["notes"].watermark) == (1, "failed", None)
     crm.sync_done("notes")
     crm.assert_equal("notes")
+
+
+def test_failed_load_of_a_later_chunk_reports_committed_rows(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, loads = Load.run, count(1)
+
+    def fail_second(*args: Any) -> Any:
+        if next(loads) == 2:
+            raise OSError("no space left")
+        return real(*args)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Load, "run", fail_second)
+        report = crm.sync("notes", page_size=10, chunk_calls=3)
+    notes = report.entities["notes"]
+    assert (report.exit_code, notes.state, notes.merged) == (1, "failed", crm.count("notes"))
+    assert notes.merged > 0
 
 
 @EVERY_WAY_TO_TAGS

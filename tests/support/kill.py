@@ -1,4 +1,4 @@
-"""The command in a process that is killed, as by `kill -9`."""
+"""The command in a process that is killed, as by `kill -9`, or interrupted."""
 
 import importlib
 import os
@@ -6,10 +6,11 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.sandbox import Fault
-from tests.support.process import end_of, new_process, reach
+from tests.support.process import Ran, end_of, new_process, reach
 
 if TYPE_CHECKING:
     from tests.support.crm import Crm
@@ -17,17 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Call:
-    """The `nth` call of a method, MODULE:CLASS.METHOD; the process dies `before` or `after` it."""
+    """The `nth` call of a method, MODULE:CLASS.METHOD; the process gets a signal `before` or `after` it."""
 
     method: str
     when: str
     nth: int
+    signal: int = signal.SIGKILL
 
     def __str__(self) -> str:
         return f"{self.when} {self.method.rpartition(':')[2]} {self.nth}"
 
     def __call__(self) -> None:
-        """Makes this process die at the call."""
+        """Makes this process send itself the signal at the call."""
         module, _, path = self.method.partition(":")
         owner, _, name = path.partition(".")
         class_ = getattr(importlib.import_module(module), owner)
@@ -36,10 +38,10 @@ class Call:
         def last(*args: Any, **options: Any) -> Any:
             due = next(calls) == self.nth
             if due and self.when == "before":
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), self.signal)
             result = real(*args, **options)
-            if due:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if due and self.when == "after":
+                os.kill(os.getpid(), self.signal)
             return result
 
         setattr(class_, name, last)
@@ -69,3 +71,12 @@ def run_and_die(
     process.start()
     assert end_of(process) == -signal.SIGKILL
     crm.sandbox.faults.clear()
+
+
+def run_interrupted(crm: "Crm", arguments: list[str], point: Call, environment: Mapping[str, str]) -> Ran:
+    """Runs `insightly --json` for an account in a new process, which gets a signal at `point`."""
+    files = [crm.folder / name for name in ("out", "err")]
+    environment = {**reach(crm.sandbox), **environment}
+    process = new_process([*arguments, "--json", *crm.arguments()], crm.folder, environment, files, point)
+    process.start()
+    return Ran(end_of(process), *map(Path.read_text, files))

@@ -81,6 +81,11 @@ class CallBudget:
         with self._lock:
             self._day_spent, self._remaining = True, 0
 
+    def close(self) -> None:
+        """The run is ending: allow no further call."""
+        with self._lock:
+            self._max_calls = self._calls
+
     def left(self) -> int | None:
         """Calls that may still be made, without those in flight; None if there is no limit or none is known yet."""
         with self._lock:
