@@ -20,7 +20,7 @@ from sources.insightly.resources.fetch import page_reader, read_pages, tagged_wi
 from sources.insightly.result import EntityResult
 from sources.insightly.rows.naming import child_table
 from sources.insightly.state.request import ReadRequest
-from sources.insightly.state.times import earlier, parse
+from sources.insightly.state.times import earlier, parse, parse_api
 
 from .sweep_children import sweep_children
 
@@ -192,5 +192,5 @@ def _read_again(runner: Runner, requests: dict[str, ReadRequest]) -> None:
 
 def _is_newer(record: Record, watermark: str | None) -> bool:
     """True where the next sync reads the record anyway."""
-    date = record.get(DATE_UPDATED)
-    return bool(watermark and isinstance(date, str) and parse(date) > parse(watermark))
+    updated = parse_api(record.get(DATE_UPDATED))
+    return bool(watermark and updated is not None and updated > parse(watermark))

@@ -21,7 +21,7 @@ from sources.insightly.resources.fetch import page_reader, pages_at, read_pages,
 from sources.insightly.resources.hints import shaper_of
 from sources.insightly.resources.reference import GROUPS, read_groups
 from sources.insightly.result import EntityResult
-from sources.insightly.state.times import parse
+from sources.insightly.state.times import parse, parse_api
 
 from .sweep import not_verifiable
 from .verify_children import ChildComparison
@@ -178,8 +178,8 @@ class _Verification:
 
     def _add_unless_newer(self, record: Record, text: str) -> None:
         """Adds a difference; a record that changed after the last sync only counts as newer."""
-        updated = record.get(DATE_UPDATED)
-        if self.watermark and isinstance(updated, str) and parse(updated) > parse(self.watermark):
+        updated = parse_api(record.get(DATE_UPDATED))
+        if self.watermark and updated is not None and updated > parse(self.watermark):
             self.found.newer += 1
         else:
             self.found.add(text)

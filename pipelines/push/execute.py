@@ -18,9 +18,10 @@ from sources.insightly.errors import (
     ServerError,
     Stop,
     UnresolvedWrite,
+    redact,
 )
 from sources.insightly.resources.fetch import first_of
-from sources.insightly.state.times import iso, parse
+from sources.insightly.state.times import iso, parse_api
 
 from . import api
 from .ledger import DONE, FAILED, WAITING, Ledger
@@ -119,7 +120,7 @@ class Executor:
             self._create(row, unresolved)
             return
         record = None if row.key is not None else find_match(self.context, self.entity, str(self.match), row.match)
-        id_ = row.key if record is None else int(record[self.entity.key[0]])
+        id_ = row.key if record is None else record[self.entity.key[0]]
         if id_ is None and self.op == "upsert":
             if missing := missing_fields(self.entity, row):
                 raise RowRejected(f"no record has this {self.match}, and to create one {', '.join(missing)}")
@@ -203,9 +204,14 @@ class Executor:
         """Raises RowRejected if the record was edited after `unchanged_since`."""
         if self.unchanged_since is None:
             return
-        updated = record.get(DATE_UPDATED)
-        if not isinstance(updated, str) or parse(updated) > self.unchanged_since:
-            raise RowRejected(f"was edited at {updated}, after --if-unchanged-since {iso(self.unchanged_since)}")
+        text, bound = record.get(DATE_UPDATED), f"--if-unchanged-since {iso(self.unchanged_since)}"
+        updated = parse_api(text)
+        if updated is None:
+            raise RowRejected(
+                f"has the {DATE_UPDATED} {redact(text)}, which is no time: perhaps it was edited after {bound}"
+            )
+        if updated > self.unchanged_since:
+            raise RowRejected(f"was edited at {text}, after {bound}")
 
 
 def _custom_fields(custom: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sources.insightly.context import Record, SyncContext
-from sources.insightly.entities import ENTITIES, Entity
-from sources.insightly.errors import BadRequest, InsightlyError, MalformedResponse, NotAvailable, NotFound
+from sources.insightly.entities import DATE_CREATED, ENTITIES, Entity
+from sources.insightly.errors import BadRequest, InsightlyError, MalformedResponse, NotAvailable, NotFound, redact
 from sources.insightly.resources.fetch import changed_records
-from sources.insightly.state.times import parse
+from sources.insightly.state.times import parse_api
 
 from . import api
 from .ledger import DONE, UNKNOWN, Ledger, LedgerEntry
@@ -81,15 +81,23 @@ def _resolve_create(context: SyncContext, entity: Entity, ledger: Ledger, row: R
 
 
 def _find_created(context: SyncContext, entity: Entity, ledger: Ledger, row: Row, intent_at: datetime) -> list[int]:
-    """The ids of records created after the intent with all values of the row, without those of other rows."""
-    since, key, created = intent_at - CLOCK_TOLERANCE, entity.key[0], ledger.created_ids()
-    return [
-        record[key]
-        for record in changed_records(context, entity, since)
-        if record[key] not in created
-        and parse(str(record.get("DATE_CREATED_UTC"))) >= since.replace(microsecond=0)
-        and _has_values(record, row)
-    ]
+    """The ids of records created after the intent with all values of the row, without those of other rows.
+
+    Raises:
+        Unresolved: no record has such a creation time, and one has none, so it may be the row's.
+    """
+    since, key, known = intent_at - CLOCK_TOLERANCE, entity.key[0], ledger.created_ids()
+    found = [r for r in changed_records(context, entity, since) if r[key] not in known and _has_values(r, row)]
+    times = [parse_api(record.get(DATE_CREATED)) for record in found]
+    earliest = since.replace(microsecond=0)
+    created = [record[key] for record, at in zip(found, times, strict=True) if at is not None and at >= earliest]
+    if not created and None in times:
+        record = found[times.index(None)]
+        raise Unresolved(
+            f"sent without a response, and {key} {record[key]} has its values, but the {DATE_CREATED} "
+            f"{redact(record.get(DATE_CREATED))}, which is no time"
+        )
+    return created
 
 
 def _has_values(record: Record, row: Row) -> bool:
@@ -113,6 +121,10 @@ def find_match(context: SyncContext, entity: Entity, field: str, value: Any) -> 
     records = next(filter(None, found), [])
     key = entity.key[0]
     for record in records:
+        if not isinstance(record.get(key), int):
+            raise RowRejected(
+                f"a search for {field} {value!r} returned a record with the {key} {redact(record.get(key))}"
+            )
         stored = record.get(field) if field in entity.fields else custom_values(record).get(field)
         if not equal(_casefold(value), _casefold(stored), lenient=True):
             raise RowRejected(f"a search for {field} {value!r} returned {key} {record.get(key)}, which has {stored!r}")

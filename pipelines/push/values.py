@@ -9,9 +9,9 @@ from typing import Any
 from sources.insightly.entities import Field
 from sources.insightly.errors import redact
 from sources.insightly.rows.json_text import NUMERAL, RepairedText
+from sources.insightly.state.times import NO_DATE, parse_api
 
-DATETIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|\+00:00)?)?")
-EMPTY_DATES = ("0001-01-01", "0000-00-00")
+WIRE_FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 BOOLEANS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
 
@@ -68,7 +68,7 @@ def equal(sent: Any, stored: Any, lenient: bool = False) -> bool:
         items = stored if isinstance(stored, list) else []
         return all(any(_contains(other, item, lenient) for other in items) for item in sent)
     if sent is None or sent == "":
-        return stored is None or stored == "" or (isinstance(stored, str) and stored.startswith(EMPTY_DATES))
+        return stored is None or stored == "" or (isinstance(stored, str) and stored.startswith(NO_DATE))
     if isinstance(sent, bool) or isinstance(stored, bool):
         return bool(sent is stored)
     if isinstance(sent, int | float | Decimal):
@@ -77,8 +77,8 @@ def equal(sent: Any, stored: Any, lenient: bool = False) -> bool:
     text = str(sent)
     if not isinstance(stored, str):
         return text == str(stored)
-    if DATETIME.fullmatch(text) and len(text) == 19 and (parts := DATETIME.fullmatch(stored)):
-        return text == f"{parts[1]} {parts[2] or '00:00:00'}"
+    if WIRE_FORM.fullmatch(text) and (time := parse_api(stored)) is not None:
+        return time.replace(microsecond=0) == parse_api(text)
     return _strip(text) == _strip(stored) if lenient else text == stored
 
 

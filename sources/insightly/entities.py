@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from .errors import BadSetting
 
-DATE_UPDATED = "DATE_UPDATED_UTC"
+DATE_CREATED, DATE_UPDATED = "DATE_CREATED_UTC", "DATE_UPDATED_UTC"
 UNVERSIONED = frozenset(
     {
         *(DATE_UPDATED, "LAST_ACTIVITY_DATE_UTC", "NEXT_ACTIVITY_DATE_UTC"),
@@ -190,7 +190,7 @@ class Entity:
     @cached_property
     def writable(self) -> frozenset[str]:
         """The fields that a create or an update may set."""
-        stamps = {"DATE_CREATED_UTC", DATE_UPDATED, *self.key}
+        stamps = {DATE_CREATED, DATE_UPDATED, *self.key}
         return frozenset(n for n, field in self.fields.items() if "read_only" not in field.flags and n not in stamps)
 
     @cached_property

@@ -9,6 +9,7 @@ import pytest
 from pipelines.commands.sweep import sweep
 from pipelines.sandbox import Fault, Store, evolve
 from sources.insightly import ENTITIES
+from sources.insightly.entities import DATE_UPDATED
 from tests.support.commands import verified
 from tests.support.crm import OPEN, Crm
 from tests.support.expected import CORE
@@ -51,6 +52,22 @@ def test_verify_compares_a_few_pages_unless_full(make_crm: MakeCrm) -> None:
     crm.first_sync("contacts")
     assert verified(crm, "contacts", page_size=100).entities["contacts"].facts["compared"] == 200
     assert verified(crm, "contacts", page_size=100, full=True).entities["contacts"].facts["compared"] == 500
+
+
+ODD_DATES = ("", "0000-00-00 00:00:00", "2026-02-30 10:00:00", "24/12/2025 10:00", "2025-01-01T10:00:00.000Z", None)
+
+
+def test_verify_compares_records_whose_date_is_no_time(crm: Crm) -> None:
+    store = crm.sandbox.store
+    for date in ODD_DATES:
+        store.put_raw("contacts", {**store.create("contacts", {"FIRST_NAME": "Odd"}), DATE_UPDATED: date})
+    crm.first_sync("contacts", "leads")
+    for row in store.rows("contacts"):
+        if row["FIRST_NAME"] == "Odd":
+            store.put_raw("contacts", {**row, "TITLE": "differs"})
+    report = verified(crm, "contacts", "leads", code=4, full=True)
+    assert (report.entities["contacts"].facts["differences"], report.entities["contacts"].facts["newer"]) == (6, 0)
+    assert report.entities["leads"].facts["proved"]
 
 
 def test_quick_verify_reads_little_and_claims_no_proof(crm: Crm, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,8 @@ SOURCE = "sources.insightly"
 SOURCE_LAYERS = (
     {"errors"},
     {"entities"},
-    {"paging", "rows", "state"},
+    {"paging", "state"},
+    {"rows"},
     {"result", "config"},
     {"api"},
     {"context"},

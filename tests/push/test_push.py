@@ -541,6 +541,31 @@ def test_record_edited_later_is_not_overwritten(make_crm: MakeCrm, etag: bool) -
     assert store.get("contacts", edited)
 
 
+@pytest.mark.parametrize("date", ["", "0000-00-00 00:00:00", "2026-02-30 10:00:00", "24/12/2025 10:00"])
+def test_record_whose_date_is_no_time_is_not_overwritten(crm: Crm, date: str) -> None:
+    key, other = ids(crm, "contacts")[:2]
+    store = crm.sandbox.store
+    store.put_raw("contacts", {**(store.get("contacts", key) or {}), "DATE_UPDATED_UTC": date})
+    rows = [{"CONTACT_ID": id_, "TITLE": "pushed"} for id_ in (key, other)]
+    report = pushed(crm, "contacts", jsonl(crm, rows), "update", code=1, unchanged_since=crm.clock.now)
+    assert results(report) == {"updated": 1, "failed": 1}
+    assert f"1: failed: has the DATE_UPDATED_UTC {date}, which is no time" in problems(report)
+
+
+def test_create_stays_pending_if_nobody_knows_when_a_match_was_created(crm: Crm) -> None:
+    def damage(store: Store) -> None:
+        (ann,) = named(crm, "Ann")
+        store.put_raw("contacts", {**ann, "DATE_CREATED_UTC": "24/12/2025 10:00"})
+
+    crm.sandbox.faults.add(Fault("reset", "Contacts", "POST"))
+    crm.sandbox.faults.add(Fault("call", "Contacts/Search", "GET", action=damage))
+    source = jsonl(crm, people("Ann"))
+    report = pushed(crm, "contacts", source, "create", code=1)
+    assert results(report) == {"open": 1}
+    assert "but the DATE_CREATED_UTC 24/12/2025 10:00, which is no time" in problems(report)
+    assert len(named(crm, "Ann")) == 1
+
+
 # The command
 
 

@@ -18,7 +18,7 @@ from ..result import EntityResult
 from ..state.checkpoint import Checkpoint, State, begin, checkpoint_of, end, loaded_from, rereads_everything
 from ..state.missing import MissingIds
 from ..state.request import ReadRequest
-from ..state.times import earlier, iso, parse
+from ..state.times import earlier, iso, parse_api
 from ..state.watermark import Watermark, cursor_reliable, next_watermark, record_dates
 from .enrich import define, definition_tables, fill_tags
 from .fetch import page_reader, tags_cost_calls, top_of
@@ -174,12 +174,10 @@ def _store(checkpoint: Checkpoint, state: State, missing_ids: MissingIds | None)
 
 def _warn_of_future_dates(entity: Entity, records: list[Record], clock_skew: float) -> None:
     """A date later than the service's own clock means a skew that the lookback has to cover."""
-    latest = max((date for record in records if isinstance(date := record.get(DATE_UPDATED), str)), default=None)
+    texts = (date for record in records if isinstance(date := record.get(DATE_UPDATED), str))
+    latest = parse_api(max(texts, default=None))
     if latest is None:
         return
-    try:
-        ahead = parse(latest) - datetime.now(UTC) - timedelta(seconds=clock_skew)
-    except ValueError:
-        return
+    ahead = latest - datetime.now(UTC) - timedelta(seconds=clock_skew)
     if ahead > timedelta(seconds=1):
         logger.warning("%s: a record is stamped %s after the service's own clock", entity.name, ahead)

@@ -16,7 +16,7 @@ from ..paging.walk import read_list
 from ..result import EntityResult
 from ..state.checkpoint import Checkpoint, State, loaded_from
 from ..state.request import ReadRequest, SearchFilter
-from ..state.times import parse
+from ..state.times import parse, parse_api
 from ..state.watermark import Watermark, cursor_reliable, record_dates
 from .enrich import define, definition_tables, fill_tags
 from .fetch import page_reader, read_definitions, records_of
@@ -160,5 +160,5 @@ def _tables(
 
 def _is_inside(record: Record, start_date: str | None) -> bool:
     """Whether a sync would read the record: sweep and verify compare with that set."""
-    date = record.get(DATE_UPDATED)
-    return start_date is None or not isinstance(date, str) or parse(date) > parse(start_date)
+    updated = parse_api(record.get(DATE_UPDATED))
+    return start_date is None or updated is None or updated > parse(start_date)

@@ -5,7 +5,7 @@ Arrow converts a usual page in one call. A column with an unusual value is conve
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time
 from decimal import Context, Decimal
 from typing import Any
 
@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from ..entities import FieldType
 from ..errors import DataError, redact
-from .json_text import NO_DATE, RepairedText, as_text
+from ..state.times import API_DATETIME, NO_DATE, split_api_datetime
+from .json_text import RepairedText, as_text
 from .naming import VARIANT, Normalize
 
 PRECISION, SCALE = 38, 15
@@ -39,10 +40,6 @@ _SAFE_TYPES: Mapping[FieldType, frozenset[type]] = {
     "number": frozenset([int, float, type(None)]),
 }
 """Arrow would truncate 1.5 to the integer 1, and read true as the number 1.0."""
-_DATETIME = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
-    r"(?:[ T]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,6})([0-9]*))?(?:Z|([+-])([01][0-9]|2[0-3]):?([0-5][0-9]))?)?"
-)
 _NUMERAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 _YEAR_1 = pa.scalar(-62135596800000000, pa.timestamp("us"))
 _YEAR_1_DAY_2 = pa.scalar(-62135510400000000, pa.timestamp("us"))
@@ -118,7 +115,7 @@ def infer_type(values: Sequence[Any]) -> FieldType | None:
         return "integer" if all(isinstance(value, int) for value in present) else "number"
     if all(isinstance(value, (dict, list)) for value in present):
         return "json"
-    if all(isinstance(value, str) and len(value) >= 19 and _DATETIME.fullmatch(value) for value in present):
+    if all(isinstance(value, str) and len(value) >= 19 and API_DATETIME.fullmatch(value) for value in present):
         return "datetime"
     return "string"
 
@@ -228,19 +225,13 @@ def _convert_decimal(value: Any) -> Decimal:
 
 
 def _convert_datetime(text: str, kind: FieldType) -> datetime | date | None:
-    parts = _DATETIME.fullmatch(text)
-    if parts is None:
-        raise _InvalidValue
-    if text.startswith(NO_DATE):
+    if text.startswith(NO_DATE) and API_DATETIME.fullmatch(text):
         return None
-    year, month, day, hour, minute, second = (int(part or 0) for part in parts.groups()[:6])
-    offset = timedelta(hours=int(parts[10] or 0), minutes=int(parts[11] or 0)) * (-1 if parts[9] == "-" else 1)
     try:
-        local = datetime(year, month, day, hour, minute, second, int((parts[7] or "0").ljust(6, "0")), UTC)
+        local, offset, below_microsecond = split_api_datetime(text)
         utc = local - offset
     except (ValueError, OverflowError):
         raise _InvalidValue from None
-    below_microsecond = bool((parts[8] or "").strip("0"))
     if kind == "datetime":
         if below_microsecond:
             raise _InvalidValue(utc)

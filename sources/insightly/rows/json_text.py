@@ -5,9 +5,6 @@ import re
 from decimal import Decimal
 from typing import Any
 
-NO_DATE = ("0001-01-01", "0000-00-00")
-"""What the API's dates begin with where there is none."""
-
 NUMERAL = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 """A number that a user writes. Python itself also reads `3.3E+08`, `1_234` and the digits of other scripts."""
 

@@ -20,7 +20,8 @@ from ..entities import (
     is_custom_object,
 )
 from ..errors import BadSetting, MissingKey
-from .json_text import NO_DATE, as_text
+from ..state.times import NO_DATE
+from .json_text import as_text
 from .naming import LIST_IDX, Normalize, child_table
 
 Record = dict[str, Any]

@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from ..entities import FieldType
-from .times import parse
+from .times import parse, parse_api
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,9 @@ class SearchFilter:
             return True
         try:
             if self.kind in ("datetime", "date"):
-                found, wanted = parse(str(value)), parse(self.value)
+                found, wanted = parse_api(value), parse(self.value)
+                if found is None:
+                    return False
                 return found == wanted if self.kind == "datetime" else found.date() == wanted.date()
             return self.kind not in ("string", "boolean") and Decimal(text) == Decimal(self.value)
         except (ValueError, InvalidOperation):

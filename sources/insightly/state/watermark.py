@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from ..entities import DATE_UPDATED, Entity
 from .checkpoint import State
-from .times import iso, parse
+from .times import iso, parse, parse_api
 
 
 def next_watermark(started: str, lookback_seconds: int, current: str | None) -> str:
@@ -61,4 +61,4 @@ def cursor_reliable(entity: Entity, state: Mapping[str, Any]) -> bool:
 def record_dates(entity: Entity, state: State, records: Sequence[Mapping[str, Any]]) -> None:
     """Records in the state whether each record has a date, for an entity whose date the API does not promise."""
     if records and not entity.cursor_documented:
-        state["dated"] = state.get("dated", True) and all(record.get(DATE_UPDATED) for record in records)
+        state["dated"] = state.get("dated", True) and all(parse_api(record.get(DATE_UPDATED)) for record in records)
