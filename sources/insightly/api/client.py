@@ -9,10 +9,11 @@ import random
 import re
 import time
 from base64 import b64encode
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from statistics import median_low
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote
 
@@ -46,6 +47,8 @@ Row = dict[str, Any]
 MAX_ATTEMPTS = {"server error": 5, "malformed": 4, "burst": 10, "unexplained": 5}
 """For each kind of failure; "unexplained" is a 429 without X-RateLimit-Remaining, counted in a row."""
 MAX_WAIT = 60.0
+DATES = 9
+"""Date headers whose median is the service's clock."""
 DAY_END_WAIT = 300.0
 """A 429 without X-RateLimit-Remaining means the end of the day if its Retry-After is above this many seconds."""
 TOO_SLOW_OR_LARGE = (bounds.ResponseOutOfBounds, requests.ReadTimeout, ReadTimeoutError)
@@ -68,9 +71,6 @@ class Client:
         sleep: called with seconds between attempts.
         timeout: seconds to connect, and seconds between two reads.
 
-    Attributes:
-        clock_skew: seconds that the service's clock is ahead of this machine's; None before the first Date header.
-
     Raises:
         MissingKey: the settings have no key.
     """
@@ -88,7 +88,8 @@ class Client:
         self.base, self._section = settings.url, settings.section
         self.budget = budget if budget is not None else CallBudget(settings.max_calls, settings.quota_reserve)
         self.rate_limiter = rate_limiter if rate_limiter is not None else RateLimiter(settings.requests_per_second)
-        self.clock_skew: float | None = None
+        self._lookback, self._skews = settings.lookback_seconds, deque[float](maxlen=DATES)
+        self._date_doubted = False
         self._sleep, self._credentials_error, self._throttles = sleep, "", UnexplainedThrottles()
         encoded = [b64encode(text.encode()).decode().rstrip("=") for text in (f"{key}:", key)]
         self._key_forms = re.compile("|".join(map(re.escape, [*encoded, key, quote(key, safe="")])), re.IGNORECASE)
@@ -104,6 +105,12 @@ class Client:
         session.headers.update({"User-Agent": agent, "Accept": "application/json", "Accept-Encoding": "gzip"})
         session.mount(self.base, bounds.BoundedAdapter(1, settings.max_connections, pool_block=True))
         self._request = functools.partial(session.request, timeout=timeout, allow_redirects=False, stream=True)
+
+    @property
+    def clock_skew(self) -> float | None:
+        """Seconds that the service's clock is ahead of this machine's, by the median of the last Date headers."""
+        skews = list(self._skews)
+        return median_low(skews) if skews else None
 
     def get(self, path: str, params: Params | None = None, *, label: str = "") -> Response:
         """GET `path` below the base URL and leave the body unparsed; the budget counts its attempts for `label`.
@@ -194,14 +201,14 @@ class Client:
             status = http_response.status_code
             remaining = parse_count(http_response.headers.get("X-RateLimit-Remaining"))
             self._throttles.record(status, remaining, started)
-            date, skew = parse_http_date(http_response.headers.get("Date")), None
+            date, skew, requested_at = parse_http_date(http_response.headers.get("Date")), None, None
             if date is not None:
-                headers_at = now - elapsed + http_response.elapsed.total_seconds()
-                self.clock_skew = skew = date.timestamp() - headers_at
+                skew = date.timestamp() - (now - elapsed + http_response.elapsed.total_seconds())
+                requested_at = date - timedelta(seconds=elapsed + self._excess(date, skew))
+                self._skews.append(skew)
             if not 200 <= status < 300:
                 self._raise_for_status(http_response, body, request, remaining)
             total = parse_count(http_response.headers.get("X-Total-Count"))
-            requested_at = date - timedelta(seconds=elapsed) if date else None
             return Response(body, status, total, requested_at, elapsed, skew, request.top)
         except (OSError, HTTPError) as exception:  # requests' own exceptions are OSErrors
             cause = root_cause(exception)
@@ -229,6 +236,24 @@ class Client:
         # An error keeps its frames alive: their variables must not lead to the key or to an open connection.
         vars(http_response).update(request=None, raw=None, connection=None)
         return http_response, body
+
+    def _excess(self, date: datetime, skew: float) -> float:
+        """Seconds by which a Date is later than this machine's clock and other answers allow, if beyond the lookback.
+
+        A time that is too early is safe: changes are read twice. With one that is too late, they would never be read.
+        """
+        excess = skew - min(0.0, self.clock_skew or 0.0)
+        if excess <= self._lookback:
+            return 0.0
+        if not self._date_doubted:
+            self._date_doubted = True
+            logger.warning(
+                "The service's Date %s is %s later than this machine's clock or other answers; the earlier counts: "
+                "check this machine's clock",
+                date,
+                timedelta(seconds=round(excess)),
+            )
+        return excess
 
     def _check(self) -> None:
         if self._credentials_error:

@@ -6,12 +6,13 @@ from email.utils import parsedate_to_datetime
 
 
 def parse_http_date(text: str | None) -> datetime | None:
-    """An HTTP date in UTC; None if it is missing or malformed."""
+    """An HTTP date in UTC; None if it is missing, malformed, or older than HTTP."""
     try:
         parsed = parsedate_to_datetime(text or "")
-        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+        date = parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
     except (ValueError, TypeError, OverflowError):
         return None
+    return date if date.year >= 1990 else None
 
 
 def parse_retry_after(text: str | None, now: datetime | None) -> float | None:
@@ -25,5 +26,5 @@ def parse_retry_after(text: str | None, now: datetime | None) -> float | None:
 
 
 def parse_count(text: str | None) -> int | None:
-    """The integer of a header, at least 0; None if it is missing or malformed."""
-    return max(int(text), 0) if re.fullmatch(r"-?[0-9]{1,18}", (text or "").strip()) and text else None
+    """The integer of a header; None if it is missing or malformed. -1 means that there is no limit or no count."""
+    return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text.strip()) else None

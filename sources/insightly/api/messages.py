@@ -47,8 +47,8 @@ class Response:
     """A successful response.
 
     `total` is X-Total-Count. `requested_at` is the service's Date less the `elapsed` seconds, so it is never after the
-    request left. `clock_skew` is how many seconds the service's clock is ahead of this machine's. `top` is how many
-    rows of a page were requested, perhaps by a retry.
+    request left, or an earlier time by other clocks. `clock_skew` is how many seconds the Date is ahead of this
+    machine's clock. `top` is how many rows of a page were requested, perhaps by a retry.
     """
 
     body: bytes

@@ -13,7 +13,7 @@ from ..errors import BadSetting
 from ..rows.custom_fields import declared_types, definitions_of
 from ..rows.json_text import NUMERAL
 from ..state.request import SearchFilter
-from ..state.times import WIRE, parse
+from ..state.times import parse
 
 OPTION = "--where"
 Normalize = Callable[[str], str]
@@ -72,7 +72,7 @@ def _with_wire_value(search_filter: SearchFilter, where: str) -> SearchFilter:
         elif kind == "boolean":
             value = {"true": "true", "false": "false"}[value.lower()]
         elif kind in ("datetime", "date"):
-            value = parse(value).strftime(WIRE)
+            value = parse(value).replace(tzinfo=None).isoformat(" ", "seconds")
         else:
             return search_filter
     except (ValueError, KeyError):

@@ -19,6 +19,7 @@ from dlt.common.typing import TSecretStrValue
 from ..entities import select_history
 from ..errors import BadSetting, ConfigurationError, MissingKey, redact
 from ..rows.masking import Privacy
+from ..state.times import iso
 from .accounts import DEFAULT, account_settings, misplaced_secret, section_of, where_to_set
 from .hosts import base_url, is_loopback
 from .validators import bad, integer, names, number, parse_datetime
@@ -115,7 +116,7 @@ class InsightlySettings(BaseConfiguration):
     @property
     def start_date_iso(self) -> str | None:
         """`start_date` in the format of the API: UTC, rounded down to a second, `2025-01-31T00:00:00Z`."""
-        return self.start_date.strftime("%Y-%m-%dT%H:%M:%SZ") if self.start_date else None
+        return iso(self.start_date) if self.start_date else None
 
     def seconds_for(self, calls: int) -> float:
         """The least seconds that this many calls take at `requests_per_second`, rounded to tenths."""

@@ -3,7 +3,6 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-WIRE = "%Y-%m-%d %H:%M:%S"
 NO_DATE = ("0001-01-01", "0000-00-00")
 """What the API's dates begin with where there is none."""
 API_DATETIME = re.compile(
@@ -15,7 +14,7 @@ API_DATETIME = re.compile(
 
 def iso(time: datetime) -> str:
     """A time as the API's query parameters and the state have it: UTC, whole seconds, `Z`."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"  # strftime pads no year
 
 
 def parse(text: str) -> datetime:

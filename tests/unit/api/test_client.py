@@ -9,9 +9,11 @@ import socket
 import ssl
 import struct
 import threading
+import time
 import traceback
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -222,6 +224,55 @@ def test_response_has_the_time_of_the_request_by_the_services_clock(make):
 @pytest.mark.parametrize(("header", "total"), [("12", 12), ("x", None), ("", None), ("1.5", None)])
 def test_total_is_none_if_the_header_is_malformed(make, header, total):
     assert make(Reply(headers={"X-Total-Count": header})).get("/Contacts").total == total
+
+
+HOUR = 3600
+
+
+def dated(*hours):
+    """Replies whose Date is so many hours ahead of the true time."""
+    return [Reply(headers={"Date": formatdate(time.time() + each * HOUR, usegmt=True)}) for each in hours]
+
+
+@pytest.mark.parametrize(
+    ("hours", "behind"),
+    [
+        ((0, 22), (0, 0)),
+        ((22, 0), (0, 0)),
+        ((0.05, 0.05), (-180, -180)),  # within the lookback
+        ((22, 22, 22), (0, 0, 0)),  # this machine's clock may be wrong: too early is safe
+        ((-10, -10, -9, -10), (10 * HOUR, 10 * HOUR, 10 * HOUR, 10 * HOUR)),
+        ((-10, -10, 70_000), (10 * HOUR, 10 * HOUR, 10 * HOUR)),
+        ((-300_000, 0, 0, 0), (300_000 * HOUR, 300_000 * HOUR, 300_000 * HOUR, 0)),
+    ],
+)
+def test_date_later_than_other_clocks_is_not_believed(make, hours, behind, caplog):
+    client = make(*dated(*hours))
+    times = [client.get("/Contacts").requested_at for _ in hours]
+    assert [time.time() - each.timestamp() for each in times] == [pytest.approx(each, abs=10) for each in behind]
+    warned = [record for record in caplog.records if "check this machine's clock" in record.getMessage()]
+    assert len(warned) == (hours != (0.05, 0.05))
+
+
+def test_clock_skew_is_that_of_most_answers(make):
+    client = make(*dated(1, 9_999, 1, 1))
+    assert client.clock_skew is None
+    for _ in range(4):
+        client.get("/Contacts")
+    assert client.clock_skew == pytest.approx(HOUR, abs=10)
+
+
+@pytest.mark.parametrize("year", ["0999", "1989"])
+def test_date_before_http_is_none(make, year):
+    client = make(Reply(headers={"Date": f"Fri, 31 Jan {year} 10:00:00 GMT"}))
+    assert client.get("/Contacts").requested_at is None
+
+
+def test_negative_count_of_calls_left_is_no_count(make):
+    client = make(Reply(headers={"X-RateLimit-Remaining": "-1", "X-Total-Count": "-1"}))
+    assert client.get("/Contacts").total is None
+    client.get("/Contacts")
+    assert (client.budget.left(), client.budget.remaining) == (None, None)
 
 
 FAILURES = [Reply(b"oops", status) for status in (500, 501, 502, 503, 504, 520, 408)]
@@ -470,7 +521,7 @@ def test_client_needs_a_key():
 
 def test_client_offers_no_write_but_send():
     offered = {name for name in dir(Client) if not name.startswith("_")}
-    assert offered == {"get", "get_list", "get_object", "send", "close"}
+    assert offered == {"get", "get_list", "get_object", "send", "close", "clock_skew"}
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.insightly.api.headers import parse_http_date, parse_retry_after
+from sources.insightly.api.headers import parse_count, parse_http_date, parse_retry_after
 
 NOW = datetime(2025, 1, 31, 10, 0, 0, tzinfo=UTC)
 
@@ -30,6 +30,28 @@ NOW = datetime(2025, 1, 31, 10, 0, 0, tzinfo=UTC)
 )
 def test_retry_after_is_parsed_in_every_form(text, seconds):
     assert parse_retry_after(text, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "year"),
+    [
+        *((f"Fri, 31 Jan {year} 10:00:00 GMT", None) for year in ("0999", "1989", "99999")),
+        ("Fri, 31 Jan 1990 10:00:00 GMT", 1990),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 9999),
+        ("Fri, 31 Dec 9999 23:59:59 -0100", None),
+    ],
+)
+def test_http_date_is_as_old_as_http(text, year):
+    date = parse_http_date(text)
+    assert (date and date.year) == year
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("0", 0), (" 12 ", 12), ("-1", None), ("-0", None), ("1.5", None), ("١", None), ("", None), (None, None)],
+)
+def test_count_is_not_negative(text, count):
+    assert parse_count(text) == count
 
 
 @given(st.text())
