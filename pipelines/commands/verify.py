@@ -1,11 +1,11 @@
 """Compares the destination with the API: every id, and records field by field."""
 
 import random
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
+from pipelines.destinations.pipeline_state import source_state
 from pipelines.destinations.target import Target
 from pipelines.engine import deletions
 from pipelines.engine.report import FAILED, Report
@@ -25,7 +25,7 @@ from sources.insightly.state.times import parse, parse_api
 
 from .sweep import not_verifiable
 from .verify_children import ChildComparison
-from .verify_rows import Findings, Row, differences
+from .verify_rows import Findings, Row, describe, differences, repetitions, times
 
 PAGES, QUICK_PAGES, PAGE_ROWS = 10, 1, 20
 """Pages, and rows per page, that are compared field by field unless all records are."""
@@ -123,12 +123,17 @@ class _Verification:
 
     def _compare_records(self, result: EntityResult) -> None:
         live_ids = self.dataset.live_ids(self.entity)
-        for id_, next_id in pairwise(live_ids):
-            if id_ == next_id:
-                self.found.add(f"{self.key} {id_} is in the table twice")
+        self._add_orphans_and_repeated()
         since = self.runner.states()[self.entity.name].get("start_date")
         compare = self._compare_every_record if self.full else self._compare_ids_and_sample
         compare(since, live_ids, result)
+
+    def _add_orphans_and_repeated(self) -> None:
+        """Adds what the destination shows by itself: rows that are there more than once, and rows without a record."""
+        for table, count in self.dataset.orphans(self.entity).items():
+            self.found.add(f"{table}: {count:,} rows belong to no record: insightly sweep removes them")
+        for table, key, count in self.dataset.repeated_keys(self.entity):
+            self.found.add(f"{describe(table, key, key.values())} is in the table {times(count)}: {self._fix_by_full}")
 
     def _compare_every_record(self, since: str | None, live_ids: Sequence[int], result: EntityResult) -> None:
         live, listed, unknown = set(live_ids), set[Any](), list[Record]()
@@ -188,15 +193,27 @@ class _Verification:
         """Compares all rows of a list that each sync replaces."""
         group, normalize = GROUPS.get(self.entity.name, ()), self.dataset.normalize
         shaper, loaded = self._shaper(group), dict[str, Sequence[Row]]()
-        for name, rows in read_groups(self.entity, self.context, result):
+        known = self._loaded_groups()
+        for name, rows in read_groups(self.entity, self.context, result, known):
             self.found.ids += len(rows)
             self.found.compared += len(rows)
             for table in shaper.shape_groups([(dict.fromkeys(group, name), rows)]) if group else shaper.shape(rows):
                 if table.table not in loaded:
                     loaded[table.table] = self.dataset.all_rows(table.table)
                 in_group = [row for row in loaded[table.table] if all(row[normalize(part)] == name for part in group)]
-                for text in differences(table, in_group, normalize).values():
-                    self.found.add(f"{text}: insightly sync repairs it")
+                texts = [*differences(table, in_group, normalize).values(), *repetitions(table, in_group, normalize)]
+                for text in texts:
+                    self.found.add(f"{text}: {self._fix_by_full}")
+        for table_name, loaded_rows in loaded.items():
+            groups = Counter(str(row[normalize(part)]) for row in loaded_rows for part in group)
+            for name in groups.keys() - known:
+                self.found.add(f"{table_name}: {groups[name]:,} rows of {name}, which no sync has read")
+
+    def _loaded_groups(self) -> Set[str]:
+        """The groups of a replaced list that syncs have read."""
+        if self.entity.name == "custom_fields":
+            return frozenset(source_state(self.runner.pipeline).get("definitions", ()))
+        return frozenset(self.runner.states().get(self.entity.name, {}).get("contents", ()))
 
     def _compare_children(self, result: EntityResult) -> None:
         shaper, self.found.sampled = self._shaper(tuple(self.entity.parent_key)), not self.full
@@ -208,6 +225,10 @@ class _Verification:
             comparison.run(None if self.full else QUICK_PARENTS if self.quick else PARENTS)
             note = f"rows of {comparison.compared:,} of {comparison.listed:,} {parent} were compared"
             result.notes.append(note if self.full else f"{note}; --full compares all")
+
+    @property
+    def _fix_by_full(self) -> str:
+        return f"insightly sync {self.entity.name} --full repairs it"
 
     def _shaper(self, group: Sequence[str] = ()) -> RowShaper:
         return shaper_of(self.entity, self.context, group, self.runner.pipeline.default_schema)

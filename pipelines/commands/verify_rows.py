@@ -1,7 +1,7 @@
 """Compares rows of the API with rows of the destination, value by value. Pure logic."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,9 +59,28 @@ def differences(shaped: ShapedTable, loaded: Iterable[Row], normalize: Normalize
     found: dict[tuple[Any, ...], str] = {}
     for row_key in dict.fromkeys([*api_rows, *loaded_rows]):
         if text := _difference(api_rows.get(row_key), loaded_rows.get(row_key)):
-            named = ", ".join(f"{name} {value}" for name, value in zip(key, row_key, strict=True))
-            found.setdefault(row_key[:key_length], f"{shaped.table} {named}: {text}")
+            found.setdefault(row_key[:key_length], f"{describe(shaped.table, key, row_key)}: {text}")
     return found
+
+
+def repetitions(shaped: ShapedTable, loaded: Iterable[Row], normalize: Normalize) -> Iterator[str]:
+    """Compares how often each key of a table is there; yields the differences in words."""
+    key = [normalize(part) for part in shaped.key]
+    in_api = Counter(_key(row, key) for row in _rows(shaped, normalize))
+    for row_key, count in Counter(_key(row, key) for row in loaded).items():
+        if count != in_api.get(row_key, count):
+            named = describe(shaped.table, key, row_key)
+            yield f"{named} is in the table {times(count)}, in the API {times(in_api[row_key])}"
+
+
+def times(count: int) -> str:
+    """A number of times in words."""
+    return {1: "once", 2: "twice"}.get(count, f"{count:,} times")
+
+
+def describe(table: str, key: Iterable[str], values: Iterable[Any]) -> str:
+    """A row by its table and key."""
+    return f"{table} {', '.join(f'{name} {value}' for name, value in zip(key, values, strict=True))}"
 
 
 def group_difference(shaped: ShapedTable, loaded: Sequence[Row], normalize: Normalize) -> str | None:

@@ -9,7 +9,15 @@ from typing import Any
 import dlt
 
 from sources.insightly.entities import ENTITIES, Entity, custom_object
-from sources.insightly.rows.naming import DELETED_AT, VALID_FROM, VALID_TO, VARIANT, child_table, history_table
+from sources.insightly.rows.naming import (
+    DELETED_AT,
+    LIST_IDX,
+    VALID_FROM,
+    VALID_TO,
+    VARIANT,
+    child_table,
+    history_table,
+)
 
 from .pipeline_state import custom_objects, source_state
 from .read_only import read_only, require_select
@@ -199,19 +207,45 @@ class Dataset:
                     # Some databases refuse an UPDATE of all rows without a condition.
                     self._client.execute_sql(f"update {self.table_name(table)} set {assignments} where 1 = 1")
 
+    def repeated_keys(self, entity: Entity) -> list[tuple[str, Row, int]]:
+        """The keys that more than one row has in the entity's table or a child table: table, key, number of rows."""
+        found = list[tuple[str, Row, int]]()
+        for table in filter(self.table_exists, (entity.name, *_child_tables(entity))):
+            parts = [self.column(part) for part in (*entity.key, *([LIST_IDX] if table != entity.name else []))]
+            key = ", ".join(parts)
+            for row in self.query(
+                f"select {key}, count(*) as n from {self.table_name(table)} group by {key} having count(*) > 1"
+            ):
+                count = row.pop("n")
+                found.append((table, row, count))
+        return found
+
+    def orphans(self, entity: Entity) -> dict[str, int]:
+        """How many rows without a parent row each child table has, if any."""
+        tables = filter(self.table_exists, _child_tables(entity))
+        counts = {
+            table: self.query(f"select count(*) as n {self._without_parent(entity, table)}")[0]["n"] for table in tables
+        }
+        return {table: count for table, count in counts.items() if count}
+
     def remove_orphans(self, entity: Entity) -> int:
         """Removes child rows that have no parent row, in one transaction; returns how many."""
         key, run, removed = self._key(entity), self._client.execute_sql, 0
         with self._client.begin_transaction():
             for table in filter(self.table_exists, _child_tables(entity)):
-                without = f"left join {self.table_name(entity.name)} p on c.{key} = p.{key} where p.{key} is null"
-                counts = run(f"select c.{key}, count(*) from {self.table_name(table)} c {without} group by c.{key}")
+                counts = run(f"select c.{key}, count(*) {self._without_parent(entity, table)} group by c.{key}")
                 ids = [int(id_) for id_, _ in counts]
                 removed += sum(count for _, count in counts)
                 for start in range(0, len(ids), BATCH):
                     batch = ", ".join(map(str, ids[start : start + BATCH]))
                     run(f"delete from {self.table_name(table)} where {key} in ({batch})")
         return removed
+
+    def _without_parent(self, entity: Entity, table: str) -> str:
+        """The FROM clause of the rows `c` of a child table that have no parent row."""
+        key = self._key(entity)
+        parents = f"left join {self.table_name(entity.name)} p on c.{key} = p.{key} where p.{key} is null"
+        return f"from {self.table_name(table)} c {parents}"
 
     def entities(self) -> dict[str, Entity]:
         """All entities that can have a table here, custom objects included."""

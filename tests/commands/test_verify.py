@@ -10,6 +10,7 @@ from pipelines.commands.sweep import sweep
 from pipelines.sandbox import Fault, Store, evolve
 from sources.insightly import ENTITIES
 from sources.insightly.entities import DATE_UPDATED
+from sources.insightly.state.request import ReadRequest
 from tests.support.commands import verified
 from tests.support.crm import OPEN, Crm
 from tests.support.expected import CORE
@@ -94,6 +95,15 @@ def test_quick_verify_reads_little_and_claims_no_proof(crm: Crm, capsys: pytest.
         ("delete from {t}__tags where contact_id = {id}", "the row is missing in the destination"),
         ("update {t}__tags set tag_name = 'wrong' where contact_id = {id}", "'wrong' in the destination"),
         ("insert into {t}__tags (contact_id, list_idx, tag_name) values ({id}, 99, 'x')", "the row is not in the API"),
+        ("insert into {t}__tags select * from {t}__tags where contact_id = {id}", "list_idx 0 is in the table twice"),
+        (
+            "insert into {t}__links select l.* from {t}__links l, range(2) where contact_id = {id}",
+            "list_idx 0 is in the table 3 times",
+        ),
+        (
+            "insert into {t}__tags (contact_id, list_idx, tag_name) values (77, 0, 'x'), (77, 1, 'x')",
+            "contacts__tags: 2 rows belong to no record: insightly sweep removes them",
+        ),
         ("delete from {t}__links where contact_id = {id}", "the row is missing in the destination"),
         ("update {t}__links set role = 'wrong' where contact_id = {id}", "role is"),
     ],
@@ -147,6 +157,26 @@ def test_verify_compares_a_replaced_list_in_full(crm: Crm) -> None:
     assert report.entities["lead_sources"].facts["differences"] == count
     assert report.entities["tags"].facts["differences"] == len(crm.sandbox.store.tag_names("leads"))
     assert report.entities["users"].facts["proved"]
+
+
+REPLACED = ("pipelines", "pipeline_stages", "tags", "custom_fields", "countries")
+
+
+def test_verify_counts_the_rows_of_replaced_lists(make_crm: MakeCrm) -> None:
+    crm = make_crm(0.005)
+    crm.first_sync(*REPLACED)
+    verified(crm, *REPLACED)
+    for name in REPLACED:
+        crm.change(f"insert into insightly.{name} select * from insightly.{name}")
+    crm.change("insert into insightly.tags (record_type, tag_name) values ('cars', 'x')")
+    entities = verified(crm, *REPLACED, code=4, full=True).entities
+    for name in REPLACED:
+        assert entities[name].facts["differences"] == crm.count(name) // 2 + (name == "tags"), name
+        assert "is in the table twice, in the API once: insightly sync" in str(entities[name].facts["examples"])
+    assert "tags: 1 rows of cars, which no sync has read" in entities["tags"].facts["examples"]
+    crm.change("delete from insightly.tags where record_type = 'cars'")
+    crm.sync_done(*REPLACED, request=ReadRequest(full=True))
+    verified(crm, *REPLACED)
 
 
 @pytest.mark.sample(1)
