@@ -110,8 +110,7 @@ def _states(target: Target, context: SyncContext) -> Mapping[str, State]:
     """The state of each entity in the destination; its custom objects are added to the context."""
     if not target.exists():
         return {}
-    with target.lock():
-        pipeline = target.pipeline()
+    with target.reading() as pipeline:
         context.add_objects(custom_objects(pipeline))
         return resource_states(pipeline)
 

@@ -34,13 +34,13 @@ def status(
     Raises:
         NothingSynced: no run has written to the destination.
         Busy: another run is using the destination.
+        Unreachable: the destination does not answer, or lacks the table of runs.
     """
     started = time.monotonic()
     chosen, context = choose(settings, names), SyncContext(settings)
     report = Report("status")
     target.require_exists()
-    with target.lock():
-        pipeline = target.pipeline()
+    with target.reading() as pipeline:
         context.add_objects(custom_objects(pipeline))
         find(context, chosen, request=False)
         _add_runs(report, target, pipeline, context.with_objects(chosen), max_age)

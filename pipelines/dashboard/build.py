@@ -26,14 +26,14 @@ def build_page(target: Target, max_age: timedelta, wait: float = WAIT_SECONDS) -
     Raises:
         NothingSynced: the destination does not exist.
         Busy: a run is using the destination.
+        Unreachable: the destination does not answer, or lacks a table.
     """
     target.require_exists()
-    with target.lock(wait):
-        pipeline, now = target.pipeline(), datetime.now(UTC)
-        with Dataset(pipeline) as dataset:
-            health = read_health(pipeline, dataset, max_age, now)
-            charts = crm_charts(query_marts(pipeline, dataset, MARTS), now.date()) if health else ()
-            return Page(str(target), now, health, charts)
+    with target.reading(wait) as pipeline, Dataset(pipeline) as dataset:
+        now = datetime.now(UTC)
+        health = read_health(pipeline, dataset, max_age, now)
+        charts = crm_charts(query_marts(pipeline, dataset, MARTS), now.date()) if health else ()
+        return Page(str(target), now, health, charts)
 
 
 def export(page: Page, path: Path) -> None:

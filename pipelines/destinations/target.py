@@ -12,6 +12,7 @@ import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.exceptions import MissingDependencyException
 from dlt.common.pipeline import get_dlt_pipelines_dir
+from dlt.destinations.exceptions import DatabaseException
 from dlt.extract import DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 from filelock import FileLock, Timeout
@@ -111,10 +112,31 @@ class Target:
         text = f"{self.destination}\n{self.adapter.location}\n{self.dataset}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def pipeline(self) -> dlt.Pipeline:
+    @contextmanager
+    def reading(self, wait: float = WAIT_SECONDS) -> Iterator[dlt.Pipeline]:
+        """Locks the destination and yields a pipeline for a command that only reads.
+
+        The pipeline has the schema and the state that the destination stores. What an interrupted run left in the
+        working folder is not looked at: its tables may never have been created.
+
+        Raises:
+            BadSetting, Unreachable: as `pipeline`; also if the destination refuses a query, as for a missing table.
+            Busy: another run still has the lock after `wait` seconds.
+        """
+        with self.lock(wait):
+            pipeline = self.pipeline(stored=True)
+            try:
+                yield pipeline
+            except DatabaseException as error:
+                raise Unreachable(f"{self} cannot be read: {str(error).splitlines()[0]}") from None
+
+    def pipeline(self, stored: bool = False) -> dlt.Pipeline:
         """The pipeline over this destination. Its state comes from the destination, not from the local folder.
 
         Keeps the packages of an interrupted run if they are ready to load and the destination still has its state.
+
+        Args:
+            stored: use another working folder, without these packages.
 
         Raises:
             BadSetting: the destination is not configured, or not installed.
@@ -122,7 +144,7 @@ class Target:
         """
         try:
             with self.adapter.configured():
-                return self._pipeline()
+                return self._pipeline(stored)
         except PipelineStepFailed as failed:
             cause = failed.__cause__ or failed
             if isinstance(cause, KeyboardInterrupt):
@@ -132,9 +154,9 @@ class Target:
                     raise cause from None
             raise Unreachable(f"{self} cannot be read: {str(cause).strip()}") from None
 
-    def _pipeline(self) -> dlt.Pipeline:
+    def _pipeline(self, stored: bool) -> dlt.Pipeline:
         check_pipeline_options(PIPELINE)
-        folder = Path(get_dlt_pipelines_dir()) / f"insightly-{self.digest}"
+        folder = Path(get_dlt_pipelines_dir()) / f"insightly-{self.digest}{'-read' if stored else ''}"
         destination = cache_capabilities(self.adapter.factory())
         pipeline = dlt.pipeline(PIPELINE, pipelines_dir=str(folder), destination=destination, dataset_name=self.dataset)
         if pipeline.has_pending_data and not pipeline.first_run and not has_stored_state(pipeline):

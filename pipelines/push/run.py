@@ -51,7 +51,7 @@ def dry_run(settings: InsightlySettings, target: Target, request: PushRequest) -
         dataset = None
         if target.exists():
             stack.enter_context(target.lock())
-            dataset = stack.enter_context(target.open_dataset(target.pipeline()))
+            dataset = stack.enter_context(target.open_dataset(target.pipeline(stored=True)))
         push.read(dataset)
         push.validate(stored_definitions(dataset, push.entity), dataset)
         has_account = dataset is not None and dataset.has_account

@@ -57,7 +57,7 @@ def create_views(target: Target, folder: str | None = None) -> Report:
     assert_possible(target)
     target.require_exists()
     with target.lock():
-        pipeline = target.pipeline()
+        pipeline = target.pipeline(stored=True)
         if pipeline.default_schema_name is None:
             raise NothingSynced(target)
         schema = pipeline.default_schema

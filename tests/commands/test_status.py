@@ -1,13 +1,19 @@
 """The rows of `_sync_runs`, and the report of `status`."""
 
 from datetime import timedelta
+from errno import ENOSPC
 
 import duckdb
 import pytest
+from dlt.common.schema import Schema
+from dlt.load.load import Load
 
 from pipelines.cli.console import show
+from pipelines.commands.plan import plan
 from pipelines.commands.status import status
-from pipelines.destinations.target import NothingSynced
+from pipelines.dashboard.build import build_page
+from pipelines.destinations.system_tables import RUNS
+from pipelines.destinations.target import NothingSynced, Unreachable
 from pipelines.sandbox import Fault
 from sources.insightly.state.request import ReadRequest
 from tests.support.crm import Crm
@@ -132,3 +138,37 @@ def test_commands_print_their_tables(crm: Crm) -> None:
 
 def _iso(timestamp: object) -> str:
     return timestamp.strftime("%Y-%m-%dT%H:%M:%SZ")  # type: ignore[attr-defined,no-any-return]
+
+
+def test_status_and_dashboard_read_what_reached_the_destination(
+    crm: Crm, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a full disk, the working folder knows tables that the file does not have."""
+    load = Load.load_single_package
+
+    def load_until_full(self: Load, load_id: str, schema: Schema) -> None:
+        if RUNS in schema.tables:
+            raise OSError(ENOSPC, "No space left on device")
+        load(self, load_id, schema)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Load, "load_single_package", load_until_full)
+        crm.sync("notes")
+    assert "No space left" in caplog.text
+    assert crm.columns(RUNS) == {}
+    with pytest.raises(NothingSynced, match="run insightly sync first"):
+        status(crm.settings(), crm.target)
+    assert build_page(crm.target, HOUR).health is None
+    planned = plan(crm.settings(), crm.target, ["notes"], ReadRequest())
+    assert planned.entities["notes"].facts["total"] == 0
+    crm.sync_done("notes")
+    assert status(crm.settings(), crm.target).entities["notes"].state == "ok"
+
+
+def test_status_of_a_dropped_run_log_says_what_is_missing(crm: Crm) -> None:
+    crm.first_sync("notes")
+    crm.change("drop table insightly._sync_runs")
+    with pytest.raises(Unreachable, match="_sync_runs"):
+        status(crm.settings(), crm.target)
+    with pytest.raises(Unreachable, match="_sync_runs"):
+        build_page(crm.target, HOUR)
