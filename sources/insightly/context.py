@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import dlt
+from dlt.common.exceptions import DltException
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from .api.client import Client
@@ -186,7 +188,7 @@ class SyncContext:
         """Times the work on an entity and keeps its error in the result, so that the other entities go on.
 
         Raises:
-            BadCredentials, ConfigurationError: always; other errors only if the context is not tolerant.
+            BadCredentials, ConfigurationError, DltException: always; others only if the context is not tolerant.
             NotAvailable: every entity of `required` was refused.
         """
         result, started = self.result(entity), time.monotonic()
@@ -203,6 +205,16 @@ class SyncContext:
             if isinstance(error, BadCredentials | ConfigurationError) or not self.tolerant:
                 raise
             logger.error("%s failed: %s", entity, error)
+        except DltException:
+            raise
+        except Exception as error:
+            if not self.tolerant:
+                raise
+            # Its text may quote a record.
+            unexpected = InsightlyError(f"unexpected {type(error).__name__}: please report it with the log of the run")
+            result.state, result.reason, result.error = "failed", str(unexpected), unexpected
+            frames = "".join(traceback.format_tb(error.__traceback__, limit=-10))
+            logger.error("%s failed: %s\n%s", entity, unexpected, frames)
         finally:
             result.seconds += time.monotonic() - started
             if not result.open:

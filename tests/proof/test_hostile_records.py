@@ -540,6 +540,38 @@ def test_malformed_records_raise_an_error_that_names_the_problem(fields: Row, wo
     assert words in str(told.value)
 
 
+@pytest.mark.parametrize("depth", [980, 1020])
+def test_nesting_too_deep_ends_its_entity_alone(bare: Crm, depth: int) -> None:
+    """In a list that is replaced, in one that is read in blocks, in one that is read by date."""
+    for entity in ("currencies", "emails", "notes"):
+        put_literal(bare, entity, 1, f'"NEW":{"[" * depth}{"]" * depth}')
+    put(bare, "contacts", 1)
+    report = bare.sync("contacts", "currencies", "emails", "notes")
+    states = [report.entities[name].state for name in ("currencies", "emails", "notes")]
+    assert (report.exit_code, report.entities["contacts"].state) == (1, "ok")
+    assert states == ["failed"] * 3
+    assert all("deep" in (report.entities[name].reason or "") for name in ("currencies", "emails", "notes"))
+
+
+def test_unexpected_error_ends_its_entity_alone(bare: Crm, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    def fail(*_: Any) -> None:
+        raise OverflowError(f"{address} is out of range")
+
+    address = "ada@example.com"
+
+    monkeypatch.setattr("sources.insightly.resources.incremental._warn_of_future_dates", fail)
+    put(bare, "notes", 1, DATE_UPDATED_UTC=EPOCH)
+    report = bare.sync("notes", "currencies")
+    assert (report.exit_code, report.entities["currencies"].state, report.entities["notes"].state) == (
+        1,
+        "ok",
+        "failed",
+    )
+    assert "unexpected OverflowError" in (report.entities["notes"].reason or "")
+    assert "_warn_of_future_dates" in caplog.text
+    assert address not in caplog.text
+
+
 def test_tag_names_that_differ_only_in_nuls_are_an_error(bare: Crm) -> None:
     put(bare, "contacts", 1, TAGS=[{"TAG_NAME": "a"}, {"TAG_NAME": "a\x00"}])
     report = bare.sync("tags", "contacts")

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
+from ..errors import DataError
 from .walk import Id, Key, Row, identify
 
 BLOCK_LENGTH = 250
@@ -74,8 +75,15 @@ def forget(state: MutableMapping[str, Any]) -> None:
 
 
 def digest(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A digest that differs where rows do."""
-    return hashlib.sha256(json.dumps(rows, sort_keys=True, default=str).encode()).hexdigest()
+    """A digest that differs where rows do.
+
+    Raises:
+        DataError: a value is nested too deeply.
+    """
+    try:
+        return hashlib.sha256(json.dumps(rows, sort_keys=True, default=str).encode()).hexdigest()
+    except RecursionError:
+        raise DataError("a value is nested too deeply to be compared") from None
 
 
 def ends_block(row: Row, key: Key) -> bool:

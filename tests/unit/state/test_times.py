@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sources.insightly.entities import DATE_UPDATED, custom_object
 from sources.insightly.rows.arrow import to_column
 from sources.insightly.state.request import SearchFilter
-from sources.insightly.state.times import API_DATETIME, parse_api
+from sources.insightly.state.times import API_DATETIME, iso, parse, parse_api
 from sources.insightly.state.watermark import record_dates
 
 NO_TIMES = (
@@ -52,3 +52,10 @@ def test_date_that_is_no_time_is_no_cursor(value: str) -> None:
         custom_object("visits", "Visit__c"), state, [{DATE_UPDATED: "2025-12-24 10:00:00"}, {DATE_UPDATED: value}]
     )
     assert state["dated"] is False
+
+
+@pytest.mark.parametrize("year", [1, 999, 2026, 9999])
+def test_time_that_was_written_is_read_back(year: int) -> None:
+    time = datetime(year, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert parse(iso(time)) == time
+    assert len(iso(time)) == 20
