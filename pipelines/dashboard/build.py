@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pipelines.destinations.dataset import Dataset
-from pipelines.destinations.target import WAIT_SECONDS, Target
+from pipelines.destinations.locks import WAIT_SECONDS
+from pipelines.destinations.target import Target
 from pipelines.engine.report import Report
 from pipelines.views.build import query_marts
 from sources.insightly.errors import BadSetting

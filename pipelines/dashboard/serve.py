@@ -8,7 +8,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from pipelines.destinations.target import Busy
+from pipelines.destinations.locks import Busy
 
 from .page import Page
 

@@ -13,7 +13,14 @@ from dlt.common.destination.exceptions import InvalidDestinationReference, Unkno
 from dlt.common.exceptions import MissingDependencyException
 from dlt.common.normalizers.naming import NamingConvention
 
-from sources.insightly.errors import BadSetting
+from sources.insightly.errors import BadSetting, InsightlyError
+
+
+class Unreachable(InsightlyError):
+    """The destination does not answer, or answers with an error; nothing was read or written."""
+
+    transient = True
+
 
 DATABASE_FIELDS = ("catalog", "database", "project_id")
 """Credentials that name a database. dlt's `data_location` can leave them out and name the server alone."""
@@ -85,6 +92,22 @@ class DestinationAdapter:
     def keep_open(self, _: dlt.Pipeline) -> AbstractContextManager[None]:
         """A context that lasts as long as a command uses the destination."""
         return nullcontext()
+
+    def lock(self, _dataset: str, _wait: float) -> AbstractContextManager[None]:
+        """A lock on a dataset that runs with other working folders, and on other machines, see as well.
+
+        Args:
+            _dataset: its name in the destination.
+            _wait: seconds to wait for another run.
+
+        Raises:
+            Busy: another run still has the lock after `wait` seconds.
+            Unreachable: the destination does not answer.
+        """
+        return nullcontext()
+
+    def check_lock(self) -> None:
+        """Raises Busy if another run has taken the lock. Called before rows are loaded."""
 
     def after_load(self, _: dlt.Pipeline) -> None:
         """Runs after each loaded package."""

@@ -1,5 +1,6 @@
 """DuckDB, the default destination: its file, and a limit to its memory."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+import duckdb
 from dlt.common.destination import Destination
 from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
@@ -14,6 +16,7 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from sources.insightly.errors import BadSetting
 
 from .base import DestinationAdapter
+from .locks import wait_for
 
 MEMORY, CACHE = "400MB", "50MB"
 """DuckDB's memory limit during a run, and of the pages it caches after a load. Its default is 80% of the machine."""
@@ -52,6 +55,26 @@ class DuckDbAdapter(DestinationAdapter):
     @cached_property
     def location(self) -> str:
         return str(self.path)
+
+    @contextmanager
+    def lock(self, _: str, wait: float) -> Iterator[None]:
+        """Waits for another program that has the file open: DuckDB lets one program at a time write.
+
+        Raises:
+            Busy: another program still has the file open after `wait` seconds.
+        """
+        wait_for(self._try_open, self, wait, "another program")
+        yield
+
+    def _try_open(self) -> str | None:
+        with suppress(duckdb.Error):  # the run itself reports every other error
+            if self.path.exists():
+                try:
+                    duckdb.connect(str(self.path)).close()
+                except duckdb.IOException as error:
+                    holder = re.search(r"(?:held|open) in\s+(.+ \(PID \d+\))", str(error))
+                    return holder and holder[1]
+        return None
 
     @contextmanager
     def keep_open(self, pipeline: dlt.Pipeline) -> Iterator[None]:

@@ -12,39 +12,28 @@ import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.exceptions import MissingDependencyException
 from dlt.common.pipeline import get_dlt_pipelines_dir
+from dlt.common.schema import Schema
 from dlt.destinations.exceptions import DatabaseException
 from dlt.extract import DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
-from filelock import FileLock, Timeout
 
 from sources.insightly.config.accounts import DEFAULT
 from sources.insightly.errors import BadSetting, InsightlyError
 
-from .base import DestinationAdapter, cache_capabilities, destination_type
+from .base import DestinationAdapter, Unreachable, cache_capabilities, destination_type
 from .dataset import Dataset
 from .dlt_options import check_pipeline_options
 from .duckdb import DuckDbAdapter
+from .locks import WAIT_SECONDS, file_lock
 from .pipeline_state import PIPELINE, cache_schemas, has_stored_state, restore_schema
+from .postgres import PostgresAdapter
 
 logger = logging.getLogger(__name__)
-WAIT_SECONDS = 60.0
 DEFAULT_FILE = "crm.duckdb"
-
-
-class Busy(InsightlyError):
-    """Another run on this machine uses the destination."""
-
-    transient = True
 
 
 class LoadingFailed(InsightlyError):
     """The destination did not accept the rows."""
-
-    transient = True
-
-
-class Unreachable(InsightlyError):
-    """The destination does not answer, or answers with an error; nothing was read or written."""
 
     transient = True
 
@@ -79,7 +68,10 @@ class Target:
             return DuckDbAdapter(self.path, self.dataset)
         if self.database is not None:
             raise BadSetting("--database", self.database, f"only DuckDB takes a file, not {self.destination}")
-        if destination_type(self.destination) != "filesystem":
+        kind = destination_type(self.destination)
+        if kind == "postgres":
+            return PostgresAdapter(self.destination)
+        if kind != "filesystem":
             return DestinationAdapter(self.destination)
         from .delta import DeltaAdapter
 
@@ -107,9 +99,14 @@ class Target:
             raise BadSetting("--destination", self.destination, f"{why}; name one")
 
     @cached_property
+    def schema_name(self) -> str:
+        """The dataset's name in the destination: `Insightly` and `insightly` are one dataset."""
+        return str(Schema(PIPELINE).naming.normalize_table_identifier(self.dataset)) if self.dataset else ""
+
+    @cached_property
     def digest(self) -> str:
         """Names the working folder and the lock: each destination and dataset has its own, as it has its own state."""
-        text = f"{self.destination}\n{self.adapter.location}\n{self.dataset}"
+        text = f"{self.destination}\n{self.adapter.location}\n{self.schema_name}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @contextmanager
@@ -186,32 +183,20 @@ class Target:
     def load(self, pipeline: dlt.Pipeline) -> None:
         """Loads the package."""
         pipeline.normalize()
+        self.adapter.check_lock()
         pipeline.load()
         self.adapter.after_load(pipeline)
 
     @contextmanager
     def lock(self, wait: float = WAIT_SECONDS) -> Iterator[None]:
-        """Locks the destination for one run on this machine.
+        """Locks the dataset for one run: on this machine, and in the destination where that has locks.
 
         Raises:
             Busy: another run still has the lock after `wait` seconds.
+            BadSetting, Unreachable: the destination is not configured, or does not answer.
         """
-        folder = Path(get_dlt_pipelines_dir())
-        folder.mkdir(parents=True, exist_ok=True)
         # Only one process can write to a DuckDB file, whichever dataset it writes.
         locked = replace(self, dataset="") if self.destination == "duckdb" else self
-        lock = FileLock(folder / f"insightly-{locked.digest}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            logger.warning("another run is at work on %s; waiting up to %d s for it", self, wait)
-            try:
-                lock.acquire(timeout=wait)
-            except Timeout:
-                raise Busy(
-                    f"another run is still at work on {self} after {wait:.0f} s; let it finish, or run less often"
-                ) from None
-        try:
+        path = Path(get_dlt_pipelines_dir()) / f"insightly-{locked.digest}.lock"
+        with file_lock(path, self, wait), self.adapter.lock(self.schema_name, wait):
             yield
-        finally:
-            lock.release()

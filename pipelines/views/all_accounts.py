@@ -10,9 +10,10 @@ import dlt
 from dlt.common.schema import Schema
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
+from pipelines.destinations.locks import Busy
 from pipelines.destinations.pipeline_state import SCHEMA
 from pipelines.destinations.system_tables import RUNS
-from pipelines.destinations.target import Busy, Target
+from pipelines.destinations.target import Target
 from pipelines.engine.report import FAILED, WORST_FIRST, Report
 from sources.insightly.config.accounts import ALL, DEFAULT, is_account_name
 

@@ -1,7 +1,10 @@
 """The command as a process: exit codes, one JSON object on stdout, and no key anywhere."""
 
 import argparse
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli.parser import duration, parser
-from pipelines.destinations.target import Busy, Target
+from pipelines.destinations.locks import Busy
+from pipelines.destinations.target import Target
 from sources.insightly import ENTITIES
 from tests.support.crm import OPEN, Crm
 from tests.support.expected import CORE
@@ -207,7 +211,11 @@ def test_plan_creates_no_file(crm: Crm, tmp_path: Path) -> None:
 
 def test_second_run_reports_a_busy_destination(tmp_path: Path) -> None:
     target = Target(database=str(tmp_path / "a.duckdb"))
-    with target.lock(), pytest.raises(Busy, match=r"a\.duckdb"), target.lock(wait=0.01):
+    with (
+        target.lock(),
+        pytest.raises(Busy, match=rf"pid {os.getpid()} of .*, since 20.*a\.duckdb"),
+        target.lock(wait=0.01),
+    ):
         pass
     with target.lock(wait=0.01):
         pass
@@ -216,3 +224,25 @@ def test_second_run_reports_a_busy_destination(tmp_path: Path) -> None:
 def test_runs_on_other_destinations_do_not_wait(tmp_path: Path) -> None:
     with Target(database=str(tmp_path / "a.duckdb")).lock(), Target(database=str(tmp_path / "b.duckdb")).lock(0.01):
         pass
+
+
+def test_run_waits_for_a_program_that_has_the_file_open(tmp_path: Path) -> None:
+    target = Target(database=str(tmp_path / "a.duckdb"))
+    code = f"import duckdb; kept = duckdb.connect({str(target.path)!r}); print(flush=True); input()"
+    holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    with holder:
+        holder.stdout.readline()
+        with pytest.raises(Busy, match=rf"another program .*PID {holder.pid}.*a\.duckdb"), target.lock(wait=0.01):
+            pass
+        holder.stdin.close()
+    with target.lock(wait=0.01):
+        pass
+
+
+def test_names_of_one_dataset_have_one_lock_and_one_working_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", "postgresql://user@localhost/crm")
+    digests = {Target("postgres", dataset).digest for dataset in ("my_crm", "My_CRM", "my-crm", "MyCrm")}
+    assert digests == {Target("postgres", "my_crm").digest}
+    assert Target("postgres", "another").digest not in digests

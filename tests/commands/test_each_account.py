@@ -14,7 +14,8 @@ from dlt.common.runtime.run_context import switched_run_context
 
 from pipelines.cli.__main__ import main
 from pipelines.commands.each_account import combine, run_for_each
-from pipelines.destinations.target import Busy, Target
+from pipelines.destinations.locks import Busy
+from pipelines.destinations.target import Target
 from pipelines.engine.report import EntityReport, Report
 from pipelines.sandbox import Contents, Sandbox
 from pipelines.sandbox.http.service import Service

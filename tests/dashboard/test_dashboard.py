@@ -15,7 +15,8 @@ from pipelines.commands.sweep import sweep
 from pipelines.dashboard.build import build_page, export
 from pipelines.dashboard.page import Page, age, number, share
 from pipelines.dashboard.serve import Dashboard, server
-from pipelines.destinations.target import Busy, NothingSynced, Target
+from pipelines.destinations.locks import Busy
+from pipelines.destinations.target import NothingSynced, Target
 from sources.insightly.errors import BadSetting
 from tests.support.crm import OPEN, Crm
 from tests.support.process import command, reach

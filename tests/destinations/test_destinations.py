@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli.__main__ import main
-from pipelines.destinations.target import Target, Unreachable
+from pipelines.destinations.base import Unreachable
+from pipelines.destinations.target import Target
 from sources.insightly.errors import BadSetting
 from tests.support.crm import Crm
 from tests.support.process import reach

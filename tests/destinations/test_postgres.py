@@ -4,8 +4,10 @@ What the tests of sync, sweep, refresh, push and verify ask of DuckDB they ask o
 """
 
 import json
+import os
 import shutil
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,6 +17,7 @@ import pytest
 from pipelines.commands.status import status
 from pipelines.commands.sweep import sweep
 from pipelines.commands.sync import sync
+from pipelines.destinations.locks import Busy
 from pipelines.destinations.pipeline_state import resource_states
 from pipelines.destinations.target import Target
 from pipelines.sandbox import Fault, evolve
@@ -274,3 +277,35 @@ def test_postgres_command_prints_no_password(crm: PostgresCrm) -> None:
         assert (ran.code, json.loads(ran.out)["status"]) == ((1, "failed") if "//" in url else (2, "failed"))
         assert "s3cr3t" not in ran.out + ran.err
         assert "Traceback" not in ran.err
+
+
+@contextmanager
+def other_machine(crm: PostgresCrm, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Another working folder, as on another machine or in another container."""
+    with monkeypatch.context() as patch:
+        patch.setenv("DLT_DATA_DIR", str(crm.folder / "other"))
+        yield
+
+
+def test_postgres_run_waits_for_a_run_of_another_machine(crm: PostgresCrm, monkeypatch: pytest.MonkeyPatch) -> None:
+    with crm.target.lock(), other_machine(crm, monkeypatch):
+        for dataset in ("insightly", "Insightly"):
+            with pytest.raises(Busy, match=rf"pid {os.getpid()} of .* database user postgres.* since 20"):
+                Target("postgres", dataset).lock(wait=0.01).__enter__()
+        with Target("postgres", "another").lock(wait=0.01):
+            pass
+    with other_machine(crm, monkeypatch), crm.target.lock(wait=0.01):
+        pass
+
+
+def test_postgres_run_that_lost_its_lock_takes_it_again_or_stops(
+    crm: PostgresCrm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'insightly pid%'"
+    first, second = crm.target, crm.target
+    with first.lock():
+        crm.change(cut)
+        first.adapter.check_lock()
+        crm.change(cut)
+        with other_machine(crm, monkeypatch), second.lock(wait=5), pytest.raises(Busy, match="was closed"):
+            first.adapter.check_lock()

@@ -1,0 +1,92 @@
+"""Locks: one run at a time works on a dataset. A run waits for the other one, and names it if it does not end."""
+
+import getpass
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from sources.insightly.errors import InsightlyError
+
+logger = logging.getLogger(__name__)
+WAIT_SECONDS = 60.0
+POLL_SECONDS = 0.2
+
+
+class Busy(InsightlyError):
+    """Another run uses the destination."""
+
+    transient = True
+
+
+TryLock = Callable[[], str | None]
+"""Tries to lock once; returns None if it did, else who holds the lock."""
+
+
+def wait_for(try_lock: TryLock, place: object, wait: float, who: str = "another run") -> None:
+    """Tries to lock until it succeeds.
+
+    Args:
+        try_lock: tries once.
+        place: what is locked, for messages.
+        wait: seconds to try.
+        who: what may hold the lock.
+
+    Raises:
+        Busy: another run still has the lock after `wait` seconds.
+    """
+    until, holder = time.monotonic() + wait, try_lock()
+    if holder is not None:
+        logger.warning("%s (%s) is at work on %s; waiting up to %d s for it", who, holder, place, wait)
+    while holder is not None:
+        left = until - time.monotonic()
+        if left <= 0:
+            raise Busy(
+                f"{who} ({holder}) is still at work on {place} after {wait:.0f} s; let it finish, or run less often"
+            )
+        time.sleep(min(POLL_SECONDS, left))
+        holder = try_lock()
+
+
+@contextmanager
+def file_lock(path: Path, place: object, wait: float) -> Iterator[None]:
+    """A lock for the processes of this machine that use the same working folder. A file beside it names the holder.
+
+    Raises:
+        Busy: another run still has the lock after `wait` seconds.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock, holder = FileLock(path), path.with_suffix(".holder")
+
+    def try_lock() -> str | None:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            with suppress(OSError):
+                return holder.read_text(encoding="utf-8")
+            return "which has just begun"
+        return None
+
+    wait_for(try_lock, place, wait)
+    try:
+        holder.write_text(f"{this_process()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC", encoding="utf-8")
+        yield
+    finally:
+        with suppress(OSError):
+            holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def this_process() -> str:
+    """What names this process to another one, on this or another machine."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user without a name
+        user = str(os.getuid()) if hasattr(os, "getuid") else "?"
+    return f"pid {os.getpid()} of {user} on {platform.node()}"
