@@ -16,7 +16,7 @@ from sources.insightly.context import Record, choose
 from sources.insightly.entities import DATE_UPDATED, RECORDS, Entity
 from sources.insightly.resources import RowShaper
 from sources.insightly.resources.discovery import find, refresh_catalog
-from sources.insightly.resources.enrich import define, fill_tags
+from sources.insightly.resources.enrich import define, fill_tags, shape
 from sources.insightly.resources.fetch import page_reader, pages_at, read_pages, top_of
 from sources.insightly.resources.hints import shaper_of
 from sources.insightly.resources.reference import GROUPS, read_groups
@@ -173,7 +173,7 @@ class _Verification:
         define(self.entity, self.context, shaper)
         records = fill_tags(self.entity, self.context, records, result)
         by_key = {(record[self.key],): record for record in records}
-        for table in shaper.shape(records):
+        for table in shape(self.entity, self.context, shaper, records):
             array = table.table.removeprefix(f"{self.entity.name}__").upper()
             ids = [id_ for (id_,), record in by_key.items() if table.table == self.entity.name or array in record]
             loaded = self.dataset.rows_by_id(self.entity, table.table, ids)

@@ -94,6 +94,20 @@ class Dataset:
         literals = ", ".join(str(int(id_)) for id_ in ids) or "null"
         return self.rows_where(table, f"where {self._key(entity)} in ({literals})")
 
+    def values_by_id(self, entity: Entity, columns: Sequence[str], ids: Sequence[Any]) -> dict[Any, Row]:
+        """The values of some columns of records, deleted ones included: id -> column -> value.
+
+        Skips columns that do not exist.
+        """
+        columns, key, values = [name for name in columns if self.has_column(entity.name, name)], entity.key[0], {}
+        names = ", ".join(map(self.column, (key, *columns)))
+        for start in range(0, len(ids) if columns else 0, BATCH):
+            literals = ", ".join(str(int(id_)) for id_ in ids[start : start + BATCH])
+            where = f"where {self._key(entity)} in ({literals})"
+            for row in self.query(f"select {names} from {self.table_name(entity.name)} {where}"):
+                values[row.pop(self.normalize(key))] = row
+        return values
+
     def all_rows(self, table: str) -> list[Row]:
         """All rows of a table; [] without a table."""
         return self.rows_where(table, "")

@@ -279,7 +279,7 @@ def opened(
         with target.lock(), _fewer_collections():
             pipeline = recover_pipeline(target)
             with target.adapter.keep_open(pipeline), target.open_dataset(pipeline) as dataset:
-                context.live_ids = dataset.live_ids
+                context.live_ids, context.stored_values = dataset.live_ids, dataset.values_by_id
                 context.add_objects(custom_objects(pipeline))
                 for name, state in resource_states(pipeline).items():
                     context.record_earlier_read(name, state)

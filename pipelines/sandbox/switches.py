@@ -16,6 +16,7 @@ class Switches:
         total_error: how much greater that count is than the list: records that the key may not see are counted.
         brief_style: what `brief=true` does with arrays: omits them, sends null, or sends `[]`.
         embed_tags: False omits `TAGS` from lists, searches and single records; `/Tags` paths still work.
+        images_listed: False omits custom fields of the type IMAGE from lists and searches; single records have them.
         etag: each record has an `ETag`, and a PUT with a stale `If-Match` is refused with 400.
         date_header: responses have a `Date` header.
         clock_skew_seconds: how far the service's clock (stamps and `Date`) is ahead of the true one.
@@ -50,6 +51,7 @@ class Switches:
     total_error: int = 0
     brief_style: Literal["missing", "null", "empty"] = "missing"
     embed_tags: bool = True
+    images_listed: bool = False
     etag: bool = False
     date_header: bool = True
     clock_skew_seconds: float = 0.0

@@ -42,6 +42,7 @@ MAX_CHANGED_KEYS = 5000
 """Changed records whose keys are kept; for more, the history compares the whole table."""
 Record = dict[str, Any]
 Params = Mapping[str, str | int]
+Stored = Mapping[Any, Mapping[str, Any]]
 
 normalize = NamingConvention().normalize_path
 
@@ -65,6 +66,7 @@ class SyncContext:
         earlier_reads: when the last complete read ended of each entity that was read in earlier runs; None if in part.
         required: the entities of which one must be available; else the error of the last one is raised.
         live_ids: reads the ids that are live in the destination; None where deletions do not matter.
+        stored_values: reads columns of the records with some ids in the destination; None without a runner.
         results: per entity, what the run did.
     """
 
@@ -94,6 +96,7 @@ class SyncContext:
         self.earlier_reads: dict[str, str | None] = {}
         self.required: frozenset[str] = frozenset()
         self.live_ids: Callable[[Entity], list[int]] | None = None
+        self.stored_values: Callable[[Entity, Sequence[str], Sequence[Any]], Stored] | None = None
         self.results: dict[str, EntityResult] = {}
         self.shapers: dict[str, RowShaper] = {}
         self.definitions: dict[str, list[Record] | None] = {}

@@ -102,10 +102,16 @@ class Reader:
         rows, total = self.store.page(entity, skip, top, token, matches)
         if brief or self.switches.etag or not self.switches.embed_tags or self._undated(entity):
             rows = [self.shaped(entity, raw, brief) for raw in rows]
+        if images := frozenset() if self.switches.images_listed or brief else self._images(facts.field_for):
+            rows = [_without_images(raw, images) for raw in rows]
         response = json_response(200, b"[" + b",".join(rows) + b"]")
         if counted and self.switches.total_header:
             response.headers["X-Total-Count"] = total_header(total, self.switches)
         return response
+
+    def _images(self, field_for: str) -> frozenset[str]:
+        definitions = (row for row in self.store.definitions if row["FIELD_FOR"] == field_for)
+        return frozenset(row["FIELD_NAME"] for row in definitions if row["FIELD_TYPE"] == "IMAGE")
 
     def _undated(self, entity: str) -> bool:
         return bool(facts_of(entity).object_name) and not self.switches.object_dates
@@ -116,6 +122,12 @@ class Reader:
         if entity == "leads" and not self.switches.converted_leads_listed:
             return ("unconverted",), lambda _, raw: not parse(raw).get("CONVERTED")
         return None
+
+
+def _without_images(raw: bytes, images: frozenset[str]) -> bytes:
+    record = parse(raw)
+    entries = record.get("CUSTOMFIELDS") or ()
+    return dump(record | {"CUSTOMFIELDS": [entry for entry in entries if entry["FIELD_NAME"] not in images]})
 
 
 def etag(raw: bytes) -> str:

@@ -1,6 +1,7 @@
 """What records need beyond their page: the definitions of custom fields, and tags that the page lacks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from ..context import Record, SyncContext
@@ -8,7 +9,7 @@ from ..entities import ENTITIES, Entity
 from ..errors import Forbidden, ImplausibleDeletion
 from ..result import EntityResult
 from ..rows.custom_fields import definitions_of, object_of
-from ..rows.shaper import RowShaper
+from ..rows.shaper import RowShaper, ShapedTable
 from .fetch import read_definitions, tags_of
 from .hints import marked, shaper_of
 from .reference import GROUPS, assert_plausible, changed, content_of, loaded_definitions
@@ -19,6 +20,12 @@ def define(entity: Entity, context: SyncContext, shaper: RowShaper) -> None:
     if entity.custom_fields and not shaper.defined:
         definitions = read_definitions(context, entity)
         shaper.define(None if definitions is None else definitions_of(entity, definitions))
+
+
+def shape(entity: Entity, context: SyncContext, shaper: RowShaper, records: Sequence[Record]) -> list[ShapedTable]:
+    """The tables of records. What lists leave out keeps the value that the destination has, if the run can read it."""
+    stored = context.stored_values
+    return shaper.shape(records) if stored is None else shaper.shape(records, partial(stored, entity))
 
 
 def definition_tables(entity: Entity, context: SyncContext) -> Iterator[Any]:

@@ -20,7 +20,7 @@ from ..state.missing import MissingIds
 from ..state.request import ReadRequest
 from ..state.times import earlier, iso, parse_api
 from ..state.watermark import Watermark, cursor_reliable, next_watermark, record_dates
-from .enrich import define, definition_tables, fill_tags
+from .enrich import define, definition_tables, fill_tags, shape
 from .fetch import page_reader, tags_cost_calls, top_of
 from .hints import empty_tables, marked, shaper_of
 
@@ -84,7 +84,7 @@ def read_changes(
             define(entity, context, shaper)
             complete = fill_tags(entity, context, changed, result)
             context.record_changed_keys(entity, complete)
-            tables = [*marked(shaper.shape(complete)), *definition_tables(entity, context)]
+            tables = [*marked(shape(entity, context, shaper, complete)), *definition_tables(entity, context)]
             _warn_of_future_dates(entity, complete, step.clock_skew)
         cut = len(complete) < len(changed)
         if cut and complete and step.at is not None:

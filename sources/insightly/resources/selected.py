@@ -18,7 +18,7 @@ from ..state.checkpoint import Checkpoint, State, loaded_from
 from ..state.request import ReadRequest, SearchFilter
 from ..state.times import parse, parse_api
 from ..state.watermark import Watermark, cursor_reliable, record_dates
-from .enrich import define, definition_tables, fill_tags
+from .enrich import define, definition_tables, fill_tags, shape
 from .fetch import page_reader, read_definitions, records_of
 from .hints import empty_tables, marked, shaper_of
 from .reference import without_digest
@@ -150,7 +150,7 @@ def _tables(
     complete = fill_tags(entity, context, inside, result)
     if complete:
         context.record_changed_keys(entity, complete)
-        yield from marked(shaper.shape(complete))
+        yield from marked(shape(entity, context, shaper, complete))
         yield from definition_tables(entity, context)
     result.rows += len(complete)
     result.merged += len(complete)

@@ -43,6 +43,16 @@ def declared_types(definitions: Iterable[Mapping[str, Any]]) -> dict[str, FieldT
     return types
 
 
+def unlisted_names(definitions: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """The custom fields of a type that lists leave out (API.md): a record without an entry for one says nothing."""
+    return frozenset(row["FIELD_NAME"] for row in definitions if "IMAGE" in str(row.get("FIELD_TYPE")).upper())
+
+
+def entries_of(record: Mapping[str, Any]) -> frozenset[str]:
+    """The custom fields that a record has an entry for."""
+    return frozenset(entry["FIELD_NAME"] for entry in record.get("CUSTOMFIELDS") or ())
+
+
 def pivot(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, list[Any]]:
     """The values of each custom field, one for each row; None where a record has no entry for it.
 

@@ -1,7 +1,7 @@
 """Records of the API -> the tables they become: one for the entity and one for each array. Pure logic."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -10,13 +10,14 @@ import pyarrow as pa
 from ..entities import Entity, FieldType, child_fields
 from ..errors import DataError, MalformedResponse
 from .arrow import infer_type, rename_variants, to_column, to_table
-from .custom_fields import declared_types, pivot
+from .custom_fields import declared_types, entries_of, pivot, unlisted_names
 from .json_text import as_text
 from .masking import Mask
 from .naming import IS_EMPTY, LIST_IDX, VARIANT, Normalize, check_collisions, child_table, collision, column_of
 
 Record = dict[str, Any]
 Types = dict[str, FieldType]
+Stored = Callable[[Sequence[str], Sequence[Any]], Mapping[Any, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class RowShaper:
         changes: a message for each new column.
         variants: how many values were invalid for their column and kept as text, by column.
         defined: whether `define` was called.
+        unlisted: the custom fields that lists leave out.
     """
 
     entity: Entity
@@ -59,6 +61,7 @@ class RowShaper:
     changes: list[str] = field(default_factory=list)
     variants: dict[str, int] = field(default_factory=dict)
     defined: bool = False
+    unlisted: frozenset[str] = frozenset()
     _inferred: dict[str, Types] = field(default_factory=dict)
     _custom: dict[str, FieldType | None] = field(default_factory=dict)
 
@@ -79,13 +82,19 @@ class RowShaper:
             BadSetting: `hash` or `drop` names a custom field that does not exist.
         """
         self.defined, declared = True, declared_types(definitions or ())
+        self.unlisted = unlisted_names(definitions or ())
         self._custom = self._masked_types(self.entity.name, declared)
         check_collisions(self.entity.name, [*self.entity.fields, *declared], self.normalize)
         if self.mask is not None and definitions is not None:
             self.mask.assert_known(declared, self.existing.get(self.entity.name, ()))
 
-    def shape(self, records: Sequence[Record]) -> list[ShapedTable]:
+    def shape(self, records: Sequence[Record], stored: Stored | None = None) -> list[ShapedTable]:
         """The tables of records. If a record has no key for an array, its old child rows stay.
+
+        Args:
+            records: from the API.
+            stored: reads columns of the records with some ids in the destination: id -> column -> value. With it, a
+                record without an entry for one of the fields `unlisted` keeps its stored value.
 
         Raises:
             ColumnCollision, MalformedResponse, DataError: the records cannot be loaded unchanged.
@@ -93,11 +102,30 @@ class RowShaper:
         try:
             records = self.masked(records)
             tables = [self._entity_rows(records)]
+            if stored is not None and self.unlisted:
+                tables[0] = self._with_unlisted(tables[0], records, stored)
             for array in self.entity.arrays:
                 tables.append(self._child_rows(array, records, tables[0].rows))
             return tables
         except RecursionError:
             raise DataError(f"a value in {self.entity.name} is nested too deeply to be written") from None
+
+    def _with_unlisted(self, table: ShapedTable, records: Sequence[Record], stored: Stored) -> ShapedTable:
+        """The entity's table, with the stored values of the fields that lists leave out."""
+        columns = {self.normalize(name): name for name in self.unlisted if name in table.rows.column_names}
+        entries = [entries_of(record) for record in records]
+        silent = [index for index, names in enumerate(entries) if not names.issuperset(columns.values())]
+        if not silent:
+            return table
+        key, rows = self.entity.key[0], table.rows
+        loaded = stored(tuple(columns), [records[index][key] for index in silent])
+        for column, name in columns.items():
+            at, values = rows.column_names.index(name), rows[name].to_pylist()
+            for index in silent:
+                if name not in entries[index]:
+                    values[index] = loaded.get(records[index][key], {}).get(column)
+            rows = rows.set_column(at, rows.field(at), pa.array(values, rows.field(at).type))
+        return replace(table, rows=rows)
 
     def masked(self, records: Sequence[Record]) -> Sequence[Record]:
         """The records as they may be written."""
