@@ -28,7 +28,6 @@ from tests.support.process import ROOT
 from tests.support.push import ids, jsonl, pushed
 from tests.support.sync_kill import METHODS
 
-pytestmark = pytest.mark.everywhere("postgres")
 KEPT: dict[str, Any] = {"history": ["contacts"]}
 HASH_KEY = "a-long-random-text-of-the-test"
 
@@ -54,6 +53,7 @@ def of(crm: Crm, key: int) -> list[Row]:
     return versions(crm.read, "contacts", key)
 
 
+@pytest.mark.everywhere("postgres")
 def test_history_starts_from_loaded_rows_without_a_call(synced_crm: Crm) -> None:
     crm = synced_crm
     (gone,) = delete(crm, "contacts", ids(crm, "contacts")[0])
@@ -70,6 +70,7 @@ def test_history_starts_from_loaded_rows_without_a_call(synced_crm: Crm) -> None
     }
 
 
+@pytest.mark.everywhere("postgres")
 def test_history_version_is_a_change_by_the_team(kept: Crm) -> None:
     store, (edited, touched, active, tagged, *_) = kept.sandbox.store, ids(kept, "contacts")
     (before,), known = of(kept, edited), count(kept)
@@ -108,6 +109,7 @@ def test_unchanged_record_gets_no_new_version(kept: Crm) -> None:
     assert_level(kept.read, "contacts")
 
 
+@pytest.mark.everywhere("postgres")
 @pytest.mark.sample(0)
 def test_new_column_makes_versions_only_of_records_with_a_value(kept: Crm) -> None:
     store, (one, other, *_) = kept.sandbox.store, ids(kept, "contacts")
@@ -128,6 +130,7 @@ def test_new_column_makes_versions_only_of_records_with_a_value(kept: Crm) -> No
     assert_level(kept.read, "contacts")
 
 
+@pytest.mark.everywhere("postgres")
 @pytest.mark.parametrize("deletions", ["mark", pytest.param("remove", marks=pytest.mark.sample(0))])
 def test_deleted_record_has_no_open_version_until_it_reappears(kept: Crm, deletions: str) -> None:
     crm, settings, key = kept, {**KEPT, "deletions": deletions}, ids(kept, "contacts")[0]
@@ -184,6 +187,7 @@ def test_history_switched_off_and_on_continues_from_loaded_rows(kept: Crm) -> No
     assert_level(crm.read, "contacts")
 
 
+@pytest.mark.everywhere("postgres")
 @pytest.mark.sample(0)
 def test_versions_do_not_overlap_if_the_clock_is_set_back(kept: Crm) -> None:
     key, other = ids(kept, "contacts")[:2]
@@ -198,6 +202,7 @@ def test_versions_do_not_overlap_if_the_clock_is_set_back(kept: Crm) -> None:
     assert_level(kept.read, "contacts")
 
 
+@pytest.mark.everywhere("postgres")
 @pytest.mark.sample(0)
 def test_changed_masking_makes_no_version(kept: Crm) -> None:
     """Hashed, hashed with another key, or plain: the same e-mail addresses, so the same versions."""
@@ -217,6 +222,7 @@ def test_changed_masking_makes_no_version(kept: Crm) -> None:
     assert count(crm) == known + 1
 
 
+@pytest.mark.everywhere("postgres")
 @pytest.mark.sample(0)
 def test_history_copies_no_value_before_it_is_masked(synced_crm: Crm) -> None:
     crm, hashed = synced_crm, {"hash": ["contacts.email_address"], "hash_key": HASH_KEY}
@@ -242,6 +248,7 @@ POINTS = {
 TWICE = ("table", "load", "merge", "note of the load", "versions compared")
 
 
+@pytest.mark.everywhere("postgres")
 @pytest.mark.parametrize(
     ("point", "nth"),
     [
@@ -296,6 +303,7 @@ def test_history_compares_only_loaded_records(kept: Crm, monkeypatch: pytest.Mon
     assert_level(kept.read, "contacts")
 
 
+@pytest.mark.everywhere("postgres")
 @pytest.mark.sample(0)
 def test_documented_query_returns_the_pipeline_as_it_stood(make_crm: MakeCrm) -> None:
     crm = make_crm(0.2)

@@ -24,7 +24,6 @@ from tests.support.push import csv, ids, jsonl, named, people, planned, problems
 
 RECORDS = [name for name in PUSHABLE if name != "tags"]
 MakeCrm = Callable[..., Crm]
-pytestmark = pytest.mark.everywhere("postgres")
 
 
 @pytest.fixture
@@ -53,6 +52,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 # Every operation on every entity
 
 
+@pytest.mark.everywhere("postgres")
 @pytest.mark.sample(3)
 @pytest.mark.parametrize("entity", RECORDS)
 def test_push_creates_updates_and_deletes_records(make_crm: MakeCrm, bodies: list[Any], entity: str) -> None:
@@ -94,6 +94,7 @@ def test_push_creates_updates_and_deletes_records(make_crm: MakeCrm, bodies: lis
     assert [row["id"] for row in marked] == [first, second]
 
 
+@pytest.mark.everywhere("postgres")
 def test_push_adds_sets_and_removes_tags(crm: Crm) -> None:
     store = crm.sandbox.store
     a, b = ids(crm, "contacts")[:2]
@@ -169,6 +170,7 @@ def test_all_custom_fields_are_sent_if_the_api_drops_the_others(make_crm: MakeCr
     assert len(sent(crm)) == 3
 
 
+@pytest.mark.everywhere("postgres")
 def test_null_clears_a_field_but_an_empty_csv_cell_does_not(crm: Crm) -> None:
     id_ = crm.sandbox.store.create("contacts", {"FIRST_NAME": "Ann", "PHONE": "1", "TITLE": "Dr"})["CONTACT_ID"]
     pushed(crm, "contacts", csv(crm, f"contact_id,phone,title\n{id_},,Prof\n"), "update")
@@ -183,6 +185,7 @@ def test_null_clears_a_field_but_an_empty_csv_cell_does_not(crm: Crm) -> None:
 # Where rows come from
 
 
+@pytest.mark.everywhere("postgres")
 def test_push_reads_parquet_tables_and_queries(crm: Crm) -> None:
     table = pa.table({"first_name": ["Ann"], "date_of_birth": [datetime(1990, 5, 4)], "organisation_id": [7.0]})
     pq.write_table(table, crm.folder / "rows.parquet")
@@ -199,6 +202,7 @@ def test_push_reads_parquet_tables_and_queries(crm: Crm) -> None:
     assert named(crm, "Ann")[0]["TITLE"] == "kept"
 
 
+@pytest.mark.everywhere("postgres")
 def test_query_can_change_nothing(crm: Crm) -> None:
     crm.change("create sequence insightly.ids")
     writes = {
@@ -275,6 +279,7 @@ def test_invalid_request_is_refused(crm: Crm, entity: str, op: str, match: str |
 # Nothing twice
 
 
+@pytest.mark.everywhere("postgres")
 def test_finished_push_sends_nothing_without_again(crm: Crm) -> None:
     crm.sandbox.store.define("CONTACT", "Hobby_2__c", "TEXT")
     source = jsonl(crm, [{**people("Ann")[0], "Hobby_2__c": "chess"}])
@@ -310,6 +315,7 @@ def test_finished_push_with_skipped_rows_is_done_only_if_they_are_skipped(crm: C
     assert crm.sandbox.log == []
 
 
+@pytest.mark.everywhere("postgres")
 def test_push_resumes_after_its_budget_is_spent(crm: Crm) -> None:
     names = ("Ann", "Bob", "Cy", "Dan")
     source, codes = jsonl(crm, people(*names)), list[int]()
@@ -325,6 +331,7 @@ def test_push_resumes_after_its_budget_is_spent(crm: Crm) -> None:
     assert [row["first_name"] for row in stored] == list(names)
 
 
+@pytest.mark.everywhere("postgres")
 def test_create_without_response_is_found_and_not_repeated(crm: Crm) -> None:
     crm.sandbox.store.create("contacts", people("Bob")[0])  # an older record
     crm.clock.advance()
@@ -456,6 +463,7 @@ def test_push_of_fixed_rows_names_the_unfinished_one(crm: Crm) -> None:
     assert planned(crm, "contacts", jsonl(crm, people("Cy")), "create")["earlier"] is None
 
 
+@pytest.mark.everywhere("postgres")
 def test_refused_row_fails_alone_and_the_next_run_retries_it(crm: Crm) -> None:
     source = jsonl(crm, people("Ann", "Bob", "Cy"))
     crm.sandbox.faults.add(Fault("400", "Contacts", "POST", nth=2))
@@ -519,6 +527,7 @@ def test_match_by_a_field_of_several_records_fails(crm: Crm) -> None:
     assert sent(crm) == []
 
 
+@pytest.mark.everywhere("postgres")
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("etag", [False, True])
 def test_record_edited_later_is_not_overwritten(make_crm: MakeCrm, etag: bool) -> None:
