@@ -78,7 +78,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Has tests that are marked `everywhere(NAME, ...)` run on those destinations as well, in `make test-all`.
 
-    What is `quick` is asked of Postgres by `make test`.
+    `make test` runs those marked `quick` on Postgres too.
     """
     marker = metafunc.definition.get_closest_marker("everywhere")
     if marker is not None and "make_crm" in metafunc.fixturenames:

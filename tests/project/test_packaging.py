@@ -33,8 +33,8 @@ def run(*words: str | Path, cwd: Path, **environment: str) -> str:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     copy = folder / "copy"
-    told = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).splitlines()
-    for name in told:
+    files = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).splitlines()
+    for name in files:
         if (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             (copy / name).write_bytes((ROOT / name).read_bytes())
@@ -130,9 +130,11 @@ def pins(name: str) -> Pins:
 
 def declared(*extras: str) -> list[Requirement]:
     """What pyproject.toml asks for: the program, its build, and extras."""
-    told = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    optional = [name for extra in extras for name in told["project"]["optional-dependencies"][extra]]
-    return list(map(Requirement, [*told["build-system"]["requires"], *told["project"]["dependencies"], *optional]))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    optional = [name for extra in extras for name in project["project"]["optional-dependencies"][extra]]
+    return list(
+        map(Requirement, [*project["build-system"]["requires"], *project["project"]["dependencies"], *optional])
+    )
 
 
 def test_pins_are_what_is_asked_for() -> None:

@@ -31,7 +31,7 @@ CURE = '"); drop table contacts; --'
 
 @pytest.fixture
 def bare(make_crm: MakeCrm, monkeypatch: pytest.MonkeyPatch) -> Crm:
-    """An account without a record and without a custom field; what a record does not tell is not asked for."""
+    """An account without a record and without a custom field; what a record lacks is not requested."""
     monkeypatch.setenv("SOURCES__INSIGHTLY__TAGS", "embedded")
     return make_crm(contents=nothing())
 
@@ -65,17 +65,17 @@ def by_key(crm: Crm, entity: str) -> dict[Any, Row]:
     return {row[ENTITIES[entity].key[0].lower()]: row for row in crm.table(entity)}
 
 
-def same(held: Any, wanted: Any) -> bool:
+def same(loaded: Any, wanted: Any) -> bool:
     """Equality that keeps true and 1 apart, and lets a number's text be written 1.5 or 1.50."""
-    if isinstance(held, str) and isinstance(wanted, Decimal):
-        return Decimal(held) == wanted
-    return type(held) is type(wanted) and bool(held == wanted)
+    if isinstance(loaded, str) and isinstance(wanted, Decimal):
+        return Decimal(loaded) == wanted
+    return type(loaded) is type(wanted) and bool(loaded == wanted)
 
 
 # Values
 
 
-def moment(*parts: int) -> datetime:
+def utc(*parts: int) -> datetime:
     return datetime(*parts, tzinfo=UTC)  # type: ignore[misc,arg-type]
 
 
@@ -143,23 +143,23 @@ VALUES: list[tuple[str, str, Any, Any]] = [
     ("OPPORTUNITY_VALUE", '"NaN"', None, "NaN"),
     ("OPPORTUNITY_VALUE", '"٣"', None, "٣"),
     ("OPPORTUNITY_VALUE", "[1]", None, "[1]"),
-    ("LAST_ACTIVITY_DATE_UTC", '"2024-02-29 12:34:56"', moment(2024, 2, 29, 12, 34, 56), None),
+    ("LAST_ACTIVITY_DATE_UTC", '"2024-02-29 12:34:56"', utc(2024, 2, 29, 12, 34, 56), None),
     ("LAST_ACTIVITY_DATE_UTC", '"2024-02-30 00:00:00"', None, "2024-02-30 00:00:00"),
-    ("LAST_ACTIVITY_DATE_UTC", '"2024-06-01T01:02:03Z"', moment(2024, 6, 1, 1, 2, 3), None),
-    ("LAST_ACTIVITY_DATE_UTC", '"2024-06-01T01:02:03"', moment(2024, 6, 1, 1, 2, 3), None),
-    ("LAST_ACTIVITY_DATE_UTC", '"2024-06-01T01:02:03+05:30"', moment(2024, 5, 31, 19, 32, 3), None),
-    ("LAST_ACTIVITY_DATE_UTC", '"2024-06-01T01:02:03-0800"', moment(2024, 6, 1, 9, 2, 3), None),
+    ("LAST_ACTIVITY_DATE_UTC", '"2024-06-01T01:02:03Z"', utc(2024, 6, 1, 1, 2, 3), None),
+    ("LAST_ACTIVITY_DATE_UTC", '"2024-06-01T01:02:03"', utc(2024, 6, 1, 1, 2, 3), None),
+    ("LAST_ACTIVITY_DATE_UTC", '"2024-06-01T01:02:03+05:30"', utc(2024, 5, 31, 19, 32, 3), None),
+    ("LAST_ACTIVITY_DATE_UTC", '"2024-06-01T01:02:03-0800"', utc(2024, 6, 1, 9, 2, 3), None),
     ("LAST_ACTIVITY_DATE_UTC", '"2024-06-01T01:02:03+99:00"', None, "2024-06-01T01:02:03+99:00"),
-    ("LAST_ACTIVITY_DATE_UTC", '"2024-06-01T01:02:03.123456"', moment(2024, 6, 1, 1, 2, 3, 123456), None),
+    ("LAST_ACTIVITY_DATE_UTC", '"2024-06-01T01:02:03.123456"', utc(2024, 6, 1, 1, 2, 3, 123456), None),
     (
         "LAST_ACTIVITY_DATE_UTC",
         '"2024-06-01T01:02:03.1234567Z"',
-        moment(2024, 6, 1, 1, 2, 3, 123456),
+        utc(2024, 6, 1, 1, 2, 3, 123456),
         "2024-06-01T01:02:03.1234567Z",
     ),
-    ("LAST_ACTIVITY_DATE_UTC", '"2024-06-01T01:02:03.1234560Z"', moment(2024, 6, 1, 1, 2, 3, 123456), None),
-    ("LAST_ACTIVITY_DATE_UTC", '"0001-01-02 00:00:00"', moment(1, 1, 2), None),
-    ("LAST_ACTIVITY_DATE_UTC", '"9999-12-31 23:59:59"', moment(9999, 12, 31, 23, 59, 59), None),
+    ("LAST_ACTIVITY_DATE_UTC", '"2024-06-01T01:02:03.1234560Z"', utc(2024, 6, 1, 1, 2, 3, 123456), None),
+    ("LAST_ACTIVITY_DATE_UTC", '"0001-01-02 00:00:00"', utc(1, 1, 2), None),
+    ("LAST_ACTIVITY_DATE_UTC", '"9999-12-31 23:59:59"', utc(9999, 12, 31, 23, 59, 59), None),
     ("LAST_ACTIVITY_DATE_UTC", '"9999-12-31T23:59:59-01:00"', None, "9999-12-31T23:59:59-01:00"),
     ("LAST_ACTIVITY_DATE_UTC", '"10000-01-01 00:00:00"', None, "10000-01-01 00:00:00"),
     ("LAST_ACTIVITY_DATE_UTC", '"0000-05-05 00:00:00"', None, "0000-05-05 00:00:00"),
@@ -192,19 +192,19 @@ def test_each_value_is_stored_in_its_column_or_its_variant(bare: Crm, page_size:
     for key, text in enumerate(("true", "false", "1", "0", '"true"', '""', "null", "1.0"), start=1):
         put_literal(bare, "products", key, f'"ACTIVE":{text}')
     report = bare.sync_done("opportunities", "products", page_size=page_size)
-    held = by_key(bare, "opportunities")
-    assert set(held) == set(range(1, len(VALUES) + 1))
+    rows = by_key(bare, "opportunities")
+    assert set(rows) == set(range(1, len(VALUES) + 1))
     for key, (name, text, column, beside) in enumerate(VALUES, start=1):
-        row, name = held[key], name.lower()
+        row, name = rows[key], name.lower()
         assert same(row[name], column), text
         assert same(row[f"{name}__v_text"], beside), text
         others = {n for n, v in row.items() if v is not None} - {name, f"{name}__v_text"}
         assert others == {"opportunity_id", "date_updated_utc"}
     for name in {name.lower() for name, _, _, beside in VALUES if beside is not None}:
-        told = sum(n.lower() == name and beside is not None for n, _, _, beside in VALUES)
+        kept = sum(n.lower() == name and beside is not None for n, _, _, beside in VALUES)
         notes = [n for n in report.entities["opportunities"].schema_changes if f"{name}__v_text" in n]
         assert len(notes) == 1
-        assert page_size == 2 or notes[0].startswith(f"{told} values ")
+        assert page_size == 2 or notes[0].startswith(f"{kept} values ")
     flags = [(row["active"], row["active__v_text"]) for row in bare.table("products")]
     assert flags[:7] == [
         (True, None),
@@ -246,7 +246,7 @@ def test_unknown_keys_become_columns(bare: Crm) -> None:
         "😀 grin": ("_grin", 2.5, D("2.5")),
         "L" * 300: ("l" * 300, 2**53 + 1, 2**53 + 1),
         "select": ("select", True, True),
-        "1st": ("_1st", "2024-06-01 01:02:03", moment(2024, 6, 1, 1, 2, 3)),
+        "1st": ("_1st", "2024-06-01 01:02:03", utc(2024, 6, 1, 1, 2, 3)),
         "Ends_": ("endsx", {}, "{}"),
         "__proto__": ("proto", 2**70, None),
         "  spaced  ": ("spaced", "", None),
@@ -261,15 +261,15 @@ def test_unknown_keys_become_columns(bare: Crm) -> None:
         column = column if len(column) < 63 else bare.column(name)
         assert same(row[column], wanted), name
         assert plain[column] is None
-        assert any(f"notes.{column} " in told for told in report.entities["notes"].schema_changes)
+        assert any(f"notes.{column} " in change for change in report.entities["notes"].schema_changes)
     assert (row["proto"], row["proto__v_text"]) == (None, str(2**70))
     assert "spaced" not in row
     assert plain["title"] == "plain"
     put(bare, "notes", 2, **{"Ends_": 5, "select": "no", "DATE_UPDATED_UTC": "2026-11-02 13:30:00"})
-    told = bare.sync_done("notes").entities["notes"].schema_changes
+    changes = bare.sync_done("notes").entities["notes"].schema_changes
     row = bare.table("notes")[1]
     assert (row["endsx"], row["select"], row["select__v_text"]) == ("5", None, "no")
-    assert told == ["1 values of notes.select kept as text in notes.select__v_text"]
+    assert changes == ["1 values of notes.select kept as text in notes.select__v_text"]
 
 
 @pytest.mark.everywhere("postgres", "lake")
@@ -306,8 +306,8 @@ def test_hostile_custom_fields(bare: Crm) -> None:
     put(bare, "contacts", 3)
     bare.sync_done("contacts")
     row, *others = bare.table("contacts")
-    for name, (told, _, _, wanted, beside) in kinds.items():
-        column = told if len(told) < 63 else bare.column(name)
+    for name, (short, _, _, wanted, beside) in kinds.items():
+        column = short if len(short) < 63 else bare.column(name)
         assert same(row[column], wanted), name
         assert same(row.get(bare.column(f"{column}__v_text")), beside), name
         assert [other[column] for other in others] == [None, None]
@@ -338,8 +338,8 @@ def test_hostile_tags(bare: Crm) -> None:
     put(bare, "contacts", 2, TAGS=[claims, {"TAG_NAME": "c", "CONTACT_ID": 2, "LIST_IDX": 1}, {}], LINKS=None, DATES="")
     bare.sync_done("contacts")
     rows = bare.read("select * from insightly.contacts__tags order by contact_id, list_idx")
-    told = [(row["contact_id"], row["list_idx"], row["tag_name"]) for row in rows]
-    assert told == [*((1, index, tag) for index, tag in enumerate(wanted)), (2, 0, "b"), (2, 1, "c"), (2, 2, None)]
+    loaded = [(row["contact_id"], row["list_idx"], row["tag_name"]) for row in rows]
+    assert loaded == [*((1, index, tag) for index, tag in enumerate(wanted)), (2, 0, "b"), (2, 1, "c"), (2, 2, None)]
     assert (rows[13]["contact_id__v_text"], rows[13]["list_idx__v_text"], rows[13]["new"]) == ("99", "7", '{"x": 1}')
     assert (rows[14]["contact_id__v_text"], rows[14]["list_idx__v_text"]) == (None, None)
 
@@ -371,10 +371,10 @@ def test_colliding_names_fail_their_entity_alone(bare: Crm) -> None:
     report = bare.sync(*traps, "users")
     assert (report.status, report.exit_code) == ("failed", 1)
     for entity, (_, names) in traps.items():
-        told = report.entities[entity]
-        assert (told.state, told.watermark) == ("failed", None)
+        entity_report = report.entities[entity]
+        assert (entity_report.state, entity_report.watermark) == ("failed", None)
         for name in [entity, *names]:
-            assert name in (told.reason or ""), entity
+            assert name in (entity_report.reason or ""), entity
         assert bare.columns(entity) == {} or bare.count(entity) == 0
     assert report.entities["users"].state == "ok"
     assert [row["first_name"] for row in bare.table("users")] == ["Ann"]
@@ -399,18 +399,18 @@ def test_custom_field_of_many_types(bare: Crm) -> None:
     for key, value in enumerate(values, start=1):
         put(bare, "contacts", key, CUSTOMFIELDS=custom(Mixed__c=value))
     report = bare.sync_done("contacts", page_size=2)
-    held = [(row["mixed__c"], row["mixed__c__v_text"]) for row in bare.table("contacts")]
-    # The first page held 5 and 2.5.
+    loaded = [(row["mixed__c"], row["mixed__c__v_text"]) for row in bare.table("contacts")]
+    # The first page had 5 and 2.5.
     text = [(None, "text"), (None, "true"), (None, None), (None, None), (None, '{"a": 1}')]
-    assert held == [(D(5), None), (D("2.5"), None), *text, (D(2**70), None), (None, "2024-06-01 00:00:00")]
-    assert any("4 values of contacts.mixed__c kept" in told for told in report.entities["contacts"].schema_changes)
+    assert loaded == [(D(5), None), (D("2.5"), None), *text, (D(2**70), None), (None, "2024-06-01 00:00:00")]
+    assert any("4 values of contacts.mixed__c kept" in change for change in report.entities["contacts"].schema_changes)
     bare.sandbox.store.define("CONTACT", "Mixed__c", "TEXT")
     put(bare, "contacts", 1, CUSTOMFIELDS=custom(Mixed__c="now text"), DATE_UPDATED_UTC="2026-11-02 13:30:00")
     put(bare, "contacts", 2, CUSTOMFIELDS=custom(Mixed__c=7), DATE_UPDATED_UTC="2026-11-02 13:30:00")
     put(bare, "contacts", 3, CUSTOMFIELDS=custom(Mixed__c="8.5"), DATE_UPDATED_UTC="2026-11-02 13:30:00")
     bare.sync_done("contacts")
-    held = [(row["mixed__c"], row["mixed__c__v_text"]) for row in bare.table("contacts")]
-    assert held[:5] == [(None, "now text"), (D(7), None), (D("8.5"), None), *text[1:3]]
+    loaded = [(row["mixed__c"], row["mixed__c__v_text"]) for row in bare.table("contacts")]
+    assert loaded[:5] == [(None, "now text"), (D(7), None), (D("8.5"), None), *text[1:3]]
     assert bare.columns("contacts")["mixed__c"] == "DECIMAL(38,15)"
 
 
@@ -494,11 +494,17 @@ def test_unusable_records_fail_their_entity_and_keep_its_table(bare: Crm) -> Non
     report = bare.sync(*good)
     assert report.exit_code == 1
     for entity in BODIES:
-        told = report.entities[entity]
-        assert (told.state, "not JSON" in (told.reason or "")) == ("failed", True), (entity, told.reason)
+        entity_report = report.entities[entity]
+        assert (entity_report.state, "not JSON" in (entity_report.reason or "")) == ("failed", True), (
+            entity,
+            entity_report.reason,
+        )
     for entity in IDS:
-        told = report.entities[entity]
-        assert (told.state, ENTITIES[entity].key[0] in (told.reason or "")) == ("failed", True), (entity, told.reason)
+        entity_report = report.entities[entity]
+        assert (entity_report.state, ENTITIES[entity].key[0] in (entity_report.reason or "")) == ("failed", True), (
+            entity,
+            entity_report.reason,
+        )
     for entity in [*BODIES, *IDS]:
         assert bare.table(entity) == tables[entity]
         assert report.entities[entity].watermark == before.entities[entity].watermark
@@ -535,9 +541,9 @@ def test_unusable_records_fail_their_entity_and_keep_its_table(bare: Crm) -> Non
 )
 def test_malformed_records_raise_an_error_that_names_the_problem(fields: Row, words: str) -> None:
     shaper = RowShaper(ENTITIES["projects"], normalize, {})
-    with pytest.raises(InsightlyError) as told:
+    with pytest.raises(InsightlyError) as raised:
         shaper.shape([{"PROJECT_ID": 1, **fields}])
-    assert words in str(told.value)
+    assert words in str(raised.value)
 
 
 @pytest.mark.parametrize("depth", [980, 1020])
@@ -646,9 +652,9 @@ def without_nuls(value: Any) -> Any:
 
 
 def assert_recoverable(value: Any, column: Any, beside: str | None) -> None:
-    """The value is what the column holds, or what stands beside it; nothing is held that is not the value."""
-    told = read_exactly(write(value))
-    clean = without_nuls(told)
+    """The value is what the column holds, or what stands beside it; no column has anything else."""
+    exact = read_exactly(write(value))
+    clean = without_nuls(exact)
     empty = clean is None or clean == ""
     guard = isinstance(clean, str) and clean.strip() in ("0001-01-01", "0001-01-01 00:00:00", "0000-00-00")
     if beside is not None:
@@ -661,13 +667,13 @@ def assert_recoverable(value: Any, column: Any, beside: str | None) -> None:
     elif column is None:
         assert empty or guard, (value, column)
     elif isinstance(column, bool):
-        assert told is column
+        assert exact is column
     elif isinstance(column, int | Decimal):
-        assert not isinstance(told, bool)
-        assert Decimal(told) == column
+        assert not isinstance(exact, bool)
+        assert Decimal(exact) == column
     elif isinstance(column, datetime):
-        moment = datetime.fromisoformat(clean.strip())
-        assert (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) == column
+        parsed = datetime.fromisoformat(clean.strip())
+        assert (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)) == column
     elif isinstance(column, date):
         assert datetime.fromisoformat(clean.strip()).replace(tzinfo=None) == datetime(
             column.year, column.month, column.day
@@ -683,7 +689,7 @@ def record_text(key: int, record: Row) -> str:
 
 
 def alike(value: Any) -> bool:
-    """True where the keys of one object are told apart by NULs or half surrogates alone: that is refused."""
+    """True where the keys of one object are distinguished by NULs or half surrogates alone: that is refused."""
     if isinstance(value, list):
         return any(map(alike, value))
     if isinstance(value, dict):
@@ -759,15 +765,18 @@ def assert_run_loads_exactly(crm: Crm, records: list[Row], later: Row, bad_id: A
         table.put(key, text.encode())
         put(crm, "notes", 1, TITLE="second", DATE_UPDATED_UTC="2026-11-02 13:30:00")
         report = crm.sync("opportunities", "notes", tags="embedded")
-        told = report.entities["opportunities"]
+        entity_report = report.entities["opportunities"]
         rows = crm.read("select * from insightly.opportunities order by opportunity_id")
         if type(bad_id) is int and len(records) < bad_id < 2**63:
-            assert told.state == "ok"
+            assert entity_report.state == "ok"
             assert rows[-1]["opportunity_id"] == bad_id
             assert_true_rows([*records, later], [*rows[:-1], {**rows[-1], "opportunity_id": key}])
         else:
-            assert (told.state, told.watermark) == ("failed", first.entities["opportunities"].watermark)
-            assert "OPPORTUNITY_ID" in (told.reason or "")
+            assert (entity_report.state, entity_report.watermark) == (
+                "failed",
+                first.entities["opportunities"].watermark,
+            )
+            assert "OPPORTUNITY_ID" in (entity_report.reason or "")
             assert rows == before
         assert (report.entities["notes"].state, crm.table("notes")[0]["title"]) == ("ok", "second")
 

@@ -14,7 +14,7 @@ from tests.support.expected import expected, known, normalize
 from tests.support.sync_kill import NAMES, PAGING, Point, sync_and_die
 
 WASTE = PAGING["chunk_calls"] + PAGING["max_connections"] + 2
-"""Pages that a kill may cost: a chunk, what was asked for ahead of it, and the first page of either walk again."""
+"""Pages that a kill may cost: a chunk, what was requested ahead of it, and the first page of either walk again."""
 
 Versions = dict[Any, dict[str, Any]]
 
@@ -155,10 +155,10 @@ def versions(own: list[dict[str, Any]], children: dict[str, list[dict[str, Any]]
 
 
 def assert_as_then_or_now(crm: Crm, entity: str, then: Versions) -> None:
-    """Asserts that each live record is held once and whole, as of `then` at the oldest."""
+    """Asserts that each live record is loaded once and completely, as of `then` at the oldest."""
     own, children = expected(crm.sandbox, entity)
     now = versions(own, children, entity)
-    held = versions(crm.table(entity), {table: crm.table(table) for table in children}, entity)
-    assert now.keys() <= held.keys()
+    loaded = versions(crm.table(entity), {table: crm.table(table) for table in children}, entity)
+    assert now.keys() <= loaded.keys()
     for key in now:
-        assert held[key] in (then.get(key), now[key])
+        assert loaded[key] in (then.get(key), now[key])

@@ -200,8 +200,8 @@ def test_custom_fields_are_defined_and_have_both_empty_forms(tables, contents):
 
 
 def test_evolve_is_repeatable_and_sets_dates(contents):
-    moment = datetime(2026, 11, 2, 9, tzinfo=UTC)
-    first, second = (Store(contents, clock=lambda: moment) for _ in range(2))
+    now = datetime(2026, 11, 2, 9, tzinfo=UTC)
+    first, second = (Store(contents, clock=lambda: now) for _ in range(2))
     done = evolve(first, seed=5)
     assert evolve(second, seed=5) == done
     assert len(done) == 25

@@ -19,10 +19,10 @@ def refreshed(
     """Reads single records an hour after what came before; the exit code must be `code`."""
     crm.clock.advance()
     crm.sandbox.reset_log()
-    told = crm.settings(**settings)
-    asked = selection(told, names, None if ids is None else list(map(str, ids)), where and [where], ReadRequest())
+    resolved = crm.settings(**settings)
+    request = selection(resolved, names, None if ids is None else list(map(str, ids)), where and [where], ReadRequest())
     target = crm.target
-    report = plan(told, asked) if planned else sync_selected(told, target, asked)
+    report = plan(resolved, request) if planned else sync_selected(resolved, target, request)
     assert report.exit_code == code, report.reason
     return report
 

@@ -64,9 +64,9 @@ class Crm:
         return Target(database=str(self.database))
 
     def settings(self, **settings: Any) -> Any:
-        """Of the first 17 entities, unless others are asked for: the rest has tests of its own."""
-        given = {"api_key": self.sandbox.key, "base_url": self.sandbox.url, "requests_per_second": 1000}
-        return resolve_settings(**{**given, "entities": "core", **settings})
+        """Of the first 17 entities, unless others are named: the others have tests of its own."""
+        defaults = {"api_key": self.sandbox.key, "base_url": self.sandbox.url, "requests_per_second": 1000}
+        return resolve_settings(**{**defaults, "entities": "core", **settings})
 
     def sync(
         self, *names: str, request: ReadRequest | None = None, database: Path | None = None, **settings: Any
@@ -164,7 +164,7 @@ class Crm:
 
 @dataclass
 class PostgresCrm(Crm):
-    """An account, and a database of Postgres' to sync it into; what dlt is told of it is in the environment."""
+    """An account, and a database of Postgres' to sync it into; its credentials are in the environment."""
 
     url: str = ""
     server: Postgres = field(kw_only=True)
@@ -224,8 +224,8 @@ class DeltaCrm(Crm):
             connection.execute("set timezone = 'UTC'; create schema insightly")
             for name, table in self.tables.items():
                 # Whole, for Arrow cannot compare the `string_view` columns of a merge's files.
-                connection.register(f"told {name}", table.to_pyarrow_table())
-                connection.execute(f'create view insightly."{name}" as select * from "told {name}"')
+                connection.register(f"delta {name}", table.to_pyarrow_table())
+                connection.execute(f'create view insightly."{name}" as select * from "delta {name}"')
             rows: list[Row] = connection.sql(sql).to_arrow_table().to_pylist()
             return rows
 
@@ -234,8 +234,8 @@ class DeltaCrm(Crm):
         with duckdb.connect() as connection:
             connection.execute("set timezone = 'UTC'; create schema insightly")
             for name, table in self.tables.items():
-                connection.register("told", table.to_pyarrow_table())
-                connection.execute(f'create table insightly."{name}" as select * from told')
+                connection.register("delta", table.to_pyarrow_table())
+                connection.execute(f'create table insightly."{name}" as select * from delta')
             connection.execute(sql)
             for name, table in self.tables.items():
                 rows = connection.sql(f'select * from insightly."{name}"').to_arrow_table()

@@ -55,15 +55,15 @@ def assert_equal(reader: Reader, sandbox: Sandbox, entity: str, deleted: bool = 
     key = [normalize(part) for part in facts_of(entity).key]
     live = {tuple(row[part] for part in key) for row in own}
     for table, wanted in {normalize(entity): own, **children}.items():
-        held = [known(row) for row in reader(f'select * from insightly."{table}"')]
+        loaded = [known(row) for row in reader(f'select * from insightly."{table}"')]
         if deleted:
-            held = [row for row in held if tuple(row[part] for part in key) in live]
+            loaded = [row for row in loaded if tuple(row[part] for part in key) in live]
         order = [*key, "list_idx"] if table in children else key
-        held.sort(key=lambda row: [row[part] for part in order])
+        loaded.sort(key=lambda row: [row[part] for part in order])
         wanted = sorted(map(known, wanted), key=lambda row: [row[part] for part in order])
-        assert len(held) == len(wanted), table
-        for here, there in zip(held, wanted, strict=True):
-            assert here == there, table
+        assert len(loaded) == len(wanted), table
+        for row, row_wanted in zip(loaded, wanted, strict=True):
+            assert row == row_wanted, table
 
 
 def expected(sandbox: Sandbox, entity: str) -> tuple[list[Row], dict[str, list[Row]]]:
@@ -98,8 +98,8 @@ def records_of(sandbox: Sandbox, entity: str) -> list[Row]:
     if entity == "custom_fields":
         return sandbox.store.definitions
     if entity in ("instance", "permissions"):
-        told = requests.get(f"{sandbox.url}/{entity}", auth=(sandbox.key, ""), timeout=10).json()
-        rows: list[Row] = told if isinstance(told, list) else told.get("OBJECT_PERMISSIONS", [told])
+        body = requests.get(f"{sandbox.url}/{entity}", auth=(sandbox.key, ""), timeout=10).json()
+        rows: list[Row] = body if isinstance(body, list) else body.get("OBJECT_PERMISSIONS", [body])
         return rows
     return sandbox.store.rows(entity)
 
@@ -116,8 +116,8 @@ def stored(value: Any, kind: str) -> Any:
     if kind in ("datetime", "date"):
         if value.startswith(("0001-01-01", "0000-00-00")):
             return None
-        moment = datetime.strptime(value, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
-        return moment if kind == "datetime" else moment.date()
+        parsed = datetime.strptime(value, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+        return parsed if kind == "datetime" else parsed.date()
     if kind == "number":
         return Decimal(str(value))
     return value

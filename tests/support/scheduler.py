@@ -1,4 +1,4 @@
-"""A real Airflow in a folder of its own: API server, DAG processor and scheduler as processes, asked over HTTP."""
+"""A real Airflow in a folder of its own: with API server, DAG processor and scheduler as processes."""
 
 import json
 import os

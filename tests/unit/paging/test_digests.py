@@ -34,16 +34,16 @@ def pages(rows: Rows, top: int, skip: int = 0, last_id: int | None = None) -> It
 
 @given(st.lists(st.tuples(lists, st.integers(2, 9), st.integers(0, 4)), min_size=1, max_size=5))
 def test_skipped_rows_equal_the_loaded_rows(readings: list[tuple[dict[int, int], int, int]]) -> None:
-    """Readings of an edited list, each in one or two runs; rows that are unlisted are taken from what is held."""
+    """Readings of an edited list, each in one or two runs; rows that are unlisted are taken from what is loaded."""
     state: dict[str, Any] = {}
-    held: dict[int, int] = {}
+    loaded: dict[int, int] = {}
     for listed, top, stop in readings:
-        rows, live = rows_of(listed), frozenset(held)
+        rows, live = rows_of(listed), frozenset(loaded)
         place: tuple[int, int | None] = (0, None)
         for run in range(2):
             known = Blocks(state, "ID", place[1] is not None, lambda id_, live=live: id_ in live)  # type: ignore[misc]
             for number, step in enumerate(batches(pages(rows, top, *place), lambda _: True, "ID", lambda: False)):
-                held |= {row["ID"]: row["TEXT"] for row in known.changed(step.rows, list)}
+                loaded |= {row["ID"]: row["TEXT"] for row in known.changed(step.rows, list)}
                 known.record()
                 if step.skip is None:
                     break
@@ -53,8 +53,8 @@ def test_skipped_rows_equal_the_loaded_rows(readings: list[tuple[dict[int, int],
             if step.skip is None:
                 break
         known.end()
-        held = {id_: text for id_, text in held.items() if id_ in listed}
-        assert held == listed
+        loaded = {id_: text for id_, text in loaded.items() if id_ in listed}
+        assert loaded == listed
 
 
 @given(lists, st.integers(2, 9), st.integers(2, 9))

@@ -17,13 +17,13 @@ class Listing:
 
     def __init__(self, ids: Sequence[int], top: int, edit: Callable[["Listing"], None] = lambda listing: None) -> None:
         self.ids, self.top, self.edit = sorted(ids), top, edit
-        self.asked: list[int] = []
+        self.offsets: list[int] = []
 
     def __call__(self, skips: Sequence[int]) -> list[Page]:
         pages = []
         for skip in skips:
             self.edit(self)
-            self.asked.append(skip)
+            self.offsets.append(skip)
             pages.append(Page([{"ID": id_} for id_ in self.ids[skip : skip + self.top]], len(self.ids), self.top))
         return pages
 
@@ -65,7 +65,7 @@ def test_probe_reports_true_differences_and_reads_no_page_twice(known: list[int]
     assert set(found.missing_ids) <= set(known) - set(listed)
     assert set(unknown(found)) <= set(listed) - set(known)
     assert len(found.missing_ids) == len(set(found.missing_ids))
-    assert len(listing.asked) == len(set(listing.asked)) == found.pages
+    assert len(listing.offsets) == len(set(listing.offsets)) == found.pages
     assert found.pages <= max(len(grid(len(known), top)), len(grid(len(listed), top)) + 1)
     # A difference in number is never overlooked.
     assert bool(found.missing_ids or found.unknown) or len(known) == len(listed)
@@ -86,7 +86,7 @@ def test_probe_during_edits_reports_no_live_id_missing(known: list[int], top: in
     listing = Listing(known, top, edit)
     found = listing.compared_with(known)
     assert not always & set(found.missing_ids)
-    assert len(listing.asked) == len(set(listing.asked))
+    assert len(listing.offsets) == len(set(listing.offsets))
 
 
 @given(ids, tops)
@@ -100,14 +100,14 @@ def test_probe_reads_few_pages_for_few_deletions() -> None:
     gone = set(chance.sample(known, 5))
     listing = Listing([id_ for id_ in known if id_ not in gone], 500)
     assert sorted(listing.compared_with(known).missing_ids) == sorted(gone)
-    assert len(listing.asked) < 35
+    assert len(listing.offsets) < 35
 
 
 @pytest.mark.parametrize("left", [[], [1], [10_000], list(range(5_000))])
 def test_probe_of_a_list_that_lost_nearly_everything(left: list[int]) -> None:
     listing = Listing(left, 500)
     assert len(listing.compared_with(range(10_001)).missing_ids) == 10_001 - len(left)
-    assert len(listing.asked) <= len(grid(len(left), 500)) + 1
+    assert len(listing.offsets) <= len(grid(len(left), 500)) + 1
 
 
 def test_probe_refuses_an_unsorted_list() -> None:

@@ -135,7 +135,7 @@ def test_prefetch_by_a_wrong_total_is_bounded(total: int) -> None:
     source.total = lambda _: total
     fetch = PageReader(source.read, PrefetchWindow(pool, 8), 10)
     assert [row["ID"] for step in walk(fetch, "ID") for row in step.rows] == list(range(120))
-    assert len(pool.asked) <= 14 + 1
+    assert len(pool.requests) <= 14 + 1
 
 
 ENDLESS: dict[str, Callable[[int], list[int]]] = {
@@ -215,13 +215,13 @@ def test_prefetch_sends_no_extra_calls() -> None:
 
 
 class Answering(Executor):
-    """Answers at once, as if no time passed between asking and reading; counts what was asked for."""
+    """Answers at once, as if no time passed between request and response; counts what was requested."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[int, int]] = []
+        self.requests: list[tuple[int, int]] = []
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        self.asked.append(args)
+        self.requests.append(args)
         future: Future[Any] = Future()
         future.set_result(fn(*args))
         return future
@@ -240,9 +240,9 @@ def heavy(rows: int, weight: int) -> Callable[[int, int], Page]:
 def test_prefetch_is_bounded_by_pages_and_bytes() -> None:
     light, thick = Answering(), Answering()
     PageReader(heavy(1_000_000, 100), PrefetchWindow(light, 8), 500)(0)
-    assert len(light.asked) == 1 + 16
+    assert len(light.requests) == 1 + 16
     PageReader(heavy(1_000_000, 4_000), PrefetchWindow(thick, 8), 500)(0)
-    assert len(thick.asked) == 1 + PREFETCH_BYTES // (500 * 4_000)
+    assert len(thick.requests) == 1 + PREFETCH_BYTES // (500 * 4_000)
 
 
 @given(st.integers(1, 400), st.integers(1, 1_000_000))
@@ -254,7 +254,7 @@ def test_prefetch_requests_smaller_pages_of_large_records(rows: int, weight: int
         for row in step.rows
     ]
     assert kept == list(range(rows))
-    assert all(top == 2 or top * weight <= PAGE_BYTES for _, top in pool.asked[1:])
+    assert all(top == 2 or top * weight <= PAGE_BYTES for _, top in pool.requests[1:])
 
 
 def test_prefetch_starts_the_next_walk_after_the_first() -> None:
@@ -263,7 +263,7 @@ def test_prefetch_starts_the_next_walk_after_the_first() -> None:
     first, second = (PageReader(heavy(1_000, 1), prefetch_window, 500) for _ in "ab")
     first.prime(0)
     second.prime(0)
-    assert pool.asked == [(0, 500), (499, 500), (998, 500), (0, 500), (499, 500), (998, 500)]
+    assert pool.requests == [(0, 500), (499, 500), (998, 500), (0, 500), (499, 500), (998, 500)]
     assert [sum(len(step.rows) for step in walk(each, "ID")) for each in (first, second)] == [1_000, 1_000]
 
 
@@ -273,9 +273,9 @@ def test_prefetch_of_other_walks_takes_half_of_the_window() -> None:
     many = [PageReader(heavy(499, 10_000), prefetch_window, 500) for _ in range(20)]
     for each in many:
         each.prime(0)
-    asked = len(pool.asked)
+    sent = len(pool.requests)
     PageReader(heavy(1_000_000, 100), prefetch_window, 500)(0)
-    assert len(pool.asked) == asked + 1 + 8
+    assert len(pool.requests) == sent + 1 + 8
 
 
 @pytest.mark.parametrize(("last_id", "lost"), [(997, 0), (990, 1)], ids=["joins", "rows went away"])
@@ -283,7 +283,7 @@ def test_prefetch_waits_until_a_resumed_walk_joins(last_id: int, lost: int) -> N
     pool = Answering()
     fetch = PageReader(heavy(5_000, 1), PrefetchWindow(pool, 8), 500)
     assert sum(len(step.rows) for step in walk(fetch, "ID", 997, last_id)) == 4_999 - last_id
-    assert len(pool.asked) == 9 + 2 * lost
+    assert len(pool.requests) == 9 + 2 * lost
 
 
 def test_prefetch_goes_on_with_the_size_of_a_page_that_was_too_large() -> None:
@@ -291,7 +291,7 @@ def test_prefetch_goes_on_with_the_size_of_a_page_that_was_too_large() -> None:
     fetch = PageReader(lambda skip, top: read(skip, min(top, 125)), PrefetchWindow(pool, 8), 500)
     assert [row["ID"] for step in walk(fetch, "ID") for row in step.rows] == list(range(5_000))
     assert fetch.max_rows == 125
-    assert pool.asked == [(0, 500), *((skip, 125) for skip in range(124, 4_999, 124))]
+    assert pool.requests == [(0, 500), *((skip, 125) for skip in range(124, 4_999, 124))]
 
 
 def test_prefetch_discards_pages_behind_one_that_was_too_large() -> None:
@@ -308,9 +308,9 @@ def test_prefetch_discards_pages_behind_one_that_was_too_large() -> None:
 def test_prefetch_stops_after_a_failure() -> None:
     class Failing(Answering):
         def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
-            if args[0] < 900 or len(self.asked) > 4:
+            if args[0] < 900 or len(self.requests) > 4:
                 return super().submit(fn, *args, **kwargs)
-            self.asked.append(args)
+            self.requests.append(args)
             future: Future[Any] = Future()
             future.set_exception(ServerError("down", path="/"))
             return future
@@ -319,7 +319,7 @@ def test_prefetch_stops_after_a_failure() -> None:
     fetch = PageReader(heavy(5_000, 1), PrefetchWindow(pool, 8), 500)
     steps = walk(fetch, "ID")
     assert [len(next(steps).rows), len(next(steps).rows)] == [500, 499]
-    assert pool.asked == [(0, 500), (499, 500), (998, 500)]
+    assert pool.requests == [(0, 500), (499, 500), (998, 500)]
     with pytest.raises(ServerError):
         next(steps)
     with pytest.raises(ServerError):

@@ -1,4 +1,4 @@
-"""The checkpoint of a walk and the watermark it leaves: nothing is asked for too late, and nothing moves back."""
+"""The checkpoint of a walk and the watermark it leaves: nothing is requested too late, and nothing moves back."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -43,9 +43,9 @@ def test_timestamp_round_trips(time: datetime) -> None:
 
 
 @given(STAMPS, st.integers(1, 86_400), BOUNDS)
-def test_watermark_is_start_minus_lookback_and_never_moves_back(started: str, lookback: int, held: str | None) -> None:
-    reached = next_watermark(started, lookback, held)
-    assert reached == max(filter(None, [iso(parse(started) - timedelta(seconds=lookback)), held]))
+def test_watermark_is_start_minus_lookback_and_never_moves_back(started: str, lookback: int, known: str | None) -> None:
+    reached = next_watermark(started, lookback, known)
+    assert reached == max(filter(None, [iso(parse(started) - timedelta(seconds=lookback)), known]))
     assert next_watermark(started, lookback, reached) == reached
 
 
@@ -56,27 +56,27 @@ def test_earlier_is_a_strict_order_with_everything_first(one: str | None, other:
 
 
 @given(BOUNDS, BOUNDS, st.integers(0, 10**6), st.integers(1, 10**9))
-def test_checkpoint_resumes_only_its_own_list(since: str | None, held: str | None, skip: int, last_id: int) -> None:
+def test_checkpoint_resumes_only_its_own_list(since: str | None, known: str | None, skip: int, last_id: int) -> None:
     state: dict[str, Any] = {}
     checkpoint = Checkpoint(since, "2025-01-01T00:00:00Z", skip, last_id)
     checkpoint.store(state)
     assert checkpoint_of(state, since, None) == checkpoint
-    assert checkpoint_of(state, held, None) == (checkpoint if held == since else Checkpoint(held, None, 0, None))
+    assert checkpoint_of(state, known, None) == (checkpoint if known == since else Checkpoint(known, None, 0, None))
 
 
 @given(BOUNDS, BOUNDS)
-def test_first_walk_starts_at_start_date_later_ones_at_watermark(held: str | None, start_date: str | None) -> None:
-    assert begin({}, held, ReadRequest(start_date)) == Checkpoint(held or start_date, None, 0, None)
+def test_first_walk_starts_at_start_date_later_ones_at_watermark(known: str | None, start_date: str | None) -> None:
+    assert begin({}, known, ReadRequest(start_date)) == Checkpoint(known or start_date, None, 0, None)
 
 
 @pytest.mark.parametrize("again", [ReadRequest(full=True), ReadRequest(), ReadRequest(since="2026-02-02T00:00:00Z")])
 def test_full_read_resumes_first_and_starts_again_afterwards(again: ReadRequest) -> None:
-    held = "2026-01-01T00:00:00Z"
+    known = "2026-01-01T00:00:00Z"
     state: dict[str, Any] = {"start_date": None}
-    begin(state, held, ReadRequest(full=True, run="one"))
-    walking = Checkpoint(None, held, 7, 8)
+    begin(state, known, ReadRequest(full=True, run="one"))
+    walking = Checkpoint(None, known, 7, 8)
     walking.store(state)
-    assert begin(state, held, replace(again, run="two")) == walking
+    assert begin(state, known, replace(again, run="two")) == walking
     two = ReadRequest(full=True, run="two")
     requests = resume_full(two, {"a": state, "b": {"full_done": "one"}, "c": {}}, "abc")
     assert [(name, request.full, request.rest, request.run) for name, request in requests.items()] == [
@@ -91,17 +91,17 @@ def test_full_read_resumes_first_and_starts_again_afterwards(again: ReadRequest)
     finish_full(state)
     assert not needs_confirmation(state)
     assert resume_full(two, {"a": state, "b": {"full_done": "one"}}, "ab") == {}
-    assert begin(state, held, ReadRequest(full=True, run="three")) == Checkpoint(None, None, 0, None)
+    assert begin(state, known, ReadRequest(full=True, run="three")) == Checkpoint(None, None, 0, None)
 
 
 def test_earlier_since_replaces_the_checkpoint() -> None:
     state: dict[str, Any] = {"start_date": None}
-    held, late, early = "2026-01-01T00:00:00Z", "2025-06-01T00:00:00Z", "2025-05-01T00:00:00Z"
-    begin(state, held, ReadRequest(since=late))
-    Checkpoint(late, held, 7, 8).store(state)
-    assert begin(state, held, ReadRequest(since=late)).skip == 7
-    assert begin(state, held, ReadRequest(since=early)) == Checkpoint(early, None, 0, None)
-    assert begin(state, held, ReadRequest(full=True)) == Checkpoint(None, None, 0, None)
+    known, late, early = "2026-01-01T00:00:00Z", "2025-06-01T00:00:00Z", "2025-05-01T00:00:00Z"
+    begin(state, known, ReadRequest(since=late))
+    Checkpoint(late, known, 7, 8).store(state)
+    assert begin(state, known, ReadRequest(since=late)).skip == 7
+    assert begin(state, known, ReadRequest(since=early)) == Checkpoint(early, None, 0, None)
+    assert begin(state, known, ReadRequest(full=True)) == Checkpoint(None, None, 0, None)
 
 
 def test_later_start_date_changes_nothing() -> None:
@@ -112,14 +112,14 @@ def test_later_start_date_changes_nothing() -> None:
 
 
 @given(st.sets(st.integers(1, 60)), st.sets(st.integers(1, 60)), st.sets(st.integers(1, 60)))
-def test_missing_ids_of_a_walk_in_parts(held: set[int], listed: set[int], stops: set[int]) -> None:
-    known, ids, last = sorted(held), list[int](), None
+def test_missing_ids_of_a_walk_in_parts(loaded: set[int], listed: set[int], stops: set[int]) -> None:
+    known, ids, last = sorted(loaded), list[int](), None
     for stop in [*sorted(stops), None]:
         part = MissingIds(known, last, ids)
         came = [id_ for id_ in sorted(listed) if id_ > (last or 0) and (stop is None or id_ <= stop)]
         part.meet(came, stop or 60)
         ids, last = part.up_to(stop), stop
-    assert ids == sorted(held - listed)
+    assert ids == sorted(loaded - listed)
 
 
 def test_missing_ids_of_an_unsorted_list() -> None:
@@ -130,14 +130,14 @@ def test_missing_ids_of_an_unsorted_list() -> None:
 
 
 @given(STAMPS, BOUNDS, BOUNDS)
-def test_request_stays_until_its_walk_ends(held: str, start_date: str | None, since: str | None) -> None:
+def test_request_stays_until_its_walk_ends(known: str, start_date: str | None, since: str | None) -> None:
     state: dict[str, Any] = {}
     reread_from(state, since)
-    walking = Checkpoint(since, held, 7, 8)
+    walking = Checkpoint(since, known, 7, 8)
     walking.store(state)
-    assert begin(state, held, ReadRequest(start_date)) == walking
+    assert begin(state, known, ReadRequest(start_date)) == walking
     end(state, walking, start_date)
-    assert begin(state, held, ReadRequest(start_date)) == Checkpoint(held, None, 0, None)
+    assert begin(state, known, ReadRequest(start_date)) == Checkpoint(known, None, 0, None)
 
 
 @pytest.mark.parametrize(
@@ -156,12 +156,12 @@ def test_request_decides_where_a_walk_starts(asked_for: ReadRequest, since: str 
 
 
 @pytest.mark.parametrize(
-    ("loaded", "asked", "since"),
+    ("loaded", "requested", "since"),
     [("2025-01-01T00:00:00Z", None, None), ("2025-01-01T00:00:00Z", "2024-01-01T00:00:00Z", "2024-01-01T00:00:00Z")],
 )
-def test_earlier_start_date_starts_a_walk(loaded: str, asked: str | None, since: str | None) -> None:
+def test_earlier_start_date_starts_a_walk(loaded: str, requested: str | None, since: str | None) -> None:
     state: dict[str, Any] = {"start_date": loaded}
-    assert begin(state, "2026-01-01T00:00:00Z", ReadRequest(asked)).since == since
+    assert begin(state, "2026-01-01T00:00:00Z", ReadRequest(requested)).since == since
 
 
 def test_full_drops_the_checkpoint_of_an_unfinished_walk() -> None:
