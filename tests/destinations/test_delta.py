@@ -76,15 +76,6 @@ def test_delta_columns_have_their_types_before_a_value_comes(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-def test_delta_sweep_removes_rows_by_setting(crm: Crm) -> None:
-    crm.first_sync("contacts")
-    (gone,) = delete(crm, "contacts", next(r["CONTACT_ID"] for r in crm.sandbox.store.rows("contacts") if r["TAGS"]))
-    swept(crm, "contacts", deletions="remove")
-    assert ledger(crm) == [("contacts", gone["CONTACT_ID"], "deleted", False)]
-    crm.assert_equal("contacts")
-
-
-@pytest.mark.sample(0)
 def test_delta_sweep_killed_between_commits_is_completed(crm: Crm) -> None:
     crm.first_sync("contacts")
     gone = sorted(row["CONTACT_ID"] for row in delete(crm, "contacts", *ids(crm, "contacts")[3:5]))
