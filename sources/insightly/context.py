@@ -152,7 +152,12 @@ class SyncContext:
             request = replace(request, always_full=True, since=None, start_date=None)
         elif not (entity.cursor_documented or entity.read == "per_parent"):
             request = replace(request, start_date=None)
-        return replace(request, mask=self.mask(entity).fingerprint)
+        ahead = timedelta(seconds=self.settings.lookback_seconds + max(self._clock_skew, 0.0))
+        return replace(request, mask=self.mask(entity).fingerprint, latest=iso(datetime.now(UTC) + ahead))
+
+    @property
+    def _clock_skew(self) -> float:
+        return self.client.clock_skew or 0.0 if "client" in self.__dict__ else 0.0
 
     def mask(self, entity: Entity) -> Mask:
         """What is hashed or dropped of the entity's records before they are written anywhere."""

@@ -348,6 +348,57 @@ def test_clock_skew_loses_no_change(make_crm: MakeCrm, minutes: int, date: bool)
     crm.assert_equal("notes")
 
 
+def edit(crm: Crm, at: int) -> None:
+    table = crm.sandbox.store.tables["notes"]
+    crm.sandbox.store.update("notes", table.keys[at], {"TITLE": f"edited {at}"})
+
+
+@pytest.mark.sample(1)
+@pytest.mark.parametrize("hours", [1, 22, 24 * 365 * 30])
+def test_date_that_was_wrong_once_hides_no_edit(make_crm: MakeCrm, hours: int) -> None:
+    crm = make_crm(clock=lambda: datetime.now(UTC))
+    crm.sandbox.switches = replace(OPEN, clock_skew_seconds=hours * HOUR)
+    crm.sync_done("notes")
+    crm.sandbox.switches = OPEN
+    edit(crm, 3)
+    report = crm.sync_done("notes")
+    assert parse(report.entities["notes"].watermark or "") <= datetime.now(UTC)
+    crm.assert_equal("notes")
+
+
+@pytest.mark.sample(0)
+def test_watermark_in_the_future_is_reported_and_walked_back(
+    make_crm: MakeCrm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an earlier version, or a wrong clock of this machine, has left it; the walk back takes two runs."""
+    crm = make_crm(clock=lambda: datetime.now(UTC))
+    with monkeypatch.context() as patch:
+        patch.setattr(Client, "_excess", lambda *_: 0.0)
+        crm.sandbox.switches = replace(OPEN, clock_skew_seconds=2 * HOUR)
+        ahead = crm.sync_done("notes").entities["notes"].watermark or ""
+        assert parse(ahead) > datetime.now(UTC)
+    crm.sandbox.switches = OPEN
+    edit(crm, 3)
+    crm.sync("notes", page_size=SIZE, chunk_calls=2, max_calls=3)
+    report = crm.sync_done("notes", page_size=SIZE).entities["notes"]
+    assert ahead in " ".join(report.schema_changes)
+    assert parse(report.watermark or "") <= datetime.now(UTC)
+    crm.assert_equal("notes")
+    assert requested_offsets(crm)[0] > 0
+    crm.sync_done("notes", page_size=SIZE)
+    assert [call.path for call in crm.sandbox.log] == ["/Notes/Search"]
+
+
+@pytest.mark.sample(0)
+def test_full_sync_resets_the_watermark(make_crm: MakeCrm) -> None:
+    crm = make_crm(clock=lambda: datetime.now(UTC))
+    crm.sandbox.switches = replace(OPEN, clock_skew_seconds=250)
+    before = crm.sync_done("notes").entities["notes"].watermark or ""
+    crm.sandbox.switches = OPEN
+    assert crm.sync_done("notes").entities["notes"].watermark == before
+    assert (crm.sync_done("notes", request=ReadRequest(full=True)).entities["notes"].watermark or "") < before
+
+
 # Refused and malformed lists
 
 

@@ -109,7 +109,8 @@ def read_changes(
     # Pages may have been too large for a busy hour alone, so the next walk tries larger ones.
     _remember_page_rows(state, 2 * reader.max_rows, context)
     if updated is not None and cursor_reliable(entity, state):
-        result.watermark = next_watermark(checkpoint.started, context.settings.lookback_seconds, watermark)
+        current = None if rereads_everything(state, loaded_from(state, request.start_date)) else watermark
+        result.watermark = next_watermark(checkpoint.started, context.settings.lookback_seconds, current)
         updated.advance(result.watermark)
         forget(state)
     elif blocks is not None:
@@ -142,6 +143,7 @@ def _begin(
         loaded = f"everything from {start_date or 'the first record'} on is loaded already"
         result.notes.append(f"start_date {request.start_date} changes nothing: {loaded}")
     checkpoint = begin(state, watermark, request)
+    note_contradiction(watermark, request, result)
     if unfinished is not None and state["again"] is unfinished:
         _note_resumed_walk(unfinished["since"], request, result)
     if rereads_everything(state, start_date) and context.live_ids is not None:
@@ -149,6 +151,13 @@ def _begin(
     if checkpoint.since is None and checkpoint.last_id is None:
         state.pop("dated", None)
     return checkpoint
+
+
+def note_contradiction(watermark: str | None, request: ReadRequest, result: EntityResult) -> None:
+    """Adds a note where everything is read again because of a watermark that lies in the future."""
+    if request.contradicts(watermark):
+        why = "a clock was wrong, so everything is read again"
+        result.notes.append(f"The watermark {watermark} lies in the future: {why}.")
 
 
 def _note_resumed_walk(since: str | None, request: ReadRequest, result: EntityResult) -> None:

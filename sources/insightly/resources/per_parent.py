@@ -22,6 +22,7 @@ from ..state.checkpoint import (
     end,
     finish_full,
     loaded_from,
+    rereads_everything,
     restart,
     start_full,
 )
@@ -29,7 +30,7 @@ from ..state.request import ReadRequest
 from ..state.times import iso
 from ..state.watermark import Watermark, next_watermark
 from .hints import empty_tables, marked, shaper_of
-from .incremental import BATCH_BYTES
+from .incremental import BATCH_BYTES, note_contradiction
 from .sublists import Sublist, Sublists, read_sublist
 
 BATCH = 500
@@ -74,7 +75,7 @@ def read_per_parent(
     state = dlt.current.resource_state()
     if result.progress is None:
         result.progress = _Progress()
-        _begin(entity, request, state)
+        _begin(entity, request, result, state)
         result.watermark = result.watermark_before = watermark_of_parents(entity, state)
     progress: _Progress = result.progress
     if context.chunk_spent():
@@ -111,13 +112,14 @@ def parent_checkpoint(parent: str, state: Mapping[str, Any], request: ReadReques
     return begin(dict(state), state.get("watermark"), _parent_request(parent, state, request))
 
 
-def _begin(entity: Entity, request: ReadRequest, state: State) -> None:
+def _begin(entity: Entity, request: ReadRequest, result: EntityResult, state: State) -> None:
     """Records for every parent entity what is to be read again, since a run may end before it comes to all."""
     start_full(state, request)
     state["mask"] = request.mask
     parents = state.setdefault("under", {})
     for name in entity.read_parents:
         own = parents.setdefault(name, {})
+        note_contradiction(own.get("watermark"), request, result)
         begin(own, own.get("watermark"), _parent_request(name, own, request))
 
 
@@ -251,7 +253,8 @@ class _ParentRead:
         checkpoint = replace(self.progress.checkpoint, started=self._started())
         if self.parent.read == "incremental":
             lookback = self.context.settings.lookback_seconds
-            self.state["watermark"] = next_watermark(self._started(), lookback, self.state.get("watermark"))
+            current = None if rereads_everything(self.state, self.start_date) else self.state.get("watermark")
+            self.state["watermark"] = next_watermark(self._started(), lookback, current)
         end(self.state, checkpoint, self.start_date)
         if self.parent.read != "incremental" and checkpoint.last_id is not None:
             # The next run goes on after the last record: of these parents only new ones can be recognized.

@@ -53,7 +53,7 @@ def begin(state: State, watermark: str | None, request: ReadRequest) -> Checkpoi
         if watermark is not None or "checkpoint" in state:
             reread_from(state, start_date)
         state["mask"] = request.mask
-    if request.full or request.always_full or due or wider:
+    if request.full or request.always_full or due or wider or request.contradicts(watermark):
         _reread_at_least(state, start_date)
     elif request.since is not None and watermark is not None:
         _reread_at_least(state, request.since)

@@ -47,6 +47,7 @@ class ReadRequest:
         since: read again what changed after this time.
         full_before: read everything again if the last full read started before this time.
         rest: read what changed; an earlier run of the same full read has read everything else.
+        latest: the latest watermark that the clocks allow; everything is read again if the stored one is later.
         always_full: read everything in each run, because there is no cursor.
         ids: read only these records, and move neither watermark nor checkpoint.
         search: read only the records that match, and move neither watermark nor checkpoint.
@@ -60,12 +61,17 @@ class ReadRequest:
     since: str | None = None
     full_before: str | None = None
     rest: bool = False
+    latest: str | None = None
     always_full: bool = False
     ids: tuple[Any, ...] | None = None
     search: SearchFilter | None = None
     mask: str = ""
     run: str = ""
     force: bool = False
+
+    def contradicts(self, watermark: str | None) -> bool:
+        """True for a watermark that a wrong clock has set: no search from it would find what changed before it."""
+        return watermark is not None and self.latest is not None and watermark > self.latest
 
     @property
     def selects(self) -> bool:

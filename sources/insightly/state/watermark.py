@@ -10,9 +10,10 @@ from .times import iso, parse, parse_api
 
 
 def next_watermark(started: str, lookback_seconds: int, current: str | None) -> str:
-    """The watermark after a walk: nothing that changed since the walk started is earlier; it never moves back.
+    """The watermark after a walk: nothing that changed since the walk started is earlier.
 
-    The greatest DATE_UPDATED_UTC of the rows is no safe watermark: a record that was read early can change meanwhile.
+    It never moves back, except after a walk over everything, which has no `current` one. The greatest DATE_UPDATED_UTC
+    of the rows is no safe watermark: a record that was read early can change meanwhile.
     """
     reached = iso(parse(started) - timedelta(seconds=lookback_seconds))
     return max(reached, current) if current else reached

@@ -17,6 +17,7 @@ from sources.insightly.state.checkpoint import (
     loaded_from,
     needs_confirmation,
     reread_from,
+    rereads_everything,
 )
 from sources.insightly.state.missing import MissingIds
 from sources.insightly.state.request import ReadRequest, resume_full
@@ -47,6 +48,17 @@ def test_watermark_is_start_minus_lookback_and_never_moves_back(started: str, lo
     reached = next_watermark(started, lookback, known)
     assert reached == max(filter(None, [iso(parse(started) - timedelta(seconds=lookback)), known]))
     assert next_watermark(started, lookback, reached) == reached
+
+
+@given(STAMPS, STAMPS, BOUNDS)
+def test_watermark_in_the_future_counts_as_none(held: str, latest: str, start_date: str | None) -> None:
+    state: dict[str, Any] = {"start_date": start_date}
+    checkpoint = begin(state, held, ReadRequest(start_date=start_date, latest=latest))
+    assert rereads_everything(state, start_date) == (held > latest)
+    assert checkpoint.since == (start_date if held > latest else held)
+    # Later, when the clocks have reached it, the walk still goes on.
+    checkpoint.store(state)
+    assert begin(state, held, ReadRequest(start_date=start_date, latest="9999-12-31T00:00:00Z")) == checkpoint
 
 
 @given(BOUNDS, BOUNDS)
