@@ -126,20 +126,26 @@ class _Sweep:
             result.notes.append(f"{orphans:,} child rows without a parent row are removed")
         if confirmed.stop is not None:
             raise confirmed.stop
-        changed = {row[self.entity.key[0]] for row in found.unknown}
+        key = self.entity.key[0]
+        newer = {row[key] for row in found.unknown if _is_newer(row, result.watermark)}
+        changed = {row[key] for row in found.unknown} - newer
         if self.tags and self.entity.tagged:
             changed |= self._differently_tagged(result)
         if changed:
             result.notes.append(f"{len(changed):,} records are read again")
-            self.request = self._cheapest(changed, found, result)
+            self.request = self._cheapest(changed, found)
+            if newer and not self.request.full:
+                result.notes.append(f"{len(newer):,} records are newer than the last sync: the next one reads them")
+        elif newer:
+            # One search finds them all, as a sync would.
+            result.notes.append(f"{len(newer):,} records are newer than the last sync and are read now")
+            self.request = self.context.request
 
-    def _cheapest(self, changed: set[int], found: Differences, result: EntityResult) -> ReadRequest:
-        """Reads the records by the fewest calls: one per record, or what changed, or the whole list."""
+    def _cheapest(self, changed: set[int], found: Differences) -> ReadRequest:
+        """Reads the records by the fewest calls: one per record, or the whole list."""
         request, pages = self.context.request, len(grid(found.known + len(changed), top_of(self.context)))
         if len(changed) <= max(READ_EACH, pages):
             return replace(request, ids=tuple(sorted(changed)))
-        if len(changed) == len(found.unknown) and all(_is_newer(row, result.watermark) for row in found.unknown):
-            return request
         return replace(request, full=True)
 
     def _differently_tagged(self, result: EntityResult) -> set[int]:

@@ -283,14 +283,29 @@ def test_sweep_reads_many_missing_records_by_their_list(make_crm: MakeCrm) -> No
     crm.assert_equal("contacts")
 
 
-def test_sweep_reads_many_new_records_as_a_sync_does(make_crm: MakeCrm) -> None:
-    crm = make_crm(scale=0.2)
+@pytest.mark.parametrize("count", [3, 60])
+def test_sweep_reads_new_records_by_one_search(make_crm: MakeCrm, count: int) -> None:
+    crm = make_crm(scale=0.1)
     crm.first_sync("contacts")
-    for _ in range(60):
+    for _ in range(count):
         crm.sandbox.store.create("contacts", {"FIRST_NAME": "New"})
     swept(crm, "contacts")
-    assert "/Contacts/Search" in paths(crm)
+    assert paths(crm).count("/Contacts/Search") == 1
     assert len(paths(crm)) < 5
+    crm.assert_equal("contacts")
+
+
+def test_sweep_leaves_new_records_to_the_sync_if_older_ones_are_missing(make_crm: MakeCrm) -> None:
+    crm = make_crm(scale=0.05)
+    (row,) = delete(crm, "contacts", ids(crm, "contacts")[7])
+    crm.sync_done("contacts")
+    crm.sandbox.store.put_raw("contacts", row)
+    for _ in range(15):
+        crm.sandbox.store.create("contacts", {"FIRST_NAME": "New"})
+    report = swept(crm, "contacts").entities["contacts"]
+    assert [path for path in paths(crm) if path.startswith("/Contacts/")] == [f"/Contacts/{row['CONTACT_ID']}"]
+    assert "15 records are newer than the last sync: the next one reads them" in report.schema_changes
+    crm.sync_done("contacts")
     crm.assert_equal("contacts")
 
 
