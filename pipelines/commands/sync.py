@@ -1,6 +1,7 @@
 """The sync that the command, a scheduler and the tests all call."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pipelines.destinations.target import Target
 from pipelines.engine import deletions, history
@@ -46,10 +47,13 @@ def sync(
             find(context, chosen)
             _mask_loaded_rows(runner, context.with_objects(chosen))
             with history.maintained(runner):
-                runner.read(_resume_full(runner, context.with_objects(chosen)))
+                requests = _resume_full(runner, context.with_objects(chosen))
+                repeated = _reread_repeated(runner, requests)
+                runner.read(requests)
                 runner.dataset.record_restored()
                 for name in context.with_objects(chosen):
                     _mark_missing(runner, name)
+                _report_repeated(runner, repeated)
         return runner.report(chosen, names)
 
 
@@ -65,6 +69,39 @@ def _resume_full(runner: Runner, chosen: Sequence[str]) -> dict[str, ReadRequest
         if request.rest:
             result.notes.append("Earlier runs of this --full have read everything; the next --full starts a new one.")
     return requests
+
+
+def _reread_repeated(runner: Runner, requests: dict[str, ReadRequest]) -> dict[str, int]:
+    """Requests a full read of the entities with keys that more than one row has, as after two runs at once.
+
+    Returns:
+        How many such keys each of these entities has.
+    """
+    if not runner.target.adapter.sql:
+        return {}
+    context, states = runner.context, runner.states()
+    entities = [entity for entity in map(context.entity, requests) if entity.read != "per_parent"]
+    found = {
+        name: count for name, count in runner.dataset.count_repeated_keys(entities).items() if context.result(name).open
+    }
+    for name, count in found.items():
+        if count > states.get(name, {}).get("repeated_keys", 0):
+            requests[name] = replace(requests[name], full=True, rest=False)
+    return found
+
+
+def _report_repeated(runner: Runner, found: Mapping[str, int]) -> None:
+    left = runner.dataset.count_repeated_keys(map(runner.context.entity, found))
+    for name, count in found.items():
+        result, remaining = runner.context.result(name), left.get(name, 0)
+        if remaining < count:
+            result.notes.append(
+                f"{count - remaining:,} keys were in more than one row, as after two runs at once: repaired"
+            )
+        if remaining and result.state == "ok":
+            fix = "the API does not list their records, so delete the surplus rows yourself"
+            result.notes.append(f"{remaining:,} keys are in more than one row: {fix}")
+            runner.record_repeated(name, remaining)
 
 
 def _mask_loaded_rows(runner: Runner, chosen: Sequence[str]) -> None:

@@ -224,15 +224,31 @@ class Dataset:
     def repeated_keys(self, entity: Entity) -> list[tuple[str, Row, int]]:
         """The keys that more than one row has in the entity's table or a child table: table, key, number of rows."""
         found = list[tuple[str, Row, int]]()
-        for table in filter(self.table_exists, (entity.name, *_child_tables(entity))):
-            parts = [self.column(part) for part in (*entity.key, *([LIST_IDX] if table != entity.name else []))]
-            key = ", ".join(parts)
-            for row in self.query(
-                f"select {key}, count(*) as n from {self.table_name(table)} group by {key} having count(*) > 1"
-            ):
+        for table, key in self._keys(entity):
+            for row in self.query(f"select {key}, count(*) as n {self._repeated(table, key)}"):
                 count = row.pop("n")
                 found.append((table, row, count))
         return found
+
+    def count_repeated_keys(self, entities: Iterable[Entity]) -> dict[str, int]:
+        """How many keys more than one row has, in the entity's table and its child tables, if any; in one query."""
+        counts = [
+            f"select '{entity.name}' as entity, count(*) as n from (select {key} {self._repeated(table, key)}) q"
+            for entity in entities
+            for table, key in self._keys(entity)
+        ]
+        if not counts:
+            return {}
+        sql = f"select entity, sum(n) as n from ({' union all '.join(counts)}) q group by entity having sum(n) > 0"
+        return {row["entity"]: int(row["n"]) for row in self.query(sql)}
+
+    def _keys(self, entity: Entity) -> Iterator[tuple[str, str]]:
+        """The entity's table and child tables, each with its key for SQL."""
+        for table in filter(self.table_exists, (entity.name, *_child_tables(entity))):
+            yield table, ", ".join(map(self.column, (*entity.key, *([LIST_IDX] if table != entity.name else []))))
+
+    def _repeated(self, table: str, key: str) -> str:
+        return f"from {self.table_name(table)} group by {key} having count(*) > 1"
 
     def orphans(self, entity: Entity) -> dict[str, int]:
         """How many rows without a parent row each child table has, if any."""

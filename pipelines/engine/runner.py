@@ -168,6 +168,13 @@ class Runner:
             else:
                 finish_full(resource)
 
+    def record_repeated(self, name: str, keys: int) -> None:
+        """Records how many keys of an entity more than one row still has, so that it is not read again for these."""
+        if self.states().get(name, {}).get("repeated_keys", 0) != keys:
+            self.state_changed = True
+            with self.pipeline.managed_state() as state:
+                state["sources"]["insightly"]["resources"].setdefault(name, {})["repeated_keys"] = keys
+
     def _results(self) -> dict[str, EntityResult]:
         return {name: replace(result) for name, result in self.context.results.items()}
 

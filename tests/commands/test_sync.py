@@ -573,3 +573,21 @@ def test_state_stays_small_if_all_records_have_one_date(tmp_path: Path) -> None:
         assert crm.count("notes") == 5000
         state = crm.target.pipeline().state
         assert len(json.dumps(state, default=str)) < 10_000
+
+
+@pytest.mark.everywhere("postgres")
+def test_keys_in_two_rows_are_repaired_by_the_next_sync(make_crm: MakeCrm) -> None:
+    crm, names = make_crm(0.01), ("contacts", "emails", "tags", "countries")
+    crm.first_sync(*names)
+    gone = crm.sandbox.store.tables["contacts"].keys[0]
+    for table in (*names, "contacts__tags", "contacts__links"):
+        crm.change(f"insert into insightly.{table} select * from insightly.{table}")
+    crm.sandbox.store.delete("contacts", gone)
+    crm.change(f"update insightly.contacts set _deleted_at = now() where contact_id = {gone}")
+    notes = {name: entity.schema_changes for name, entity in crm.sync_done(*names).entities.items()}
+    assert all(any("repaired" in note for note in notes[name]) for name in names)
+    assert any("delete the surplus rows" in note for note in notes["contacts"])
+    crm.assert_equal("contacts", deleted=True)
+    crm.assert_equal(*names[1:])
+    again = crm.sync_done("contacts").entities["contacts"]
+    assert (again.rows, again.schema_changes) == (0, notes["contacts"][-1:])
