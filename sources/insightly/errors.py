@@ -186,15 +186,16 @@ class Retry(Exception):
     smaller: bool = False
 
 
-def error_for_status(status: int, section: str) -> tuple[type[ApiError], str]:
+def error_for_status(status: int, section: str, web_page: bool = False) -> tuple[type[ApiError], str]:
     """The error class for a status that is neither a success nor worth a retry (API.md 1.1), and a hint.
 
-    `section` is the section of the account's settings.
+    `section` is the section of the account's settings. A `web_page` is not how the API answers.
     """
+    blocked = "the answer is a web page: a firewall or proxy may have refused the request"
     kinds: dict[int, tuple[type[ApiError], str]] = {
         401: (BadCredentials, f"check {section}.api_key, and that {section}.pod is that key's pod"),
-        403: (Forbidden, "not available to this user or plan"),
-        404: (NotFound, "no such record, or not in this plan"),
+        403: (Forbidden, blocked if web_page else "not available to this user or plan"),
+        404: (NotFound, blocked if web_page else "no such record, or not in this plan"),
     }
     redirect = (MalformedResponse, "redirects are not followed; check the base URL")
     return kinds.get(status, (BadRequest, "") if status >= 400 else redirect)

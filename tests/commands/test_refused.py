@@ -80,7 +80,8 @@ def test_everything_lost_fails_and_grows_stale(
     refuse(crm, kind)
     report = crm.sync(entities=list(names))
     assert_nothing_available(report)
-    assert all(entity.lost for entity in report.entities.values())
+    assert all(entity.lost and not entity.schema_changes for entity in report.entities.values())
+    assert ("a firewall or proxy may have refused" in str(report.reason)) == (kind == "blocked")
     assert all("no longer available, last read at" in str(entity.reason) for entity in report.entities.values())
     assert caplog.text.count("no longer available") == 3
     show(report)

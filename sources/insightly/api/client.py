@@ -281,7 +281,7 @@ class Client:
             error = ServerError(f"{text}; {hint}", path=request.path, status=status, api_message=message)
             kind = "burst" if throttled else "server error"
             raise Retry(kind, error, delay and min(delay, MAX_WAIT), smaller=status in (408, 504))
-        error_class, hint = error_for_status(status, self._section)
+        error_class, hint = error_for_status(status, self._section, web_page=body.lstrip().startswith(b"<"))
         text += f"; {hint}" if hint else ""
         if error_class is BadCredentials:
             self._credentials_error = text

@@ -148,10 +148,11 @@ def read_groups(
             refused[_group_name(entity, context, name, records)] = error
         else:
             yield _group_name(entity, context, name, records), records
+    if len(refused) == len(readers):
+        raise next(iter(refused.values()))
     result.notes += [f"a part of {entity.name} is not available: {error}" for error in refused.values()]
-    lost = [error for name, error in refused.items() if name in loaded]
-    if lost or len(refused) == len(readers):
-        raise (lost or list(refused.values()))[0]
+    if lost := [error for name, error in refused.items() if name in loaded]:
+        raise lost[0]
 
 
 def _group_name(entity: Entity, context: SyncContext, name: str, records: list[Record]) -> str:
