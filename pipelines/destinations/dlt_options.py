@@ -4,14 +4,13 @@ import os
 from typing import Any
 
 from dlt.common.configuration import resolve_configuration
-from dlt.common.configuration.container import Container
 from dlt.common.configuration.providers import EnvironProvider
 from dlt.common.configuration.resolve import inject_section
 from dlt.common.configuration.specs import known_sections
 from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
-from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 from dlt.pipeline.configuration import PipelineConfiguration
 
+from sources.insightly.config.providers import providers
 from sources.insightly.errors import BadSetting
 
 # Entities finish one after another, so a small budget completes some instead of starting all. A table is replaced in
@@ -43,7 +42,14 @@ class SectionEnvironProvider(EnvironProvider):
         return super().get_value(key, hint, pipeline_name, *sections)  # type: ignore[arg-type]
 
 
-Container()[PluggableRunContext].providers[SectionEnvironProvider().name] = SectionEnvironProvider()
+def ignore_other_variables() -> None:
+    """Has dlt read a variable only if its name has a section.
+
+    Raises:
+        UnreadableFile: a settings file is not valid.
+    """
+    provider = SectionEnvironProvider()
+    providers()[provider.name] = provider
 
 
 def check_pipeline_options(pipeline_name: str) -> None:

@@ -22,7 +22,7 @@ from sources.insightly.errors import BadSetting, InsightlyError
 
 from .base import DestinationAdapter, Unreachable, cache_capabilities, destination_type
 from .dataset import Dataset
-from .dlt_options import check_pipeline_options
+from .dlt_options import check_pipeline_options, ignore_other_variables
 from .duckdb import DuckDbAdapter
 from .locks import WAIT_SECONDS, file_lock
 from .pipeline_state import PIPELINE, cache_schemas, has_stored_state, restore_schema
@@ -64,6 +64,7 @@ class Target:
         Raises:
             BadSetting: a file is named for a destination other than DuckDB, or dlt has no such destination.
         """
+        ignore_other_variables()
         if self.destination == "duckdb":
             return DuckDbAdapter(self.path, self.dataset)
         if self.database is not None:

@@ -5,6 +5,8 @@
     │   ├── MissingKey              no API key, or no key for hashes
     │   ├── RefusedHost             the key would go to a host that is not Insightly's
     │   ├── BadSetting              a value of the wrong type or out of range
+    │   │   └── UnknownSetting      a setting that does not exist
+    │   ├── UnreadableFile          a settings file that is not valid
     │   └── WrongAccount            the destination contains records of another account
     ├── ApiError                    a response that cannot be used
     │   ├── BadCredentials          401: every later request would fail too
@@ -74,6 +76,21 @@ class RefusedHost(ConfigurationError):
 
 class BadSetting(ConfigurationError):
     """A value of the wrong type or out of range."""
+
+
+class UnknownSetting(BadSetting):
+    """A setting that does not exist. `value` is where it is: a file and a line, or a variable."""
+
+    def __str__(self) -> str:
+        place = f" ({self.value})" if self.value else ""
+        return f"{self.setting}{place} is not a setting: {self.fix}"
+
+
+class UnreadableFile(ConfigurationError):
+    """A settings file that is not valid. `setting` is the file, and the line if it is known."""
+
+    def __str__(self) -> str:
+        return f"{self.setting}: {self.fix}"
 
 
 class WrongAccount(ConfigurationError):

@@ -6,7 +6,7 @@ import pytest
 from dlt.common.configuration import resolve_configuration
 from dlt.pipeline.configuration import PipelineConfiguration
 
-from pipelines.destinations.dlt_options import FIXED
+from pipelines.destinations.dlt_options import FIXED, ignore_other_variables
 from pipelines.destinations.target import Target
 from sources.insightly.errors import BadSetting
 from tests.support.crm import Crm
@@ -45,6 +45,7 @@ def test_stray_variables_do_not_move_the_rows(
 
 
 def test_no_option_of_the_pipeline_is_read_from_a_stray_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    ignore_other_variables()
     options = {*PipelineConfiguration.get_resolvable_fields()} - {"pipeline_name", "runtime"}
     expected = resolve_configuration(PipelineConfiguration(pipeline_name="insightly"))
     for option in options:

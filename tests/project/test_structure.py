@@ -60,7 +60,7 @@ PUBLIC = (
     f"{SOURCE}.paging.probe",
 )
 PURE = ("errors", "entities", "paging", "rows", "state")
-KNOWS_DLT = ("config.settings", "config.accounts", "context", "resources", "source")
+KNOWS_DLT = ("config.providers", "config.settings", "config.accounts", "context", "resources", "source")
 
 
 @cache

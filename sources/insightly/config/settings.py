@@ -17,11 +17,12 @@ from dlt.common.normalizers.naming.snake_case import NamingConvention
 from dlt.common.typing import TSecretStrValue
 
 from ..entities import select_history
-from ..errors import BadSetting, ConfigurationError, MissingKey, redact
+from ..errors import BadSetting, ConfigurationError, MissingKey, UnknownSetting, redact
 from ..rows.masking import Privacy
 from ..state.times import iso
-from .accounts import DEFAULT, account_settings, misplaced_secret, section_of, where_to_set
+from .accounts import DEFAULT, INSTANCES, account_settings, misplaced_secret, section_of, where_to_set
 from .hosts import base_url, is_loopback
+from .providers import SOURCE, advice, refuse_misspelt_sections, refuse_unknown_settings
 from .validators import bad, integer, names, number, parse_datetime
 
 RATE_MARGIN = 1.015
@@ -150,10 +151,12 @@ def resolve_settings(instance: str | None = None, **overrides: Any) -> Insightly
     Raises:
         BadSetting, RefusedHost: a setting is unknown, or its value is of the wrong type or out of range.
     """
+    refuse_unknown_settings((*_known(), INSTANCES), *SOURCE)
+    refuse_misspelt_sections(_known())
     chosen = {name: value for name, value in overrides.items() if value is not None}
     for name in chosen:
         if name not in _known():
-            raise BadSetting(f"sources.insightly.{name}", redact(chosen[name]), f"known are {', '.join(_known())}")
+            raise UnknownSetting(f"sources.insightly.{name}", "", advice(name, _known()))
     if instance in (None, DEFAULT):
         return _resolved(chosen)
     values = _with_shared(instance, _resolved({}), {**account_settings(instance, _known()), **chosen})

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sources.insightly import insightly
 from sources.insightly.config.accounts import configured_accounts
 from sources.insightly.config.settings import InsightlySettings, resolve_settings
-from sources.insightly.errors import BadSetting, ConfigurationError, MissingKey, RefusedHost
+from sources.insightly.errors import BadSetting, ConfigurationError, MissingKey, RefusedHost, UnknownSetting
 from tests.support.crm import Crm
 
 KEY, OTHER = "0a1b2c3d-1111-2222-3333-444455556666", "ffffffff-1111-2222-3333-444455556666"
@@ -90,7 +90,7 @@ def test_account_may_be_set_by_the_environment_alone(monkeypatch: pytest.MonkeyP
 
 
 def test_no_other_section_sets_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("EMEA__", "SOURCES__EMEA__", "SOURCES__INSIGHTLY__EMEA__", "INSIGHTLY__INSTANCES__EMEA__"):
+    for variable in ("EMEA__", "SOURCES__EMEA__", "INSIGHTLY__INSTANCES__EMEA__"):
         monkeypatch.setenv(f"{variable}BASE_URL", "https://evil.example")
         monkeypatch.setenv(f"{variable}API_KEY", OTHER)
     assert resolve_settings("emea").url == DEFAULT_URL
@@ -98,6 +98,9 @@ def test_no_other_section_sets_an_account(monkeypatch: pytest.MonkeyPatch) -> No
         resolve_settings("emea").require_key()
     monkeypatch.setenv(f"{COMMON}API_KEY", KEY)
     assert resolve_settings("insightly").api_key is None
+    monkeypatch.setenv("SOURCES__INSIGHTLY__EMEA__API_KEY", OTHER)
+    with pytest.raises(UnknownSetting, match="SOURCES__INSIGHTLY__EMEA__API_KEY is not a setting"):
+        resolve_settings("emea")
 
 
 addresses = st.fixed_dictionaries(
@@ -177,7 +180,11 @@ def test_account_error_names_the_place_and_shows_no_key(tmp_path: Path, config: 
 
 @pytest.mark.parametrize(
     ("variable", "message"),
-    [(f"{EMEA}PODD", "emea.podd"), (EMEA.removesuffix("__"), "name a setting"), (f"{COMMON}INSTANCES", "a section")],
+    [
+        (f"{EMEA}PODD", f"did you mean {EMEA}POD?"),
+        (EMEA.removesuffix("__"), "name a setting"),
+        (f"{COMMON}INSTANCES", "a section"),
+    ],
 )
 def test_account_error_names_a_variable_without_its_value(
     monkeypatch: pytest.MonkeyPatch, variable: str, message: str
