@@ -1,18 +1,26 @@
 """The source's state and schema, which dlt stores in the destination."""
 
 import json
+import logging
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import dlt
-from dlt.common.destination.client import WithStateSync
+from dlt.common.destination.client import StateInfo, WithStateSync
 from dlt.common.schema import Schema
 from dlt.common.storages import LiveSchemaStorage
+from dlt.common.time import increasing_precise_time
 
 from sources.insightly.entities import OBJECTS
 
+logger = logging.getLogger(__name__)
+
 PIPELINE = SCHEMA = "insightly"
+CLOCK_TOLERANCE = timedelta(minutes=5)
+"""What is later than this machine's clock by more lies in the future."""
 
 
 def cache_schemas(pipeline: dlt.Pipeline) -> None:
@@ -71,7 +79,29 @@ def restore_schema(pipeline: dlt.Pipeline) -> None:
 
 def has_stored_state(pipeline: dlt.Pipeline) -> bool:
     """True if the destination stores a state of this pipeline."""
+    return _stored_state(pipeline) is not None
+
+
+def continue_load_ids(pipeline: dlt.Pipeline) -> None:
+    """Makes the ids of new loads greater than that of the stored state.
+
+    dlt restores the state with the greatest load id, and an id is a time of this machine's clock. After a run whose
+    clock was ahead, each run would start from the state of that run again.
+    """
+    stored = _stored_state(pipeline)
+    last = float((stored and stored._dlt_load_id) or 0)
+    # The clock behind the ids has no method for this; it never goes back.
+    increasing_precise_time._last = max(increasing_precise_time._last, last)
+    if (ahead := last - time.time()) > CLOCK_TOLERANCE.total_seconds():
+        logger.warning(
+            "The last load lies %s in the future (%s): a clock was wrong, or this machine's is. Check it",
+            timedelta(seconds=round(ahead)),
+            datetime.fromtimestamp(last, UTC).isoformat(timespec="seconds"),
+        )
+
+
+def _stored_state(pipeline: dlt.Pipeline) -> StateInfo | None:
     with pipeline.destination_client() as client:
         if not client.is_storage_initialized() or not isinstance(client, WithStateSync):
-            return False
-        return client.get_stored_state(pipeline.pipeline_name) is not None
+            return None
+        return client.get_stored_state(pipeline.pipeline_name)

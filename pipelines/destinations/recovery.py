@@ -7,6 +7,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from sources.insightly import InsightlyError
 
+from .pipeline_state import continue_load_ids
 from .target import LoadingFailed, Target
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ def recover_pipeline(target: Target) -> dlt.Pipeline:
             pipeline.run()
         except PipelineStepFailed as failed:
             raise cause(failed) from None
+    continue_load_ids(pipeline)
     return pipeline
 
 

@@ -1,7 +1,7 @@
 """Writes and reads `_sync_runs`, which has one row per entity and run."""
 
 import logging
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -10,6 +10,7 @@ from dlt.destinations.exceptions import DatabaseException
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines.destinations.dataset import Dataset
+from pipelines.destinations.pipeline_state import CLOCK_TOLERANCE
 from pipelines.destinations.system_tables import COLUMNS, DELETIONS, RUNS, table_exists, table_resource
 
 from .report import Report
@@ -43,13 +44,16 @@ def write_run(
 
 
 def last_success(pipeline: dlt.Pipeline, command: str) -> dict[str, datetime]:
-    """When the last run of a command that ended `ok` started, by entity."""
+    """When the last run of a command that ended `ok` started, by entity; one that lies in the future does not count."""
     if not table_exists(pipeline, RUNS):
         return {}
     with pipeline.sql_client() as client:
         table = client.make_qualified_table_name(RUNS)
-        sql = f"select entity, max(started) from {table} where command = %s and state = 'ok' group by entity"
-        return {str(entity): started for entity, started in client.execute_sql(sql, command) or ()}
+        sql = (
+            f"select entity, max(started) from {table} "
+            "where command = %s and state = 'ok' and started <= %s group by entity"
+        )
+        return {str(entity): started for entity, started in client.execute_sql(sql, command, _latest()) or ()}
 
 
 def is_stale(state: str, synced: datetime | None, oldest: datetime) -> bool:
@@ -64,19 +68,24 @@ def is_stale(state: str, synced: datetime | None, oldest: datetime) -> bool:
 
 
 def last_runs(pipeline: dlt.Pipeline) -> dict[tuple[str, str], dict[str, Any]]:
-    """The last row of `_sync_runs` of each entity and command."""
+    """The last row of `_sync_runs` of each entity and command; one in the future only if there is no other."""
     if not table_exists(pipeline, RUNS):
         return {}
     with pipeline.sql_client() as client:
         table = client.make_qualified_table_name(RUNS)
-        last = f"select entity, command, max(started) as started from {table} group by entity, command"
+        started = "coalesce(max(case when started <= %s then started end), max(started)) as started"
+        last = f"select entity, command, {started} from {table} group by entity, command"
         columns = ", ".join(f"r.{client.escape_column_name(name)}" for name in COLUMNS[RUNS])
         sql = (
             f"select {columns} from {table} r join ({last}) l "
             "on r.entity = l.entity and r.command = l.command and r.started = l.started"
         )
-        rows = [dict(zip(COLUMNS[RUNS], row, strict=True)) for row in client.execute_sql(sql) or ()]
+        rows = [dict(zip(COLUMNS[RUNS], row, strict=True)) for row in client.execute_sql(sql, _latest()) or ()]
     return {(row["entity"], row["command"]): row for row in rows}
+
+
+def _latest() -> datetime:
+    return datetime.now(UTC) + CLOCK_TOLERANCE
 
 
 def _rows(report: Report, started: datetime, finished: datetime) -> list[dict[str, Any]]:

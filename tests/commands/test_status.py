@@ -63,6 +63,16 @@ def test_run_log_has_schema_changes(crm: Crm) -> None:
     assert "notes.mood" in str(runs(crm)[-1]["schema_changes"])
 
 
+def test_run_in_the_future_counts_as_no_success(crm: Crm) -> None:
+    crm.sync_done("contacts", "notes")
+    crm.change("update insightly._sync_runs set started = started + interval 1 hour")
+    report = status(crm.settings(), crm.target, ["contacts", "notes"], max_age=HOUR)
+    assert (report.exit_code, list(report.entities)) == (1, ["contacts", "notes"])
+    crm.sync_done("contacts")
+    report = status(crm.settings(), crm.target, ["contacts", "notes"], max_age=HOUR)
+    assert [entity.facts["stale"] for entity in report.entities.values()] == [False, True]
+
+
 def test_status_reports_the_last_runs_without_a_call(crm: Crm, capsys: pytest.CaptureFixture[str]) -> None:
     synced = crm.sync_done("contacts", "notes")
     crm.sandbox.reset_log()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any
 
 import dlt
 import pytest
+from dlt.common.storages import load_package
 from dlt.load.load import Load
 
 from pipelines.engine.report import Report
@@ -551,6 +553,27 @@ def test_source_alone_reads_everything(crm: Crm) -> None:
     assert crm.sandbox.calls("Contacts/Search") == 1
     assert crm.sandbox.calls("Contacts") == 1
     crm.assert_equal(*names)
+
+
+@pytest.mark.everywhere("postgres", "lake")
+def test_run_of_a_clock_that_was_ahead_is_continued(
+    make_crm: Callable[..., Crm], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """dlt restores the state with the greatest load id, and load ids are times."""
+    crm, clock = make_crm(), load_package.increasing_precise_time
+    monkeypatch.setattr(clock, "_last", clock._last)
+    with monkeypatch.context() as patch:
+        patch.setattr("dlt.common.time.precise_time", lambda: time.time() + 3600)
+        crm.sync("notes", page_size=10, chunk_calls=2, max_calls=5)
+    clock._last = time.time()  # as in the process of the next run
+    assert 0 < crm.sync_done("notes").entities["notes"].rows < 50
+    clock._last = time.time()
+    crm.sandbox.store.update("notes", crm.sandbox.store.tables["notes"].keys[0], {"TITLE": "edited"})
+    assert crm.sync_done("notes").entities["notes"].rows == 1
+    clock._last = time.time()
+    assert crm.sync_done("notes").entities["notes"].rows <= 1
+    crm.assert_equal("notes")
+    assert "in the future" in caplog.text
 
 
 def test_building_the_source_sends_nothing_and_needs_no_key(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
