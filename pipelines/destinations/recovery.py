@@ -6,6 +6,7 @@ import dlt
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from sources.insightly import InsightlyError
+from sources.insightly.errors import chain
 
 from .pipeline_state import continue_load_ids
 from .target import LoadingFailed, Target
@@ -56,13 +57,11 @@ def cause(raised: BaseException) -> Exception:
         InsightlyError: the cause is an error of the configuration (exit code 2).
         KeyboardInterrupt: the cause is an interruption.
     """
-    error: BaseException | None = raised
-    while error is not None:
+    for error in chain(raised):
         if isinstance(error, KeyboardInterrupt):
             raise error
         if isinstance(error, InsightlyError):
             if error.exit_code == 2:
                 raise error
             return error
-        error = error.__cause__ or error.__context__
     return LoadingFailed(f"loading failed; rows loaded before are kept: {raised}")

@@ -97,11 +97,11 @@ def unwrapped() -> Iterator[None]:
         yield
     except Exception as raised:
         check()
-        error: BaseException | None = raised
-        while error is not None and not isinstance(error, KeyboardInterrupt):
-            error = error.__cause__ or error.__context__
-        if error is not None:
-            raise error from None
+        from sources.insightly.errors import chain  # imports dlt, and signals are to be handled before that
+
+        for error in chain(raised):
+            if isinstance(error, KeyboardInterrupt):
+                raise error from None
         raise
 
 

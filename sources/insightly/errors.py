@@ -30,6 +30,7 @@ A message has the URL path, never the query, the headers or the key.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -228,3 +229,13 @@ def root_cause(error: BaseException) -> BaseException:
     """The innermost exception: HTTP libraries wrap it in up to four of their own."""
     inner = getattr(error, "reason", None) or next((arg for arg in reversed(error.args) if arg), None)
     return root_cause(inner) if isinstance(inner, BaseException) else error
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """The exception, and those that it was raised from. One that is raised again can be among its own causes."""
+    seen: list[BaseException] = []
+    each: BaseException | None = error
+    while each is not None and each not in seen:
+        yield each
+        seen.append(each)
+        each = each.__cause__ or each.__context__

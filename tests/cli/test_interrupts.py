@@ -99,6 +99,20 @@ def test_interruption_wrapped_by_a_library_is_raised_again() -> None:
         wrap()
 
 
+def test_error_that_is_its_own_cause_is_raised_again() -> None:
+    from pipelines.engine import interrupts
+
+    def fail() -> None:
+        cause = ValueError("bad")
+        try:
+            raise OSError from cause
+        except OSError:
+            raise cause from None
+
+    with pytest.raises(ValueError, match="bad"), interrupts.unwrapped():
+        fail()
+
+
 def _python(script: str) -> subprocess.CompletedProcess[str]:
     start = "import os, signal, time\nfrom pipelines.engine import interrupts\n"
     start += "interrupt = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
