@@ -30,16 +30,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def end(error: BaseException) -> "Report":
         from pipelines.engine.report import error_report
+        from sources.insightly.errors import clean
 
         report = error_report(args.command, error)
         if args.json:
             print_json(report)
         if args.log_format == "text":
-            sys.stderr.write(f"insightly: {report.reason}\n")
+            sys.stderr.write(clean(f"insightly: {report.reason}\n"))
         try:
             _write_log_and_metrics(args, report)
         except Exception as error:
-            sys.stderr.write(f"insightly: {error}\n")
+            sys.stderr.write(clean(f"insightly: {error}\n"))
         sys.stdout.flush()
         return report
 

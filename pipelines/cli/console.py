@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from pipelines.engine.report import DONE, Report
 from pipelines.push.plan import SHOWN, Plan, describe
 
-from .tables import COLUMNS, STYLES, entities_table, marts_table, runs_table, styled
+from .tables import COLUMNS, STYLES, entities_table, escape, marts_table, runs_table, styled
 
 MANY = 20
 """A table of more entities than this shows only those with a change."""
@@ -141,14 +140,16 @@ def _show_account(console: Console, report: Report) -> None:
     account, user = report.facts["account"] or {}, report.facts["user"] or {}
     console.print(f"address   {report.facts['url']}")
     name, subdomain = account.get("INSTANCE_NAME", "not readable"), account.get("INSTANCE_SUBDOMAIN", "")
-    console.print(f"account   {escape(f'{name} ({subdomain})')}, plan {escape(account.get('PLAN_NAME', 'unknown'))}")
+    console.print(
+        f"account   {escape(f'{name} ({subdomain})')}, plan {escape(str(account.get('PLAN_NAME', 'unknown')))}"
+    )
     name = f"{user.get('FIRST_NAME') or ''} {user.get('LAST_NAME') or ''}".strip() or "not readable"
     address, id_ = user.get("EMAIL_ADDRESS") or "", user.get("USER_ID") or "unknown"
     admin = ", administrator" if user.get("ADMINISTRATOR") else ""
-    console.print(f"user      {escape(f'{name} <{address}>')}, id {id_}{admin}")
+    console.print(f"user      {escape(f'{name} <{address}>')}, id {escape(str(id_))}{admin}")
     rows = (report.facts["permissions"] or {}).get("OBJECT_PERMISSIONS") or []
     hidden = sorted(str(row.get("OBJECT_TYPE")) for row in rows if not row.get("CAN_READ"))
-    but = f", not {', '.join(hidden)}" if hidden else ""
+    but = f", not {escape(', '.join(hidden))}" if hidden else ""
     console.print(f"can read  {len(rows) - len(hidden)} of {len(rows)} object types{but}")
 
 

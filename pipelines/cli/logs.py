@@ -10,6 +10,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger("insightly")
 
 
+class TextFormatter(logging.Formatter):
+    """Lines without secrets and control characters, tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        from sources.insightly.errors import clean
+
+        return clean(super().format(record))
+
+
 def configure(log_format: str) -> None:
     """Sends the log lines of the process to stderr.
 
@@ -17,7 +26,7 @@ def configure(log_format: str) -> None:
         log_format: `text`, or `json`, which also logs progress and reports.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_json_formatter() if log_format == "json" else logging.Formatter("%(levelname)s %(message)s"))
+    handler.setFormatter(_json_formatter() if log_format == "json" else TextFormatter("%(levelname)s %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     if log_format == "json":
         logger.setLevel(logging.INFO)
@@ -40,5 +49,11 @@ def log_report(report: "Report") -> None:
 def _json_formatter() -> logging.Formatter:
     from pythonjsonlogger.json import JsonFormatter
 
+    from sources.insightly.errors import clean
+
+    class Formatter(JsonFormatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return clean(super().format(record))
+
     names = {"levelname": "level", "name": "logger"}
-    return JsonFormatter("%(levelname)s %(name)s %(message)s", rename_fields=names, timestamp="time", json_default=str)
+    return Formatter("%(levelname)s %(name)s %(message)s", rename_fields=names, timestamp="time", json_default=str)

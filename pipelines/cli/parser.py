@@ -56,7 +56,9 @@ class HelpFormatter(argparse.HelpFormatter):
 
 def print_json(report: "Report") -> None:
     """Prints a report as the one object of `--json`."""
-    sys.stdout.write(json.dumps(report.to_dict(), default=str) + "\n")
+    from sources.insightly.errors import hide_secrets
+
+    sys.stdout.write(hide_secrets(json.dumps(report.to_dict(), default=str)) + "\n")
 
 
 def duration(text: str) -> timedelta:

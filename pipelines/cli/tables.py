@@ -4,10 +4,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.markup import escape
+from rich import markup
 from rich.table import Table
 
 from pipelines.engine.report import EntityReport, Report
+from sources.insightly.errors import clean
 
 STYLES = {"ok": "green", "made": "green", "skipped": "yellow", "partial": "yellow", "failed": "red"}
 LEFT = {"watermark", "verdict"}
@@ -53,6 +54,11 @@ PLAN_COLUMNS: Mapping[str, Cell] = {
     "pages": lambda entity: f"{entity.facts['pages']:,}",
     "calls": lambda entity: f"{entity.calls:,}",
 }
+
+
+def escape(text: str) -> str:
+    """Any text as markup that prints as it is, without secrets and control characters."""
+    return markup.escape(clean(text))
 
 
 def table(headings: Iterable[str], rows: Iterable[Sequence[str]], right: Collection[str] = ()) -> Table:

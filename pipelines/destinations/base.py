@@ -8,12 +8,14 @@ from typing import Any
 
 import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.configuration.specs import CredentialsConfiguration
+from dlt.common.configuration.specs.base_configuration import is_secret_hint
 from dlt.common.destination import Destination, DestinationCapabilitiesContext
 from dlt.common.destination.exceptions import InvalidDestinationReference, UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
 from dlt.common.normalizers.naming import NamingConvention
 
-from sources.insightly.errors import BadSetting, InsightlyError
+from sources.insightly.errors import BadSetting, InsightlyError, register_secret
 
 
 class Unreachable(InsightlyError):
@@ -65,10 +67,18 @@ class DestinationAdapter:
             factory = self.factory()
             configuration = factory.configuration(factory.spec(), accept_partial=True)
             credentials = getattr(configuration, "credentials", None)
+            _hide(credentials, self.name)
+            self.check_credentials(credentials)
             names = (getattr(credentials, name, "") for name in DATABASE_FIELDS)
             return "\n".join(
                 map(str, (configuration.data_location(), getattr(configuration, "bucket_url", ""), *names))
             )
+
+    def check_credentials(self, credentials: Any) -> None:
+        """Raises BadSetting for a URL that the driver would take apart in another way than its writer meant."""
+        if "@" in str(getattr(credentials, "host", None) or ""):
+            fix = "its password contains an @: write %40 for it"
+            raise BadSetting(f"destination.{self.name}.credentials", "***", fix)
 
     @contextmanager
     def configured(self) -> Iterator[None]:
@@ -130,6 +140,19 @@ def cache_capabilities(destination: "Destination[Any, Any]") -> "Destination[Any
 
     destination.capabilities = capabilities  # type: ignore[method-assign]
     return destination
+
+
+def _hide(credentials: Any, name: str) -> None:
+    """Keeps the secrets of resolved credentials out of all messages, but not what is public as well."""
+    public = {name, *(str(getattr(credentials, part, "")) for part in (*DATABASE_FIELDS, "username", "host"))}
+    fields = credentials.get_resolvable_fields() if isinstance(credentials, CredentialsConfiguration) else {}
+    for field, hint in fields.items():
+        value = getattr(credentials, field, None)
+        if is_secret_hint(hint) and isinstance(value, str) and value not in public:
+            register_secret(value)
+    for parameter, value in (getattr(credentials, "query", None) or {}).items():
+        if "password" in parameter.lower():
+            register_secret(str(value))
 
 
 def destination_type(name: str) -> str:

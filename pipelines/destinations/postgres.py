@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import dlt
 from dlt.common.destination import Destination
 
+from sources.insightly.errors import BadSetting, redact
+
 from .base import DestinationAdapter, Unreachable
 from .locks import Busy, this_process, wait_for
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SCHEMES = ("postgresql", "postgres")
 LOCK_TIMEOUT, STATEMENT_TIMEOUT = "60s", "1h"
 """How long a statement waits for the lock of another session, and how long it takes."""
 HOLDER = """
@@ -46,6 +49,14 @@ class PostgresAdapter(DestinationAdapter):
         limits = f"-clock_timeout={LOCK_TIMEOUT} -cstatement_timeout={STATEMENT_TIMEOUT}"
         credentials.query = {**query, "options": f"{limits} {query.get('options', '')}".strip()}
         return dlt.destination(self.name, credentials=credentials)
+
+    def check_credentials(self, credentials: Any) -> None:
+        """Raises BadSetting for a URL that the driver does not know; its error would quote the URL."""
+        super().check_credentials(credentials)
+        if credentials.drivername not in SCHEMES:
+            seen = f"{redact(credentials.drivername)}://***"
+            fix = "a URL of Postgres begins with postgresql://"
+            raise BadSetting(f"destination.{self.name}.credentials", seen, fix)
 
     def _credentials(self) -> Any:
         factory = super().factory()
@@ -99,7 +110,7 @@ class PostgresAdapter(DestinationAdapter):
             url = self._credentials().to_native_representation()
         try:
             connection = psycopg2.connect(url, application_name=f"insightly {this_process()}"[:63], **alive)
-        except psycopg2.OperationalError as error:
+        except psycopg2.Error as error:
             raise Unreachable(f"{self} cannot be read: {str(error).strip()}") from None
         connection.autocommit = True
         if connection.server_version >= 140_000:

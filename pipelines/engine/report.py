@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sources.insightly.errors import Stop
+from sources.insightly.errors import Stop, clean
 
 logger = logging.getLogger("insightly")
 
@@ -143,4 +143,4 @@ def error_report(command: str, error: BaseException) -> Report:
     exit_code = getattr(error, "exit_code", None)
     if exit_code is None:
         logger.error("unexpected error: please report it with the traceback below", exc_info=error)
-    return failure_report(command, str(error) or type(error).__name__, 1 if exit_code is None else exit_code)
+    return failure_report(command, clean(str(error)) or type(error).__name__, 1 if exit_code is None else exit_code)

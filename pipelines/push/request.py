@@ -1,6 +1,6 @@
 """The request of a push: `insightly push ENTITY SOURCE --op ...`, and the definitions its columns are checked by."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -51,15 +51,28 @@ class PushRequest:
         return ENTITIES[self.entity]
 
     def validate(
-        self, entity: Entity, push_input: PushInput, definitions: Definitions | None, dataset: Dataset | None
+        self,
+        entity: Entity,
+        push_input: PushInput,
+        definitions: Definitions | None,
+        dataset: Dataset | None,
+        masked: Collection[str] = (),
     ) -> tuple[list[Row], str | None]:
-        """The rows with their problems, and the API name of the field that --match names."""
+        """The rows with their problems, and the API name of the field that --match names.
+
+        Args:
+            entity: what is pushed.
+            push_input: the rows.
+            definitions: the custom fields of the entity, None if they are not known.
+            dataset: the destination, None if it does not exist yet.
+            masked: columns in `hash` or `drop`, whose values no problem quotes.
+        """
         if entity.name == "tags":
             tags = validate_tags(push_input.rows, [name for name, each in ENTITIES.items() if each.tagged])
             return _with_lines(tags, push_input), None
         has_schema = dataset is not None and dataset.has_schema
         normalize = dataset.normalize if dataset is not None and has_schema else NamingConvention().normalize_path
-        validator = RowValidator(entity, self.op, self.match, definitions, normalize)
+        validator = RowValidator(entity, self.op, self.match, definitions, normalize, masked)
         return _with_lines(validator.rows(push_input.rows), push_input), validator.match
 
 

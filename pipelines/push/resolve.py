@@ -122,12 +122,10 @@ def find_match(context: SyncContext, entity: Entity, field: str, value: Any) -> 
     key = entity.key[0]
     for record in records:
         if not isinstance(record.get(key), int):
-            raise RowRejected(
-                f"a search for {field} {value!r} returned a record with the {key} {redact(record.get(key))}"
-            )
+            raise RowRejected(f"a search by {field} returned a record with the {key} {redact(record.get(key))}")
         stored = record.get(field) if field in entity.fields else custom_values(record).get(field)
         if not equal(_casefold(value), _casefold(stored), lenient=True):
-            raise RowRejected(f"a search for {field} {value!r} returned {key} {record.get(key)}, which has {stored!r}")
+            raise RowRejected(f"a search by {field} returned {key} {record[key]}, which has another value")
     if len(records) > 1:
         ids = ", ".join(str(record.get(key)) for record in records[:5])
         raise RowRejected(f"{len(records)} records have this {field}: {key} {ids}; push by {key}")

@@ -122,7 +122,8 @@ class _Push:
 
     def validate(self, definitions: Definitions | None, dataset: Dataset | None) -> None:
         """Checks the rows by the entity's fields and the definitions of its custom fields."""
-        self.rows, self.match = self.request.validate(self.entity, self.input, definitions, dataset)
+        masked = self.settings.privacy.rules.get(self.entity.name, {})
+        self.rows, self.match = self.request.validate(self.entity, self.input, definitions, dataset, masked)
         self.valid = [row for row in self.rows if not row.problems]
 
     def open_rows(self, again: bool) -> list[Row]:

@@ -1,7 +1,7 @@
 """Checks every row against the entity table, before anything is sent. Pure logic."""
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -48,6 +48,7 @@ class RowValidator:
         match: the column that finds records, None for the key.
         definitions: the entity's custom fields; None if they are unknown, and any `Name__c` is accepted.
         normalize: an API name -> its snake_case.
+        masked: normalized names of columns whose values no message may have.
     """
 
     def __init__(
@@ -57,8 +58,9 @@ class RowValidator:
         match: str | None,
         definitions: Definitions | None,
         normalize: Callable[[str], str],
+        masked: Collection[str] = (),
     ) -> None:
-        self.entity, self.op, self.normalize = entity, op, normalize
+        self.entity, self.op, self.normalize, self.masked = entity, op, normalize, masked
         self.accept_any_custom = definitions is None and entity.custom_fields
         types = declared_types(definitions or ())
         self.custom = {name: _field(name, kind or "any") for name, kind in types.items()}
@@ -110,7 +112,8 @@ class RowValidator:
                 else:
                     custom[name] = to_api(self.custom.get(name) or _field(name, "any"), value)
             except InvalidValue as error:
-                problems.append(f"{column} {error}")
+                is_masked = self.normalize(str(name)) in self.masked
+                problems.append(f"{column} {error.reason if is_masked else error}")
                 invalid.add(str(name))
         key = fields.pop(self.entity.key[0], None)
         row = Row(number, key, {**fields, **custom}.get(self.match or ""))

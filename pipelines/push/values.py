@@ -16,7 +16,16 @@ BOOLEANS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "
 
 
 class InvalidValue(ValueError):
-    """A value that its field does not take; the message says what is wrong with it."""
+    """A value that its field does not take.
+
+    Args:
+        reason: what is wrong with it, as `is not a number`.
+        value: the value; the message quotes it, `reason` does not.
+    """
+
+    def __init__(self, reason: str, *value: object) -> None:
+        super().__init__(" ".join((*map(redact, value), reason)))
+        self.reason = reason
 
 
 def to_api(field: Field, value: Any) -> Any:
@@ -31,7 +40,7 @@ def to_api(field: Field, value: Any) -> Any:
     if field.type == "string" and field.max_length is not None and len(converted) > field.max_length:
         raise InvalidValue(f"has {len(converted):,} characters, at most {field.max_length:,} are allowed")
     if field.type == "integer" and abs(converted) >= 2 ** (31 if "int32" in field.flags else 63):
-        raise InvalidValue(f"{redact(value)} is too large")
+        raise InvalidValue("is too large", value)
     return converted
 
 
@@ -109,9 +118,9 @@ def stripped(value: Any) -> Any:
 
 def _string(value: Any) -> str:
     if not isinstance(value, str):
-        raise InvalidValue(f"{redact(value)} is not a text")
+        raise InvalidValue("is not a text", value)
     if isinstance(value, RepairedText):
-        raise InvalidValue(f"{redact(value.original)} contains half a surrogate pair, which is no character")
+        raise InvalidValue("contains half a surrogate pair, which is no character", value.original)
     return value
 
 
@@ -120,28 +129,28 @@ def _boolean(value: Any) -> bool:
     if isinstance(value, str):
         boolean = BOOLEANS.get(value.strip().lower())
     if boolean is None:
-        raise InvalidValue(f"{redact(value)} is neither true nor false")
+        raise InvalidValue("is neither true nor false", value)
     return boolean
 
 
 def _integer(value: Any) -> int:
     number = _decimal_or_none(value)
     if number is None or number != number.to_integral_value():
-        raise InvalidValue(f"{redact(value)} is not a whole number")
+        raise InvalidValue("is not a whole number", value)
     if abs(number) >= 2**63:
-        raise InvalidValue(f"{redact(value)} is too large")
+        raise InvalidValue("is too large", value)
     return int(number)
 
 
 def _number(value: Any) -> int | float:
     number = _decimal_or_none(value)
     if number is None:
-        raise InvalidValue(f"{redact(value)} is not a number")
+        raise InvalidValue("is not a number", value)
     if abs(number) < 2**53 and number == int(number):
         return int(number)
     # A float is sent as it is. A decimal must not change when it becomes a float.
     if not isinstance(value, float) and Decimal(repr(float(number))) != number:
-        raise InvalidValue(f"{redact(value)} has more digits than JSON numbers keep")
+        raise InvalidValue("has more digits than JSON numbers keep", value)
     return float(number)
 
 
@@ -155,7 +164,7 @@ def _parse_datetime(value: Any) -> datetime:
             return (parsed.astimezone(UTC) if parsed.tzinfo else parsed).replace(tzinfo=None, microsecond=0)
     except (ValueError, OverflowError):
         pass
-    raise InvalidValue(f"{redact(value)} is not a date, such as 2026-01-31 or 2026-01-31 09:30:00 (UTC)")
+    raise InvalidValue("is not a date, such as 2026-01-31 or 2026-01-31 09:30:00 (UTC)", value)
 
 
 def _datetime(value: Any) -> str:
@@ -165,7 +174,7 @@ def _datetime(value: Any) -> str:
 def _date(value: Any) -> str:
     parsed = _parse_datetime(value)
     if parsed.hour or parsed.minute or parsed.second:
-        raise InvalidValue(f"{redact(value)} has a time of day, but the field takes a date")
+        raise InvalidValue("has a time of day, but the field takes a date", value)
     return parsed.isoformat(sep=" ")
 
 
@@ -180,7 +189,7 @@ def _any(value: Any) -> Any:
         return _number(value)
     if isinstance(value, date):
         return _datetime(value)
-    raise InvalidValue(f"{redact(value)} is not a text, number, boolean or date")
+    raise InvalidValue("is not a text, number, boolean or date", value)
 
 
 _CONVERTERS: Mapping[str, Callable[[Any], Any]] = {

@@ -26,15 +26,24 @@
         ├── QuotaExhausted          the day's calls are used up
         └── BudgetExhausted         `max_calls` is reached, or only `quota_reserve` is left
 
-A message has the URL path, never the query, the headers or the key.
+A message has the URL path, never the query, the headers or the key. Its text has no known password (`register_secret`)
+and no control characters.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
+from urllib.parse import quote
 
-_SECRETS = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|(?<=//)[^/@\s]*@")
+_KEY = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_URL_CREDENTIALS = re.compile(r"(?<=://)(?!username:password@)[^/\s]*@")
+"""Not those of dlt's example of a URL."""
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that steer a terminal, or reverse or break a line; a tab and the end of a line may stay."""
+SHORTEST_SECRET = 4
+_secrets = set[str]()
 
 
 class InsightlyError(Exception):
@@ -45,6 +54,9 @@ class InsightlyError(Exception):
 
     exit_code: ClassVar[int] = 1
     transient: ClassVar[bool] = False
+
+    def __str__(self) -> str:
+        return clean(super().__str__())
 
 
 class ConfigurationError(InsightlyError):
@@ -64,7 +76,7 @@ class ConfigurationError(InsightlyError):
 
     def __str__(self) -> str:
         seen = "is not set" if self.value in ("", None) else f"is {self.value!r}"
-        return f"{self.setting} {seen}: {self.fix}" if self.fix else f"{self.setting} {seen}"
+        return clean(f"{self.setting} {seen}: {self.fix}" if self.fix else f"{self.setting} {seen}")
 
 
 class MissingKey(ConfigurationError):
@@ -219,10 +231,33 @@ def error_for_status(status: int, section: str, web_page: bool = False) -> tuple
     return kinds.get(status, (BadRequest, "") if status >= 400 else redirect)
 
 
+def register_secret(secret: str) -> None:
+    """Hides a password in every later message of the process; one of fewer than 4 characters in URLs only."""
+    forms = {secret, quote(secret, safe=""), repr(secret)[1:-1], json.dumps(secret)[1:-1]}
+    _secrets.update(form for form in forms if len(form) >= SHORTEST_SECRET)
+
+
+def hide_secrets(text: str) -> str:
+    """The text with `***` in place of registered secrets, and of user and password in URLs."""
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return _URL_CREDENTIALS.sub("***@", text)
+
+
+def clean(text: str) -> str:
+    """The text for a terminal, a log or a file: without secrets, and with control characters as escapes (`\\x1b`)."""
+    return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), hide_secrets(text))
+
+
 def redact(value: object) -> str:
-    """`value` for a message: without keys and passwords in URLs, at most 80 characters long."""
-    text = _SECRETS.sub("***", value if isinstance(value, str) else repr(value))
+    """`value` for a message: cleaned, without API keys, at most 80 characters long."""
+    text = _KEY.sub("***", clean(value if isinstance(value, str) else repr(value)))
     return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def describe(record: object) -> str:
+    """The keys of a record without its values: a setting may keep these from being written anywhere, logs included."""
+    return f"its keys are {redact(sorted(record))}" if isinstance(record, dict) else f"it is a {type(record).__name__}"
 
 
 def root_cause(error: BaseException) -> BaseException:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import orjson
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -198,6 +199,17 @@ def test_masking_refuses_unsuitable_columns(setting: str, column: str, words: st
     with pytest.raises(BadSetting, match=words) as refused:
         resolve_settings(**{setting: [column], "hash_key": HASH_KEY})
     assert f"sources.insightly.{setting}" in str(refused.value)
+
+
+def test_error_about_a_record_quotes_no_value(planted: Crm, capfd: pytest.CaptureFixture[str]) -> None:
+    key = next(iter(planted.sandbox.store.tables["contacts"].keys))
+    record = planted.sandbox.store.get("contacts", key) or {}
+    planted.sandbox.store.tables["contacts"].put(key, orjson.dumps({**record, "CONTACT_ID": None}))
+    report = planted.sync("contacts", **PRIVATE)
+    assert "a row without CONTACT_ID came; its keys are ['ADDRESS_MAIL_CITY'" in str(report.entities["contacts"].reason)
+    output = capfd.readouterr()
+    assert found(planted.folder) == set()
+    assert not [raw for raw in RAW if raw in output.out + output.err + str(report.to_dict())]
 
 
 def test_hashing_without_a_key_reads_nothing(planted: Crm) -> None:

@@ -9,7 +9,7 @@ import pytest
 from pipelines.cli.__main__ import main
 from pipelines.destinations.base import Unreachable
 from pipelines.destinations.target import Target
-from sources.insightly.errors import BadSetting
+from sources.insightly.errors import BadSetting, InsightlyError
 from tests.support.crm import Crm
 from tests.support.process import reach
 
@@ -60,6 +60,24 @@ def test_unreachable_server_is_reported_without_the_password(monkeypatch: pytest
     with pytest.raises(Unreachable, match="cannot be read") as raised:
         Target("postgres").pipeline()
     assert "refused" in str(raised.value)
+    assert "s3cr3t" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("postgresql+psycopg2://loader:s3cr3t@127.0.0.1:1/crm", "begins with postgresql://"),
+        ("POSTGRESQL://loader:s3cr3t@127.0.0.1:1/crm", "begins with postgresql://"),
+        ("mysql://loader:s3cr3t@127.0.0.1:1/crm", "begins with postgresql://"),
+        ("postgresql://loader:pa@s3cr3t@127.0.0.1:1/crm", "write %40"),
+        ("postgresql://loader:pa/s3cr3t@127.0.0.1:1/crm", "cannot be read"),
+        ("postgresql://loader:s3cr3t@127.0.0.1:1/crm?s3cr3t=1", "cannot be read"),
+    ],
+)
+def test_odd_urls_are_reported_without_the_password(url: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(POSTGRES, url)
+    with pytest.raises(InsightlyError, match=message) as raised:
+        Target("postgres").pipeline()
     assert "s3cr3t" not in str(raised.value)
 
 

@@ -222,6 +222,12 @@ def test_tag_row_requires_a_record_and_a_tag(row: dict[str, Any], problem: str) 
     assert checked.problems[0].startswith(problem)
 
 
+def test_problem_of_a_masked_column_quotes_no_value() -> None:
+    checker = RowValidator(ENTITIES["contacts"], "create", None, (), normalize, masked={"phone"})
+    (row,) = checker.rows([{"FIRST_NAME": 7, "PHONE": 5551234}])
+    assert row.problems == ("FIRST_NAME 7 is not a text", "PHONE is not a text")
+
+
 def test_any_custom_field_is_valid_without_definitions() -> None:
     row = {"FIRST_NAME": "A", "Hobby__c": "x"}
     assert check("contacts", row, definitions=None).custom == {"Hobby__c": "x"}

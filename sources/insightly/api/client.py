@@ -30,6 +30,7 @@ from ..errors import (
     Retry,
     ServerError,
     UnresolvedWrite,
+    clean,
     error_for_status,
     root_cause,
 )
@@ -86,6 +87,7 @@ class Client:
     ) -> None:
         key = settings.require_key()
         self.base, self._section = settings.url, settings.section
+        self._masked = bool(settings.privacy.rules)
         self.budget = budget if budget is not None else CallBudget(settings.max_calls, settings.quota_reserve)
         self.rate_limiter = rate_limiter if rate_limiter is not None else RateLimiter(settings.requests_per_second)
         self._lookback, self._skews = settings.lookback_seconds, deque[float](maxlen=DATES)
@@ -263,7 +265,7 @@ class Client:
     def _raise_for_status(
         self, http_response: requests.Response, body: bytes, request: Request, remaining: int | None
     ) -> NoReturn:
-        status, message = http_response.status_code, self._clean(error_message(body))
+        status, message = http_response.status_code, self._message(body)
         text = f"{request}: {status} {self._clean(http_response.reason or '')}".rstrip()
         text += f": {message}" if message else ""
         delay = parse_retry_after(
@@ -302,12 +304,16 @@ class Client:
             raise ValueError(f"{path!r} is not a path below {self.base}")
         return url, path
 
+    def _message(self, body: bytes) -> str:
+        """What the service says of a failure; nothing if columns are masked, because it may quote a record."""
+        return "" if self._masked else self._clean(error_message(body))
+
     def _clean(self, text: str) -> str:
-        return " ".join(self._key_forms.sub("***", text).split())[:200]
+        return clean(" ".join(self._key_forms.sub("***", text).split()))[:200]
 
     def _unexpected(self, path: str, response: Response, expected: str, value: object) -> MalformedResponse:
         path = f"/{path.strip('/')}"
-        message = self._clean(error_message(response.body)) if isinstance(value, dict | str) else ""
+        message = self._message(response.body) if isinstance(value, dict | str) else ""
         seen = "a list of something else" if isinstance(value, list) and value else type(value).__name__
         text = f"GET {path}: expected {expected}, got {seen}" + (message and f": {message}")
         return MalformedResponse(text, path=path, status=response.status, api_message=message)

@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from ..errors import EndlessList, MalformedResponse, Unsorted
+from ..errors import EndlessList, MalformedResponse, Unsorted, describe
 
 logger = logging.getLogger(__name__)
 
@@ -208,7 +208,7 @@ def identify(row: Row, key: Key) -> Id:
         return tuple(identify(row, part) for part in key)
     id_ = row.get(key)
     if id_ is None or isinstance(id_, (dict, list, bool)):
-        raise MalformedResponse(f"a row without {key} came: {str(row)[:200]}")
+        raise MalformedResponse(f"a row without {key} came; {describe(row)}")
     return id_
 
 

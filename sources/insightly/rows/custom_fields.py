@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..entities import Entity, FieldType
-from ..errors import MalformedResponse, redact
+from ..errors import MalformedResponse, describe, redact
 
 DEFINED_TYPES: Mapping[str, FieldType] = {
     "TEXT": "string",
@@ -36,7 +36,7 @@ def declared_types(definitions: Iterable[Mapping[str, Any]]) -> dict[str, FieldT
     for definition in definitions:
         name = definition.get("FIELD_NAME")
         if not isinstance(name, str) or not name:
-            raise MalformedResponse(f"the definition of a custom field has no FIELD_NAME: {str(definition)[:200]}")
+            raise MalformedResponse(f"the definition of a custom field has no FIELD_NAME; {describe(definition)}")
         # The value of a lookup is the id of the other record.
         lookup: FieldType | None = "integer" if definition.get("JOIN_OBJECT") else None
         types[name] = DEFINED_TYPES.get(str(definition.get("FIELD_TYPE")).upper(), lookup)
@@ -69,7 +69,7 @@ def pivot(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, 
         for entry in entries:
             name = entry.get("FIELD_NAME") if isinstance(entry, dict) else None
             if not isinstance(name, str) or not name:
-                raise MalformedResponse(f"an entry of CUSTOMFIELDS has no FIELD_NAME: {_describe(entry)}")
+                raise MalformedResponse(f"an entry of CUSTOMFIELDS has no FIELD_NAME: {describe(entry)}")
             column = columns.get(name)
             if column is None:
                 column = columns[name] = [None] * len(rows)
@@ -78,8 +78,3 @@ def pivot(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, 
                 raise MalformedResponse(f"a record has two values of its custom field {redact(name)}")
             column[index] = value
     return columns
-
-
-def _describe(entry: Any) -> str:
-    """The keys of an entry, without values: a setting may keep these from being written anywhere, logs included."""
-    return f"its keys are {redact(sorted(entry))}" if isinstance(entry, dict) else f"it is a {type(entry).__name__}"

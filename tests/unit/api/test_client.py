@@ -502,6 +502,22 @@ def test_error_has_the_message_of_the_body(make, body, message):
     assert caught.value.api_message == message
 
 
+def test_message_of_the_body_is_left_out_if_columns_are_masked(make):
+    body, masked = b'{"Message": "ada@example.com is no address"}', {"drop": ["contacts.email_address"]}
+    with pytest.raises(BadRequest) as refused:
+        make(Reply(body, 400), **masked).get("/Contacts")
+    with pytest.raises(MalformedResponse) as malformed:
+        make(Reply(body), **masked).get_list("/Contacts")
+    for error in (refused.value, malformed.value):
+        assert "ada@example.com" not in f"{error} {error.api_message}"
+
+
+def test_message_of_the_body_steers_no_terminal(make):
+    with pytest.raises(Forbidden, match=r"/Contacts: 403 Forbidden: \\x1b\[2J done") as caught:
+        make(Reply(b'{"Message": "\\u001b[2J\\r\\ndone"}', 403)).get("/Contacts")
+    assert caught.value.api_message == "\\x1b[2J done"
+
+
 def test_path_stays_below_the_base_url(server, make):
     client = make(b"[]")
     client.get("Contacts/1/Tags/")
