@@ -10,7 +10,6 @@ import pytest
 
 from pipelines.commands.sync import sync
 from pipelines.destinations.target import Target
-from pipelines.engine.deletions import SMALL_TABLE
 from pipelines.engine.history import _History
 from pipelines.engine.runner import opened
 from sources.insightly import ENTITIES
@@ -18,6 +17,7 @@ from sources.insightly.config.settings import resolve_settings
 from sources.insightly.entities import UNVERSIONED
 from sources.insightly.errors import BadSetting
 from sources.insightly.rows.naming import history_table
+from sources.insightly.state.missing import SMALL_TABLE
 from sources.insightly.state.request import ReadRequest
 from tests.support.commands import MakeCrm, delete, refreshed, swept
 from tests.support.crm import OPEN, Crm, begin
