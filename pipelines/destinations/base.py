@@ -28,6 +28,10 @@ DATABASE_FIELDS = ("catalog", "database", "project_id")
 """Credentials that name a database. dlt's `data_location` can leave them out and name the server alone."""
 
 
+class Unwritable(InsightlyError):
+    """A file or folder cannot be written."""
+
+
 class DestinationAdapter:
     """Any destination of dlt. Its settings and credentials come from dlt's configuration.
 
@@ -47,6 +51,9 @@ class DestinationAdapter:
     def exists(self) -> bool:
         """False if the destination is a file that does not exist."""
         return True
+
+    def create(self) -> None:
+        """Creates the destination if it is a file that does not exist."""
 
     def factory(self) -> "Destination[Any, Any]":
         """The destination for a dlt pipeline.

@@ -1,5 +1,6 @@
 """DuckDB, the default destination: its file, and a limit to its memory."""
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,11 +16,15 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
 from sources.insightly.errors import BadSetting
 
-from .base import DestinationAdapter
+from .base import DestinationAdapter, Unwritable
 from .locks import wait_for
+
+logger = logging.getLogger(__name__)
 
 MEMORY, CACHE = "400MB", "50MB"
 """DuckDB's memory limit during a run, and of the pages it caches after a load. Its default is 80% of the machine."""
+HEADERS, MAGIC = 3 * 4096, slice(8, 12)
+"""Bytes of the headers that a DuckDB file begins with, and where in them DuckDB's mark is."""
 
 
 class DuckDbAdapter(DestinationAdapter):
@@ -38,7 +43,41 @@ class DuckDbAdapter(DestinationAdapter):
         return str(self.path)
 
     def exists(self) -> bool:
-        return self.path.exists()
+        return self.path.exists() and not self._is_unfinished()
+
+    def create(self) -> None:
+        """Creates the file if it does not exist, or replaces one that a killed run or a full disk left half-created.
+
+        It is made under another name and renamed, so that there is never half of it.
+
+        Raises:
+            BadSetting: the folder does not exist, or cannot be written.
+            Unwritable: DuckDB cannot write the file; the disk may be full.
+        """
+        if self.exists():
+            return
+        new = self.path.with_name(f".{self.path.name}.new")
+        try:
+            new.touch()
+            new.unlink()
+            try:
+                duckdb.connect(new).close()
+                if self.path.exists():
+                    logger.warning("%s was never completely created and has no table: creating it again", self.path)
+                new.replace(self.path)
+            finally:
+                new.unlink(missing_ok=True)
+        except duckdb.Error as error:
+            raise Unwritable(f"{self.path} cannot be created: {error}") from None
+        except OSError as error:
+            raise BadSetting("--database", str(self.path), f"the file cannot be created: {error.strerror}") from None
+
+    def _is_unfinished(self) -> bool:
+        """True if the file is one of DuckDB's without its complete headers, and so without any table."""
+        if self.path.stat().st_size > HEADERS or self.path.with_name(f"{self.path.name}.wal").exists():
+            return False
+        content = self.path.read_bytes()
+        return not content.strip(b"\0") or (content[MAGIC] == b"DUCK" and len(content) < HEADERS)
 
     def factory(self) -> "Destination[Any, Any]":
         # DuckDB names a database after its file. If the dataset has the same name, `insightly.contacts` is ambiguous.

@@ -105,3 +105,22 @@ def _stored_state(pipeline: dlt.Pipeline) -> StateInfo | None:
         if not client.is_storage_initialized() or not isinstance(client, WithStateSync):
             return None
         return client.get_stored_state(pipeline.pipeline_name)
+
+
+def check_packages(pipeline: dlt.Pipeline) -> None:
+    """Reads what dlt will read of the pipeline's working folder if a package is pending.
+
+    Raises:
+        Exception: of many types, if a file is damaged.
+    """
+    if not pipeline.has_pending_data:
+        return
+    import pyarrow.parquet as pq
+
+    for name in pipeline.schemas.list_schemas() or [SCHEMA]:
+        pipeline.schemas.load_schema(name)
+    for load_id in (*pipeline.list_extracted_load_packages(), *pipeline.list_normalized_load_packages()):
+        package = pipeline.get_load_package_info(load_id)
+        for job in (job for jobs in package.jobs.values() for job in jobs):
+            if job.job_file_info.file_format == "parquet":
+                pq.read_metadata(job.file_path)

@@ -2,14 +2,17 @@
 
 import hashlib
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.destination import AnyDestination
 from dlt.common.exceptions import MissingDependencyException
 from dlt.common.pipeline import get_dlt_pipelines_dir
 from dlt.common.schema import Schema
@@ -25,7 +28,7 @@ from .dataset import Dataset
 from .dlt_options import check_pipeline_options, ignore_other_variables
 from .duckdb import DuckDbAdapter
 from .locks import WAIT_SECONDS, file_lock
-from .pipeline_state import PIPELINE, cache_schemas, has_stored_state, restore_schema
+from .pipeline_state import PIPELINE, cache_schemas, check_packages, has_stored_state, restore_schema
 from .postgres import PostgresAdapter
 
 logger = logging.getLogger(__name__)
@@ -154,9 +157,11 @@ class Target:
 
     def _pipeline(self, stored: bool) -> dlt.Pipeline:
         check_pipeline_options(PIPELINE)
-        folder = Path(get_dlt_pipelines_dir()) / f"insightly-{self.digest}{'-read' if stored else ''}"
         destination = cache_capabilities(self.adapter.factory())
-        pipeline = dlt.pipeline(PIPELINE, pipelines_dir=str(folder), destination=destination, dataset_name=self.dataset)
+        if not stored:
+            self.adapter.create()
+        folder = Path(get_dlt_pipelines_dir()) / f"insightly-{self.digest}{'-read' if stored else ''}"
+        pipeline = self._open_folder(folder, destination)
         if pipeline.has_pending_data and not pipeline.first_run and not has_stored_state(pipeline):
             logger.warning("%s is new: dropping the packages of an interrupted run that belong to another one", self)
             pipeline = pipeline.drop()
@@ -167,6 +172,21 @@ class Target:
         cache_schemas(pipeline)
         pipeline.sync_destination()
         restore_schema(pipeline)
+        return pipeline
+
+    def _open_folder(self, folder: Path, destination: AnyDestination) -> dlt.Pipeline:
+        """The pipeline as a working folder has it. The folder is a cache: a damaged one is replaced by a new one."""
+        options: Any = {"pipelines_dir": str(folder), "destination": destination, "dataset_name": self.dataset}
+        pipeline: dlt.Pipeline
+        try:
+            pipeline = dlt.pipeline(PIPELINE, **options)
+            check_packages(pipeline)
+        except (ConfigurationException, PermissionError):
+            raise
+        except Exception:  # dlt has no error of its own for a damaged file
+            logger.warning("The working folder %s is damaged: discarding it. The destination has the state.", folder)
+            folder.unlink() if folder.is_file() else shutil.rmtree(folder)
+            pipeline = dlt.pipeline(PIPELINE, **options)
         return pipeline
 
     def open_dataset(self, pipeline: dlt.Pipeline) -> Dataset:

@@ -78,6 +78,7 @@ def handled(on_timeout: Callable[[Interrupted], object]) -> Iterator[None]:
             signal.signal(number, handler)
         signal.set_wakeup_fd(wakeup)
         writer.close()
+        _process.received = None
 
 
 @contextmanager

@@ -1,0 +1,69 @@
+"""The working folder is a cache: a run replaces a damaged one, and reads again what only that folder had."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.crm import Crm, isolated_crm
+from tests.support.sync_kill import PAGING, Point, sync_and_die
+
+NAMES = ("contacts", "notes")
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crm]:
+    """An account whose sync was killed with a package ready to load."""
+    with isolated_crm(tmp_path_factory.mktemp("killed")) as crm:
+        sync_and_die(crm, Point(2, "load"), NAMES)
+        shutil.copytree(crm.folder, crm.folder.with_name("kept"))
+        yield crm
+
+
+def overwrite(pattern: str, content: bytes) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        paths = list(folder.glob(f"insightly/{pattern}"))
+        assert paths
+        for path in paths:
+            path.write_bytes(content)
+
+    return damage
+
+
+def truncate_package(folder: Path) -> None:
+    for path in folder.glob("insightly/load/normalized/*/new_jobs/*.parquet"):
+        os.truncate(path, path.stat().st_size // 2)
+
+
+def replace_by_file(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.write_text("something else")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        overwrite("state.json", b""),
+        overwrite("schemas/*.json", b"\x00\xff"),
+        overwrite("load/normalized/*/load_package_state.json", b"[]"),
+        truncate_package,
+        replace_by_file,
+    ],
+    ids=["empty state", "garbage in schemas", "package without state", "half a package", "a file"],
+)
+def test_damaged_working_folder_is_replaced(
+    killed: Crm, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], None]
+) -> None:
+    monkeypatch.setenv("DLT_DATA_DIR", str(killed.folder / "dlt"))
+    shutil.rmtree(killed.folder)
+    shutil.copytree(killed.folder.with_name("kept"), killed.folder)
+    (folder,) = (path for path in killed.folder.glob("dlt/pipelines/*") if path.is_dir())
+    damage(folder)
+    killed.sync_done(*NAMES, **PAGING)
+    assert f"The working folder {folder} is damaged" in caplog.text
+    killed.assert_equal(*NAMES)
+    caplog.clear()
+    killed.sync_done(*NAMES, **PAGING)
+    assert caplog.text == ""
