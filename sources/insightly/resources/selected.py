@@ -53,7 +53,8 @@ def read_selected(
     if updated is not None:
         result.watermark = result.watermark_before = updated.last_value if cursor_reliable(entity, state) else None
     # The next sync must write these records even if by then they are as they were before.
-    state["contents"] = {name: without_digest(content) for name, content in state.get("contents", {}).items()}
+    contents: State = state.get("contents", {})
+    contents.update({name: without_digest(content) for name, content in contents.items()})
     forget(state)
     yield from empty_tables(shaper_of(entity, context))
     read = _by_id if request.search is None else _by_search
