@@ -169,7 +169,7 @@ class Client:
                     return self._parse(parse_body, response, path), response
                 except Retry as retry:
                     kind, error, delay, unsent = retry.kind, retry.error, retry.delay, retry.unsent
-                    next_request = request.smaller() if retry.smaller else request
+                    is_heavy = retry.smaller
                 # Raise outside of `except`: the library's exception has the key in its request's headers, and must not
                 # become the context of the error.
                 if request.writes and kind == "server error" and not unsent:
@@ -181,8 +181,11 @@ class Client:
                         self.budget.spend_day()
                     raise error
                 pause = delay or min(2.0 ** (failed - 1), MAX_WAIT) * random.uniform(1.0, 1.25)
-                size = "" if next_request is request else f" for {next_request.top} rows"
-                request = next_request
+                # Whatever fails a page twice may depend on its size.
+                is_heavy |= attempts[kind] > 1 and not unsent and kind in ("server error", "malformed")
+                smaller = request.smaller() if is_heavy else request
+                size = "" if smaller is request else f" for {smaller.top} rows"
+                request = smaller
                 logger.warning("%s; attempt %d%s in %.1f s", error, attempts.total() + 1, size, pause)
                 (self.rate_limiter.hold if kind in ("burst", "unexplained") else self._sleep)(pause)
 

@@ -13,6 +13,7 @@ from .walk import Page
 
 PAGE_BYTES = 4_000_000
 """Pages that would grow past this request fewer records: an organisation in full can reach 100 kB."""
+PAGES_TO_GROW = 100
 PREFETCH_BYTES = 12_000_000
 """Pages requested and not yet read, in bytes. At 10 requests/s they last through the loading of a chunk, which takes
 less than a second; as Python objects they take about five times as much memory."""
@@ -82,7 +83,8 @@ class PageReader:
         on_page: called when the walk gets a page.
 
     Attributes:
-        max_rows: rows to request per page. It goes down to the size of a page that could not be read in full size.
+        max_rows: rows to request per page. It goes down to the size of a page that could not be read in full size, and
+            up again after `PAGES_TO_GROW` pages, for the service may only have been busy.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class PageReader:
         on_page: Callable[[Page], None] = lambda _: None,
     ) -> None:
         self._read, self._window, self.max_rows = read, prefetch_window, max_rows
+        self._full_size, self._pages_to_grow = max_rows, PAGES_TO_GROW
         self._may_prefetch, self._on_page = may_prefetch, on_page
         self._queue: deque[_RequestedPage] = deque()
         self._start: int | None = None
@@ -122,6 +125,7 @@ class PageReader:
             raise
         with self._window.lock:
             self._queue.popleft()
+            self._grow()
         self._on_page(page)
         self._window.fill()
         return page
@@ -208,13 +212,18 @@ class PageReader:
                 self._end = inf
         self._window.fill()
 
+    def _grow(self) -> None:
+        self._pages_to_grow -= 1
+        if self._pages_to_grow == 0:
+            self.max_rows, self._pages_to_grow = min(2 * self.max_rows, self._full_size), PAGES_TO_GROW
+
     def _adopt_size(self, page: "Future[Page]") -> None:
         """Goes on with the size of a page that is smaller than requested; those requested behind it are in vain."""
         at, requested = next((at, each) for at, each in enumerate(self._queue) if each.page is page)
         top = page.result().top
         if top >= requested.top:
             return
-        self.max_rows = min(self.max_rows, top)
+        self.max_rows, self._pages_to_grow = min(self.max_rows, top), PAGES_TO_GROW
         while len(self._queue) > at + 1:
             self._queue.pop().page.cancel()
         self._next = requested.skip + top - 1

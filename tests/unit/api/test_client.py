@@ -292,6 +292,23 @@ def test_server_error_is_tried_five_times_with_growing_waits(server, make, failu
     assert [record.levelname for record in caplog.records if "insightly" in record.name] == ["WARNING"] * 4
 
 
+@pytest.mark.parametrize(
+    ("failure", "tops"),
+    [
+        (Reply(status=504), [500, 250, 125]),
+        (Reply(status=408), [500, 250, 125]),
+        (Reply(status=500), [500, 500, 250]),
+        (Reply(how="cut", body=b"["), [500, 500, 250]),
+        (Reply(b"<html>"), [500, 500, 250]),
+        (limited(50), [500, 500, 500]),
+    ],
+)
+def test_page_that_fails_is_requested_with_fewer_rows(server, make, failure, tops):
+    client = make(failure, failure, b"[]")
+    assert client.get_list("/Contacts", {"top": 500, "skip": 499})[1].top == tops[-1]
+    assert [path for path, _ in server.seen] == [f"/v3.1/Contacts?top={top}&skip=499" for top in tops]
+
+
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda reply: f"{reply.status}-{reply.how}")
 def test_server_error_that_passes_is_only_logged(make, failure):
     client = make(failure, failure, b'[{"A": 1}]')

@@ -294,6 +294,15 @@ def test_prefetch_goes_on_with_the_size_of_a_page_that_was_too_large() -> None:
     assert pool.requests == [(0, 500), *((skip, 125) for skip in range(124, 4_999, 124))]
 
 
+def test_prefetch_requests_larger_pages_again_after_a_while() -> None:
+    pool, read, busy = Answering(), heavy(200_000, 1), iter([125])
+    fetch = PageReader(lambda skip, top: read(skip, next(busy, top)), PrefetchWindow(pool, 8), 500)
+    assert sum(len(step.rows) for step in walk(fetch, "ID")) == 200_000
+    tops = [top for _, top in pool.requests]
+    assert {size: round(tops.count(size), -1) for size in (125, 250)} == {125: 100, 250: 100}
+    assert tops[-1] == fetch.max_rows == 500
+
+
 def test_prefetch_discards_pages_behind_one_that_was_too_large() -> None:
     source = EditedList(list(range(5_000)), 500, 0, 0, 0)
 
