@@ -126,6 +126,15 @@ class DestinationAdapter:
     def check_lock(self) -> None:
         """Raises Busy if another run has taken the lock. Called before rows are loaded."""
 
+    def explain(self, _error: BaseException, _dataset: str) -> str | None:
+        """What an error of the database means and what to do, in one line; None if its own words say it.
+
+        Args:
+            _error: of dlt, with that of the database as one of its causes.
+            _dataset: the dataset's name in the destination.
+        """
+        return None
+
     def after_load(self, _: dlt.Pipeline) -> None:
         """Runs after each loaded package."""
 

@@ -1,5 +1,6 @@
 """The options of dlt itself: what this program sets, and what nothing outside it may set."""
 
+import logging
 import os
 from typing import Any
 
@@ -40,6 +41,22 @@ class SectionEnvironProvider(EnvironProvider):
         if not sections and not pipeline_name:
             return None, self.get_key_name(key)
         return super().get_value(key, hint, pipeline_name, *sections)  # type: ignore[arg-type]
+
+
+def shorten(record: logging.LogRecord) -> bool:
+    """A filter for dlt's log: one line for each error of a load job that is tried again, and none for the last.
+
+    dlt logs their tracebacks. The command says at its end what the error means.
+    """
+    error, message = record.exc_info and record.exc_info[1], record.getMessage()
+    if error is None:
+        return "Traceback" not in message
+    first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    record.msg, record.args, record.exc_info = f"{message.partition(' in file ')[0]}: {first}", (), None
+    return not message.startswith("Terminal")
+
+
+logging.getLogger("dlt").addFilter(shorten)
 
 
 def ignore_other_variables() -> None:

@@ -3,13 +3,13 @@
 import hashlib
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import dlt
 from dlt.common.destination import Destination
 
-from sources.insightly.errors import BadSetting, redact
+from sources.insightly.errors import BadSetting, chain, redact
 
 from .base import DestinationAdapter, Unreachable
 from .locks import Busy, this_process, wait_for
@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SCHEMES = ("postgresql", "postgres")
-LOCK_TIMEOUT, STATEMENT_TIMEOUT = "60s", "1h"
-"""How long a statement waits for the lock of another session, and how long it takes."""
+LOCK_TIMEOUT, STATEMENT_TIMEOUT = "30s", "1h"
+"""How long a statement waits for a lock of another session, and how long it takes. dlt tries it five times."""
+NO_PRIVILEGE, READ_ONLY, LOCK_NOT_AVAILABLE, CANCELED = "42501", "25006", "55P03", "57014"
+SHOWN = 3
+"""Missing rights that a message names."""
+
 HOLDER = """
     select a.application_name, a.usename, host(a.client_addr), to_char(a.backend_start at time zone 'utc', %s)
     from pg_locks l join pg_stat_activity a on a.pid = l.pid
@@ -29,6 +33,27 @@ HOLDER = """
       and l.database = (select oid from pg_database where datname = current_database())
       and (l.classid::bigint << 32) | l.objid::bigint = %s
 """
+BLOCKERS = """
+    select n.nspname || '.' || c.relname, a.pid, a.usename, a.application_name, a.state,
+           to_char(a.xact_start at time zone 'utc', %(time)s)
+    from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
+    join pg_stat_activity a on a.pid = l.pid
+    where l.granted and n.nspname in %(schemas)s and c.relkind in ('r', 'p', 'v') and a.application_name <> %(own)s
+    order by l.mode <> 'AccessExclusiveLock', a.xact_start limit 1
+"""
+TABLES = """
+    select format('%%I.%%I', n.nspname, c.relname), pg_get_userbyid(c.relowner), pg_has_role(c.relowner, 'usage'),
+           array(select r from unnest(array['select', 'insert', 'update', 'delete', 'truncate']) r
+                 where not has_table_privilege(c.oid, r))
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname in %s and c.relkind in ('r', 'p') and has_schema_privilege(n.oid, 'usage') order by 1
+"""
+SCHEMAS = """
+    select format('%%I', name), exists (select from pg_namespace where nspname = name) as is_there,
+           array(select r from unnest(array['usage', 'create']) r where not has_schema_privilege(n.oid, r))
+    from unnest(%s) name left join pg_namespace n on n.nspname = name
+"""
+TIME = "YYYY-MM-DD HH24:MI:SS"
 
 
 class PostgresAdapter(DestinationAdapter):
@@ -47,7 +72,11 @@ class PostgresAdapter(DestinationAdapter):
         credentials = self._credentials()
         query = dict(credentials.query or {})
         limits = f"-clock_timeout={LOCK_TIMEOUT} -cstatement_timeout={STATEMENT_TIMEOUT}"
-        credentials.query = {**query, "options": f"{limits} {query.get('options', '')}".strip()}
+        credentials.query = {
+            "application_name": application_name(),
+            **query,
+            "options": f"{limits} {query.get('options', '')}".strip(),
+        }
         return dlt.destination(self.name, credentials=credentials)
 
     def check_credentials(self, credentials: Any) -> None:
@@ -109,7 +138,7 @@ class PostgresAdapter(DestinationAdapter):
 
             url = self._credentials().to_native_representation()
         try:
-            connection = psycopg2.connect(url, application_name=f"insightly {this_process()}"[:63], **alive)
+            connection = psycopg2.connect(url, application_name=application_name(), **alive)
         except psycopg2.Error as error:
             raise Unreachable(f"{self} cannot be read: {str(error).strip()}") from None
         connection.autocommit = True
@@ -124,9 +153,89 @@ class PostgresAdapter(DestinationAdapter):
             cursor.execute("select pg_try_advisory_lock(%s)", (self._key,))
             if cursor.fetchone()[0]:
                 return None
-            cursor.execute(HOLDER, ("YYYY-MM-DD HH24:MI:SS", self._key))
+            cursor.execute(HOLDER, (TIME, self._key))
             row = cursor.fetchone()
         if row is None:
             return "which has just ended"
         name, user, address, since = row
         return f"{name}, database user {user}{f' from {address}' if address else ''}, since {since} UTC"
+
+    def explain(self, error: BaseException, dataset: str) -> str | None:
+        """Names the right that is missing on what, or the session that holds a lock."""
+        import psycopg2
+
+        found = _error_of_driver(error)
+        code = getattr(found, "pgcode", None)
+        if code == READ_ONLY:
+            return "the database is read-only: it is a replica, or default_transaction_read_only is on; use another one"
+        if code == CANCELED and "statement timeout" in str(found):
+            return (
+                f"a statement took longer than statement_timeout ({STATEMENT_TIMEOUT} unless the credentials' options "
+                "set another)"
+            )
+        if code not in (NO_PRIVILEGE, LOCK_NOT_AVAILABLE):
+            return None
+        schemas = dataset, f"{dataset}_staging"
+        with suppress(psycopg2.Error), closing(self._connect()) as connection, connection.cursor() as cursor:
+            return _missing_rights(cursor, schemas) if code == NO_PRIVILEGE else _blocker(cursor, schemas)
+        return None
+
+
+def _error_of_driver(error: BaseException) -> Any:
+    """The error of psycopg2 behind one of dlt, which keeps that of a load job in an attribute; None without one."""
+    import psycopg2
+
+    for each in chain(error):
+        for behind in chain(getattr(each, "client_exception", None) or each):
+            if isinstance(behind, psycopg2.Error):
+                return behind
+    return None
+
+
+def _missing_rights(cursor: Any, schemas: tuple[str, ...]) -> str | None:
+    cursor.execute(
+        "select quote_ident(current_user), quote_ident(current_database()), "
+        "has_database_privilege(current_database(), 'create')"
+    )
+    user, database, can_create = cursor.fetchone()
+    grants = list[tuple[str, str]]()
+    cursor.execute(SCHEMAS, (list(schemas),))
+    for schema, is_there, missing in cursor.fetchall():
+        if is_there:
+            grants += [(right, f"schema {schema}") for right in missing]
+        elif not can_create:
+            grants.append(("create", f"database {database}"))
+    cursor.execute(TABLES, (schemas,))
+    tables = cursor.fetchall()
+    grants += [(right, table) for table, _, _, missing in tables for right in missing]
+    if grants:
+        grants = list(dict.fromkeys(grants))
+        lacking = ", ".join(f"{right.upper()} on {place}" for right, place in grants[:SHOWN])
+        more = f" and {len(grants) - SHOWN:,} more" if len(grants) > SHOWN else ""
+        right, place = grants[0]
+        return f"the database user {user} lacks {lacking}{more}: grant {right} on {place} to {user}"
+    foreign = [(table, owner) for table, owner, is_own, _ in tables if not is_own]
+    if foreign:
+        table, owner = foreign[0]
+        return (
+            f"{table} belongs to {owner}, and only its owner can change its columns: "
+            f"alter table {table} owner to {user}"
+        )
+    return None
+
+
+def _blocker(cursor: Any, schemas: tuple[str, ...]) -> str | None:
+    cursor.execute(BLOCKERS, {"time": TIME, "schemas": schemas, "own": application_name()})
+    row = cursor.fetchone()
+    if row is None:
+        return f"a table was locked by another session for longer than lock_timeout ({LOCK_TIMEOUT})"
+    table, pid, user, name, state, since = row
+    return (
+        f"{table} is locked by another session: pid {pid}, database user {user}, {name or 'unnamed'}, {state}, in a "
+        f"transaction since {since} UTC; end it, or run again later"
+    )
+
+
+def application_name() -> str:
+    """What names the connections of this process in `pg_stat_activity`."""
+    return f"insightly {this_process()}"[:63]

@@ -34,7 +34,7 @@ def recover_pipeline(target: Target) -> dlt.Pipeline:
         try:
             pipeline.run()
         except PipelineStepFailed as failed:
-            raise cause(failed) from None
+            raise cause(failed, target) from None
     continue_load_ids(pipeline)
     return pipeline
 
@@ -50,7 +50,7 @@ def _load_started(pipeline: dlt.Pipeline) -> bool:
     )
 
 
-def cause(raised: BaseException) -> Exception:
+def cause(raised: BaseException, target: Target | None = None) -> Exception:
     """The InsightlyError behind an error of dlt, else LoadingFailed with its message.
 
     Raises:
@@ -64,4 +64,5 @@ def cause(raised: BaseException) -> Exception:
             if error.exit_code == 2:
                 raise error
             return error
-    return LoadingFailed(f"loading failed; rows loaded before are kept: {raised}")
+    reason = str(raised) if target is None else target.reason(raised)
+    return LoadingFailed(f"loading failed; rows loaded before are kept: {reason}")

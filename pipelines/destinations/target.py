@@ -129,7 +129,7 @@ class Target:
             try:
                 yield pipeline
             except DatabaseException as error:
-                raise Unreachable(f"{self} cannot be read: {str(error).splitlines()[0]}") from None
+                raise Unreachable(f"{self} cannot be read: {self.reason(error).splitlines()[0]}") from None
 
     def pipeline(self, stored: bool = False) -> dlt.Pipeline:
         """The pipeline over this destination. Its state comes from the destination, not from the local folder.
@@ -153,7 +153,11 @@ class Target:
             with self.adapter.configured():
                 if isinstance(cause, ConfigurationException | MissingDependencyException):
                     raise cause from None
-            raise Unreachable(f"{self} cannot be read: {str(cause).strip()}") from None
+            raise Unreachable(f"{self} cannot be read: {self.reason(cause)}") from None
+
+    def reason(self, error: BaseException) -> str:
+        """What an error of the destination means, or else its own words."""
+        return self.adapter.explain(error, self.schema_name) or str(error).strip()
 
     def _pipeline(self, stored: bool) -> dlt.Pipeline:
         check_pipeline_options(PIPELINE)

@@ -100,9 +100,11 @@ class Runner:
                 raise
             self.error = error
         except PipelineStepFailed as error:
-            self.error = cause(error)
+            self.error = cause(error, self.target)
         except DatabaseException as error:
-            self.error = LoadingFailed(f"{self.target} failed; what was loaded before stays: {str(error).strip()}")
+            self.error = LoadingFailed(
+                f"{self.target} failed; what was loaded before stays: {self.target.reason(error)}"
+            )
 
     def read(self, requests: Mapping[str, ReadRequest]) -> dict[str, EntityResult]:
         """Runs the pipeline until every entity has ended; each round is one load package, committed completely.

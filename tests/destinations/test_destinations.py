@@ -1,6 +1,7 @@
 """Errors of destinations that cannot be written, and the digest that identifies a destination."""
 
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -108,3 +109,16 @@ def test_digest_differs_by_database_and_not_by_password(monkeypatch: pytest.Monk
 def test_only_duckdb_takes_a_file() -> None:
     with pytest.raises(BadSetting, match="only DuckDB takes a file"):
         Target("postgres", database="crm.duckdb").pipeline()
+
+
+def test_log_of_dlt_has_one_line_for_a_failed_job(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("dlt")
+    try:
+        raise ValueError("canceling statement due to lock timeout\nLINE 1: insert")
+    except ValueError:
+        log.exception("Transient exception in job contacts.1.sql in file /tmp/contacts.1.sql")
+        log.exception("Terminal exception in job contacts.1.sql in file /tmp/contacts.1.sql")
+    log.error("Job for contacts.1.sql failed terminally with message Traceback (most recent call last):\nFile")
+    log.error("another error")
+    lines = ["Transient exception in job contacts.1.sql: canceling statement due to lock timeout", "another error"]
+    assert (caplog.messages, [record.exc_info for record in caplog.records]) == (lines, [None, None])

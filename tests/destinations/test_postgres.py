@@ -5,6 +5,7 @@ What the tests of sync, sweep, refresh, push and verify ask of DuckDB they ask o
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -24,6 +25,7 @@ from pipelines.sandbox import Fault, evolve
 from pipelines.views.all_accounts import refresh
 from sources.insightly import ENTITIES
 from sources.insightly.entities import child_fields
+from sources.insightly.errors import InsightlyError
 from sources.insightly.state.request import ReadRequest
 from tests.support.accounts import create_dataset, execute, refresh_views, type_of
 from tests.support.commands import delete, ledger, marked, refreshed, swept, verified
@@ -299,3 +301,58 @@ def test_postgres_run_that_lost_its_lock_takes_it_again_or_stops(
         crm.change(cut)
         with other_machine(crm, monkeypatch), second.lock(wait=5), pytest.raises(Busy, match="was closed"):
             first.adapter.check_lock()
+
+
+LOADER_LACKS = {
+    "revoke insert on insightly.contacts from loader": r"loader lacks INSERT on insightly.contacts: grant insert",
+    "revoke usage, create on schema insightly from loader": r"loader lacks USAGE on schema insightly, CREATE on",
+    "alter table insightly.contacts owner to postgres; grant all on insightly.contacts to loader": (
+        r"insightly.contacts belongs to postgres.*alter table insightly.contacts owner to loader"
+    ),
+    "alter role loader set default_transaction_read_only = on": "the database is read-only",
+}
+
+
+@pytest.mark.sample(0)
+def test_postgres_says_which_right_is_missing(crm: PostgresCrm, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, name = crm.url, crm.read("select current_database() as name")[0]["name"]
+    crm.change("create role loader login")
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url.replace("postgres:unused", "loader:unused"))
+    monkeypatch.setenv("LOAD__RAISE_ON_MAX_RETRIES", "1")
+    row = crm.sandbox.store.rows("contacts")[0]
+    try:
+        report = crm.sync("contacts")
+        assert f"user loader lacks CREATE on database {name}: grant create on database {name}" in str(report.reason)
+        crm.change(f"grant create on database {name} to loader")
+        crm.sync_done("contacts")
+        for number, (change, expected) in enumerate(LOADER_LACKS.items()):
+            crm.change("alter schema insightly owner to postgres; grant all on schema insightly to loader")
+            crm.change(change)
+            crm.sandbox.store.put_raw("contacts", {**row, f"COLOUR{number}": "red"})
+            try:
+                reason = str(crm.sync("contacts", request=ReadRequest(full=True)).reason)
+            except InsightlyError as error:
+                reason = str(error)
+            assert re.search(expected, reason), reason
+            assert "\n" not in reason
+            crm.change("alter table insightly.contacts owner to loader; alter role loader reset all")
+            crm.change("grant insert on insightly.contacts to loader")
+        crm.change("grant all on schema insightly to loader")
+        crm.sync_done("contacts")
+    finally:
+        crm.change("drop owned by loader; drop role loader")
+
+
+@pytest.mark.sample(0)
+def test_postgres_names_the_session_that_locks_a_table(crm: PostgresCrm, monkeypatch: pytest.MonkeyPatch) -> None:
+    crm.first_sync("contacts")
+    crm.sandbox.store.update("contacts", ids(crm, "contacts")[0], {"TITLE": "changed"})
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", f"{crm.url}&options=-clock_timeout%3D100ms")
+    monkeypatch.setenv("LOAD__RAISE_ON_MAX_RETRIES", "1")
+    with closing(psycopg2.connect(crm.url, application_name="report")) as other, other.cursor() as cursor:
+        cursor.execute("lock table insightly.contacts in share mode")
+        reason = str(crm.sync("contacts").reason)
+        pid = other.info.backend_pid
+    assert re.search(rf"insightly.contacts is locked by .* pid {pid}, database user postgres, report, idle in", reason)
+    crm.sync_done("contacts")
+    crm.assert_equal("contacts")
