@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code, as `insightly --help` lists them.
     """
-    args = parser().parse_args(argv)
+    args = parser().parse_args((sys.argv[1:] if argv is None else argv) or ["--help"])
     logs.configure(args.log_format)
 
     def end(error: BaseException) -> "Report":

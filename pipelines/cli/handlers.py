@@ -80,17 +80,19 @@ def verify(args: argparse.Namespace) -> "Report":
 def push(args: argparse.Namespace) -> "Report":
     from pipelines.push.request import PushRequest
     from pipelines.push.run import dry_run, push
+    from sources.insightly.entities import canonical
     from sources.insightly.state.times import parse
 
     from .confirm import confirmation
 
     since = _timestamp("--if-unchanged-since", args.if_unchanged_since)
     flags = {"match": args.match, "skip_invalid": args.skip_invalid, "again": args.again}
-    request = PushRequest(args.entity, args.source, args.op, **flags, unchanged_since=parse(since) if since else None)
+    entity = canonical(args.entity)
+    request = PushRequest(entity, args.source, args.op, **flags, unchanged_since=parse(since) if since else None)
     settings, target = _settings(args), target_of(args)
     if args.dry_run:
         return dry_run(settings, target, request)
-    confirm = confirmation(args.entity, args.op, yes=args.yes)
+    confirm = confirmation(entity, args.op, yes=args.yes)
     with _progress(args) as watch:
         return push(settings, target, request, confirm, watch)
 

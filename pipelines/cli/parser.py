@@ -4,7 +4,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -30,13 +30,22 @@ UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that also prints usage errors as JSON if `--json` is given."""
+    """An argument parser whose errors are one line, with what comes close, and also JSON if `--json` is given."""
 
     arguments: Sequence[str] = ()
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs, allow_abbrev=False)
+
     def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
         self.arguments = args[0] if args and args[0] is not None else sys.argv[1:]
-        return super().parse_known_args(*args, **kwargs)
+        namespace, unknown = super().parse_known_args(*args, **kwargs)
+        if unknown:
+            word = unknown[0].partition("=")[0]
+            kind = "option" if word.startswith("-") else "argument"
+            similar = _closest(word, self._option_string_actions) if kind == "option" else None
+            self.error(f"unknown {kind} {word}" + (f"; did you mean {similar}?" if similar else ""))
+        return namespace, unknown
 
     def error(self, message: str) -> NoReturn:
         if "--json" in self.arguments:
@@ -44,7 +53,37 @@ class Parser(argparse.ArgumentParser):
 
             command = self.prog.partition(" ")[2] or self.arguments[0]
             print_json(failure_report(command, message, 2))
-        super().error(message)
+        end = "" if message.endswith("?") else "."
+        self.exit(2, f"{self.prog}: {message}{end} See {self.prog} --help\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        choices = tuple(map(str, action.choices))
+        similar = _closest(str(value), choices)
+        hint = f"did you mean {similar}?" if similar else f"choose from {', '.join(choices)}"
+        self.error(f"{next(iter(action.option_strings), action.metavar)} is {value!r}: {hint}")
+
+
+class PrintVersion(argparse.Action):
+    """Prints the versions of this program and of what it runs on."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        versions = f"dlt {version('dlt')}, DuckDB {version('duckdb')}, Python {sys.version.split()[0]}"
+        sys.stdout.write(f"insightly-sync {version('insightly-sync')} ({versions})\n")
+        parser.exit()
+
+
+class PrintCompletion(argparse.Action):
+    """Prints a script with which a shell completes commands, options, entities and files."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _: argparse.Namespace, shell: Any, *__: Any) -> None:
+        from .completion import script
+
+        sys.stdout.write(script(parser, str(shell)))
+        parser.exit()
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -59,6 +98,12 @@ def print_json(report: "Report") -> None:
     from sources.insightly.errors import hide_secrets
 
     sys.stdout.write(hide_secrets(json.dumps(report.to_dict(), default=str)) + "\n")
+
+
+def _closest(word: str, known: Iterable[str]) -> str | None:
+    from sources.insightly.errors import closest
+
+    return closest(word, known)
 
 
 def duration(text: str) -> timedelta:
@@ -83,6 +128,14 @@ def parser() -> argparse.ArgumentParser:
         description="Load the Insightly CRM into your own analytics database, incrementally, without losing a row.",
         epilog=f"To try it without an account, run: insightly sandbox\n\n{EXIT_CODES}",
         formatter_class=HelpFormatter,
+    )
+    root.add_argument("--version", action=PrintVersion, nargs=0, help="show the versions, and exit")
+    root.add_argument(
+        "--print-completion",
+        action=PrintCompletion,
+        choices=("bash", "zsh", "fish", "tcsh", "powershell"),
+        metavar="SHELL",
+        help="print the tab completion of bash, zsh, fish, tcsh or powershell, and exit",
     )
     commands = root.add_subparsers(title="commands", required=True, metavar="COMMAND")
     json_output = _common("--json", action="store_true", help="print one JSON object on stdout, and logs on stderr")

@@ -8,7 +8,7 @@ from pipelines.engine import interrupts
 from pipelines.engine.report import DONE, FAILED, STOPPED, WORST_FIRST, Report, error_report
 from sources.insightly.config.accounts import DEFAULT, configured_accounts
 from sources.insightly.config.settings import InsightlySettings, resolve_settings
-from sources.insightly.errors import BadSetting
+from sources.insightly.errors import BadSetting, closest
 
 logger = logging.getLogger("insightly")
 
@@ -29,10 +29,10 @@ def select_accounts(requested: Sequence[str], single: bool) -> list[str] | None:
     configured = configured_accounts()
     for name in requested:
         if name not in configured and name != DEFAULT:
-            known = ", ".join([DEFAULT, *configured])
-            raise BadSetting(
-                "--instance", name, f"there is no such account; known are {known} (docs/guide/accounts.md)"
-            )
+            known = (DEFAULT, *configured)
+            similar = closest(name, known)
+            hint = f"did you mean {similar}?" if similar else f"known are {', '.join(known)} (docs/guide/accounts.md)"
+            raise BadSetting("--instance", name, f"there is no such account; {hint}")
     if not requested and not configured:
         return None
     names = list(dict.fromkeys(requested)) or [*([DEFAULT] if resolve_settings().api_key else []), *configured]

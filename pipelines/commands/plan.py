@@ -9,8 +9,8 @@ from pipelines.destinations.pipeline_state import custom_objects, resource_state
 from pipelines.destinations.target import Target
 from pipelines.engine.report import EntityReport, Report
 from sources.insightly.config.settings import InsightlySettings
-from sources.insightly.context import SyncContext, choose, normalize
-from sources.insightly.entities import ENTITIES, OBJECTS, PRESETS, RECORDS, Entity
+from sources.insightly.context import SyncContext, choose, named_entities
+from sources.insightly.entities import ENTITIES, OBJECTS, RECORDS, Entity
 from sources.insightly.errors import BadCredentials, NotAvailable, Stop
 from sources.insightly.paging.probe import grid
 from sources.insightly.resources.build import checkpoint_in
@@ -98,8 +98,7 @@ def _plan(
             if refused is not None:
                 break
         stops = [result.error for result in context.results.values() if isinstance(result.error, Stop)]
-        named = {normalize(name) for name in names if name not in PRESETS}
-        report.conclude(refused, stops, named, context.budget.by_label)
+        report.conclude(refused, stops, named_entities(names), context.budget.by_label)
         add_estimate(report, context)
         return report
     finally:

@@ -20,8 +20,8 @@ from pipelines.destinations.recovery import cause, recover_pipeline
 from pipelines.destinations.target import LoadingFailed, NothingSynced, Target
 from sources.insightly import ENTITIES, InsightlyError, insightly
 from sources.insightly.config.settings import InsightlySettings
-from sources.insightly.context import PREFETCH_MIN_CALLS, SyncContext, normalize
-from sources.insightly.entities import OBJECTS, PRESETS, RECORDS, Entity
+from sources.insightly.context import PREFETCH_MIN_CALLS, SyncContext, named_entities
+from sources.insightly.entities import OBJECTS, RECORDS, Entity
 from sources.insightly.errors import Stop
 from sources.insightly.resources.build import prime
 from sources.insightly.resources.discovery import discover
@@ -222,7 +222,7 @@ class Runner:
             report.entities[name] = self._entity(name, result, calls[name], states.get(name, {}).get("ended"))
         errors = [result.error for result in self.context.results.values()]
         stops = [each for each in errors if isinstance(each, Stop)]
-        report.conclude(error, stops, {normalize(name) for name in named if name not in PRESETS})
+        report.conclude(error, stops, named_entities(named))
         if conclude is not None:
             conclude(report)
         transient = any(each.transient for each in (error, *errors) if isinstance(each, InsightlyError))

@@ -8,7 +8,7 @@ from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from pipelines.destinations.dataset import Dataset
 from sources.insightly.context import SyncContext
-from sources.insightly.entities import ENTITIES, Entity
+from sources.insightly.entities import ENTITIES, Entity, closest_entity
 from sources.insightly.errors import BadSetting
 from sources.insightly.resources.fetch import read_definitions
 from sources.insightly.rows.custom_fields import definitions_of
@@ -41,7 +41,9 @@ class PushRequest:
             BadSetting: it cannot be pushed, or not with this operation.
         """
         if self.entity not in PUSHABLE:
-            raise BadSetting("ENTITY", self.entity, f"what can be pushed: {', '.join(PUSHABLE)}")
+            similar = closest_entity(self.entity, PUSHABLE)
+            fix = f"did you mean {similar}?" if similar else f"what can be pushed: {', '.join(PUSHABLE)}"
+            raise BadSetting("ENTITY", self.entity, fix)
         if self.entity == "tags" and self.op == "upsert":
             raise BadSetting("--op", self.op, "tags: create adds them, delete removes them, update sets them")
         if self.match is not None and (self.op == "create" or self.entity == "tags"):

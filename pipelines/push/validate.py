@@ -1,12 +1,11 @@
 """Checks every row against the entity table, before anything is sent. Pure logic."""
 
-import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sources.insightly.entities import ENTITIES, Entity, Field, FieldType, child_fields
-from sources.insightly.errors import BadSetting
+from sources.insightly.errors import BadSetting, closest
 from sources.insightly.rows.custom_fields import declared_types
 
 from .input import EXTRA_CELLS
@@ -87,7 +86,8 @@ class RowValidator:
     def _match_field(self, column: str) -> str:
         name = self._field_name(column)
         if name is None or name in self.entity.arrays or (name in self.entity.fields and name not in self.settable):
-            raise BadSetting("--match", column, f"must be a field of {self.entity.name} that can be written")
+            hint = self._hint(column) if name is None else ""
+            raise BadSetting("--match", column, f"must be a field of {self.entity.name} that can be written{hint}")
         return name
 
     def _row(self, number: int, cells: Mapping[str, Any]) -> Row:
@@ -150,9 +150,11 @@ class RowValidator:
         return column if name is None and self.accept_any_custom and column.lower().endswith("__c") else name
 
     def _unknown(self, column: str) -> str:
-        close = difflib.get_close_matches(self.normalize(column), [self.normalize(name) for name in self.names], 1, 0.8)
-        hint = f"; is it {self.names[close[0]]}?" if close else ""
-        return f"{column} is not a field of {self.entity.name}{hint}"
+        return f"{column} is not a field of {self.entity.name}{self._hint(column)}"
+
+    def _hint(self, column: str) -> str:
+        similar = closest(self.normalize(column), self.names)
+        return f"; did you mean {self.names[similar]}?" if similar else ""
 
     def _read_only(self, fields: Mapping[str, Any], custom: Mapping[str, Any]) -> list[str]:
         names = [name for name, value in fields.items() if name not in self.settable and value is not None]

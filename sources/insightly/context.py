@@ -21,7 +21,7 @@ from .api.client import Client
 from .api.quota import CallBudget
 from .api.rate_limit import RateLimiter
 from .config.settings import InsightlySettings
-from .entities import ENTITIES, OBJECTS, RECORDS, Entity, custom_object, select
+from .entities import ENTITIES, OBJECTS, PRESETS, RECORDS, Entity, canonical, custom_object, select
 from .errors import BadCredentials, ConfigurationError, InsightlyError, NotAvailable, Stop
 from .paging.prefetch import PageReader, PrefetchWindow
 from .result import EntityResult
@@ -270,4 +270,11 @@ def choose(settings: InsightlySettings, names: Sequence[str] = ()) -> tuple[str,
     Raises:
         BadSetting: a name is unknown, or the entity cannot be loaded by itself.
     """
-    return tuple(dict.fromkeys(map(normalize, select(names or settings.entities, tags=settings.tags != "off"))))
+    source = "ENTITY" if names else "sources.insightly.entities"
+    chosen = select(names or settings.entities, tags=settings.tags != "off", setting=source)
+    return tuple(dict.fromkeys(map(normalize, chosen)))
+
+
+def named_entities(names: Iterable[str]) -> set[str]:
+    """The entities among names of entities and presets, named like their tables."""
+    return {normalize(canonical(name)) for name in names} - PRESETS.keys()

@@ -6,14 +6,14 @@ Swagger 2.0 file; a comment above a row says where live responses differ from it
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from .errors import BadSetting
+from .errors import BadSetting, closest
 
 DATE_CREATED, DATE_UPDATED = "DATE_CREATED_UTC", "DATE_UPDATED_UTC"
 UNVERSIONED = frozenset(
@@ -473,6 +473,10 @@ PRESETS: "MappingProxyType[str, tuple[str, ...]]" = MappingProxyType(
 )
 """`all` is every list. The two objects, the definitions of custom fields and per-record collections are read by name
 only."""
+SYNONYMS: "MappingProxyType[str, str]" = MappingProxyType(
+    {"companies": "organisations", "deals": "opportunities", "organizations": "organisations", "people": "contacts"}
+)
+"""What other CRMs call the entities."""
 
 
 def custom_object(object_name: str, name: str) -> Entity:
@@ -484,6 +488,19 @@ def custom_object(object_name: str, name: str) -> Entity:
 def is_custom_object(name: str) -> bool:
     """Whether a name has the form of a custom object's name; only the API knows whether that object exists."""
     return _OBJECT.fullmatch(name) is not None
+
+
+def canonical(name: str) -> str:
+    """The name of the table of facts for an entity or preset in any case, or for a synonym; other names unchanged."""
+    folded = name.strip().casefold()
+    known = SYNONYMS.get(folded, folded)
+    return known if known in ENTITIES or known in PRESETS else name.strip()
+
+
+def closest_entity(name: str, known: Collection[str] = (*ENTITIES, *PRESETS)) -> str | None:
+    """The entity or preset that an unknown name probably means; None if none comes close."""
+    similar = closest(name, [*known, *(word for word, meant in SYNONYMS.items() if meant in known)])
+    return None if similar is None else SYNONYMS.get(similar, similar)
 
 
 def select(
@@ -499,7 +516,7 @@ def select(
     Raises:
         BadSetting: a name is unknown, or that entity cannot be read by itself.
     """
-    requested = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
+    requested = map(canonical, names.split(",") if isinstance(names, str) else names)
     chosen: set[str] = set()
     objects: list[str] = []
     for name in filter(None, requested):
@@ -508,8 +525,9 @@ def select(
         elif is_custom_object(name):
             objects.append(name)
         elif name not in ENTITIES:
-            known = f"known are {', '.join(PRESETS['all'])}, the presets all, core, and custom objects, as Fruit__c"
-            raise BadSetting(setting, name, known)
+            similar = closest_entity(name)
+            fix = f"did you mean {similar}?" if similar else "insightly entities lists all names"
+            raise BadSetting(setting, name, fix)
         elif ENTITIES[name].read == "embedded":
             raise BadSetting(setting, name, how_to_read(ENTITIES[name]))
         else:
@@ -539,7 +557,7 @@ def select_history(names: Iterable[str]) -> list[str]:
     Raises:
         BadSetting: a name is unknown, or the entity has no cursor.
     """
-    setting, names = "sources.insightly.history", list(names)
+    setting, names = "sources.insightly.history", list(map(canonical, names))
     for name in names:
         if name in ENTITIES and ENTITIES[name].read != "incremental":
             raise BadSetting(

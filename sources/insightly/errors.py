@@ -32,8 +32,9 @@ and no control characters.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import ClassVar
 from urllib.parse import quote
 
@@ -247,6 +248,12 @@ def hide_secrets(text: str) -> str:
 def clean(text: str) -> str:
     """The text for a terminal, a log or a file: without secrets, and with control characters as escapes (`\\x1b`)."""
     return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), hide_secrets(text))
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like `name`, in any case; None if none comes close."""
+    folded = {each.casefold(): each for each in known}
+    return next((folded[each] for each in get_close_matches(name.casefold(), folded, 1, cutoff=0.75)), None)
 
 
 def redact(value: object) -> str:

@@ -344,7 +344,7 @@ def deals(records: list[Row]) -> dict[Any, tuple[int, Any]]:
     [
         (["pipelines"], "sources.insightly.history is 'pipelines': .*cursor"),
         (["tags", "contacts"], "'tags'.*cursor"),
-        (["deals"], "'deals'.*known are contacts"),
+        (["deal"], "'deal'.*did you mean opportunities"),
         ([1], "a list of names"),
     ],
 )

@@ -125,7 +125,39 @@ def test_select_is_ordered_complete_and_idempotent(names: list[str]) -> None:
     assert set(chosen) == {each for name in names for each in PRESETS.get(name, (name,))}
 
 
-@pytest.mark.parametrize("names", ["", [], " , ", "kontacts", ["contacts", "Contacts"], *EMBEDDED])
+@pytest.mark.parametrize("names", ["", [], " , ", "kontacts", ["contacts", "Kontakt"], *EMBEDDED])
 def test_select_rejects_unknown_and_empty_names(names: Any) -> None:
     with pytest.raises(BadSetting, match="entities"):
         select(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "entity"),
+    [
+        ("Contacts", "contacts"),
+        (" LEAD_sources ", "lead_sources"),
+        ("deals", "opportunities"),
+        ("Companies", "organisations"),
+        ("organizations", "organisations"),
+        ("people", "contacts"),
+        ("Fruit__c", "Fruit__c"),
+    ],
+)
+def test_select_knows_names_in_any_case_and_of_other_crms(name: str, entity: str) -> None:
+    assert select([name]) == select(name) == (entity,)
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [
+        ("contact", "did you mean contacts?"),
+        ("Organization", "did you mean organisations?"),
+        ("deal", "did you mean opportunities?"),
+        ("al", "did you mean all?"),
+        ("fruit", "insightly entities lists all names"),
+    ],
+)
+def test_select_suggests_the_entity_that_comes_close(name: str, fix: str) -> None:
+    with pytest.raises(BadSetting) as refused:
+        select(name, setting="ENTITY")
+    assert str(refused.value) == f"ENTITY is {name!r}: {fix}"

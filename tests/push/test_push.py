@@ -153,7 +153,7 @@ def test_custom_fields_are_checked_by_their_definitions(crm: Crm, bodies: list[A
     source = jsonl(crm, [{"first_name": "Bob", "size__c": "large"}, {"first_name": "Cy", "sise__c": 1}])
     report = pushed(crm, "contacts", source, "create", code=1)
     assert "size__c large is not a number" in problems(report)
-    assert "sise__c is not a field of contacts; is it Size__c?" in problems(report)
+    assert "sise__c is not a field of contacts; did you mean Size__c?" in problems(report)
 
 
 def test_all_custom_fields_are_sent_if_the_api_drops_the_others(make_crm: MakeCrm) -> None:
@@ -598,7 +598,7 @@ def test_command_shows_the_plan_and_invalid_rows(make_crm: MakeCrm) -> None:
     arguments = ["push", "contacts", source, "--op", "create", "--dry-run", *crm.arguments()]
     ran = command(*arguments, cwd=crm.folder, **reach(crm.sandbox))
     assert ran.code == 1
-    assert "row 1 (line 2) phnoe is not a field of contacts; is it PHONE?" in ran.out
+    assert "row 1 (line 2) phnoe is not a field of contacts; did you mean PHONE?" in ran.out
     assert crm.sandbox.log == []
     assert not crm.made()
     ran = command(*arguments, "--if-unchanged-since", "soon", cwd=crm.folder, **reach(crm.sandbox))

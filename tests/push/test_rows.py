@@ -165,7 +165,7 @@ def test_writable_fields_are_valid_and_others_are_not(entity: str) -> None:
         ({"FIRST_NAME": "A", "CONTACT_ID": 1}, "create", "CONTACT_ID is set by Insightly"),
         ({"FIRST_NAME": "A", "first_name": "B"}, "create", "FIRST_NAME has two values"),
         ({"FIRST_NAME": "A", "EMAIL": "x"}, "create", "EMAIL is not a field of contacts"),
-        ({"FIRST_NAME": "A", "PHNOE": "x"}, "create", "is it PHONE?"),
+        ({"FIRST_NAME": "A", "PHNOE": "x"}, "create", "did you mean PHONE?"),
         ({"FIRST_NAME": "A", "TAGS": "x"}, "create", "TAGS is not a list of objects"),
         ({"FIRST_NAME": "A", "TAGS": [{"NAME": "x"}]}, "create", "TAGS has no NAME"),
         ({"CONTACT_ID": 1, "TAGS": [{"TAG_NAME": "x"}]}, "update", "TAGS is read-only; push the entity tags"),

@@ -3,13 +3,12 @@
 Pure logic.
 """
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ..entities import Entity, FieldType
-from ..errors import BadSetting
+from ..errors import BadSetting, closest
 from ..rows.custom_fields import declared_types, definitions_of
 from ..rows.json_text import NUMERAL
 from ..state.request import SearchFilter
@@ -49,9 +48,9 @@ def parse_filter(entity: Entity, where: str, normalize: Normalize, definitions: 
     if (field := _find(custom, name, column, normalize)) is not None:
         return _with_wire_value(SearchFilter(field, value, custom[field], custom=True), where)
     columns = {normalize(field): field for field in (*standard, *custom)}
-    close = [columns[each] for each in difflib.get_close_matches(column, columns, n=3)]
-    hint = f"; close names are {', '.join(close)}" if close else f"; it has {', '.join(columns.values())}"
-    raise BadSetting(OPTION, where, f"{entity.name} has no field {name} to search by{hint}")
+    similar = closest(column, columns)
+    hint = f"did you mean {columns[similar]}?" if similar else f"it has {', '.join(columns.values())}"
+    raise BadSetting(OPTION, where, f"{entity.name} has no field {name} to search by; {hint}")
 
 
 def _find(fields: Iterable[str], name: str, column: str, normalize: Normalize) -> str | None:

@@ -5,7 +5,6 @@ import os
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from dlt.common.configuration.providers.toml import SettingsTomlProvider, TomlPr
 from dlt.common.configuration.specs.config_providers_context import ConfigProvidersContainer
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 
-from ..errors import BadSetting, UnknownSetting, UnreadableFile, redact
+from ..errors import BadSetting, UnknownSetting, UnreadableFile, closest, redact
 
 SOURCE = ("sources", "insightly")
 OF_DLT = ("data_writer", "extract", "max_table_nesting", "normalize", "root_key", "schema", "schema_contract")
@@ -90,13 +89,13 @@ def refuse_misspelt_sections(known: Collection[str]) -> None:
     for top in ("source", "sources"):
         for provider, found in section_values(top):
             for name in found:
-                if (top, name) != SOURCE and name.isalpha() and _closest(name, SOURCE[1:]):
+                if (top, name) != SOURCE and name.isalpha() and closest(name, SOURCE[1:]):
                     fix = f"did you mean [{'.'.join(SOURCE)}]?"
                     raise UnknownSetting(f"[{top}.{name}]", _location(provider, (top, name)), fix)
     # dlt also takes settings from [insightly], where its own options for a pipeline of that name may be too.
     for provider, found in section_values(SOURCE[1]):
         for name in found:
-            if name not in known and _closest(name, known):
+            if name not in known and closest(name, known):
                 raise _unknown((SOURCE[1], name), known, provider)
 
 
@@ -114,13 +113,9 @@ def advice(name: str, known: Collection[str], *section: str) -> str:
 
     `section` is that of the variable to name, if the name is that of a variable.
     """
-    if closest := _closest(name, known):
-        return f"did you mean {variable_of(*section, closest) if section else closest}?"
+    if similar := closest(name, known):
+        return f"did you mean {variable_of(*section, similar) if section else similar}?"
     return f"known are {', '.join(name for name in known if name not in OF_DLT)}"
-
-
-def _closest(name: str, known: Collection[str]) -> str | None:
-    return next(iter(get_close_matches(name.lower(), known, 1, cutoff=0.75)), None)
 
 
 def _location(provider: ConfigProvider, path: tuple[str, ...]) -> str:

@@ -1,6 +1,5 @@
 """Columns that are hashed with a secret key, or left out, before a record is written anywhere. Pure logic."""
 
-import difflib
 import hmac
 import json
 import re
@@ -16,10 +15,11 @@ from ..entities import (
     Entity,
     FieldType,
     child_fields,
+    closest_entity,
     custom_object,
     is_custom_object,
 )
-from ..errors import BadSetting, MissingKey
+from ..errors import BadSetting, MissingKey, closest
 from ..state.times import NO_DATE
 from .json_text import as_text
 from .naming import LIST_IDX, Normalize, child_table
@@ -125,7 +125,7 @@ class Mask:
         known = {*map(self.normalize, self.entity.fields), *custom, *existing}
         for column, action in self.rules.get(self.entity.name, {}).items():
             if column not in known:
-                raise _unknown(action, f"{self.entity.name}.{column}", column, custom, "custom fields")
+                raise _unknown_column(action, self.entity.name, column, custom)
 
     def hashed_columns(self) -> Iterable[tuple[str, str]]:
         """Table and column of all hashes."""
@@ -204,17 +204,18 @@ def _check_rule(action: Action, name: str, table: str, column: str, normalize: N
         if entity.custom_fields and _CUSTOM.fullmatch(column):
             return
     else:
-        raise _unknown(action, name, table, [*ENTITIES, *child_tables], "tables")
+        similar = closest_entity(table, [*ENTITIES, *child_tables])
+        raise _bad(action, name, f"did you mean {similar}.{column}?" if similar else f"{table} is not a table")
     if column in map(normalize, needed):
         raise _bad(action, name, "a run needs it as a part of the key; remove it from the setting")
     if column not in (known := sorted(map(normalize, fields))):
-        raise _unknown(action, name, column, known, f"columns of {table}")
+        raise _unknown_column(action, table, column, known)
 
 
-def _unknown(action: Action, name: str, seen: str, known: Sequence[str], kind: str) -> BadSetting:
-    close = difflib.get_close_matches(seen, known, 3)
-    fix = f"no such column; {kind} like it: {', '.join(close)}" if close else f"not among the {kind}"
-    return _bad(action, name, fix)
+def _unknown_column(action: Action, table: str, column: str, known: Sequence[str]) -> BadSetting:
+    similar = closest(column, known)
+    fix = f"did you mean {table}.{similar}?" if similar else f"{table} has no such column"
+    return _bad(action, f"{table}.{column}", fix)
 
 
 def _bad(action: Action, name: str, fix: str) -> BadSetting:
