@@ -32,12 +32,11 @@ class DuckDbAdapter(DestinationAdapter):
 
     Args:
         path: the file.
-        dataset: the schema in the file.
     """
 
-    def __init__(self, path: Path, dataset: str) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__("duckdb")
-        self.path, self.dataset = path, dataset
+        self.path = path
 
     def __str__(self) -> str:
         return str(self.path)
@@ -80,13 +79,6 @@ class DuckDbAdapter(DestinationAdapter):
         return not content.strip(b"\0") or (content[MAGIC] == b"DUCK" and len(content) < HEADERS)
 
     def factory(self) -> "Destination[Any, Any]":
-        # DuckDB names a database after its file. If the dataset has the same name, `insightly.contacts` is ambiguous.
-        if self.path.stem.lower() == self.dataset.lower():
-            raise BadSetting(
-                "--database",
-                self.path.name,
-                f"DuckDB cannot tell this file from its dataset {self.dataset}; rename it",
-            )
         # By default dlt opens no transaction for a table whose SQL contains none of the words CREATE, ALTER and DROP
         # (`date_created_utc` contains one). A kill between its DELETE and its INSERT would leave the table empty.
         return dlt.destinations.duckdb(DuckDbCredentials(str(self.path)), supports_transactions=True)

@@ -28,6 +28,7 @@ from .dataset import Dataset
 from .dlt_options import check_pipeline_options, ignore_other_variables
 from .duckdb import DuckDbAdapter
 from .locks import WAIT_SECONDS, file_lock
+from .names import check_dataset, check_file
 from .pipeline_state import PIPELINE, cache_schemas, check_packages, has_stored_state, restore_schema
 from .postgres import PostgresAdapter
 
@@ -56,6 +57,13 @@ class Target:
     dataset: str = "insightly"
     database: str | None = None
 
+    def __post_init__(self) -> None:
+        """Raises BadSetting if the dataset or the file cannot have its name, UnreadableFile for a settings file."""
+        ignore_other_variables()
+        check_dataset(self.dataset, self.schema_name)
+        if self.destination == "duckdb":
+            check_file(DEFAULT_FILE if self.database is None else self.database, self.schema_name)
+
     @property
     def path(self) -> Path:
         return Path(self.database or DEFAULT_FILE).resolve()
@@ -67,9 +75,8 @@ class Target:
         Raises:
             BadSetting: a file is named for a destination other than DuckDB, or dlt has no such destination.
         """
-        ignore_other_variables()
         if self.destination == "duckdb":
-            return DuckDbAdapter(self.path, self.dataset)
+            return DuckDbAdapter(self.path)
         if self.database is not None:
             raise BadSetting("--database", self.database, f"only DuckDB takes a file, not {self.destination}")
         kind = destination_type(self.destination)
@@ -105,12 +112,15 @@ class Target:
     @cached_property
     def schema_name(self) -> str:
         """The dataset's name in the destination: `Insightly` and `insightly` are one dataset."""
-        return str(Schema(PIPELINE).naming.normalize_table_identifier(self.dataset)) if self.dataset else ""
+        return str(Schema(PIPELINE).naming.normalize_table_identifier(self.dataset)) if self.dataset.strip() else ""
 
     @cached_property
     def digest(self) -> str:
         """Names the working folder and the lock: each destination and dataset has its own, as it has its own state."""
-        text = f"{self.destination}\n{self.adapter.location}\n{self.schema_name}"
+        return self._digest_of(self.schema_name)
+
+    def _digest_of(self, schema: str) -> str:
+        text = f"{self.destination}\n{self.adapter.location}\n{schema}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @contextmanager
@@ -221,7 +231,7 @@ class Target:
             BadSetting, Unreachable: the destination is not configured, or does not answer.
         """
         # Only one process can write to a DuckDB file, whichever dataset it writes.
-        locked = replace(self, dataset="") if self.destination == "duckdb" else self
-        path = Path(get_dlt_pipelines_dir()) / f"insightly-{locked.digest}.lock"
+        digest = self._digest_of("") if self.destination == "duckdb" else self.digest
+        path = Path(get_dlt_pipelines_dir()) / f"insightly-{digest}.lock"
         with file_lock(path, self, wait), self.adapter.lock(self.schema_name, wait):
             yield

@@ -155,10 +155,6 @@ def assert_possible(target: Target) -> None:
     if not target.adapter.sql:
         fix = "has no views; print their SQL with insightly marts --print, and run it where the files are read"
         raise BadSetting("--destination", target.destination, fix)
-    # DuckDB cannot tell a file from a schema of the same name.
-    if target.destination == "duckdb" and target.path.stem.lower() == f"{target.dataset}{VIEWS}".lower():
-        fix = f"has the name of the schema of the views, {target.dataset}{VIEWS}; rename it"
-        raise BadSetting("--database", target.path.name, fix)
 
 
 def bundled() -> Path:

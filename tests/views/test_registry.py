@@ -186,7 +186,6 @@ def test_destination_without_views_is_refused(synced_crm: Crm, tmp_path: Path) -
         create_views(Target(database=str(tmp_path / "none.duckdb")))
     assert not (tmp_path / "none.duckdb").exists()
     for where, message in (
-        (Target(database=str(tmp_path / "insightly_marts.duckdb")), "rename it"),
         (Target("filesystem"), "has no views"),
         (Target("lancedb"), "has no SQL"),
     ):
