@@ -8,6 +8,7 @@ from rich.console import Console
 
 from pipelines.engine.report import DONE, Report
 from pipelines.push.plan import SHOWN, Plan, describe
+from sources.insightly.rows.json_text import objects_of
 
 from .tables import COLUMNS, STYLES, entities_table, escape, marts_table, runs_table, styled
 
@@ -147,7 +148,7 @@ def _show_account(console: Console, report: Report) -> None:
     address, id_ = user.get("EMAIL_ADDRESS") or "", user.get("USER_ID") or "unknown"
     admin = ", administrator" if user.get("ADMINISTRATOR") else ""
     console.print(f"user      {escape(f'{name} <{address}>')}, id {escape(str(id_))}{admin}")
-    rows = (report.facts["permissions"] or {}).get("OBJECT_PERMISSIONS") or []
+    rows = objects_of((report.facts["permissions"] or {}).get("OBJECT_PERMISSIONS"))
     hidden = sorted(str(row.get("OBJECT_TYPE")) for row in rows if not row.get("CAN_READ"))
     but = f", not {escape(', '.join(hidden))}" if hidden else ""
     console.print(f"can read  {len(rows) - len(hidden)} of {len(rows)} object types{but}")

@@ -29,7 +29,7 @@ def create(context: SyncContext, entity: Entity, body: Mapping[str, Any], parent
     path = entity.path if parent is None else f"{ENTITIES[parent[0]].path}/{parent[1]}/{entity.path}"
     response, key = _send(context, entity, "POST", path, body), entity.key[0]
     id_ = (_parse_object(response) or {}).get(key)
-    if isinstance(id_, int):
+    if isinstance(id_, int) and not isinstance(id_, bool):
         return id_
     raise UnresolvedWrite(f"POST /{path}: {response.status} without the {key} of the new record", path=f"/{path}")
 

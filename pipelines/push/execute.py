@@ -154,6 +154,7 @@ class Executor:
                 return
             self._check_unchanged(record)
             etag = record.get("ETag") if self.unchanged_since is not None else None
+            etag = etag if isinstance(etag, str) else None
             intent_at = api.service_time(self.context, self.ledger.entity)
             self.ledger.record_intent(row.number, "update", intent_at, id_)
             try:

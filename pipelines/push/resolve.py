@@ -8,6 +8,7 @@ from sources.insightly.context import Record, SyncContext
 from sources.insightly.entities import DATE_CREATED, ENTITIES, Entity
 from sources.insightly.errors import BadRequest, InsightlyError, MalformedResponse, NotAvailable, NotFound, redact
 from sources.insightly.resources.fetch import changed_records
+from sources.insightly.rows.json_text import objects_of
 from sources.insightly.state.times import parse_api
 
 from . import api
@@ -101,7 +102,7 @@ def _find_created(context: SyncContext, entity: Entity, ledger: Ledger, row: Row
 
 
 def _has_values(record: Record, row: Row) -> bool:
-    links, custom = record.get("LINKS") or [], custom_values(record)
+    links, custom = objects_of(record.get("LINKS")), custom_values(record)
     if row.parent is not None and links:
         parent = ENTITIES[row.parent[0]].field_for, row.parent[1]
         if parent not in [(str(each.get("LINK_OBJECT_NAME")).upper(), each.get("LINK_OBJECT_ID")) for each in links]:

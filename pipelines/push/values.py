@@ -8,7 +8,7 @@ from typing import Any
 
 from sources.insightly.entities import Field
 from sources.insightly.errors import redact
-from sources.insightly.rows.json_text import NUMERAL, RepairedText
+from sources.insightly.rows.json_text import NUMERAL, RepairedText, objects_of
 from sources.insightly.state.times import NO_DATE, parse_api
 
 WIRE_FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
@@ -60,8 +60,7 @@ def changed_fields(new: Mapping[str, Any], record: Mapping[str, Any]) -> dict[st
 
 def custom_values(record: Mapping[str, Any]) -> dict[str, Any]:
     """The custom fields of a record: name -> value."""
-    entries = record.get("CUSTOMFIELDS") or []
-    return {str(entry.get("FIELD_NAME")): entry.get("FIELD_VALUE") for entry in entries if isinstance(entry, dict)}
+    return {str(entry.get("FIELD_NAME")): entry.get("FIELD_VALUE") for entry in objects_of(record.get("CUSTOMFIELDS"))}
 
 
 def equal(sent: Any, stored: Any, lenient: bool = False) -> bool:

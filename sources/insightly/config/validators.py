@@ -16,7 +16,9 @@ def bad(name: str, value: object, accepted: str) -> BadSetting:
 def number(name: str, value: object, low: float, high: float, *, above: bool = False) -> float:
     """A finite number from `low` to `high`; `above` excludes `low`."""
     parsed = math.nan
-    if isinstance(value, int | float | str) and not isinstance(value, bool):
+    # Python also reads 1_000, and the digits of other scripts.
+    plain = not isinstance(value, str) or (value.isascii() and "_" not in value)
+    if isinstance(value, int | float | str) and not isinstance(value, bool) and plain:
         with contextlib.suppress(ValueError, OverflowError):
             parsed = float(value)
     if math.isfinite(parsed) and low <= parsed <= high and not (above and parsed == low):

@@ -5,6 +5,7 @@ from typing import Any
 
 from ..entities import Entity, FieldType
 from ..errors import MalformedResponse, describe, redact
+from .json_text import objects_of
 
 DEFINED_TYPES: Mapping[str, FieldType] = {
     "TEXT": "string",
@@ -45,12 +46,12 @@ def declared_types(definitions: Iterable[Mapping[str, Any]]) -> dict[str, FieldT
 
 def unlisted_names(definitions: Iterable[Mapping[str, Any]]) -> frozenset[str]:
     """The custom fields of a type that lists leave out (API.md): a record without an entry for one says nothing."""
-    return frozenset(row["FIELD_NAME"] for row in definitions if "IMAGE" in str(row.get("FIELD_TYPE")).upper())
+    return frozenset(str(row.get("FIELD_NAME")) for row in definitions if "IMAGE" in str(row.get("FIELD_TYPE")).upper())
 
 
 def entries_of(record: Mapping[str, Any]) -> frozenset[str]:
     """The custom fields that a record has an entry for."""
-    return frozenset(entry["FIELD_NAME"] for entry in record.get("CUSTOMFIELDS") or ())
+    return frozenset(str(entry.get("FIELD_NAME")) for entry in objects_of(record.get("CUSTOMFIELDS")))
 
 
 def pivot(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, list[Any]]:

@@ -20,6 +20,11 @@ class RepairedText(str):
         return self
 
 
+def objects_of(value: object) -> list[dict[str, Any]]:
+    """The objects in a JSON array; none if the value is no array."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
 def as_text(value: Any) -> str | None:
     """A JSON value as text: a string as it is, anything else as JSON. None for "" and for a string of only NULs."""
     if isinstance(value, str):

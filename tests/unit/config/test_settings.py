@@ -116,6 +116,8 @@ def test_argument_overrides_the_environment_unless_it_is_none(monkeypatch):
         ("page_size", "1e400", "whole number"),
         ("lookback_seconds", 0, "from 1"),
         ("requests_per_second", 0, "above 0"),
+        ("max_calls", "1_000", "whole number"),
+        ("max_calls", "\u0661\u0660", "whole number"),
         ("requests_per_second", float("nan"), "above 0"),
         ("max_connections", 0, "from 1 to 64"),
         ("chunk_calls", 0, "from 1"),

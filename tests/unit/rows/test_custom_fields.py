@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.push.values import custom_values
 from sources.insightly import ENTITIES
 from sources.insightly.errors import MalformedResponse
-from sources.insightly.rows.custom_fields import declared_types, definitions_of, pivot
+from sources.insightly.rows.custom_fields import declared_types, definitions_of, entries_of, pivot
 
 NAMES = st.text(st.characters(categories=["L", "Nd"]), min_size=1, max_size=4)
 VALUES = st.none() | st.booleans() | st.integers() | st.text(max_size=4)
@@ -69,3 +70,9 @@ def test_pivot_of_a_record_without_custom_fields_is_null(row: dict[str, Any]) ->
 def test_pivot_rejects_an_entry_without_a_name(entry: Any) -> None:
     with pytest.raises(MalformedResponse, match="CUSTOMFIELDS"):
         pivot([{"CUSTOMFIELDS": [entry]}], [])
+
+
+@pytest.mark.parametrize("value", [None, 5, "text", {"FIELD_NAME": "A__c"}, ["A__c", 5, None]])
+def test_custom_fields_in_another_form_are_no_entries(value: Any) -> None:
+    record = {"CUSTOMFIELDS": value}
+    assert (entries_of(record), custom_values(record)) == (frozenset(), {})
