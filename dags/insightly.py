@@ -116,8 +116,8 @@ def work(command: str, instance: str) -> dict[str, Any]:
     if accounts is not None and instance not in accounts:
         raise AirflowSkipException(f"this backfill is not for the account {instance}")
     try:
-        with show_progress("log") as watch:
-            report = run(command, instance, context["params"], watch)
+        with show_progress("log") as progress:
+            report = run(command, instance, context["params"], progress.watch)
     except InsightlyError as error:
         report = failure_report(command, str(error), error.exit_code)
         report.transient = error.transient

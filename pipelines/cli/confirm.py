@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from rich.console import Console
 
@@ -11,10 +12,18 @@ from sources.insightly.errors import BadSetting
 from .console import show_plan
 
 
-def confirmation(entity: str, op: str, yes: bool) -> Callable[[Plan], bool]:
+def confirmation(
+    entity: str, op: str, yes: bool, hidden: Callable[[], AbstractContextManager[None]]
+) -> Callable[[Plan], bool]:
     """Returns the function that decides, from its plan, whether a push continues.
 
-    On a terminal it shows the plan and asks. Without a terminal, creates and updates continue, and deletes need `yes`.
+    On a terminal it shows the plan and asks, whatever the operation. Without a terminal nobody can answer: creates,
+    updates and upserts continue, and deletes need `yes`.
+
+    Args:
+        entity, op: of the push.
+        yes: whether to continue without a question.
+        hidden: hides the live line, which would overwrite the question.
 
     Raises:
         BadSetting: a delete without a terminal and without `yes`.
@@ -28,8 +37,15 @@ def confirmation(entity: str, op: str, yes: bool) -> Callable[[Plan], bool]:
         return lambda _: True
 
     def ask(plan: Plan) -> bool:
-        console = Console(stderr=True)
-        show_plan(console, entity, plan)
-        return console.input("Continue? [y/N] ").strip().lower() in ("y", "yes")
+        with hidden():
+            console = Console(stderr=True)
+            show_plan(console, entity, plan)
+            try:
+                return console.input("Continue? [y/N] ", markup=False).strip().lower() in ("y", "yes")
+            except (EOFError, KeyboardInterrupt) as end:
+                console.print()
+                if isinstance(end, KeyboardInterrupt):
+                    raise
+                return False
 
     return ask

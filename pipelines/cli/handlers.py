@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipelines.destinations.target import Target
+    from pipelines.engine.progress import Progress
     from pipelines.engine.report import Report
-    from pipelines.engine.runner import Watch
     from sources.insightly.config.settings import InsightlySettings
 
 Handler = Callable[[argparse.Namespace], "Report | int"]
@@ -47,11 +47,11 @@ def sync(args: argparse.Namespace) -> "Report":
         from pipelines.views.build import assert_possible, refresh_after_sync
 
         assert_possible(target)
-    with _progress(args) as watch:
+    with _progress(args) as progress:
         if selected:
-            report = sync_selected.sync_selected(settings, target, selected, watch)
+            report = sync_selected.sync_selected(settings, target, selected, progress.watch)
         else:
-            report = sync(settings, target, args.entities, request, watch)
+            report = sync(settings, target, args.entities, request, progress.watch)
     if args.marts:
         refresh_after_sync(report, target)
     return report
@@ -65,16 +65,16 @@ def sweep(args: argparse.Namespace) -> "Report":
     if args.plan:
         return plan_sweep(settings, target, args.entities, args.tags)
     flags = {"thorough": args.thorough, "tags": args.tags, "force": args.force}
-    with _progress(args) as watch:
-        return sweep(settings, target, args.entities, **flags, watch=watch)
+    with _progress(args) as progress:
+        return sweep(settings, target, args.entities, **flags, watch=progress.watch)
 
 
 def verify(args: argparse.Namespace) -> "Report":
     from pipelines.commands.verify import verify
 
     settings, target = _settings(args), target_of(args)
-    with _progress(args) as watch:
-        return verify(settings, target, args.entities, full=args.full, quick=args.quick, watch=watch)
+    with _progress(args) as progress:
+        return verify(settings, target, args.entities, full=args.full, quick=args.quick, watch=progress.watch)
 
 
 def push(args: argparse.Namespace) -> "Report":
@@ -92,9 +92,9 @@ def push(args: argparse.Namespace) -> "Report":
     settings, target = _settings(args), target_of(args)
     if args.dry_run:
         return dry_run(settings, target, request)
-    confirm = confirmation(entity, args.op, yes=args.yes)
-    with _progress(args) as watch:
-        return push(settings, target, request, confirm, watch)
+    with _progress(args) as progress:
+        confirm = confirmation(entity, args.op, args.yes, progress.hidden)
+        return push(settings, target, request, confirm, progress.watch)
 
 
 def status(args: argparse.Namespace) -> "Report":
@@ -158,7 +158,7 @@ def _timestamp(option: str, text: str | None) -> str | None:
         raise BadSetting(option, text, fix) from None
 
 
-def _progress(args: argparse.Namespace) -> "AbstractContextManager[Watch | None]":
+def _progress(args: argparse.Namespace) -> "AbstractContextManager[Progress]":
     from pipelines.engine.progress import show_progress
 
     return show_progress("off" if args.json and args.progress == "auto" else args.progress)

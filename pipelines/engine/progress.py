@@ -4,7 +4,8 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from sources.insightly.context import SyncContext
@@ -15,20 +16,42 @@ LOG_EVERY_SECONDS = 10.0
 Watch = Callable[[SyncContext], None]
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How a run shows its progress.
+
+    Attributes:
+        watch: to be called with the context whenever there is progress; None if nothing is shown.
+        hidden: in the block of a `with` statement there is no live line, which would overwrite a question.
+    """
+
+    watch: Watch | None = None
+    hidden: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
 @contextmanager
-def show_progress(mode: str) -> Iterator[Watch | None]:
-    """Yields what to call with the context whenever there is progress.
+def show_progress(mode: str) -> Iterator[Progress]:
+    """Shows the progress of a run in the block of a `with` statement.
 
     Args:
         mode: `auto` (a live line if stderr is a terminal, else log lines), `log` or `off`.
     """
     if mode == "off":
-        yield None
+        yield Progress()
     elif mode == "auto" and sys.stderr.isatty():
         from rich.console import Console
 
         with Console(stderr=True).status("starting") as status:
-            yield lambda context: status.update(_line(_facts(context)))
+
+            @contextmanager
+            def hidden() -> Iterator[None]:
+                status.stop()
+                try:
+                    yield
+                finally:
+                    status.start()
+
+            yield Progress(lambda context: status.update(_line(_facts(context))), hidden)
     else:
         logger.setLevel(logging.INFO)
         logged_at = time.monotonic()
@@ -40,7 +63,7 @@ def show_progress(mode: str) -> Iterator[Watch | None]:
                 facts = _facts(context)
                 logger.info(_line(facts), extra={"event": "progress", **facts})
 
-        yield log
+        yield Progress(log)
 
 
 def _facts(context: SyncContext) -> dict[str, Any]:
