@@ -299,7 +299,7 @@ def test_prefetch_requests_larger_pages_again_after_a_while() -> None:
     fetch = PageReader(lambda skip, top: read(skip, next(busy, top)), PrefetchWindow(pool, 8), 500)
     assert sum(len(step.rows) for step in walk(fetch, "ID")) == 200_000
     tops = [top for _, top in pool.requests]
-    assert {size: round(tops.count(size), -1) for size in (125, 250)} == {125: 100, 250: 100}
+    assert all(100 <= tops.count(size) <= 120 for size in (125, 250))  # some are requested ahead
     assert tops[-1] == fetch.max_rows == 500
 
 
