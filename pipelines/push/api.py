@@ -15,6 +15,8 @@ from sources.insightly.api.messages import Request, Response
 from sources.insightly.context import Record, SyncContext
 from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.errors import NotAvailable, UnresolvedWrite
+from sources.insightly.resources.fetch import search_records
+from sources.insightly.state.request import SearchFilter
 
 MAX_MATCHES = 100
 """Records that a search by one value returns at most."""
@@ -80,8 +82,7 @@ def read_record(context: SyncContext, entity: Entity, id_: int) -> Record:
 
 def search(context: SyncContext, entity: Entity, field: str, value: str) -> list[Record]:
     """The records that the API finds by the exact value of one field (API.md 7.1)."""
-    params: dict[str, str | int] = {"field_name": field, "field_value": value, "top": MAX_MATCHES}
-    return context.client.get_list(str(entity.search_path), params, label=entity.name)[0]
+    return search_records(context, entity, SearchFilter(field, value, None), MAX_MATCHES)
 
 
 def service_time(context: SyncContext, label: str, may_call: bool = False) -> datetime:

@@ -501,6 +501,16 @@ def test_upsert_by_a_field_updates_or_creates(crm: Crm) -> None:
     assert len(named(crm, "Bob")) == 1
 
 
+def test_upsert_creates_if_a_search_answers_404_for_no_record(make_crm: MakeCrm) -> None:
+    crm = make_crm(switches=replace(OPEN, search_none="404"))
+    crm.sandbox.store.create("contacts", people("Ann")[0])
+    report = pushed(crm, "contacts", jsonl(crm, people("Ann", "Bob")), "upsert", match="email_address")
+    assert results(report) == {"unchanged": 1, "created": 1}
+    crm.sandbox.faults.add(Fault("missing", "Contacts/Search", times=None))
+    report = pushed(crm, "contacts", jsonl(crm, people("Cy")), "upsert", code=1, match="email_address")
+    assert (results(report), named(crm, "Cy")) == ({"failed": 1}, [])
+
+
 def test_match_finds_what_it_compares_and_writes_no_blanks(crm: Crm) -> None:
     store = crm.sandbox.store
     store.create("contacts", people("Ann")[0])

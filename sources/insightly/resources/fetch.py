@@ -96,6 +96,15 @@ def first_of(
     return len(page.rows) if page.total is None else page.total, list(page.rows)
 
 
+def search_records(context: SyncContext, entity: Entity, search: SearchFilter, top: int) -> list[Record]:
+    """The first `top` records that a search finds; [] also if the API answers 404 to say that there is none.
+
+    Raises:
+        NotFound: the 404 has another cause.
+    """
+    return list(_page_request(context, entity, *_list_of(entity, None, False, search))(0, top).rows)
+
+
 def records_of(context: SyncContext, entity: Entity, ids: Iterable[Any]) -> list[Record | NotAvailable | Stop]:
     """Records in full, one call each; for a record that is not readable, the error: 403, 404, or no calls left."""
 
