@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import dlt
@@ -87,9 +88,22 @@ class PostgresAdapter(DestinationAdapter):
             fix = "a URL of Postgres begins with postgresql://"
             raise BadSetting(f"destination.{self.name}.credentials", seen, fix)
 
+    @cached_property
+    def location(self) -> str:
+        socket = (self._credentials().query or {}).get("host")
+        return f"{super().location}\n{socket}" if socket else str(super().location)
+
     def _credentials(self) -> Any:
+        """The credentials; a socket in the query of the URL, as libpq writes it, is the host."""
         factory = super().factory()
-        return factory.configuration(factory.spec(), accept_partial=True).credentials
+        credentials = factory.configuration(factory.spec(), accept_partial=True).credentials
+        query = (credentials and credentials.query) or {}
+        if "host" in query and not credentials.host:
+            credentials.host = "localhost"  # dlt requires one, libpq prefers the one in the query
+            credentials.username = credentials.username or query.get("user")
+            credentials.database = credentials.database or query.get("dbname")
+            credentials.password = credentials.password or ""
+        return credentials
 
     @contextmanager
     def lock(self, dataset: str, wait: float) -> Iterator[None]:

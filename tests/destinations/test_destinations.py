@@ -106,6 +106,18 @@ def test_digest_differs_by_database_and_not_by_password(monkeypatch: pytest.Monk
     assert len({own, *others}) == 9
 
 
+@pytest.mark.parametrize(
+    "url", ["postgres:@/crm?host=/run/a", "postgres@/crm?host=/run/a", "/crm?user=postgres&host=/run/a"]
+)
+def test_socket_in_the_query_is_the_host(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(POSTGRES, f"postgresql://{url}")
+    with pytest.raises(Unreachable, match=r"cannot be read.*/run/a/\.s\.PGSQL\.5432"):
+        Target("postgres").pipeline()
+    digest = Target("postgres").digest
+    monkeypatch.setenv(POSTGRES, "postgresql://postgres:@/crm?host=/run/b")
+    assert Target("postgres").digest != digest
+
+
 def test_only_duckdb_takes_a_file() -> None:
     with pytest.raises(BadSetting, match="only DuckDB takes a file"):
         Target("postgres", database="crm.duckdb").pipeline()

@@ -356,3 +356,10 @@ def test_postgres_names_the_session_that_locks_a_table(crm: PostgresCrm, monkeyp
     assert re.search(rf"insightly.contacts is locked by .* pid {pid}, database user postgres, report, idle in", reason)
     crm.sync_done("contacts")
     crm.assert_equal("contacts")
+
+
+def test_sync_connects_through_the_socket_in_the_query(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(crm, PostgresCrm)
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", crm.url.replace(":unused@localhost/", ":@/"))
+    crm.sync_done("lead_sources")
+    crm.assert_equal("lead_sources")
