@@ -1,6 +1,7 @@
 """The command `insightly`: parses arguments, runs a command for each account, prints its report, and exits."""
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code, as `insightly --help` lists them.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a console may not have each character, such as a dash or a name
+            stream.reconfigure(errors="replace")
     args = parser().parse_args((sys.argv[1:] if argv is None else argv) or ["--help"])
     logs.configure(args.log_format)
 

@@ -17,7 +17,7 @@ from pipelines.destinations.target import Target
 from sources.insightly import ENTITIES
 from tests.support.crm import OPEN, Crm
 from tests.support.expected import CORE
-from tests.support.process import command, reach
+from tests.support.process import ROOT, command, reach
 
 ENVELOPE = {"command", "status", "reason", "entities", "calls", "calls_left_today", "seconds"}
 OF_AN_ENTITY = {
@@ -80,6 +80,19 @@ def test_sync_without_options_writes_crm_duckdb(crm: Crm, tmp_path: Path) -> Non
     assert ran.code == 0, ran.out + ran.err
     assert "notes" in ran.out
     crm.assert_equal("notes", database=tmp_path / "crm.duckdb")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_console_without_a_character_gets_the_report(tmp_path: Path, encoding: str) -> None:
+    code = "import sys; from pipelines.cli.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "entities"],
+        cwd=tmp_path,
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding, "DLT_DATA_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+    )
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert b"done ? 0 calls" in ran.stdout
 
 
 def test_budget_exits_with_3_and_a_skipped_name_with_1(crm: Crm, tmp_path: Path) -> None:
