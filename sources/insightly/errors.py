@@ -223,8 +223,9 @@ def error_for_status(status: int, section: str, web_page: bool = False) -> tuple
     `section` is the section of the account's settings. A `web_page` is not how the API answers.
     """
     blocked = "the answer is a web page: a firewall or proxy may have refused the request"
+    shown = "; Insightly shows both in User Settings > API"
     kinds: dict[int, tuple[type[ApiError], str]] = {
-        401: (BadCredentials, f"check {section}.api_key, and that {section}.pod is that key's pod"),
+        401: (BadCredentials, f"check {section}.api_key, and that {section}.pod is that key's pod{shown}"),
         403: (Forbidden, blocked if web_page else "not available to this user or plan"),
         404: (NotFound, blocked if web_page else "no such record, or not in this plan"),
     }

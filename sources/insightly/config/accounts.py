@@ -10,6 +10,7 @@ from dlt.common.configuration.specs.base_configuration import is_secret_hint
 from ..errors import BadSetting, redact
 from .providers import SOURCE, providers, refuse_unknown_settings, section_values, variable_of
 
+KEY_SHOWN = "Insightly shows the key in User Settings > API"
 INSTANCES = "instances"
 SECTION = (*SOURCE, INSTANCES)
 DEFAULT, ALL = "default", "all"
@@ -90,4 +91,5 @@ def account_settings(account: str, known: Mapping[str, Any]) -> dict[str, Any]:
 def misplaced_secret(setting: str, account: str | None = None) -> BadSetting:
     """The error for a secret in a file that is not for secrets."""
     fix = f"it is in config.toml, which is not for secrets; {where_to_set(setting, account)}"
+    fix += f"; {KEY_SHOWN}" if setting == "api_key" else ""
     return BadSetting(f"{section_of(account)}.{setting}", "***", fix)

@@ -20,7 +20,7 @@ from ..entities import select_history
 from ..errors import BadSetting, ConfigurationError, MissingKey, UnknownSetting, redact
 from ..rows.masking import Privacy
 from ..state.times import iso
-from .accounts import DEFAULT, INSTANCES, account_settings, misplaced_secret, section_of, where_to_set
+from .accounts import DEFAULT, INSTANCES, KEY_SHOWN, account_settings, misplaced_secret, section_of, where_to_set
 from .hosts import base_url, is_loopback
 from .providers import SOURCE, advice, refuse_misspelt_sections, refuse_unknown_settings
 from .validators import bad, integer, names, number, parse_datetime
@@ -28,8 +28,8 @@ from .validators import bad, integer, names, number, parse_datetime
 RATE_MARGIN = 1.015
 """At exactly 10 requests per second, one early arrival puts 11 of them into a second. With 1.5 % more space, ten
 intervals take 1.015 s, so a request may arrive 10 ms early (and the rate limiter's `SLACK` late) without a 429."""
-KEY_SHOWN = "Insightly shows the key in User Settings > API"
 SECRETS = ("api_key", "hash_key")
+QUOTES = "\"'`\u2018\u2019\u201c\u201d"
 
 
 @configspec
@@ -211,11 +211,13 @@ def _with_shared(account: str, shared: InsightlySettings, own: Mapping[str, Any]
 
 def _key(value: object) -> str | None:
     text = _secret(value)
+    if text is not None and {text[0], text[-1]} & {*QUOTES}:
+        raise BadSetting("sources.insightly.api_key", "***", f"the key is in quotes; remove them. {KEY_SHOWN}")
     if text is not None and not re.fullmatch(r"[!-9;-~]+", text):
         raise BadSetting(
             "sources.insightly.api_key",
             "***",
-            "a key has only ASCII characters, without spaces or colons; copy it again",
+            f"a key has only ASCII characters, without spaces or colons; copy it again. {KEY_SHOWN}",
         )
     return text
 

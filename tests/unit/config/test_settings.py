@@ -205,10 +205,21 @@ def test_invalid_key_error_does_not_show_the_key(key):
     assert key not in repr(caught.value.args)
 
 
+@pytest.mark.parametrize("quotes", ['""', "''", "\u201c\u201d", '"\n'])
+def test_quoted_key_is_refused_with_what_to_remove(monkeypatch, quotes):
+    monkeypatch.setenv("SOURCES__INSIGHTLY__API_KEY", f"{quotes[0]}{KEY}{quotes[1]}")
+    with pytest.raises(BadSetting, match=r"api_key is .*in quotes; remove them.*User Settings > API") as caught:
+        resolve_settings()
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+
+
 def test_key_in_config_toml_error_names_secrets_toml(tmp_path):
     (tmp_path / ".dlt").mkdir()
     (tmp_path / ".dlt/config.toml").write_text(f'[sources.insightly]\napi_key = "{KEY}"\n')
-    with switched_run_context(str(tmp_path)), pytest.raises(BadSetting, match=r"secrets\.toml") as caught:
+    with (
+        switched_run_context(str(tmp_path)),
+        pytest.raises(BadSetting, match=r"secrets\.toml.*User Settings > API") as caught,
+    ):
         resolve_settings()
     assert KEY not in "".join(traceback.format_exception(caught.value))
 
