@@ -98,6 +98,19 @@ def continue_load_ids(pipeline: dlt.Pipeline) -> None:
             timedelta(seconds=round(ahead)),
             datetime.fromtimestamp(last, UTC).isoformat(timespec="seconds"),
         )
+        _restore_newest_schema(pipeline)
+
+
+def _restore_newest_schema(pipeline: dlt.Pipeline) -> None:
+    """Restores the schema of the greatest version; dlt restores the one with the latest time, which may be wrong."""
+    if pipeline.default_schema_name is None:
+        return
+    with pipeline.sql_client() as client:
+        table = client.make_qualified_table_name(pipeline.default_schema.version_table_name)
+        sql = f"select {client.escape_column_name('schema')} from {table} where schema_name = %s order by version desc"
+        rows = client.execute_sql(sql, SCHEMA) or ()
+    if rows:
+        pipeline.schemas.save_schema(Schema.from_dict(json.loads(rows[0][0])))
 
 
 def _stored_state(pipeline: dlt.Pipeline) -> StateInfo | None:
