@@ -110,12 +110,13 @@ class DestinationAdapter:
         """A context that lasts as long as a command uses the destination."""
         return nullcontext()
 
-    def lock(self, _dataset: str, _wait: float) -> AbstractContextManager[None]:
+    def lock(self, _dataset: str, _wait: float, _writes: bool) -> AbstractContextManager[None]:
         """A lock on a dataset that runs with other working folders, and on other machines, see as well.
 
         Args:
             _dataset: its name in the destination.
             _wait: seconds to wait for another run.
+            _writes: whether the command writes.
 
         Raises:
             Busy: another run still has the lock after `wait` seconds.

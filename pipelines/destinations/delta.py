@@ -4,6 +4,10 @@ dlt's own merge does not replace child rows by their parent's key, and its SQL c
 extension that must be downloaded. Each table changes in one Delta commit, so no reader sees half of a load.
 """
 
+import posixpath
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pyarrow as pa
@@ -13,12 +17,19 @@ from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.libs.pyarrow import columns_to_arrow, get_local_dataset_reader
 from dlt.common.schema.typing import TTableSchema
 from dlt.common.schema.utils import get_columns_names_with_prop, get_first_column_name_with_prop
+from dlt.common.storages.fsspec_filesystem import fsspec_from_config
 from dlt.destinations import filesystem
 from dlt.destinations.impl.filesystem.filesystem import DeltaLoadFilesystemJob, FilesystemClient, ReferenceFollowupJob
 from dlt.destinations.impl.filesystem.sql_client import FilesystemSqlClient
 
-from .base import DestinationAdapter
+from sources.insightly.errors import InsightlyError
 
+from .base import DestinationAdapter, Unreachable
+from .lease import Lease
+from .locks import Busy, this_process, wait_for, working_folder_id
+
+LOCKS = "_insightly_locks"
+"""Folder beside the datasets."""
 OLD = "_old_"
 """Prefix of the columns with the keys of the rows that a merge replaces."""
 
@@ -30,6 +41,43 @@ class DeltaAdapter(DestinationAdapter):
     """Delta tables in a folder or bucket; dlt's configuration has its `bucket_url`."""
 
     sql = False
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._lease: Lease | None = None
+
+    @contextmanager
+    def lock(self, dataset: str, wait: float, writes: bool) -> Iterator[None]:
+        """Holds a lease in the folder or bucket; a command that only reads needs none, and may not write there.
+
+        Raises:
+            Busy: another run still has it after `wait` seconds.
+            Unreachable: the bucket does not answer.
+        """
+        if not writes:
+            yield
+            return
+        with self.configured():
+            factory = super().factory()
+            files, root = fsspec_from_config(factory.configuration(factory.spec(), accept_partial=True))
+        holder = f"{this_process()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        lease = Lease(files, posixpath.join(root, LOCKS, dataset), working_folder_id(), holder)
+        try:
+            wait_for(lease.try_lock, f"{self}, dataset {dataset}", wait)
+        except InsightlyError:
+            raise
+        except Exception as error:  # each store has errors of its own
+            raise Unreachable(f"{self} cannot be locked: {error}") from None
+        self._lease = lease
+        try:
+            yield
+        finally:
+            lease.release()
+            self._lease = None
+
+    def check_lock(self) -> None:
+        if self._lease is not None and not self._lease.is_held():
+            raise Busy(f"the lease on {self} expired, so another run may have it; nothing more is loaded. Run again")
 
     def factory(self) -> "Destination[Any, Any]":
         with self.configured():

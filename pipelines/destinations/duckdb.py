@@ -88,7 +88,7 @@ class DuckDbAdapter(DestinationAdapter):
         return str(self.path)
 
     @contextmanager
-    def lock(self, _: str, wait: float) -> Iterator[None]:
+    def lock(self, _dataset: str, wait: float, _writes: bool) -> Iterator[None]:
         """Waits for another program that has the file open: DuckDB lets one program at a time write.
 
         Raises:

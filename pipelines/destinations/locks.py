@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
+from dlt.common.pipeline import get_dlt_pipelines_dir
 from filelock import FileLock, Timeout
 
 from sources.insightly.errors import InsightlyError
@@ -81,6 +83,14 @@ def file_lock(path: Path, place: object, wait: float) -> Iterator[None]:
         with suppress(OSError):
             holder.unlink(missing_ok=True)
         lock.release()
+
+
+def working_folder_id() -> str:
+    """Names the working folder of this run among those of all machines."""
+    path = Path(get_dlt_pipelines_dir()) / "insightly.id"
+    with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
+        file.write(uuid4().hex)
+    return path.read_text(encoding="utf-8")
 
 
 def this_process() -> str:

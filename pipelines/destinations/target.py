@@ -134,7 +134,7 @@ class Target:
             BadSetting, Unreachable: as `pipeline`; also if the destination refuses a query, as for a missing table.
             Busy: another run still has the lock after `wait` seconds.
         """
-        with self.lock(wait):
+        with self.lock(wait, writes=False):
             pipeline = self.pipeline(stored=True)
             try:
                 yield pipeline
@@ -223,7 +223,7 @@ class Target:
         self.adapter.after_load(pipeline)
 
     @contextmanager
-    def lock(self, wait: float = WAIT_SECONDS) -> Iterator[None]:
+    def lock(self, wait: float = WAIT_SECONDS, *, writes: bool = True) -> Iterator[None]:
         """Locks the dataset for one run: on this machine, and in the destination where that has locks.
 
         Raises:
@@ -233,5 +233,5 @@ class Target:
         # Only one process can write to a DuckDB file, whichever dataset it writes.
         digest = self._digest_of("") if self.destination == "duckdb" else self.digest
         path = Path(get_dlt_pipelines_dir()) / f"insightly-{digest}.lock"
-        with file_lock(path, self, wait), self.adapter.lock(self.schema_name, wait):
+        with file_lock(path, self, wait), self.adapter.lock(self.schema_name, wait, writes):
             yield

@@ -1,6 +1,8 @@
 """Delta tables, read by DuckDB: every value equals the account's, whatever is done to it."""
 
+import os
 import shutil
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 
 from pipelines.commands.status import status
+from pipelines.destinations.locks import Busy
 from sources.insightly import ENTITIES
 from sources.insightly.errors import BadSetting
 from tests.support.commands import delete, ledger, marked, refreshed, swept, verified
@@ -161,3 +164,33 @@ def test_delta_command(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DESTINATION__FILESYSTEM__BUCKET_URL")
     ran = command("sync", "notes", "--json", *crm.arguments(), cwd=crm.folder, **reach(crm.sandbox))
     assert (ran.code, "bucket_url" in ran.json["reason"]) == (2, True)
+
+
+def test_delta_run_waits_for_a_run_of_another_machine(crm: DeltaCrm, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = crm.target
+    with first.lock():
+        with monkeypatch.context() as other:
+            other.setenv("DLT_DATA_DIR", str(crm.folder / "other"))
+            with pytest.raises(Busy, match=rf"another run \(pid {os.getpid()} of .*, since 20"), crm.target.lock(0.01):
+                pass
+            with crm.target.lock(0.01, writes=False):
+                pass
+        first.adapter.check_lock()
+        (lease,) = (crm.folder / "lake/_insightly_locks/insightly").iterdir()
+        lease.unlink()
+        with pytest.raises(Busy, match="expired"):
+            first.adapter.check_lock()
+
+
+def test_delta_lease_of_a_killed_run_expires(crm: DeltaCrm) -> None:
+    locks = crm.folder / "lake/_insightly_locks/insightly"
+    locks.mkdir(parents=True)
+    (locks / "killed").write_text("pid 1 of ada on web1")
+    with pytest.raises(Busy, match="ada on web1"), crm.target.lock(0.01):
+        pass
+    assert [file.name for file in locks.iterdir()] == ["killed"]
+    old = time.time() - 46
+    os.utime(locks / "killed", (old, old))
+    with crm.target.lock(0.01):
+        assert len(list(locks.iterdir())) == 1
+    assert not list(locks.iterdir())
