@@ -90,7 +90,11 @@ def test_delta_sweep_killed_between_commits_is_completed(crm: Crm) -> None:
 
 @pytest.mark.sample(0)
 @pytest.mark.parametrize(("when", "nth", "kept"), [("after", 2, True), ("before", 1, False), ("after", 4, False)])
-def test_delta_killed_load_is_completed_by_the_next_run(crm: Crm, when: str, nth: int, kept: bool) -> None:
+def test_delta_killed_load_is_completed_by_the_next_run(
+    crm: Crm, monkeypatch: pytest.MonkeyPatch, when: str, nth: int, kept: bool
+) -> None:
+    monkeypatch.setattr("pipelines.destinations.lease.EXPIRY_SECONDS", 4)
+    monkeypatch.setattr("pipelines.destinations.lease.BEAT_SECONDS", 0.2)
     crm.first_sync(*NAMES)
     for key in ids(crm, "contacts")[::2]:
         crm.sandbox.store.update("contacts", key, {"TITLE": "changed", "TAGS": [], "LINKS": []})
