@@ -175,7 +175,9 @@ class PostgresAdapter(DestinationAdapter):
         if row is None:
             return "which has just ended"
         name, user, address, since = row
-        return f"{name}, database user {user}{f' from {address}' if address else ''}, since {since} UTC"
+        # Postgres hides address and time from other users without pg_read_all_stats.
+        seen = f"{name}, database user {user}{f' from {address}' if address else ''}"
+        return f"{seen}, since {since} UTC" if since else seen
 
     def explain(self, error: BaseException, dataset: str) -> str | None:
         """Names the right that is missing on what, or the session that holds a lock."""
@@ -247,9 +249,11 @@ def _blocker(cursor: Any, schemas: tuple[str, ...]) -> str | None:
     if row is None:
         return f"a table was locked by another session for longer than lock_timeout ({LOCK_TIMEOUT})"
     table, pid, user, name, state, since = row
+    # Postgres hides the rest from users without pg_read_all_stats.
+    doing = f", {state}, in a transaction since {since} UTC" if since else ""
     return (
-        f"{table} is locked by another session: pid {pid}, database user {user}, {name or 'unnamed'}, {state}, in a "
-        f"transaction since {since} UTC; end it, or run again later"
+        f"{table} is locked by another session: pid {pid}, database user {user}, {name or 'unnamed'}{doing}; end it, "
+        "or run again later"
     )
 
 
