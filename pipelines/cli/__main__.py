@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pipelines.engine import interrupts
 
 from . import logs
-from .handlers import target_of
+from .handlers import target_of, warn_of_readable_secrets
 from .parser import parser, print_json
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             with interrupts.unwrapped():
                 interrupts.check()
+                if args.command != "sandbox":
+                    warn_of_readable_secrets()
                 report = _run_accounts(args) if "instances" in args else args.handler(args)
                 if isinstance(report, int):
                     return report

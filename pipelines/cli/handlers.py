@@ -4,6 +4,8 @@ Each imports what it needs when it is called, so that `insightly --help` starts 
 """
 
 import argparse
+import logging
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from pipelines.engine.progress import Progress
     from pipelines.engine.report import Report
     from sources.insightly.config.settings import InsightlySettings
+
+logger = logging.getLogger(__name__)
 
 Handler = Callable[[argparse.Namespace], "Report | int"]
 
@@ -128,6 +132,14 @@ def sandbox(args: argparse.Namespace) -> int:
     from pipelines.sandbox.serve import serve
 
     return serve(args)
+
+
+def warn_of_readable_secrets() -> None:
+    """Warns if other users of this machine can read a file with secrets."""
+    from sources.insightly.config.providers import readable_secrets
+
+    for file in readable_secrets() if os.name == "posix" else ():
+        logger.warning("every user of this machine can read %s: run chmod 600 on it", file)
 
 
 def target_of(args: argparse.Namespace) -> "Target":

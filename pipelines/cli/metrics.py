@@ -4,6 +4,7 @@ import os
 import time
 from datetime import datetime
 from pathlib import Path
+from tempfile import mkstemp
 
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.openmetrics.exposition import generate_latest
@@ -32,12 +33,20 @@ def write(report: Report, path: Path) -> None:
     Raises:
         BadSetting: the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(exposition(report, time.time()))
-        temporary.replace(path)
+        # The name cannot be guessed, so nobody can put a link to another file there.
+        descriptor, name = mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(name)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(exposition(report, time.time()))
+            os.umask(umask := os.umask(0o077))
+            temporary.chmod(0o666 & ~umask)  # the collector is another user
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise BadSetting("--metrics", str(path), f"cannot be written: {error.strerror}") from None
 
 

@@ -1,5 +1,6 @@
 """The command `insightly dashboard`: reads the destination and builds the page."""
 
+import os
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,13 +39,15 @@ def build_page(target: Target, max_age: timedelta, wait: float = WAIT_SECONDS) -
 
 
 def export(page: Page, path: Path) -> None:
-    """Writes the page as one file that loads nothing else.
+    """Writes the page as one file that loads nothing else. A new file can be read by its owner only.
 
     Raises:
         BadSetting: the file cannot be written.
     """
+    html = page.html()
     try:
-        path.write_text(page.html(), encoding="utf-8")
+        with open(path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(html)
     except OSError as error:
         raise BadSetting("--export", str(path), f"cannot be written: {error.strerror}") from None
 

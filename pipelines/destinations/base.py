@@ -55,12 +55,16 @@ class DestinationAdapter:
     def create(self) -> None:
         """Creates the destination if it is a file that does not exist."""
 
-    def factory(self) -> "Destination[Any, Any]":
+    def factory(self, read_only: bool = False) -> "Destination[Any, Any]":
         """The destination for a dlt pipeline.
+
+        Args:
+            read_only: open a file to read, which needs no permission to write it.
 
         Raises:
             BadSetting: dlt has no destination of this name.
         """
+        del read_only
         return _resolve(self.name)
 
     @cached_property

@@ -79,7 +79,8 @@ class DeltaAdapter(DestinationAdapter):
         if self._lease is not None and not self._lease.is_held():
             raise Busy(f"the lease on {self} expired, so another run may have it; nothing more is loaded. Run again")
 
-    def factory(self) -> "Destination[Any, Any]":
+    def factory(self, read_only: bool = False) -> "Destination[Any, Any]":
+        del read_only
         with self.configured():
             import dlt.common.libs.deltalake  # noqa: F401
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dlt
@@ -47,7 +48,7 @@ class DuckDbAdapter(DestinationAdapter):
     def create(self) -> None:
         """Creates the file if it does not exist, or replaces one that a killed run or a full disk left half-created.
 
-        It is made under another name and renamed, so that there is never half of it.
+        It is made in a folder of its own and moved, so that there is never half of it.
 
         Raises:
             BadSetting: the folder does not exist, or cannot be written.
@@ -55,17 +56,13 @@ class DuckDbAdapter(DestinationAdapter):
         """
         if self.exists():
             return
-        new = self.path.with_name(f".{self.path.name}.new")
         try:
-            new.touch()
-            new.unlink()
-            try:
+            with TemporaryDirectory(prefix=f".{self.path.name}.", dir=self.path.parent) as folder:
+                new = Path(folder) / self.path.name
                 duckdb.connect(new).close()
                 if self.path.exists():
                     logger.warning("%s was never completely created and has no table: creating it again", self.path)
                 new.replace(self.path)
-            finally:
-                new.unlink(missing_ok=True)
         except duckdb.Error as error:
             raise Unwritable(f"{self.path} cannot be created: {error}") from None
         except OSError as error:
@@ -78,10 +75,12 @@ class DuckDbAdapter(DestinationAdapter):
         content = self.path.read_bytes()
         return not content.strip(b"\0") or (content[MAGIC] == b"DUCK" and len(content) < HEADERS)
 
-    def factory(self) -> "Destination[Any, Any]":
+    def factory(self, read_only: bool = False) -> "Destination[Any, Any]":
         # By default dlt opens no transaction for a table whose SQL contains none of the words CREATE, ALTER and DROP
         # (`date_created_utc` contains one). A kill between its DELETE and its INSERT would leave the table empty.
-        return dlt.destinations.duckdb(DuckDbCredentials(str(self.path)), supports_transactions=True)
+        credentials = DuckDbCredentials(str(self.path))
+        credentials.read_only = read_only
+        return dlt.destinations.duckdb(credentials, supports_transactions=True)
 
     @cached_property
     def location(self) -> str:

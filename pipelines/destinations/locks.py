@@ -14,7 +14,7 @@ from uuid import uuid4
 from dlt.common.pipeline import get_dlt_pipelines_dir
 from filelock import FileLock, Timeout
 
-from sources.insightly.errors import InsightlyError
+from sources.insightly.errors import BadSetting, InsightlyError
 
 logger = logging.getLogger(__name__)
 WAIT_SECONDS = 60.0
@@ -62,22 +62,27 @@ def file_lock(path: Path, place: object, wait: float) -> Iterator[None]:
 
     Raises:
         Busy: another run still has the lock after `wait` seconds.
+        BadSetting: the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock, holder = FileLock(path), path.with_suffix(".holder")
 
     def try_lock() -> str | None:
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout:
             with suppress(OSError):
                 return holder.read_text(encoding="utf-8")
             return "which has just begun"
+        except OSError as error:
+            fix = f"the folder for working files cannot be written ({error.strerror}); set it to one that can"
+            raise BadSetting("DLT_DATA_DIR", str(path.parent), fix) from None
         return None
 
     wait_for(try_lock, place, wait)
     try:
-        holder.write_text(f"{this_process()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC", encoding="utf-8")
+        with suppress(OSError):
+            holder.write_text(f"{this_process()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC", encoding="utf-8")
         yield
     finally:
         with suppress(OSError):
@@ -91,6 +96,19 @@ def working_folder_id() -> str:
     with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
         file.write(uuid4().hex)
     return path.read_text(encoding="utf-8")
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """In the block of a `with` statement, new files and folders can be used by their owner only.
+
+    They have personal data: the DuckDB file, its log, and the load packages in the working folder.
+    """
+    umask = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(umask)
 
 
 def this_process() -> str:

@@ -65,11 +65,12 @@ class PostgresAdapter(DestinationAdapter):
         self._connection: Connection | None = None
         self._key = 0
 
-    def factory(self) -> "Destination[Any, Any]":
+    def factory(self, read_only: bool = False) -> "Destination[Any, Any]":
         """The destination, with limits to the time that a statement waits for a lock, and takes.
 
         `options` in the credentials, such as `?options=-clock_timeout%3D5min`, come later and so have precedence.
         """
+        del read_only
         credentials = self._credentials()
         query = dict(credentials.query or {})
         limits = f"-clock_timeout={LOCK_TIMEOUT} -cstatement_timeout={STATEMENT_TIMEOUT}"

@@ -6,7 +6,7 @@ import dlt
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from sources.insightly import InsightlyError
-from sources.insightly.errors import chain
+from sources.insightly.errors import chain, reason_of
 
 from .pipeline_state import continue_load_ids
 from .target import LoadingFailed, Target
@@ -64,5 +64,5 @@ def cause(raised: BaseException, target: Target | None = None) -> Exception:
             if error.exit_code == 2:
                 raise error
             return error
-    reason = str(raised) if target is None else target.reason(raised)
+    reason = reason_of(raised) if target is None else target.reason(raised)
     return LoadingFailed(f"loading failed; rows loaded before are kept: {reason}")

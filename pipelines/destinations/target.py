@@ -4,10 +4,12 @@ import hashlib
 import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dlt
@@ -21,13 +23,13 @@ from dlt.extract import DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from sources.insightly.config.accounts import DEFAULT
-from sources.insightly.errors import BadSetting, InsightlyError
+from sources.insightly.errors import BadSetting, InsightlyError, reason_of
 
-from .base import DestinationAdapter, Unreachable, cache_capabilities, destination_type
+from .base import DestinationAdapter, Unreachable, Unwritable, cache_capabilities, destination_type
 from .dataset import Dataset
 from .dlt_options import check_pipeline_options, ignore_other_variables
 from .duckdb import DuckDbAdapter
-from .locks import WAIT_SECONDS, file_lock
+from .locks import WAIT_SECONDS, file_lock, private_files
 from .names import check_dataset, check_file
 from .pipeline_state import PIPELINE, cache_schemas, check_packages, has_stored_state, restore_schema
 from .postgres import PostgresAdapter
@@ -134,28 +136,35 @@ class Target:
             BadSetting, Unreachable: as `pipeline`; also if the destination refuses a query, as for a missing table.
             Busy: another run still has the lock after `wait` seconds.
         """
-        with self.lock(wait, writes=False):
-            pipeline = self.pipeline(stored=True)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self.lock(wait, writes=False))
+            except BadSetting as error:  # the lock file cannot be written; a run then fails at its own one
+                logger.info("reading without a lock: %s", error)
+            folder = stack.enter_context(TemporaryDirectory(prefix="insightly-"))
+            pipeline = self.pipeline(Path(folder))
             try:
                 yield pipeline
             except DatabaseException as error:
                 raise Unreachable(f"{self} cannot be read: {self.reason(error).splitlines()[0]}") from None
 
-    def pipeline(self, stored: bool = False) -> dlt.Pipeline:
+    def pipeline(self, folder: Path | None = None, read_only: bool = True) -> dlt.Pipeline:
         """The pipeline over this destination. Its state comes from the destination, not from the local folder.
 
         Keeps the packages of an interrupted run if they are ready to load and the destination still has its state.
 
         Args:
-            stored: use another working folder, without these packages.
+            folder: an empty working folder to use instead, for a command that loads no rows.
+            read_only: whether the command with this folder writes nothing at all.
 
         Raises:
             BadSetting: the destination is not configured, or not installed.
             Unreachable: it does not answer, or answers with an error.
+            Unwritable: the working folder cannot be written.
         """
         try:
             with self.adapter.configured():
-                return self._pipeline(stored)
+                return self._pipeline(folder, read_only and folder is not None)
         except PipelineStepFailed as failed:
             cause = failed.__cause__ or failed
             if isinstance(cause, KeyboardInterrupt):
@@ -164,17 +173,19 @@ class Target:
                 if isinstance(cause, ConfigurationException | MissingDependencyException):
                     raise cause from None
             raise Unreachable(f"{self} cannot be read: {self.reason(cause)}") from None
+        except OSError as error:
+            raise Unwritable(f"the working folder of {self} cannot be written: {error}") from None
 
     def reason(self, error: BaseException) -> str:
-        """What an error of the destination means, or else its own words."""
-        return self.adapter.explain(error, self.schema_name) or str(error).strip()
+        """What an error of the destination means, or else the words of its innermost cause."""
+        return self.adapter.explain(error, self.schema_name) or reason_of(error)
 
-    def _pipeline(self, stored: bool) -> dlt.Pipeline:
+    def _pipeline(self, folder: Path | None, read_only: bool) -> dlt.Pipeline:
         check_pipeline_options(PIPELINE)
-        destination = cache_capabilities(self.adapter.factory())
-        if not stored:
+        destination = cache_capabilities(self.adapter.factory(read_only))
+        if folder is None:
             self.adapter.create()
-        folder = Path(get_dlt_pipelines_dir()) / f"insightly-{self.digest}{'-read' if stored else ''}"
+            folder = Path(get_dlt_pipelines_dir()) / f"insightly-{self.digest}"
         pipeline = self._open_folder(folder, destination)
         if pipeline.has_pending_data and not pipeline.first_run and not has_stored_state(pipeline):
             logger.warning("%s is new: dropping the packages of an interrupted run that belong to another one", self)
@@ -192,12 +203,16 @@ class Target:
         """The pipeline as a working folder has it. The folder is a cache: a damaged one is replaced by a new one."""
         options: Any = {"pipelines_dir": str(folder), "destination": destination, "dataset_name": self.dataset}
         pipeline: dlt.Pipeline
+        with suppress(OSError):
+            folder.chmod(0o700)
         try:
             pipeline = dlt.pipeline(PIPELINE, **options)
             check_packages(pipeline)
-        except (ConfigurationException, PermissionError):
+        except ConfigurationException:
             raise
-        except Exception:  # dlt has no error of its own for a damaged file
+        except Exception as error:  # dlt has no error of its own for a damaged file
+            if isinstance(error, OSError) and error.errno in (EACCES, EDQUOT, ENOSPC, EPERM, EROFS):
+                raise
             logger.warning("The working folder %s is damaged: discarding it. The destination has the state.", folder)
             folder.unlink() if folder.is_file() else shutil.rmtree(folder)
             pipeline = dlt.pipeline(PIPELINE, **options)
@@ -233,5 +248,5 @@ class Target:
         # Only one process can write to a DuckDB file, whichever dataset it writes.
         digest = self._digest_of("") if self.destination == "duckdb" else self.digest
         path = Path(get_dlt_pipelines_dir()) / f"insightly-{digest}.lock"
-        with file_lock(path, self, wait), self.adapter.lock(self.schema_name, wait, writes):
+        with private_files(), file_lock(path, self, wait), self.adapter.lock(self.schema_name, wait, writes):
             yield

@@ -141,6 +141,6 @@ def error_report(command: str, error: BaseException) -> Report:
         report.interrupt(getattr(error, "exit_code", INTERRUPTED[0]))
         return report
     exit_code = getattr(error, "exit_code", None)
-    if exit_code is None:
+    if exit_code is None and not isinstance(error, OSError):  # a full disk or a read-only folder is no error of ours
         logger.error("unexpected error: please report it with the traceback below", exc_info=error)
     return failure_report(command, clean(str(error)) or type(error).__name__, 1 if exit_code is None else exit_code)

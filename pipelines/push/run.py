@@ -50,8 +50,7 @@ def dry_run(settings: InsightlySettings, target: Target, request: PushRequest) -
     with ExitStack() as stack:
         dataset = None
         if target.exists():
-            stack.enter_context(target.lock())
-            dataset = stack.enter_context(target.open_dataset(target.pipeline(stored=True)))
+            dataset = stack.enter_context(target.open_dataset(stack.enter_context(target.reading())))
         push.read(dataset)
         push.validate(stored_definitions(dataset, push.entity), dataset)
         has_account = dataset is not None and dataset.has_account

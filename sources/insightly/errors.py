@@ -282,3 +282,10 @@ def chain(error: BaseException) -> Iterator[BaseException]:
         yield each
         seen.append(each)
         each = each.__cause__ or each.__context__
+
+
+def reason_of(error: BaseException) -> str:
+    """The innermost cause of an exception, in one line: libraries surround it with advice about themselves."""
+    innermost = next(each for each in chain(error) if each.__cause__ is None)
+    innermost = getattr(innermost, "inner_exc", innermost)  # dlt's DestinationConnectionError
+    return (str(innermost).strip() or type(innermost).__name__).splitlines()[0]

@@ -319,6 +319,7 @@ def test_failed_load_is_not_reported_as_done(crm: Crm, monkeypatch: pytest.Monke
         broken.setattr("dlt.load.load.Load.run", fail)
         report = crm.sync("notes")
     assert (report.exit_code, report.entities["notes"].state, report.entities["notes"].watermark) == (1, "failed", None)
+    assert report.reason == "loading failed; rows loaded before are kept: no space left"
     crm.sync_done("notes")
     crm.assert_equal("notes")
 

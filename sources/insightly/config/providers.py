@@ -3,6 +3,7 @@
 import codecs
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.providers import ConfigProvider
-from dlt.common.configuration.providers.toml import SettingsTomlProvider, TomlProviderReadException
+from dlt.common.configuration.providers.toml import SECRETS_TOML, SettingsTomlProvider, TomlProviderReadException
 from dlt.common.configuration.specs.config_providers_context import ConfigProvidersContainer
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 
@@ -97,6 +98,18 @@ def refuse_misspelt_sections(known: Collection[str]) -> None:
         for name in found:
             if name not in known and closest(name, known):
                 raise _unknown((SOURCE[1], name), known, provider)
+
+
+def readable_secrets() -> list[Path]:
+    """The files of secrets that other users of this machine can read."""
+    found = []
+    for provider in providers().providers:
+        if provider.name == SECRETS_TOML and isinstance(provider, SettingsTomlProvider):
+            for file in map(Path, provider.present_locations):
+                reachable = all(folder.stat().st_mode & stat.S_IXOTH for folder in file.resolve().parents)
+                if reachable and file.stat().st_mode & stat.S_IROTH:
+                    found.append(file)
+    return found
 
 
 def variable_of(*path: str) -> str:
