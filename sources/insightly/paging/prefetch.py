@@ -133,7 +133,7 @@ class PageReader:
     @property
     def rows_expected(self) -> int:
         """Rows of the list from the first requested offset on; 0 before the first page."""
-        return self._total - (self._start or 0)
+        return int(min(self._total, self._end)) - (self._start or 0)
 
     def prime(self, skip: int, patiently: bool = False) -> None:
         """Requests the page at `skip` before the walk does; `patiently` waits until it arrives or fails."""
