@@ -1,12 +1,12 @@
 """Reports for people: tables, reasons and one closing line."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 
-from pipelines.engine.report import DONE, Report
+from pipelines.engine.report import DONE, FAILED, NAMED, Report, listed
 from pipelines.push.plan import SHOWN, Plan, describe
 from sources.insightly.rows.json_text import objects_of
 
@@ -14,8 +14,6 @@ from .tables import COLUMNS, STYLES, entities_table, escape, marts_table, runs_t
 
 MANY = 20
 """A table of more entities than this shows only those with a change."""
-NAMED = 6
-"""How many of the entities without a change are named."""
 UNREADABLE = "this key or plan cannot read them (403, 404); run insightly entities for the reasons"
 """Replaces the reasons of skipped entities in a report of many entities."""
 LOST = "available before, and refused now (403, 404); their rows stay as they are"
@@ -86,16 +84,18 @@ def _show_runs(console: Console, report: Report) -> None:
     unchanged, reasons = _unchanged(report), _reasons(report)
     if report.entities and report.command in COLUMNS:
         unreadable = reasons.get(("skipped", UNREADABLE), []) if "plan" not in report.facts else []
-        table = runs_table(report, console.width < WIDE, {*unchanged, *unreadable})
+        table = runs_table(report, console.width < WIDE, {*unchanged, *unreadable, *_untouched(report, reasons)})
         if table.row_count:
             console.print(table)
     if len(unchanged) == len(report.entities) > 0:
         console.print(f"nothing new in any of {len(unchanged)} entities", soft_wrap=True)
     elif unchanged:
-        more = f" and {len(unchanged) - NAMED} more" if len(unchanged) > NAMED else ""
-        console.print(f"nothing new in {', '.join(unchanged[:NAMED])}{more}", soft_wrap=True)
+        console.print(f"nothing new in {listed(unchanged, len(report.entities))}", soft_wrap=True)
+    cause = _cause(report, reasons)
     for (state, reason), names in reasons.items():
-        console.print(f"[{STYLES[state]}]{', '.join(names)} {state}[/]: {escape(reason)}", soft_wrap=True)
+        if (state, reason) != cause:
+            who = listed(names, len(report.entities))
+            console.print(f"[{STYLES[state]}]{who} {state}[/]: {escape(reason)}", soft_wrap=True)
     for name, entity in report.entities.items():
         for example in entity.facts.get("examples", ()):
             console.print(f"[red]{name}[/]: {escape(example)}", soft_wrap=True)
@@ -121,6 +121,34 @@ def _reasons(report: Report) -> dict[tuple[str, str], list[str]]:
             reason = general if many and entity.state == "skipped" else entity.reason
             reasons.setdefault((entity.state, reason), []).append(name)
     return reasons
+
+
+def _untouched(report: Report, reasons: Mapping[tuple[str, str], Sequence[str]]) -> list[str]:
+    """The entities that one cause kept from being read: one line for all of them says more than a row for each."""
+    if "plan" in report.facts or report.command == "status":
+        return []
+    many = [name for names in reasons.values() if len(names) > NAMED for name in names]
+    entities = ((name, report.entities[name]) for name in many)
+    return [name for name, each in entities if not (each.rows or each.merged or each.deleted or each.calls)]
+
+
+def _cause(report: Report, reasons: Mapping[tuple[str, str], Sequence[str]]) -> tuple[str, str] | None:
+    """State and reason of the entities whose reason is that of the whole run, which its last line says."""
+    for (state, reason), names in reasons.items():
+        if report.reason in (reason, f"{listed(names, len(report.entities))}: {reason}"):
+            return state, reason
+    return None
+
+
+def _reason(report: Report) -> str:
+    """The reason of the whole run, with the entities that have it; not what the lines above it say already."""
+    reasons, total = _reasons(report), len(report.entities)
+    if (cause := _cause(report, reasons)) is not None:
+        return f"{listed(reasons[cause], total)}: {cause[1]}"
+    above = [f"{listed(names, total)}: {reason}" for (state, reason), names in reasons.items() if state == "failed"]
+    if report.status == FAILED and len(above) > 1 and report.reason == "; ".join(above):
+        return f"{len(above)} reasons, see above"
+    return report.reason or ""
 
 
 def _show_entities(console: Console, report: Report) -> None:
@@ -203,5 +231,5 @@ def _show_closing_line(console: Console, report: Report) -> None:
         text = views["note"] or f"{views['views']:,} views over {', '.join(views['accounts'])}"
         console.print(f"{views['dataset']}: {escape(text)}", soft_wrap=True)
     left = "" if report.calls_left_today is None else f", {report.calls_left_today:,} left today"
-    reason = "" if report.status == DONE else f": {escape(report.reason or '')}"
+    reason = "" if report.status == DONE else f": {escape(_reason(report))}"
     console.print(f"{report.status}{reason} — {report.calls:,} calls{left}, {report.seconds:.1f} s", soft_wrap=True)

@@ -9,7 +9,7 @@ import dlt
 
 from pipelines.destinations.pipeline_state import custom_objects, source_state
 from pipelines.destinations.target import NothingSynced, Target
-from pipelines.engine.report import FAILED, EntityReport, Report
+from pipelines.engine.report import FAILED, EntityReport, Report, listed
 from pipelines.engine.run_log import is_stale, last_runs, last_success
 from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import SyncContext, choose
@@ -88,7 +88,7 @@ def _add_runs(
         report.facts = {"account": account.get("name"), "destination": str(target), "last_run": _iso(last["started"])}
     if stale := [name for name, entity in report.entities.items() if entity.facts["stale"]]:
         report.status, report.exit_code = FAILED, 1
-        report.reason = f"no complete sync within --max-age: {', '.join(stale)}"
+        report.reason = f"no complete sync within --max-age: {listed(stale, len(report.entities))}"
     elif max_age is not None and not synced.keys() & report.entities.keys():
         report.status, report.exit_code = FAILED, 1
         report.reason = "no entity was ever synced completely: run insightly check"

@@ -11,6 +11,7 @@ import dlt
 from pipelines.destinations.dataset import Dataset, Row
 from pipelines.destinations.pipeline_state import source_state
 from pipelines.destinations.system_tables import DELETIONS, RUNS, table_exists
+from pipelines.engine.report import by_reason, listed
 from pipelines.engine.run_log import is_stale, last_runs, last_success
 from sources.insightly.rows.naming import DELETED_AT
 
@@ -55,7 +56,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Event:
-    """A failure of an entity, or a change of its table."""
+    """A failure of an entity, or of several for one reason, or a change of a table."""
 
     at: datetime
     entity: str
@@ -88,6 +89,12 @@ class Health:
     calls: list[tuple[str, int]]
 
     @property
+    def shared_reasons(self) -> dict[str, str]:
+        """Reasons that several entities have, each with these entities."""
+        reasons = by_reason((each.entity, each.reason) for each in self.entities)
+        return {reason: listed(names, len(self.entities)) for reason, names in reasons.items() if len(names) > 1}
+
+    @property
     def verdict(self) -> str:
         """`failed`, `stale` or `fresh`: the worst of the entities; `failed` too if none was ever synced."""
         if any(each.state == "failed" for each in self.entities) or not any(each.synced for each in self.entities):
@@ -117,11 +124,7 @@ def read_health(pipeline: dlt.Pipeline, dataset: Dataset, max_age: timedelta, at
         calls_left=newest["calls_left_today"],
         entities=_freshness(pipeline, dataset, last, at - max_age),
         runs=_grouped(runs)[:SHOWN],
-        failures=[
-            Event(row["started"], row["entity"], f"{row['command']} {row['state']}: {row['reason']}")
-            for row in runs
-            if row["state"] == "failed"
-        ][:SHOWN],
+        failures=_failures(runs)[:SHOWN],
         changes=[
             Event(row["started"], row["entity"], text)
             for row in runs
@@ -173,10 +176,28 @@ def _runs_since(dataset: Dataset, since: datetime) -> list[Row]:
     return dataset.query(f"select * from {dataset.table_name(RUNS)} where started >= %s order by started desc", since)
 
 
-def _grouped(rows: Iterable[Row]) -> list[Run]:
+def _by_run(rows: Iterable[Row]) -> Iterable[list[Row]]:
     by_run: dict[str, list[Row]] = {}
     for row in rows:
         by_run.setdefault(row["run_id"], []).append(row)
+    return by_run.values()
+
+
+def _failures(rows: Iterable[Row]) -> list[Event]:
+    """One event for each cause, whatever the number of entities and runs, at its last time."""
+    times: dict[tuple[str, str], list[datetime]] = {}
+    for run in _by_run(rows):
+        causes = by_reason((row["entity"], row["reason"]) for row in run if row["state"] == "failed")
+        for reason, names in causes.items():
+            text = f"{run[0]['command']} failed: {reason}"
+            times.setdefault((listed(names, len(run)), text), []).append(run[0]["started"])
+    return [
+        Event(at[0], names, text if len(at) == 1 else f"{text} ({len(at)} times)")
+        for (names, text), at in times.items()
+    ]
+
+
+def _grouped(rows: Iterable[Row]) -> list[Run]:
     return [
         Run(
             command=run[0]["command"],
@@ -187,10 +208,14 @@ def _grouped(rows: Iterable[Row]) -> list[Run]:
             deleted=sum(row["deleted"] for row in run),
             calls=sum(row["calls"] for row in run),
             state=(worst := min(run, key=lambda row: WORST.index(row["state"])))["state"],
-            reason=None if worst["state"] == "ok" else f"{worst['entity']}: {worst['reason']}",
+            reason=None if worst["state"] == "ok" else f"{_with_reason(run, worst['reason'])}: {worst['reason']}",
         )
-        for run in by_run.values()
+        for run in _by_run(rows)
     ]
+
+
+def _with_reason(run: list[Row], reason: str | None) -> str:
+    return listed([row["entity"] for row in run if row["reason"] == reason], len(run))
 
 
 def _deletions(dataset: Dataset, since: datetime) -> list[Deletions]:

@@ -78,6 +78,7 @@ class Page:
             destination=self.destination,
             health=health,
             groups=self.charts,
+            shared=_shared_reasons(health) if health else {},
             style=(FOLDER / "page.css").read_text(encoding="utf-8"),
             tiles=_tiles(health) if health else (),
             verdicts=VERDICTS,
@@ -134,6 +135,16 @@ def _tiles(health: Health) -> list[Tile]:
         Tile("failures", number(len(health.failures)), f"in {DAYS} days"),
         Tile("new columns", number(len(health.changes)), f"in {DAYS} days"),
     ]
+
+
+def _shared_reasons(health: Health) -> dict[str, str]:
+    """The reasons of several entities that are not among the failures already."""
+    failures = [event.text for event in health.failures]
+    return {
+        reason: names
+        for reason, names in health.shared_reasons.items()
+        if not any(f": {reason}" in text for text in failures)
+    }
 
 
 def _calls(health: Health) -> Chart:

@@ -1,7 +1,7 @@
 """The report of a command: entities, calls, exit code."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,8 @@ logger = logging.getLogger("insightly")
 
 DONE, FAILED, STOPPED = "done", "failed", "stopped"
 INTERRUPTED = (130, 143)
+NAMED = 6
+"""How many entities a message names."""
 WORST_FIRST = (*INTERRUPTED, 2, 1, 4, 3, 0)
 """Exit codes: of several, the first of these counts. After 3 the next run continues by itself."""
 
@@ -87,8 +89,9 @@ class Report:
             named: entities requested by name: the run fails if one of them is skipped.
             calls: the calls of each entity, if they are not those of its report.
         """
-        reasons = [f"{name}: {entity.reason}" for name, entity in self.entities.items() if entity.state == "failed"]
-        reasons += [f"{n}: {e.reason}" for n, e in self.entities.items() if e.state == "skipped" and n in named]
+        failed = [(name, entity.reason) for name, entity in self.entities.items() if entity.state == "failed"]
+        failed += [(n, e.reason) for n, e in self.entities.items() if e.state == "skipped" and n in named]
+        reasons = [f"{listed(names, len(self.entities))}: {reason}" for reason, names in by_reason(failed).items()]
         calls = calls or {name: entity.calls for name, entity in self.entities.items()}
         skipped = [(name, entity.reason) for name, entity in self.entities.items() if entity.state == "skipped"]
         if isinstance(error, Stop):
@@ -126,6 +129,22 @@ class Report:
             "seconds": round(self.seconds, 3),
             **self.facts,
         }
+
+
+def by_reason(reasons: Iterable[tuple[str, str | None]]) -> dict[str, list[str]]:
+    """Each reason with the names that have it."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons:
+        if reason is not None:
+            names.setdefault(reason, []).append(name)
+    return names
+
+
+def listed(names: Sequence[str], total: int) -> str:
+    """Names for a message: `contacts, leads`, or `contacts, leads, ... and 9 more`, or, of `total` ones, `all 49`."""
+    if len(names) == total > NAMED:
+        return f"all {total}"
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def failure_report(command: str, reason: str, exit_code: int) -> Report:

@@ -19,6 +19,7 @@ from pipelines.destinations.locks import Busy
 from pipelines.destinations.target import NothingSynced, Target
 from sources.insightly.errors import BadSetting
 from tests.support.crm import OPEN, Crm
+from tests.support.expected import CORE
 from tests.support.process import command, reach
 
 NOW = datetime(2026, 11, 2, 12, tzinfo=UTC)
@@ -89,11 +90,22 @@ def test_page_shows_failures_and_stale_entities(synced_crm: Crm) -> None:
     assert "could not be updated" in replace(shown, health=failed).html()
 
 
+def test_page_says_a_cause_of_many_failures_once(synced_crm: Crm) -> None:
+    crm = synced_crm
+    for _ in range(3):
+        crm.sync(api_key="wrong")
+    shown = page(crm)
+    assert shown.health is not None
+    (failure,) = shown.health.failures
+    assert (failure.entity, failure.text.endswith("(3 times)")) == (f"all {len(CORE)}", True)
+    assert Reader(shown.html()).text.count("401 Unauthorized") == 2  # the failure, and the first of the runs
+
+
 def test_page_fetches_nothing_and_escapes_text_of_people(synced_crm: Crm) -> None:
     shown = page(synced_crm)
     assert shown.health is not None
     hostile = '<script>alert("x")</script><img src=http://example.com/x>'
-    entities = [replace(each, reason=hostile) for each in shown.health.entities]
+    entities = [replace(each, reason=f"{each.entity} {hostile}") for each in shown.health.entities]
     read = Reader(replace(shown, health=replace(shown.health, account=hostile, entities=entities)).html())
     assert read.fetched == []
     assert read.text.count(hostile) >= 1 + len(entities)

@@ -270,7 +270,7 @@ class Client:
     ) -> NoReturn:
         status, message = http_response.status_code, self._message(body)
         text = f"{request}: {status} {self._clean(http_response.reason or '')}".rstrip()
-        text += f": {message}" if message else ""
+        text += f": {message.rstrip('.')}" if message else ""
         delay = parse_retry_after(
             http_response.headers.get("Retry-After"), parse_http_date(http_response.headers.get("Date"))
         )

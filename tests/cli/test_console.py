@@ -1,0 +1,66 @@
+"""Reports on a terminal: one cause is said once, however many entities it concerns."""
+
+from errno import ENOSPC
+
+import pytest
+from dlt.load.load import Load
+
+from pipelines.cli.console import show
+from pipelines.engine.report import EntityReport, Report, listed
+from tests.support.crm import Crm
+from tests.support.expected import CORE
+
+
+@pytest.fixture(autouse=True)
+def width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def shown(report: Report, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    capsys.readouterr()
+    show(report)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_wrong_key_is_one_line(crm: Crm, capsys: pytest.CaptureFixture[str]) -> None:
+    (line,) = shown(crm.sync(api_key="wrong"), capsys)
+    assert line.startswith(f"failed: all {len(CORE)}: GET /Instance: 401 Unauthorized")
+    assert "check sources.insightly.api_key" in line
+
+
+def test_full_disk_is_one_line(crm: Crm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Load, "load_single_package", fail)
+        lines = shown(crm.sync(), capsys)
+    assert "\n".join(lines).count("No space left") == 1
+    assert lines[-1].startswith("failed: ")
+
+
+def test_end_of_a_budget_is_said_once(crm: Crm, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(crm.sync(max_calls=4), capsys)
+    assert "\n".join(lines).count("max_calls is 4") == 1
+    assert len([line for line in lines if " partial " in line]) <= 1
+    assert lines[-1].startswith("stopped: ")
+    assert " more: sources.insightly.max_calls is 4" in lines[-1]
+
+
+def test_reasons_of_several_entities_are_above_the_last_line(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report("sync", entities={name: EntityReport("failed", f"{name} is broken", calls=1) for name in CORE[:2]})
+    report.conclude(None, [], set())
+    lines = shown(report, capsys)
+    assert [" ".join(line.split()) for line in lines[-3:]] == [
+        f"{CORE[0]} failed: {CORE[0]} is broken",
+        f"{CORE[1]} failed: {CORE[1]} is broken",
+        "failed: 2 reasons, see above — 0 calls, 0.0 s",
+    ]
+    assert report.reason == f"{CORE[0]}: {CORE[0]} is broken; {CORE[1]}: {CORE[1]} is broken"
+
+
+def test_many_names_are_counted() -> None:
+    names = [f"entity_{number}" for number in range(49)]
+    assert listed(names, 49) == "all 49"
+    assert listed(names[:8], 49) == f"{', '.join(names[:6])} and 2 more"
+    assert listed(names[:2], 2) == "entity_0, entity_1"
