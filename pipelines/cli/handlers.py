@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from pipelines.destinations.target import Target
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Handler = Callable[[argparse.Namespace], "Report | int"]
 
 
@@ -115,7 +116,7 @@ def marts(args: argparse.Namespace) -> "Report":
 
 def dashboard(args: argparse.Namespace) -> "Report | int":
     from pipelines.dashboard.build import build_page, export, report
-    from pipelines.dashboard.serve import Dashboard, serve
+    from pipelines.dashboard.serve import Dashboard, serve, server
 
     target = target_of(args)
     if args.json or args.export is not None:
@@ -124,14 +125,33 @@ def dashboard(args: argparse.Namespace) -> "Report | int":
             export(page, path)
         return report(page, path)
     target.require_exists()
-    serve(Dashboard(lambda: build_page(target, args.max_age, wait=1)), args.port, not args.no_browser)
+    dashboard = Dashboard(lambda: build_page(target, args.max_age, wait=1))
+    with _bound(args.port, lambda: server(dashboard, args.port)) as running:
+        serve(running, not args.no_browser)
     return 0
 
 
 def sandbox(args: argparse.Namespace) -> int:
-    from pipelines.sandbox.serve import serve
+    from pipelines.sandbox.serve import read_script, sandbox, serve
+    from sources.insightly.errors import BadSetting
 
-    return serve(args)
+    try:
+        faults = read_script(args.faults)
+    except (OSError, ValueError) as error:
+        raise BadSetting("--faults", args.faults, getattr(error, "strerror", None) or str(error)) from None
+    serve(_bound(args.port, lambda: sandbox(args, faults)))
+    return 0
+
+
+def _bound(port: int, bind: Callable[[], T]) -> T:
+    """What `bind` makes, a server on a port. Raises BadSetting if the port cannot be had."""
+    from sources.insightly.errors import BadSetting
+
+    try:
+        return bind()
+    except OSError as error:
+        fix = f"{error.strerror}; choose another port, or 0 for a free one"
+        raise BadSetting("--port", port, fix) from None
 
 
 def warn_of_readable_secrets() -> None:

@@ -118,6 +118,17 @@ def duration(text: str) -> timedelta:
     return timedelta(seconds=sum(float(number) * UNITS[unit] for number, unit in parts))
 
 
+def port(text: str) -> int:
+    """Parses the number of a port.
+
+    Raises:
+        argparse.ArgumentTypeError: there is no port of that number.
+    """
+    if not re.fullmatch(r"\d{1,5}", text) or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 65535, not {text!r}")
+    return int(text)
+
+
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of all commands.
 
@@ -329,7 +340,9 @@ def parser() -> argparse.ArgumentParser:
     )
     dashboard.add_argument("--instance", metavar="NAME", help="the account to show (docs/guide/accounts.md)")
     dashboard.add_argument("--export", metavar="FILE", help="write one HTML file, for a mail or a wiki, and exit")
-    dashboard.add_argument("--port", type=int, default=8050, help="on loopback; 0 picks a free one (default: 8050)")
+    dashboard.add_argument(
+        "--port", type=port, metavar="N", default=8050, help="on loopback; 0 picks a free one (default: 8050)"
+    )
     dashboard.add_argument("--no-browser", action="store_true", help="open no browser")
     dashboard.add_argument(
         "--max-age",
@@ -342,7 +355,9 @@ def parser() -> argparse.ArgumentParser:
     sandbox = add(
         "sandbox", handlers.sandbox, [], "serve a small Insightly on loopback, to try everything without an account"
     )
-    sandbox.add_argument("--port", type=int, default=8765, help="on loopback; 0 picks a free one (default: 8765)")
+    sandbox.add_argument(
+        "--port", type=port, metavar="N", default=8765, help="on loopback; 0 picks a free one (default: 8765)"
+    )
     sandbox.add_argument("--seed", type=int, default=1, help="same seed and scale, same data (default: 1)")
     sandbox.add_argument("--scale", type=float, default=1.0, help="1 is a CRM of 1,000 contacts (default: 1)")
     sandbox.add_argument(

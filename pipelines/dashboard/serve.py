@@ -45,10 +45,10 @@ class Dashboard:
 
 
 def server(dashboard: Dashboard, port: int) -> ThreadingHTTPServer:
-    """A server on loopback; `port` 0 picks a free one."""
+    """A server on loopback; `port` 0 picks a free one. Raises OSError if the port is taken."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+        def _serve(self) -> None:
             # The name of another site can be made to resolve to this machine, so that its pages could read this one.
             if self.headers.get("Host", "").rpartition(":")[0] not in HOSTS:
                 self._answer(HTTPStatus.FORBIDDEN, "this page is served to this machine only; open http://127.0.0.1")
@@ -61,6 +61,8 @@ def server(dashboard: Dashboard, port: int) -> ThreadingHTTPServer:
                     logger.warning("the page cannot be built: %s", error)
                     self._answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\nReload the page later.")
 
+        do_GET = do_HEAD = _serve
+
         def _answer(self, status: HTTPStatus, text: str, kind: str = "text/plain") -> None:
             body = text.encode()
             self.send_response(status)
@@ -69,7 +71,8 @@ def server(dashboard: Dashboard, port: int) -> ThreadingHTTPServer:
             self.send_header("Cache-Control", "no-store")
             self.send_header("X-Content-Type-Options", "nosniff")
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
             logger.debug(format, *args)
@@ -77,20 +80,13 @@ def server(dashboard: Dashboard, port: int) -> ThreadingHTTPServer:
     return ThreadingHTTPServer(("127.0.0.1", port), Handler)
 
 
-def serve(dashboard: Dashboard, port: int, browser: bool) -> None:
-    """Serves until it is interrupted.
-
-    Args:
-        dashboard: builds the page.
-        port: on loopback; 0 picks a free one.
-        browser: whether to open the page in a browser.
-    """
-    with server(dashboard, port) as running:
-        url = f"http://127.0.0.1:{running.server_address[1]}/"
-        sys.stderr.write(f"The dashboard is at {url} (stop it with Ctrl-C)\n")
-        if browser:
-            webbrowser.open(url)
-        try:
-            running.serve_forever()
-        except KeyboardInterrupt:
-            sys.stderr.write("\n")
+def serve(running: ThreadingHTTPServer, browser: bool) -> None:
+    """Serves until it is interrupted; opens the page in a browser if `browser` is set."""
+    url = f"http://127.0.0.1:{running.server_address[1]}/"
+    sys.stderr.write(f"The dashboard is at {url} (stop it with Ctrl-C)\n")
+    if browser:
+        webbrowser.open(url)
+    try:
+        running.serve_forever()
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")

@@ -120,7 +120,8 @@ def read_faults(path: str | Path) -> list[Fault]:
     """The faults in a JSON file.
 
     Raises:
-        ValueError: the file is not a JSON array of objects with the fields of `Fault`.
+        OSError: the file cannot be read.
+        ValueError: it is not a JSON array of objects with the fields of `Fault`.
     """
     entries = orjson.loads(Path(path).read_bytes())
     known = {field.name for field in fields(Fault)} - {"action"}

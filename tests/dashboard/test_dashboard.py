@@ -129,10 +129,10 @@ def served(build: Callable[[], Page]) -> Iterator[Callable[..., tuple[int, str]]
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
 
-        def get(path: str = "/", host: str | None = None) -> tuple[int, str]:
+        def get(path: str = "/", host: str | None = None, method: str = "GET") -> tuple[int, str]:
             port = int(running.server_address[1])
             connection = HTTPConnection("127.0.0.1", port, timeout=30)
-            connection.request("GET", path, headers={"Host": host or f"127.0.0.1:{port}"})
+            connection.request(method, path, headers={"Host": host or f"127.0.0.1:{port}"})
             answer = connection.getresponse()
             read = answer.status, answer.read().decode()
             connection.close()
@@ -150,6 +150,8 @@ def test_page_is_served_to_this_machine_only() -> None:
         assert get()[0] == 200
         assert get("/etc/passwd")[0] == 404
         assert get(host="rebound.example.com:80")[0] == 403
+        assert get(method="HEAD") == (200, "")
+        assert get("/etc/passwd", method="HEAD") == (404, "")
 
 
 def test_server_shows_the_last_page_during_a_run() -> None:
