@@ -4,12 +4,14 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import dlt
 from dlt.common.destination.client import StateInfo, WithStateSync
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.schema import Schema
 from dlt.common.storages import LiveSchemaStorage
 from dlt.common.time import increasing_precise_time
@@ -117,7 +119,9 @@ def _stored_state(pipeline: dlt.Pipeline) -> StateInfo | None:
     with pipeline.destination_client() as client:
         if not client.is_storage_initialized() or not isinstance(client, WithStateSync):
             return None
-        return client.get_stored_state(pipeline.pipeline_name)
+        with suppress(DestinationUndefinedEntity):  # a schema without tables of dlt
+            return client.get_stored_state(pipeline.pipeline_name)
+    return None
 
 
 def check_packages(pipeline: dlt.Pipeline) -> None:

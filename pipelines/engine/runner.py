@@ -15,6 +15,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines.destinations.account import check_account
 from pipelines.destinations.dataset import Dataset
+from pipelines.destinations.foreign import refuse_foreign_tables
 from pipelines.destinations.pipeline_state import custom_objects, resource_states
 from pipelines.destinations.recovery import cause, recover_pipeline
 from pipelines.destinations.target import LoadingFailed, NothingSynced, Target
@@ -288,6 +289,7 @@ def opened(
         with target.lock(), _fewer_collections():
             pipeline = recover_pipeline(target)
             with target.adapter.keep_open(pipeline), target.open_dataset(pipeline) as dataset:
+                refuse_foreign_tables(pipeline, target)
                 context.live_ids, context.stored_values = dataset.live_ids, dataset.values_by_id
                 context.add_objects(custom_objects(pipeline))
                 for name, state in resource_states(pipeline).items():

@@ -68,6 +68,7 @@ class SyncContext:
         live_ids: reads the ids that are live in the destination; None where deletions do not matter.
         stored_values: reads columns of the records with some ids in the destination; None without a runner.
         results: per entity, what the run did.
+        dataset_checked: whether the dataset is known to belong to the pipeline; a runner knows it.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class SyncContext:
             full_before=None if days is None else iso(datetime.now(UTC) - timedelta(days=days)),
             run=uuid4().hex[:8],
         )
-        self.chunked = chunked
+        self.chunked = self.dataset_checked = chunked
         self.tolerant = tolerant
         self.budget = CallBudget(settings.max_calls, settings.quota_reserve)
         self.account: dict[str, str] | None = None

@@ -16,14 +16,16 @@ import dlt
 import pytest
 from dlt.common.storages import load_package
 from dlt.load.load import Load
+from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines.engine.report import Report
 from pipelines.sandbox import Contents, Fault, Sandbox, Store, evolve
 from pipelines.sandbox.store.table import dump
 from sources.insightly import ENTITIES, insightly
-from sources.insightly.errors import ConfigurationError
+from sources.insightly.errors import BadSetting, ConfigurationError
 from sources.insightly.state.request import ReadRequest
 from sources.insightly.state.times import parse
+from tests.support.commands import verified
 from tests.support.crm import EVERY_WAY_TO_TAGS, OPEN, Clock, Crm
 from tests.support.expected import CORE, normalize
 
@@ -620,3 +622,48 @@ def test_keys_in_two_rows_are_repaired_by_the_next_sync(make_crm: MakeCrm) -> No
     crm.assert_equal(*names[1:])
     again = crm.sync_done("contacts").entities["contacts"]
     assert (again.rows, again.schema_changes) == (0, notes["contacts"][-1:])
+
+
+def test_source_refuses_the_dataset_of_the_command_by_name(crm: Crm) -> None:
+    crm.sync_done("lead_sources", "notes")
+    crm.sandbox.reset_log()
+    with pytest.raises(PipelineStepFailed, match=r"dataset_name is 'insightly': the command insightly loads .*alone"):
+        alone(crm, entities=["lead_sources", "notes"])
+    assert crm.sandbox.log == []
+    verified(crm, "lead_sources", "notes", full=True)
+
+
+def test_dataset_that_another_pipeline_has_loaded_since_is_named(
+    crm: Crm, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As an earlier version of the source did, which refused no dataset."""
+    crm.sync_done("lead_sources", "notes")
+    monkeypatch.setattr("sources.insightly.resources.build.refuse_dataset_of_command", lambda: None)
+    alone(crm, entities=["lead_sources"])
+    crm.sync_done("lead_sources", "notes")
+    assert "the dlt pipeline alone has loaded this dataset; name another one for it" in caplog.text
+
+
+def test_command_refuses_the_dataset_of_another_pipeline_by_name(crm: Crm) -> None:
+    alone(crm, entities=["lead_sources"])
+    crm.sandbox.reset_log()
+    with pytest.raises(BadSetting, match=r"--dataset is 'insightly': the dlt pipeline alone has loaded"):
+        crm.sync("lead_sources")
+    assert crm.sandbox.log == []
+
+
+@pytest.mark.everywhere("postgres", quick=True)
+@pytest.mark.parametrize("synced_before", [False, True])
+def test_foreign_tables_are_refused_before_anything_is_written(crm: Crm, synced_before: bool) -> None:
+    if synced_before:
+        crm.sync_done("lead_sources")
+    crm.change("create schema if not exists insightly")
+    for table in ("countries", "contacts__tags", "notes"):
+        crm.change(f"create table insightly.{table} (id int, name varchar(20))")
+    for table in ("countries", "contacts__tags"):
+        crm.change(f"insert into insightly.{table} values (1, 'own')")
+    crm.sandbox.reset_log()
+    with pytest.raises(BadSetting, match=r"--dataset is 'insightly': .* tables contacts__tags, countries;"):
+        crm.sync("countries", "contacts")
+    assert crm.sandbox.log == []
+    assert crm.read("select * from insightly.countries") == [{"id": 1, "name": "own"}]

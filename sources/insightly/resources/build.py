@@ -17,6 +17,7 @@ from .discovery import discover, find, record_refusals
 from .fetch import page_reader
 from .hints import MERGE
 from .incremental import read_changes, with_state
+from .owner import refuse_dataset_of_command
 from .per_parent import read_per_parent
 from .reference import GROUPS, read_reference
 from .selected import read_selected
@@ -86,6 +87,9 @@ def _read(
         updated.advance(None)
     if not context.result(entity.name).open:
         return
+    if not context.dataset_checked:
+        refuse_dataset_of_command()
+        context.dataset_checked = True
     context.record_earlier_read(entity.name, dlt.current.resource_state(entity.name))
     with context.reading(entity.name) as result:
         context.save_account()

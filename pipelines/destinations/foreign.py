@@ -1,0 +1,86 @@
+"""Tables in a dataset that this program did not load: it would replace and merge into what is somebody else's."""
+
+import json
+import logging
+from contextlib import suppress
+from typing import Any
+
+import dlt
+from dlt.common.destination.client import WithStateSync
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.destinations.job_client_impl import SqlJobClientBase
+
+from sources.insightly.entities import ENTITIES
+from sources.insightly.errors import BadSetting
+from sources.insightly.rows.naming import child_table, history_table
+
+from .pipeline_state import PIPELINE, source_state
+from .system_tables import COLUMNS
+from .target import Target
+
+logger = logging.getLogger(__name__)
+
+SHOWN = 5
+"""Tables that a message names."""
+
+
+def refuse_foreign_tables(pipeline: dlt.Pipeline, target: Target) -> None:
+    """Checks that what the dataset has under the names of this program was loaded by it.
+
+    Raises:
+        BadSetting: names the dataset, and the tables or the pipeline that loaded them. Nothing was written.
+    """
+    with pipeline.destination_client() as client:
+        if not isinstance(client, SqlJobClientBase) or not client.sql_client.has_dataset():
+            return
+        if others := ", ".join(_later_pipelines(client)):
+            reason = f"the dlt pipeline {others} has loaded this dataset; name another one"
+            if not source_state(pipeline):
+                raise BadSetting("--dataset", target.dataset, reason)
+            logger.warning("%s: %s for it, and sync into a new dataset", target, reason)
+        loaded = set(pipeline.default_schema.tables) if pipeline.default_schema_name else set[str]()
+        names = {client.schema.naming.normalize_tables_path(name) for name in _names()} - loaded
+        found = [name for name, columns in client.get_storage_tables(sorted(names)) if columns]
+        foreign = [name for name in found if _has_rows(client, name)]
+        if foreign:  # another pipeline may have stored a schema without this program's tables
+            earlier = _tables_of_every_version(client)
+            foreign = [name for name in foreign if name not in earlier]
+    if foreign:
+        shown = ", ".join(foreign[:SHOWN]) + (f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else "")
+        fix = f"insightly did not load its tables {shown}; name another dataset, or rename these tables"
+        raise BadSetting("--dataset", target.dataset, fix)
+
+
+def _names() -> list[str]:
+    """The tables that a run may create, without those of custom objects."""
+    children = [child_table(entity, array) for entity in ENTITIES.values() for array in entity.arrays]
+    return [*ENTITIES, *children, *map(history_table, ENTITIES.values()), *COLUMNS]
+
+
+def _later_pipelines(client: SqlJobClientBase) -> list[str]:
+    """The other pipelines that have loaded this source into the dataset since this program did."""
+    if not isinstance(client, WithStateSync) or client.get_stored_schema(PIPELINE) is None:
+        return []
+    table = client.sql_client.make_qualified_table_name(client.schema.state_table_name)
+    sql = f"select pipeline_name, max(_dlt_load_id) from {table} group by pipeline_name order by pipeline_name"
+    last: dict[str, str] = {}
+    with suppress(DestinationUndefinedEntity):  # a run was killed before its first load
+        last = {str(name): str(load_id) for name, load_id in client.sql_client.execute_sql(sql) or ()}
+    own = last.pop(PIPELINE, "")
+    return [name for name, load_id in last.items() if load_id > own]
+
+
+def _tables_of_every_version(client: SqlJobClientBase) -> set[str]:
+    """The tables in any schema that was ever stored for this source."""
+    if not list(client.get_storage_table(client.schema.version_table_name))[1]:
+        return set()
+    table = client.sql_client.make_qualified_table_name(client.schema.version_table_name)
+    column = client.sql_client.escape_column_name("schema")
+    rows: Any = client.sql_client.execute_sql(f"select {column} from {table} where schema_name = %s", PIPELINE)
+    return {name for (text,) in rows or () for name in json.loads(text)["tables"]}
+
+
+def _has_rows(client: SqlJobClientBase, name: str) -> bool:
+    # A run that was killed before its first load leaves empty tables.
+    table = client.sql_client.make_qualified_table_name(name)
+    return bool(client.sql_client.execute_sql(f"select 1 from {table} limit 1"))
