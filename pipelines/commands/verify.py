@@ -1,5 +1,6 @@
 """Compares the destination with the API: every id, and records field by field."""
 
+import logging
 import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
@@ -26,6 +27,8 @@ from sources.insightly.state.times import parse, parse_api
 from .sweep import not_verifiable
 from .verify_children import ChildComparison
 from .verify_rows import Findings, Row, describe, differences, repetitions, times
+
+logger = logging.getLogger(__name__)
 
 PAGES, QUICK_PAGES, PAGE_ROWS = 10, 1, 20
 """Pages, and rows per page, that are compared field by field unless all records are."""
@@ -61,7 +64,10 @@ def verify(
     chosen = choose(settings, names)
     found = defaultdict[str, Findings](Findings)
     target.require_exists()
-    with opened("verify", settings, target, None, watch) as runner:
+    writes = target.adapter.is_writable()
+    if not writes:
+        logger.info("%s is read-only: this verification is not recorded there", target)
+    with opened("verify", settings, target, None, watch, writes) as runner:
         runner.require_synced()
         with runner.attempt():
             runner.check_account()

@@ -41,6 +41,8 @@ class DestinationAdapter:
 
     sql = True
     """Whether SQL can change rows."""
+    concurrent_reads = True
+    """Whether a command can read what is committed while another one writes."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -66,6 +68,10 @@ class DestinationAdapter:
         """
         del read_only
         return _resolve(self.name)
+
+    def is_writable(self) -> bool:
+        """False if the destination is a file that this user cannot write."""
+        return True
 
     @cached_property
     def location(self) -> str:

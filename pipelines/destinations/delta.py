@@ -41,6 +41,7 @@ class DeltaAdapter(DestinationAdapter):
     """Delta tables in a folder or bucket; dlt's configuration has its `bucket_url`."""
 
     sql = False
+    concurrent_reads = False  # the list of tables is stored before the first rows are
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

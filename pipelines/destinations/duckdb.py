@@ -1,9 +1,10 @@
 """DuckDB, the default destination: its file, and a limit to its memory."""
 
 import logging
+import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,10 +16,10 @@ from dlt.common.destination import Destination
 from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
-from sources.insightly.errors import BadSetting
+from sources.insightly.errors import BadSetting, chain
 
 from .base import DestinationAdapter, Unwritable
-from .locks import wait_for
+from .locks import describe_process, wait_for
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,9 @@ MEMORY, CACHE = "400MB", "50MB"
 """DuckDB's memory limit during a run, and of the pages it caches after a load. Its default is 80% of the machine."""
 HEADERS, MAGIC = 3 * 4096, slice(8, 12)
 """Bytes of the headers that a DuckDB file begins with, and where in them DuckDB's mark is."""
+HELD = re.compile(r"Could not set lock on file|being used by another process|already open in")
+"""In the error of a file that another process has open: Linux and macOS, Windows."""
+HOLDER = re.compile(r"(?:held|open) in\s+(.+) \(PID (\d+)\)")
 
 
 class DuckDbAdapter(DestinationAdapter):
@@ -34,6 +38,8 @@ class DuckDbAdapter(DestinationAdapter):
     Args:
         path: the file.
     """
+
+    concurrent_reads = False
 
     def __init__(self, path: Path) -> None:
         super().__init__("duckdb")
@@ -87,24 +93,36 @@ class DuckDbAdapter(DestinationAdapter):
         return str(self.path)
 
     @contextmanager
-    def lock(self, _dataset: str, wait: float, _writes: bool) -> Iterator[None]:
-        """Waits for another program that has the file open: DuckDB lets one program at a time write.
+    def lock(self, _dataset: str, wait: float, writes: bool) -> Iterator[None]:
+        """Waits for other programs: DuckDB lets one program write, alone, or several read.
+
+        Keeps the file open until the end, so that no other program opens it between two statements.
 
         Raises:
             Busy: another program still has the file open after `wait` seconds.
         """
-        wait_for(self._try_open, self, wait, "another program")
-        yield
+        with ExitStack() as stack:
 
-    def _try_open(self) -> str | None:
-        with suppress(duckdb.Error):  # the run itself reports every other error
-            if self.path.exists():
+            def try_open() -> str | None:
                 try:
-                    duckdb.connect(str(self.path)).close()
-                except duckdb.IOException as error:
-                    holder = re.search(r"(?:held|open) in\s+(.+ \(PID \d+\))", str(error))
-                    return holder and holder[1]
-        return None
+                    if self.exists():
+                        stack.enter_context(duckdb.connect(self.path, read_only=not writes))
+                except duckdb.Error as error:  # the run itself reports every other error
+                    if HELD.search(str(error)):
+                        return _holder(str(error))
+                return None
+
+            fix = "close the file there, see docs/operate/duckdb-file.md"
+            wait_for(try_open, self, wait, "another program", fix)
+            yield
+
+    def is_writable(self) -> bool:
+        return all(os.access(path, os.W_OK) for path in (self.path, self.path.parent) if path.exists())
+
+    def explain(self, error: BaseException, _dataset: str) -> str | None:
+        """Which program has opened the file meanwhile, if that is the reason."""
+        held = (str(each) for each in chain(error) if isinstance(each, duckdb.Error) and HELD.search(str(each)))
+        return next((f"another program ({_holder(each)}) has the file open" for each in held), None)
 
     @contextmanager
     def keep_open(self, pipeline: dlt.Pipeline) -> Iterator[None]:
@@ -124,3 +142,11 @@ class DuckDbAdapter(DestinationAdapter):
             with suppress(DatabaseException):
                 client.execute_sql(f"set memory_limit = '{CACHE}'")
             client.execute_sql(f"set memory_limit = '{MEMORY}'")
+
+
+def _holder(error: str) -> str:
+    """The process that an error of DuckDB names: `python3 -m ipykernel_launcher, pid 71`."""
+    if (named := HOLDER.search(error)) is None:
+        return "the system does not say which"
+    program, pid = named[1], int(named[2])
+    return f"{describe_process(pid) or program}, pid {pid}"

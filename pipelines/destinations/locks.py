@@ -31,7 +31,13 @@ TryLock = Callable[[], str | None]
 """Tries to lock once; returns None if it did, else who holds the lock."""
 
 
-def wait_for(try_lock: TryLock, place: object, wait: float, who: str = "another run") -> None:
+def wait_for(
+    try_lock: TryLock,
+    place: object,
+    wait: float,
+    who: str = "another run",
+    fix: str = "let it finish, or run less often",
+) -> None:
     """Tries to lock until it succeeds.
 
     Args:
@@ -39,19 +45,18 @@ def wait_for(try_lock: TryLock, place: object, wait: float, who: str = "another 
         place: what is locked, for messages.
         wait: seconds to try.
         who: what may hold the lock.
+        fix: what to do if it does not end.
 
     Raises:
         Busy: another run still has the lock after `wait` seconds.
     """
     until, holder = time.monotonic() + wait, try_lock()
     if holder is not None:
-        logger.warning("%s (%s) is at work on %s; waiting up to %d s for it", who, holder, place, wait)
+        logger.warning("%s (%s) is using %s; waiting up to %d s for it", who, holder, place, wait)
     while holder is not None:
         left = until - time.monotonic()
         if left <= 0:
-            raise Busy(
-                f"{who} ({holder}) is still at work on {place} after {wait:.0f} s; let it finish, or run less often"
-            )
+            raise Busy(f"{who} ({holder}) is still using {place} after {wait:.0f} s; {fix}")
         time.sleep(min(POLL_SECONDS, left))
         holder = try_lock()
 
@@ -118,3 +123,16 @@ def this_process() -> str:
     except (KeyError, OSError):  # a container may run as a user without a name
         user = str(os.getuid()) if hasattr(os, "getuid") else "?"
     return f"pid {os.getpid()} of {user} on {platform.node()}"
+
+
+def describe_process(pid: int) -> str | None:
+    """The program of a process and its script or module, such as `python3 -m ipykernel_launcher`; None if unknown.
+
+    Leaves out all other arguments: they may contain a secret.
+    """
+    try:
+        program, *words = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace").split("\0")
+    except OSError:  # it has ended, belongs to another user, or the system has no /proc
+        return None
+    shown = words[:2] if words[:1] == ["-m"] else [Path(word).name for word in words[:1] if not word.startswith("-")]
+    return " ".join([Path(program).name, *shown]).strip() or None

@@ -127,26 +127,39 @@ class Target:
 
     @contextmanager
     def reading(self, wait: float = WAIT_SECONDS) -> Iterator[dlt.Pipeline]:
-        """Locks the destination and yields a pipeline for a command that only reads.
+        """Yields a pipeline for a command that only reads what is committed.
 
-        The pipeline has the schema and the state that the destination stores. What an interrupted run left in the
-        working folder is not looked at: its tables may never have been created.
+        A DuckDB file is opened read-only. The command waits for a run only where it cannot read at the same time.
 
         Raises:
             BadSetting, Unreachable: as `pipeline`; also if the destination refuses a query, as for a missing table.
-            Busy: another run still has the lock after `wait` seconds.
+            Busy: another run still uses the destination after `wait` seconds.
         """
         with ExitStack() as stack:
             try:
                 stack.enter_context(self.lock(wait, writes=False))
             except BadSetting as error:  # the lock file cannot be written; a run then fails at its own one
                 logger.info("reading without a lock: %s", error)
-            folder = stack.enter_context(TemporaryDirectory(prefix="insightly-"))
-            pipeline = self.pipeline(Path(folder))
+            pipeline = stack.enter_context(self.stored_pipeline())
             try:
                 yield pipeline
             except DatabaseException as error:
                 raise Unreachable(f"{self} cannot be read: {self.reason(error).splitlines()[0]}") from None
+
+    @contextmanager
+    def stored_pipeline(self, read_only: bool = True) -> Iterator[dlt.Pipeline]:
+        """Yields a pipeline with the schema and the state that the destination stores, in a temporary folder.
+
+        What an interrupted run left in the working folder is not looked at: its tables may never have been created.
+
+        Args:
+            read_only: whether the command writes nothing at all.
+
+        Raises:
+            BadSetting, Unreachable, Unwritable: as `pipeline`.
+        """
+        with TemporaryDirectory(prefix="insightly-", ignore_cleanup_errors=True) as folder:
+            yield self.pipeline(Path(folder), read_only)
 
     def pipeline(self, folder: Path | None = None, read_only: bool = True) -> dlt.Pipeline:
         """The pipeline over this destination. Its state comes from the destination, not from the local folder.
@@ -180,12 +193,17 @@ class Target:
         """What an error of the destination means, or else the words of its innermost cause."""
         return self.adapter.explain(error, self.schema_name) or reason_of(error)
 
+    @property
+    def working_folder(self) -> Path:
+        """The folder in which dlt keeps the pipeline between runs. Only a cache: the destination has the state."""
+        return Path(get_dlt_pipelines_dir()) / f"insightly-{self.digest}"
+
     def _pipeline(self, folder: Path | None, read_only: bool) -> dlt.Pipeline:
         check_pipeline_options(PIPELINE)
         destination = cache_capabilities(self.adapter.factory(read_only))
         if folder is None:
             self.adapter.create()
-            folder = Path(get_dlt_pipelines_dir()) / f"insightly-{self.digest}"
+            folder = self.working_folder
         pipeline = self._open_folder(folder, destination)
         if pipeline.has_pending_data and not pipeline.first_run and not has_stored_state(pipeline):
             logger.warning("%s is new: dropping the packages of an interrupted run that belong to another one", self)
@@ -245,8 +263,12 @@ class Target:
             Busy: another run still has the lock after `wait` seconds.
             BadSetting, Unreachable: the destination is not configured, or does not answer.
         """
-        # Only one process can write to a DuckDB file, whichever dataset it writes.
-        digest = self._digest_of("") if self.destination == "duckdb" else self.digest
-        path = Path(get_dlt_pipelines_dir()) / f"insightly-{digest}.lock"
-        with private_files(), file_lock(path, self, wait), self.adapter.lock(self.schema_name, wait, writes):
+        with ExitStack() as stack:
+            stack.enter_context(private_files())
+            if writes or not self.adapter.concurrent_reads:
+                # Only one process can write to a DuckDB file, whichever dataset it writes.
+                digest = self._digest_of("") if self.destination == "duckdb" else self.digest
+                path = Path(get_dlt_pipelines_dir()) / f"insightly-{digest}.lock"
+                stack.enter_context(file_lock(path, self, wait))
+            stack.enter_context(self.adapter.lock(self.schema_name, wait, writes))
             yield

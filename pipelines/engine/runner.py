@@ -4,7 +4,7 @@ import gc
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -54,6 +54,7 @@ class Runner:
         started: when it started.
         error: what ended the command early.
         state_changed: dlt's state differs from what the last package took to the destination.
+        writes: False if the destination cannot be written, so that this run leaves no row in `_sync_runs`.
     """
 
     command: str
@@ -64,6 +65,7 @@ class Runner:
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     error: Exception | KeyboardInterrupt | None = None
     state_changed: bool = False
+    writes: bool = True
 
     def states(self) -> Mapping[str, Any]:
         """The state of each resource, as of the last load."""
@@ -229,7 +231,7 @@ class Runner:
         transient = any(each.transient for each in (error, *errors) if isinstance(each, InsightlyError))
         report.transient = transient and report.exit_code == 1
         report.seconds = time.monotonic() - self.context.started
-        if not (isinstance(error, KeyboardInterrupt) and self.pipeline.has_pending_data):
+        if self.writes and not (isinstance(error, KeyboardInterrupt) and self.pipeline.has_pending_data):
             write_run(self.pipeline, self.dataset, report, self.started, datetime.now(UTC), self.state_changed)
         return report
 
@@ -262,6 +264,7 @@ def opened(
     target: Target,
     request: ReadRequest | None = None,
     watch: Watch | None = None,
+    writes: bool = True,
 ) -> Iterator[Runner]:
     """Locks the destination and loads what an interrupted run left.
 
@@ -271,6 +274,7 @@ def opened(
         target: where to write.
         request: what to request of every entity.
         watch: called with the context whenever there is progress.
+        writes: False to open the destination read-only.
 
     Raises:
         ConfigurationError, Busy: nothing was read or written.
@@ -286,15 +290,16 @@ def opened(
 
     context.on_progress = on_progress
     try:
-        with target.lock(), _fewer_collections():
-            pipeline = recover_pipeline(target)
+        with target.lock(writes=writes), _fewer_collections(), ExitStack() as stack:
+            restored = None if writes else stack.enter_context(target.stored_pipeline())
+            pipeline = restored or recover_pipeline(target)
             with target.adapter.keep_open(pipeline), target.open_dataset(pipeline) as dataset:
                 refuse_foreign_tables(pipeline, target)
                 context.live_ids, context.stored_values = dataset.live_ids, dataset.values_by_id
                 context.add_objects(custom_objects(pipeline))
                 for name, state in resource_states(pipeline).items():
                     context.record_earlier_read(name, state)
-                yield Runner(command, context, pipeline, dataset, target)
+                yield Runner(command, context, pipeline, dataset, target, writes=writes)
     finally:
         context.close()
 

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import dlt
@@ -57,8 +56,7 @@ def create_views(target: Target, folder: str | None = None) -> Report:
     marts = _marts(folder)
     assert_possible(target)
     target.require_exists()
-    with target.lock(), TemporaryDirectory(prefix="insightly-") as working:
-        pipeline = target.pipeline(Path(working), read_only=False)
+    with target.lock(), target.stored_pipeline(read_only=False) as pipeline:
         if pipeline.default_schema_name is None:
             raise NothingSynced(target)
         schema = pipeline.default_schema

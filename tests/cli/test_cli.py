@@ -239,21 +239,6 @@ def test_runs_on_other_destinations_do_not_wait(tmp_path: Path) -> None:
         pass
 
 
-def test_run_waits_for_a_program_that_has_the_file_open(tmp_path: Path) -> None:
-    target = Target(database=str(tmp_path / "a.duckdb"))
-    code = f"import duckdb; kept = duckdb.connect({str(target.path)!r}); print(flush=True); input()"
-    holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert holder.stdin is not None
-    assert holder.stdout is not None
-    with holder:
-        holder.stdout.readline()
-        with pytest.raises(Busy, match=rf"another program .*PID {holder.pid}.*a\.duckdb"), target.lock(wait=0.01):
-            pass
-        holder.stdin.close()
-    with target.lock(wait=0.01):
-        pass
-
-
 def test_names_of_one_dataset_have_one_lock_and_one_working_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", "postgresql://user@localhost/crm")
     digests = {Target("postgres", dataset).digest for dataset in ("my_crm", "My_CRM", "my-crm", "MyCrm")}

@@ -1,12 +1,24 @@
 """The DuckDB file: it is created completely or not at all, and nobody else's file is replaced."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from pipelines.commands.plan import plan_sweep
+from pipelines.commands.status import status
+from pipelines.commands.verify import verify
+from pipelines.dashboard.build import build_page
 from pipelines.destinations.base import Unwritable
-from pipelines.destinations.target import Target
+from pipelines.destinations.duckdb import DuckDbAdapter
+from pipelines.destinations.locks import Busy, describe_process
+from pipelines.destinations.target import Target, Unreachable
 from sources.insightly.errors import BadSetting
 from tests.support.crm import Crm
 
@@ -72,3 +84,86 @@ def test_full_disk_leaves_no_file(path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_missing_folder_is_named(path: Path) -> None:
     with pytest.raises(BadSetting, match=r"nowhere/crm\.duckdb': the file cannot be created: No such file"):
         Target(database=str(path.parent / "nowhere/crm.duckdb")).pipeline()
+
+
+@contextmanager
+def opened_by_another_process(path: Path, read_only: bool) -> Iterator[int]:
+    """Another process has the file open; yields its number."""
+    code = f"import duckdb; kept = duckdb.connect({str(path)!r}, read_only={read_only}); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process.pid
+        process.stdin.close()
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_run_waits_for_a_program_that_has_the_file_open(path: Path, read_only: bool) -> None:
+    duckdb.connect(path).close()
+    target = Target(database=str(path))
+    with opened_by_another_process(path, read_only) as pid:
+        with pytest.raises(Busy, match=rf"another program \(python.*, pid {pid}\) is still using .*crm\.duckdb"):
+            target.lock(wait=0.01).__enter__()
+        if not read_only:
+            with pytest.raises(Busy, match=rf"pid {pid}"):
+                target.reading(wait=0.01).__enter__()
+    with target.lock(wait=0.01):
+        pass
+
+
+def test_commands_that_read_work_beside_a_reader(crm: Crm) -> None:
+    crm.first_sync("notes")
+    settings, target = crm.settings(), crm.target
+    with opened_by_another_process(crm.database, read_only=True):
+        assert status(settings, target).entities["notes"].state == "ok"
+        assert build_page(target, timedelta(hours=1), wait=0.01).health is not None
+        assert plan_sweep(settings, target, ["notes"], tags=False).exit_code == 0
+
+
+def test_run_keeps_the_file_open(path: Path) -> None:
+    duckdb.connect(path).close()
+    code = f"import duckdb; duckdb.connect({str(path)!r}, read_only=True)"
+    with Target(database=str(path)).lock():
+        tried = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert f"(PID {os.getpid()})" in tried.stderr
+
+
+def test_holder_that_the_system_does_not_name_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    duckdb.connect(path).close()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise duckdb.IOException('IO Error: Could not set lock on file "crm.duckdb": Resource temporarily unavailable')
+
+    monkeypatch.setattr("pipelines.destinations.duckdb.duckdb.connect", refuse)
+    with pytest.raises(Busy, match=r"another program \(the system does not say which\) is still using"):
+        Target(database=str(path)).lock(wait=0.01).__enter__()
+
+
+def test_process_is_described_without_its_arguments() -> None:
+    code = "import time; print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code, "--key", "secret"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert describe_process(process.pid) == Path(sys.executable).name
+        process.kill()
+    assert describe_process(process.pid) is None
+
+
+def test_verify_of_a_read_only_file_changes_nothing(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+    crm.first_sync("notes")
+    before = crm.database.read_bytes()
+    monkeypatch.setattr(DuckDbAdapter, "is_writable", lambda _: False)
+    report = verify(crm.settings(), crm.target, ["notes"], full=True)
+    assert (report.exit_code, report.entities["notes"].facts["proved"]) == (0, True)
+    assert crm.database.read_bytes() == before
+
+
+def test_error_of_the_file_is_told_in_the_words_of_duckdb(path: Path) -> None:
+    duckdb.connect(path).close()
+    with path.open("r+b") as file:
+        file.seek(12)
+        file.write(b"\xff\xff")  # the version of the storage
+    with pytest.raises(Unreachable, match="cannot be read: Corrupt database file") as refused:
+        Target(database=str(path)).pipeline()
+    assert "credentials" not in str(refused.value)
