@@ -8,13 +8,13 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sources.insightly.errors import EndlessList, InsightlyError, MalformedResponse, ServerError, Unsorted
 from sources.insightly.paging.batches import batches
 from sources.insightly.paging.prefetch import PAGE_BYTES, PREFETCH_BYTES, PageReader, PrefetchWindow
-from sources.insightly.paging.walk import Page, Step, read_list, read_unsorted, walk
+from sources.insightly.paging.walk import PATIENCE, Page, Step, read_list, read_unsorted, walk
 
 
 class EditedList:
@@ -107,12 +107,18 @@ wrong_totals = st.sampled_from(list(TOTALS.values()))
 
 @settings(max_examples=600, deadline=None)
 @given(lists, wrong_totals, st.sampled_from([1, 8]), st.integers(0, 2**32))
+@example(EditedList([0, *range(2, 15)], 6, 249163, 30, 30), TOTALS["one more"], 1, 0)
 def test_walk_with_a_wrong_total_returns_every_row_that_stays(
     source: EditedList, total: Any, depth: int, seed: int
 ) -> None:
     source.total = total
     fetch = PageReader(source.read, PrefetchWindow(OutOfOrder(seed), depth), source.top)
-    kept = [row["ID"] for step in walk(fetch, "ID") for row in step.rows]
+    try:
+        kept = [row["ID"] for step in walk(fetch, "ID") for row in step.rows]
+    except EndlessList:
+        # Each page came with other edits, and the total could not tell the end: an error, but no lost row.
+        assert source.edits > PATIENCE
+        return
     assert source.always <= set(kept)
     assert len(kept) == len(set(kept))
 
