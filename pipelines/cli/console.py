@@ -10,7 +10,7 @@ from pipelines.engine.report import DONE, FAILED, NAMED, Report, listed
 from pipelines.push.plan import SHOWN, Plan, describe
 from sources.insightly.rows.json_text import objects_of
 
-from .tables import COLUMNS, STYLES, entities_table, escape, marts_table, runs_table, styled
+from .tables import COLUMNS, STYLES, age, entities_table, escape, marts_table, runs_table, styled
 
 MANY = 20
 """A table of more entities than this shows only those with a change."""
@@ -57,8 +57,7 @@ def show(report: Report, account: str | None = None) -> None:
         if report.command == "check" and report.facts:
             _show_account(console, report)
         if report.command == "status" and report.facts:
-            name = escape(report.facts["account"] or "unknown")
-            console.print(f"{escape(report.facts['destination'])}: account {name}")
+            _show_status(console, report)
     _show_closing_line(console, report)
 
 
@@ -180,6 +179,20 @@ def _show_account(console: Console, report: Report) -> None:
     hidden = sorted(str(row.get("OBJECT_TYPE")) for row in rows if not row.get("CAN_READ"))
     but = f", not {escape(', '.join(hidden))}" if hidden else ""
     console.print(f"can read  {len(rows) - len(hidden)} of {len(rows)} object types{but}")
+
+
+def _show_status(console: Console, report: Report) -> None:
+    """Prints the account, and the last failure in a line."""
+    name = escape(report.facts["account"] or "unknown")
+    console.print(f"{escape(report.facts['destination'])}: account {name}", soft_wrap=True)
+    if (failure := report.facts["last_failure"]) is None:
+        return
+    reason = (failure["reason"] or "unknown").splitlines()[0]
+    if ("failed", failure["reason"]) in _reasons(report):
+        reason = "see above"
+    since = "" if failure["open"] else ", done since"
+    what = f"{failure['command']} of {listed(failure['entities'], 0)}, {age(failure['at'])} ago{since}"
+    console.print(f"last failure: {what}: {escape(reason)}", soft_wrap=True)
 
 
 def _show_marts(console: Console, marts: Mapping[str, Mapping[str, Any]]) -> None:

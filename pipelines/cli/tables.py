@@ -11,9 +11,11 @@ from pipelines.engine.report import EntityReport, Report
 from sources.insightly.errors import clean
 
 STYLES = {"ok": "green", "made": "green", "skipped": "yellow", "partial": "yellow", "failed": "red"}
-LEFT = {"watermark", "verdict"}
+FRESH = "fresh"
+"""Column of `status --max-age`."""
+LEFT = {"watermark", "verdict", FRESH}
 WIDE_ONLY = {"seconds", "watermark"}
-"""Columns of a sync that only a wide terminal shows."""
+"""Columns of a sync or a status that only a wide terminal shows."""
 
 Cell = Callable[[EntityReport], str]
 COLUMNS: Mapping[str, Mapping[str, Cell]] = {
@@ -42,9 +44,10 @@ COLUMNS: Mapping[str, Mapping[str, Cell]] = {
     },
     "status": {
         "rows": lambda entity: f"{entity.rows:,}",
-        "synced": lambda entity: _age(entity.facts["last_complete_sync"]) + (" !" if entity.facts["stale"] else ""),
-        "swept": lambda entity: _age(entity.facts["last_sweep"]),
-        "verified": lambda entity: _age(entity.facts["last_verify"]),
+        "synced": lambda entity: age(entity.facts["last_complete_sync"]),
+        FRESH: lambda entity: _fresh(entity),
+        "swept": lambda entity: age(entity.facts["last_sweep"]),
+        "verified": lambda entity: age(entity.facts["last_verify"]),
         "watermark": lambda entity: (entity.watermark or "")[:16].replace("T", " "),
     },
 }
@@ -91,8 +94,10 @@ def runs_table(report: Report, narrow: bool, hidden: Collection[str] = ()) -> Ta
         hidden: entities to leave out.
     """
     columns = PLAN_COLUMNS if "plan" in report.facts else COLUMNS[report.command]
-    if narrow and report.command == "sync":
-        columns = {name: cell for name, cell in columns.items() if name not in WIDE_ONLY}
+    left_out = set(WIDE_ONLY) if narrow and report.command in ("sync", "status") else set[str]()
+    if report.facts.get("max_age_seconds") is None:
+        left_out.add(FRESH)
+    columns = {name: cell for name, cell in columns.items() if name not in left_out}
     rows = [
         (name, styled(entity.state), *(cell(entity) for cell in columns.values()))
         for name, entity in report.entities.items()
@@ -141,7 +146,13 @@ def _verdict(entity: EntityReport) -> str:
     return "[green]proved[/]" if entity.facts.get("proved") else "no difference"
 
 
-def _age(timestamp: str | None) -> str:
+def _fresh(entity: EntityReport) -> str:
+    if entity.facts["stale"]:
+        return "[red]stale[/]"
+    return "[green]fresh[/]" if entity.facts["last_complete_sync"] else ""
+
+
+def age(timestamp: str | None) -> str:
     """The time since an ISO timestamp: `3d 4h`, `2h 5m`, `12m`, `45s`, or `never`."""
     if timestamp is None:
         return "never"

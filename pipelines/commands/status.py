@@ -1,18 +1,19 @@
 """The last runs, the age of the data and the calls left, read from the destination without a call to the API."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dlt
 
+from pipelines.destinations.dataset import Dataset, Row
 from pipelines.destinations.pipeline_state import custom_objects, source_state
 from pipelines.destinations.target import NothingSynced, Target
 from pipelines.engine.report import FAILED, EntityReport, Report, listed
-from pipelines.engine.run_log import is_stale, last_runs, last_success
+from pipelines.engine.run_log import is_stale, last_failure, last_runs, last_success
 from sources.insightly.config.settings import InsightlySettings
-from sources.insightly.context import SyncContext, choose
+from sources.insightly.context import SyncContext, choose, named_entities
 from sources.insightly.resources.discovery import find
 from sources.insightly.state.times import iso
 
@@ -20,7 +21,7 @@ from sources.insightly.state.times import iso
 def status(
     settings: InsightlySettings, target: Target, names: Sequence[str] = (), max_age: timedelta | None = None
 ) -> Report:
-    """Reports the last sync, sweep and verification of each entity.
+    """Reports the rows of each entity's table, and its last sync, sweep and verification.
 
     Args:
         settings: validated settings; no key is needed.
@@ -29,7 +30,8 @@ def status(
         max_age: how old the last complete sync of an entity may be.
 
     Returns:
-        A report; its exit code is 1 if an entity is older than `max_age`.
+        A report; its exit code is 1 if an entity is older than `max_age`. `rows` are the live rows of the table and
+        `deleted` those that are marked; what the last sync received is `received`.
 
     Raises:
         NothingSynced: no run has written to the destination.
@@ -40,10 +42,10 @@ def status(
     chosen, context = choose(settings, names), SyncContext(settings)
     report = Report("status")
     target.require_exists()
-    with target.reading() as pipeline:
+    with target.reading() as pipeline, target.open_dataset(pipeline) as dataset:
         context.add_objects(custom_objects(pipeline))
         find(context, chosen, request=False)
-        _add_runs(report, target, pipeline, context.with_objects(chosen), max_age)
+        _add_runs(report, target, pipeline, dataset, context.with_objects(chosen), named_entities(names), max_age)
     if not report.entities:
         raise NothingSynced(target)
     report.seconds = time.monotonic() - started
@@ -51,27 +53,37 @@ def status(
 
 
 def _add_runs(
-    report: Report, target: Target, pipeline: dlt.Pipeline, chosen: Sequence[str], max_age: timedelta | None
+    report: Report,
+    target: Target,
+    pipeline: dlt.Pipeline,
+    dataset: Dataset,
+    chosen: Sequence[str],
+    named: Set[str],
+    max_age: timedelta | None,
 ) -> None:
     now = datetime.now(UTC)
     runs = last_runs(pipeline)
+    counts = dataset.row_counts(name for name in chosen if (name, "sync") in runs)
     synced, swept, verified = (last_success(pipeline, command) for command in ("sync", "sweep", "verify"))
     for name in chosen:
         run = runs.get((name, "sync"))
         if run is None:
+            if name in named and runs:
+                report.entities[name] = _never_synced(max_age)
             continue
         age = now - synced[name] if name in synced else None
         report.entities[name] = EntityReport(
             state=run["state"],
             reason=run["reason"],
-            rows=run["rows"],
+            rows=counts.get(name, (0, 0))[0],
             merged=run["inserted_or_updated"],
-            deleted=run["deleted"],
+            deleted=counts.get(name, (0, 0))[1],
             calls=run["calls"],
             seconds=run["seconds"],
             watermark=_iso(run["watermark_after"]),
             schema_changes=run["schema_changes"].split("\n") if run["schema_changes"] else [],
             facts={
+                "received": run["rows"],
                 "last_run": _iso(run["started"]),
                 "last_complete_sync": _iso(synced.get(name)),
                 "last_sweep": _iso(swept.get(name)),
@@ -85,13 +97,35 @@ def _add_runs(
         last = max(runs.values(), key=lambda run: run["started"])
         report.calls_left_today = last["calls_left_today"]
         account: dict[str, Any] = source_state(pipeline).get("account", {})
-        report.facts = {"account": account.get("name"), "destination": str(target), "last_run": _iso(last["started"])}
+        report.facts = {
+            "account": account.get("name"),
+            "destination": str(target),
+            "last_run": _iso(last["started"]),
+            "last_failure": _failure(last_failure(pipeline), runs),
+            "max_age_seconds": None if max_age is None else round(max_age.total_seconds()),
+        }
     if stale := [name for name, entity in report.entities.items() if entity.facts["stale"]]:
         report.status, report.exit_code = FAILED, 1
         report.reason = f"no complete sync within --max-age: {listed(stale, len(report.entities))}"
     elif max_age is not None and not synced.keys() & report.entities.keys():
         report.status, report.exit_code = FAILED, 1
         report.reason = "no entity was ever synced completely: run insightly check"
+
+
+def _never_synced(max_age: timedelta | None) -> EntityReport:
+    """An entity that the user named and that no run has synced."""
+    times = dict.fromkeys(("last_run", "last_complete_sync", "last_sweep", "last_verify", "age_seconds"))
+    facts = {"received": 0, **times, "stale": max_age is not None}
+    return EntityReport("skipped", "never synced: run insightly sync", facts=facts)
+
+
+def _failure(row: Row | None, runs: Mapping[tuple[str, str], Row]) -> Row | None:
+    """The last failure; `open` if a failed entity has not been done by this command since."""
+    if row is None:
+        return None
+    later = (runs.get((name, row["command"]), row) for name in row["entities"])
+    is_open = any(each.get("state", "failed") == "failed" for each in later)
+    return {"at": _iso(row["started"]), **{key: row[key] for key in ("command", "entities", "reason")}, "open": is_open}
 
 
 def _iso(timestamp: datetime | None) -> str | None:

@@ -13,7 +13,6 @@ from pipelines.destinations.pipeline_state import source_state
 from pipelines.destinations.system_tables import DELETIONS, RUNS, table_exists
 from pipelines.engine.report import by_reason, listed
 from pipelines.engine.run_log import is_stale, last_runs, last_success
-from sources.insightly.rows.naming import DELETED_AT
 
 DAYS = 30
 """How far back runs and deletions are read."""
@@ -141,7 +140,7 @@ def _freshness(
 ) -> list[Freshness]:
     done = {command: last_success(pipeline, command) for command in ("sync", "sweep", "verify")}
     synced = {entity: row for (entity, command), row in last.items() if command == "sync"}
-    counts = _counts(dataset, synced)
+    counts = dataset.row_counts(synced)
     return [
         Freshness(
             entity=name,
@@ -157,19 +156,6 @@ def _freshness(
         )
         for name, row in sorted(synced.items())
     ]
-
-
-def _counts(dataset: Dataset, names: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """The live and deleted rows of each table, in one query."""
-    parts = []
-    for name in filter(dataset.table_exists, names):
-        marked = f"count({dataset.column(DELETED_AT)})" if dataset.has_column(name, DELETED_AT) else "0"
-        parts.append(f"select '{name}' as entity, count(*) as n, {marked} as marked from {dataset.table_name(name)}")
-    if not parts:
-        return {}
-    return {
-        row["entity"]: (row["n"] - row["marked"], row["marked"]) for row in dataset.query(" union all ".join(parts))
-    }
 
 
 def _runs_since(dataset: Dataset, since: datetime) -> list[Row]:

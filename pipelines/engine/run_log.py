@@ -84,6 +84,24 @@ def last_runs(pipeline: dlt.Pipeline) -> dict[tuple[str, str], dict[str, Any]]:
     return {(row["entity"], row["command"]): row for row in rows}
 
 
+def last_failure(pipeline: dlt.Pipeline) -> dict[str, Any] | None:
+    """The last run with a failed entity: `started`, `command`, its failed `entities`, and the first one's `reason`."""
+    if not table_exists(pipeline, RUNS):
+        return None
+    with pipeline.sql_client() as client:
+        table = client.make_qualified_table_name(RUNS)
+        failed = "state = 'failed' and started <= %s"
+        sql = (
+            f"select started, command, entity, reason from {table} where {failed} "
+            f"and started = (select max(started) from {table} where {failed}) order by entity"
+        )
+        rows = client.execute_sql(sql, _latest(), _latest()) or ()
+    if not rows:
+        return None
+    started, command, _, reason = rows[0]
+    return {"started": started, "command": command, "entities": [row[2] for row in rows], "reason": reason}
+
+
 def _latest() -> datetime:
     return datetime.now(UTC) + CLOCK_TOLERANCE
 

@@ -182,3 +182,43 @@ def test_status_of_a_dropped_run_log_says_what_is_missing(crm: Crm) -> None:
         status(crm.settings(), crm.target)
     with pytest.raises(Unreachable, match="_sync_runs"):
         build_page(crm.target, HOUR)
+
+
+def test_status_counts_the_rows_of_the_tables(crm: Crm) -> None:
+    crm.first_sync("notes")
+    total = crm.count("notes")
+    key = crm.sandbox.store.tables["notes"].keys[0]
+    crm.sandbox.store.update("notes", key, {"TITLE": "changed"})
+    crm.sync_done("notes")
+    crm.change(f"update insightly.notes set _deleted_at = now() where note_id <> {key} and note_id % 2 = 0")
+    deleted = crm.read("select count(*) as n from insightly.notes where _deleted_at is not null")[0]["n"]
+    notes = status(crm.settings(), crm.target).entities["notes"]
+    assert (notes.rows, notes.deleted, notes.facts["received"]) == (total - deleted, deleted, 1)
+    assert deleted > 0
+
+
+def test_status_of_a_named_entity_that_was_never_synced_is_stale(crm: Crm) -> None:
+    crm.first_sync("notes")
+    assert list(status(crm.settings(), crm.target, max_age=HOUR).entities) == ["notes"]
+    report = status(crm.settings(), crm.target, ["notes", "contacts"], max_age=HOUR)
+    assert (report.exit_code, report.entities["contacts"].facts["stale"]) == (1, True)
+    assert report.entities["contacts"].reason == "never synced: run insightly sync"
+
+
+def test_status_shows_the_last_failure(crm: Crm, capsys: pytest.CaptureFixture[str]) -> None:
+    crm.first_sync("contacts", "notes")
+    report = status(crm.settings(), crm.target)
+    assert report.facts["last_failure"] is None
+    crm.sandbox.faults.add(Fault("object", match="Notes*", times=1))
+    crm.sync("contacts", "notes")
+    failure = status(crm.settings(), crm.target).facts["last_failure"]
+    assert (failure["command"], failure["entities"], failure["open"]) == ("sync", ["notes"], True)
+    assert "Notes" in failure["reason"]
+    crm.sync_done("contacts", "notes")
+    report = status(crm.settings(), crm.target, max_age=HOUR)
+    assert report.facts["last_failure"]["open"] is False
+    show(report)
+    out = capsys.readouterr().out
+    assert "last failure: sync of notes" in out
+    assert "ago, done since: " in out
+    assert out.count("fresh") == 1 + 2
