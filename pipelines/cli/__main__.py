@@ -41,10 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print_json(report)
         if args.log_format == "text":
             sys.stderr.write(clean(f"insightly: {report.reason}\n"))
-        try:
-            _write_log_and_metrics(args, report)
-        except Exception as error:
-            sys.stderr.write(clean(f"insightly: {error}\n"))
+        _write_log_and_metrics(args, report)
         sys.stdout.flush()
         return report
 
@@ -67,13 +64,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                     from .console import show
 
                     show(report)
-                _write_log_and_metrics(args, report)
+                code = _write_log_and_metrics(args, report)
         except (KeyboardInterrupt, Exception) as error:
             with interrupts.deferred():
                 report = end(error)
+                code = report.exit_code
         if interrupts.received() and report.exit_code in INTERRUPTED:
             interrupts.exit_now(report.exit_code)
-        return report.exit_code
+        return code
 
 
 def _run_accounts(args: argparse.Namespace) -> "Report":
@@ -108,13 +106,21 @@ def _run_accounts(args: argparse.Namespace) -> "Report":
     return report
 
 
-def _write_log_and_metrics(args: argparse.Namespace, report: "Report") -> None:
+def _write_log_and_metrics(args: argparse.Namespace, report: "Report") -> int:
+    """Returns the exit code of the command: that of the report, or of an error about the file of --metrics."""
+    from sources.insightly.errors import InsightlyError, clean
+
     if args.log_format == "json":
         logs.log_report(report)
     if getattr(args, "metrics", None) is not None:
         from .metrics import write
 
-        write(report, Path(args.metrics))
+        try:
+            write(report, Path(args.metrics))
+        except InsightlyError as error:
+            sys.stderr.write(clean(f"insightly: {error}\n"))
+            return report.exit_code or error.exit_code
+    return report.exit_code
 
 
 if __name__ == "__main__":

@@ -74,6 +74,11 @@ def test_unwritable_file_is_refused_by_name(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["run.prom"]
 
 
+def test_unwritable_metrics_are_one_line_beside_the_report(crm: Crm, tmp_path: Path) -> None:
+    ran = command("sync", "notes", "--json", "--metrics", "nowhere/run.prom", cwd=tmp_path, **reach(crm.sandbox))
+    assert (ran.code, json.loads(ran.out)["status"], ran.err.count("--metrics")) == (2, "done", 1)
+
+
 def test_json_lines_have_entities_and_the_run(crm: Crm, tmp_path: Path) -> None:
     ran = command("sync", "notes", "--json", "--log-format", "json", cwd=tmp_path, **reach(crm.sandbox))
     assert ran.code == 0

@@ -30,8 +30,10 @@ class BoundedAdapter(HTTPAdapter):
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         """The pool of connections for a request, direct or through a proxy."""
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        if pool.ConnectionCls.response_class is not _BoundedResponse:
-            pool.ConnectionCls = type("Bounded", (pool.ConnectionCls,), {"response_class": _BoundedResponse})
+        class_ = pool.ConnectionCls
+        if class_.response_class is not _BoundedResponse:
+            # urllib3's errors contain the name of the class.
+            pool.ConnectionCls = type(class_.__name__, (class_,), {"response_class": _BoundedResponse})
         return pool
 
 
