@@ -4,41 +4,45 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from rich.console import Console
-
 from pipelines.push.plan import Plan
 from sources.insightly.errors import BadSetting
 
-from .console import show_plan
+from .console import console_for, show_plan
 
 
 def confirmation(
-    entity: str, op: str, yes: bool, hidden: Callable[[], AbstractContextManager[None]]
+    entity: str, op: str, yes: bool, hidden: Callable[[], AbstractContextManager[None]], quiet: bool = False
 ) -> Callable[[Plan], bool]:
     """Returns the function that decides, from its plan, whether a push continues.
 
-    On a terminal it shows the plan and asks, whatever the operation. Without a terminal nobody can answer: creates,
+    It shows the plan. On a terminal it asks, whatever the operation. Without a terminal nobody can answer: creates,
     updates and upserts continue, and deletes need `yes`.
 
     Args:
         entity, op: of the push.
         yes: whether to continue without a question.
         hidden: hides the live line, which would overwrite the question.
+        quiet: whether to show nothing where it does not ask.
 
     Raises:
         BadSetting: a delete without a terminal and without `yes`.
     """
-    if yes:
-        return lambda _: True
-    if not sys.stdin.isatty() or not sys.stderr.isatty():
-        if op == "delete":
+    console = console_for(sys.stderr)
+
+    def inform(plan: Plan) -> bool:
+        if not quiet:
+            with hidden():
+                show_plan(console, entity, plan)
+        return True
+
+    if yes or not sys.stdin.isatty() or not sys.stderr.isatty():
+        if op == "delete" and not yes:
             fix = "there is no terminal to ask on; add --yes to delete, or --dry-run to see the plan"
             raise BadSetting("--yes", "", fix)
-        return lambda _: True
+        return inform
 
     def ask(plan: Plan) -> bool:
         with hidden():
-            console = Console(stderr=True)
             show_plan(console, entity, plan)
             try:
                 return console.input("Continue? [y/N] ", markup=False).strip().lower() in ("y", "yes")

@@ -1,8 +1,11 @@
 """Reports for people: tables, reasons and one closing line."""
 
+import json
 import os
+import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 
@@ -20,8 +23,25 @@ LOST = "available before, and refused now (403, 404); their rows stay as they ar
 """Replaces the reasons of many lost entities."""
 WIDE = 100
 """Characters a line from which on a table has all its columns."""
+ACTIONS = {
+    "create": ("+", "to create"),
+    "update": ("~", "to update"),
+    "delete": ("-", "to delete"),
+    "missing": ("?", "missing"),
+    "none": ("=", "unchanged"),
+}
+"""What a push does with a row -> its sign and words."""
+SIGNS = {"+": "green", "~": "yellow", "-": "red", "?": "yellow", "=": "dim"}
 UNLIMITED = 200
 """Characters a line if the output is not a terminal: wide enough for every table."""
+
+
+def console_for(stream: TextIO) -> Console:
+    """A console on a stream, wide enough for every table if it is not a terminal."""
+    console = Console(file=stream)
+    if not console.is_terminal and not os.environ.get("COLUMNS"):
+        console = Console(file=stream, width=UNLIMITED)
+    return console
 
 
 def show(report: Report, account: str | None = None) -> None:
@@ -32,9 +52,7 @@ def show(report: Report, account: str | None = None) -> None:
             account has been printed before.
         account: the account's name, printed above, if the command runs for several accounts.
     """
-    console = Console()
-    if not console.is_terminal and not os.environ.get("COLUMNS"):
-        console = Console(width=UNLIMITED)
+    console = console_for(sys.stdout)
     if account is not None:
         console.rule(f"[bold]{account}[/]", align="left")
     if report.command == "dashboard":
@@ -63,7 +81,16 @@ def show(report: Report, account: str | None = None) -> None:
 
 def show_plan(console: Console, entity: str, plan: Plan) -> None:
     """Prints what a push would do."""
-    actions = ", ".join(f"{count:,} to {action}" for action, count in plan.actions.items()) or "nothing left to do"
+    changes = [change for change in plan.changes if change["action"] != "none"]
+    for change in changes[:SHOWN]:
+        _show_change(console, change)
+    if (more := len(changes) - SHOWN) > 0:
+        console.print(f"  and {more:,} more rows; --dry-run --json lists them all")
+    if any(change["action"] != "create" for change in plan.changes):
+        console.print("  (compared with the tables, as the last sync left them)", soft_wrap=True)
+    counts = Counter(str(change["action"]) for change in plan.changes)
+    actions = ", ".join(f"{counts[action]:,} {words}" for action, (_, words) in ACTIONS.items() if counts[action])
+    actions = actions or ("nothing to do" if plan.invalid else "nothing left to do")
     console.print(f"[bold]{entity}[/]: {plan.rows:,} rows, {actions}", soft_wrap=True)
     if plan.settled:
         console.print(f"  {plan.settled:,} already pushed by an earlier run (push {plan.push_id})")
@@ -75,7 +102,35 @@ def show_plan(console: Console, entity: str, plan: Plan) -> None:
         console.print(f"  [yellow]clears[/] {escape(cleared)}", soft_wrap=True)
     if plan.invalid:
         console.print(f"  [red]{plan.invalid:,} invalid[/]")
-    console.print(f"  at most {plan.calls:,} calls, about {plan.seconds:,} s at the configured rate")
+    if plan.calls:
+        console.print(f"  at most {plan.calls:,} calls, about {plan.seconds:,} s at the configured rate")
+
+
+def _show_change(console: Console, change: Mapping[str, Any]) -> None:
+    """Prints what happens to one row: a line for it, and a line for each field."""
+    sign, _ = ACTIONS[change["action"]]
+    record = " ".join(str(part) for part in (change["record_id"], change["name"]) if part is not None)
+    note = f" ({change['note']})" if change["note"] else ""
+    text = f"{change['place']}: {change['action']} {_shortened(record, console.width // 2)}".rstrip() + note
+    console.print(f"  [{SIGNS[sign]}]{sign}[/] {escape(text)}", soft_wrap=True)
+    width = max((len(field["field"]) for field in change["fields"]), default=0)
+    for field in change["fields"]:
+        values = [_shown(field.get(side), (console.width - width - 12) // 2) for side in ("old", "new")]
+        text = values[1] if change["action"] == "create" and field.get("old") is None else " -> ".join(values)
+        text = text if "old" in field else f"? -> {values[1]}"
+        text = "(masked by hash or drop)" if field.get("masked") else text
+        console.print(f"      {escape(field['field'].ljust(width))}  {escape(text)}", soft_wrap=True)
+
+
+def _shown(value: Any, limit: int) -> str:
+    if value is None:
+        return "(none)"
+    return _shortened(value if isinstance(value, str) else json.dumps(value, default=str), limit)
+
+
+def _shortened(text: str, limit: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else f"{line[: max(limit, 10) - 3]}..."
 
 
 def _show_runs(console: Console, report: Report) -> None:
@@ -230,9 +285,12 @@ def _show_push(console: Console, report: Report) -> None:
             console.print(
                 f"[bold]{name}[/]: {counts}; {entity.merged:,} records read again, {entity.deleted:,} marked deleted"
             )
-        for problem in push["problems"][:SHOWN]:
-            console.print(f"  {escape(describe(problem))}", style="red", soft_wrap=True)
-        if (more := len(push["problems"]) - SHOWN) > 0:
+        problems = describe(push["problems"])
+        if len(problems) == 1 and problems[0] in (report.reason or ""):
+            problems = []
+        for problem in problems[:SHOWN]:
+            console.print(f"  {escape(problem)}", style="red", soft_wrap=True)
+        if (more := len(problems) - SHOWN) > 0:
             console.print(f"  and {more:,} more; --json lists them all")
 
 

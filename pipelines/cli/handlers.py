@@ -93,12 +93,14 @@ def push(args: argparse.Namespace) -> "Report":
     since = _timestamp("--if-unchanged-since", args.if_unchanged_since)
     flags = {"match": args.match, "skip_invalid": args.skip_invalid, "again": args.again}
     entity = canonical(args.entity)
-    request = PushRequest(entity, args.source, args.op, **flags, unchanged_since=parse(since) if since else None)
+    reading = {"delimiter": args.delimiter, "encoding": args.encoding}
+    unchanged_since = parse(since) if since else None
+    request = PushRequest(entity, args.source, args.op, **flags, **reading, unchanged_since=unchanged_since)
     settings, target = _settings(args), target_of(args)
     if args.dry_run:
         return dry_run(settings, target, request)
     with _progress(args) as progress:
-        confirm = confirmation(entity, args.op, args.yes, progress.hidden)
+        confirm = confirmation(entity, args.op, args.yes, progress.hidden, quiet=args.json or args.log_format == "json")
         return push(settings, target, request, confirm, progress.watch)
 
 

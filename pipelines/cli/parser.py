@@ -294,7 +294,9 @@ def parser() -> argparse.ArgumentParser:
         "--op", required=True, choices=("create", "update", "upsert", "delete"), help="what to do with each row"
     )
     push.add_argument("--match", metavar="FIELD", help="find records by this field instead of their id")
-    push.add_argument("--dry-run", action="store_true", help="check the rows and show the plan; send nothing")
+    push.add_argument("--dry-run", action="store_true", help="check the rows and show each change; send nothing")
+    push.add_argument("--delimiter", metavar="CHAR", help="between the cells of a .csv file (default: , ; or tab)")
+    push.add_argument("--encoding", metavar="NAME", help="of a text file, such as cp1252 (default: utf-8)")
     push.add_argument("--yes", action="store_true", help="do not ask; required to delete without a terminal")
     push.add_argument("--skip-invalid", action="store_true", help="push the valid rows even if others are invalid")
     push.add_argument("--again", action="store_true", help="push rows again that were pushed before")

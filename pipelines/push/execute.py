@@ -24,7 +24,7 @@ from sources.insightly.resources.fetch import first_of
 from sources.insightly.state.times import iso, parse_api
 
 from . import api
-from .ledger import DONE, FAILED, WAITING, Ledger
+from .ledger import DONE, FAILED, MISSING, WAITING, Ledger
 from .resolve import RowRejected, Unresolved, find_match, resolve_write
 from .validate import Row, missing_fields
 from .values import changed_fields, custom_values, equal
@@ -190,6 +190,7 @@ class Executor:
             api.update(self.context, self.entity, id_, _custom_fields({**before, **custom}))
 
     def _delete(self, row: Row, id_: int) -> None:
+        was_sent, action = self.ledger.is_pending(row.number), "delete"
         try:
             if self.unchanged_since is not None:
                 self._check_unchanged(api.read_record(self.context, self.entity, id_))
@@ -199,7 +200,8 @@ class Executor:
         except NotFound:
             # The record does not exist, which is fine. Or the key may not read the list: then this call raises.
             first_of(self.context, self.entity)
-        self.ledger.record_result(row.number, "delete", DONE, id_)
+            action = "delete" if was_sent else MISSING
+        self.ledger.record_result(row.number, action, DONE, id_)
 
     def _check_unchanged(self, record: Record) -> None:
         """Raises RowRejected if the record was edited after `unchanged_since`."""

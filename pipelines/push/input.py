@@ -1,12 +1,13 @@
 """The rows to push, read from a file, a table or a query, and the hash that identifies them."""
 
+import codecs
 import csv
 import hashlib
 import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,38 +24,55 @@ ORDERED = re.compile(r"\border\s+by\b", re.IGNORECASE)
 TABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?")
 DELIMITERS = ",;\t"
 """Between the cells of a CSV file: no name of a field contains one, so the header tells which of them the file has."""
+TEXT_FILES = (".csv", ".jsonl", ".ndjson")
 EXTRA_CELLS = "more cells than the header has"
 """The column of a CSV row's surplus cells. No field has this name."""
+
+NumberedRow = tuple[str, int, dict[str, Any]]
+"""A row with its name in messages, and the line it begins in."""
 
 
 @dataclass(frozen=True)
 class PushInput:
     """Rows in order, row 1 first, and the hash of the content they were read from.
 
-    `lines` are the lines of the file that the rows begin in; empty if the rows have no lines.
+    `lines` are the lines of the file that the rows begin in, and `places` name the rows as a spreadsheet or an editor
+    does: in a CSV file the header is row 1. Both are empty if the rows are not from a text file.
     """
 
     rows: list[dict[str, Any]]
     digest: str
     lines: tuple[int, ...] = ()
+    places: tuple[str, ...] = ()
 
     def line_of(self, number: int) -> int | None:
         """The line of a row, None if it has none."""
         return self.lines[number - 1] if self.lines else None
 
+    def place_of(self, number: int) -> str:
+        """A row's name in messages, such as `row 3`, `row 3 (line 5)` or `line 4`."""
+        return self.places[number - 1] if self.places else f"row {number}"
 
-def read_input(source: str, dataset: Dataset | None) -> PushInput:
+
+def read_input(
+    source: str, dataset: Dataset | None, delimiter: str | None = None, encoding: str | None = None
+) -> PushInput:
     """Reads a file, a query or a table. A file that exists is read as a file, whatever its name.
 
     Args:
         source: path of a .csv, .jsonl, .ndjson or .parquet file, `select ...`, or a table's name.
         dataset: the destination, None if it does not exist yet.
+        delimiter: the character between the cells of a CSV file, or `tab`; None to find it in the header.
+        encoding: of a text file; None for UTF-8.
 
     Raises:
-        BadSetting: `source` is none of them, or cannot be read.
+        BadSetting: `source` is none of them, or cannot be read; or an option is wrong for it.
     """
+    suffix = Path(source).suffix.lower() if os.path.isfile(source) else ""
+    delimiter = _delimiter(delimiter, suffix)
+    encoding = _encoding(encoding, suffix)
     if os.path.isfile(source):
-        return _read_file(Path(source))
+        return _read_file(Path(source), delimiter, encoding)
     if QUERY.match(source):
         return _query(source, source, dataset)
     if TABLE.fullmatch(source):
@@ -67,36 +85,64 @@ def push_id(op: str, entity: str, match: str | None, digest: str) -> str:
     return hashlib.sha256("\n".join((op, entity, match or "", digest)).encode()).hexdigest()[:16]
 
 
-def _read_file(path: Path) -> PushInput:
+def _delimiter(text: str | None, suffix: str) -> str | None:
+    delimiter = {"tab": "\t", "\\t": "\t"}.get(text or "", text)
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+        raise BadSetting("--delimiter", text, "must be one character, such as ';' or '|', or tab")
+    if delimiter is not None and suffix != ".csv":
+        raise BadSetting("--delimiter", text, "is for .csv files")
+    return delimiter
+
+
+def _encoding(name: str | None, suffix: str) -> str | None:
+    if name is None:
+        return None
+    try:
+        "".encode(name)
+    except LookupError:
+        raise BadSetting("--encoding", name, "must be an encoding such as utf-8, cp1252 or utf-16") from None
+    if suffix not in TEXT_FILES:
+        raise BadSetting("--encoding", name, f"is for {', '.join(TEXT_FILES)} files")
+    return name
+
+
+def _read_file(path: Path, delimiter: str | None, encoding: str | None) -> PushInput:
     suffix = path.suffix.lower()
-    if suffix not in (*TEXT_READERS, ".parquet"):
+    if suffix not in (*TEXT_FILES, ".parquet"):
         raise _unreadable(str(path), "a file must be .csv, .jsonl, .ndjson or .parquet")
     try:
         content = path.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         if suffix == ".parquet":
             return PushInput(_parquet(content), digest)
-        numbered = list(TEXT_READERS[suffix](_decode(content)))
-        return PushInput([row for _, row in numbered], digest, tuple(line for line, _ in numbered))
+        text = _decode(content, encoding)
+        if encoding is not None:  # the same text is the same push, whatever its encoding
+            digest = hashlib.sha256(text.encode()).hexdigest()
+        read = list(_csv(text, delimiter) if suffix == ".csv" else _jsonl(text))
+        lines, places = tuple(line for _, line, _ in read), tuple(place for place, _, _ in read)
+        return PushInput([row for _, _, row in read], digest, lines, places)
     except (ValueError, OSError) as error:
         raise _unreadable(str(path), f"it cannot be read: {error}") from None
 
 
-def _decode(content: bytes) -> str:
+def _decode(content: bytes, encoding: str | None) -> str:
+    is_utf8 = encoding is None or codecs.lookup(encoding).name == "utf-8"
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8-sig" if is_utf8 else str(encoding))
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
+        guess = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "cp1252"
+        fix = "save the file as UTF-8 (in Excel: CSV UTF-8)"
+        fix += f", or name its encoding, as --encoding {guess}" if is_utf8 else ""
         raise ValueError(
-            f"line {line} has the byte 0x{content[error.start]:02x}, which is not UTF-8; save the file as UTF-8 "
-            "(in Excel: CSV UTF-8)"
+            f"line {line} has the byte 0x{content[error.start]:02x}, which is not {encoding or 'UTF-8'}; {fix}"
         ) from None
 
 
-def _csv(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _csv(text: str, delimiter: str | None) -> Iterator[NumberedRow]:
     """The rows without their empty cells: CSV cannot tell an empty text, null and no value apart."""
     header = text.partition("\n")[0]
-    delimiter = next((each for each in DELIMITERS if each in header), ",")
+    delimiter = delimiter or next((each for each in DELIMITERS if each in header), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     line = 0
     try:
@@ -104,18 +150,19 @@ def _csv(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         if len(set(names)) < len(names):
             raise ValueError("its header names a column twice")
         line = reader.line_num
-        for cells in reader:
+        for number, cells in enumerate(reader, start=2):  # a spreadsheet counts the header and empty rows
             row: dict[str, Any] = {name: cell for name, cell in zip(names, cells, strict=False) if cell}
             if len(cells) > len(names):
                 row[EXTRA_CELLS] = cells[len(names) :]
             if cells:
-                yield line + 1, row
+                place = f"row {number}" if number == line + 1 else f"row {number} (line {line + 1})"
+                yield place, line + 1, row
             line = reader.line_num
     except csv.Error as error:
         raise ValueError(f"the row in line {line + 1}: {error}") from None
 
 
-def _jsonl(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _jsonl(text: str) -> Iterator[NumberedRow]:
     for number, line in enumerate(io.StringIO(text, newline=None), start=1):
         if not line.strip():
             continue
@@ -128,15 +175,7 @@ def _jsonl(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
             raise ValueError(f"line {number}: {error}") from None
         if not isinstance(row, dict):
             raise ValueError(f"line {number} is not a JSON object")
-        yield number, row
-
-
-TEXT_READERS: Mapping[str, Callable[[str], Iterator[tuple[int, dict[str, Any]]]]] = {
-    ".csv": _csv,
-    ".jsonl": _jsonl,
-    ".ndjson": _jsonl,
-}
-"""Suffix of a file -> the rows of its text, each with the line it begins in."""
+        yield f"line {number}", number, row
 
 
 def _parquet(content: bytes) -> list[dict[str, Any]]:

@@ -14,6 +14,10 @@ from pipelines.destinations.system_tables import PUSHES
 PENDING, WAITING, DONE, FAILED, UNKNOWN = "pending", "waiting", "done", "failed", "unknown"
 """Sent, no response yet; not carried out, to be tried again; carried out; refused; the result cannot be found out."""
 FINAL = (DONE, UNKNOWN)
+MISSING = "missing"
+"""The action of a delete of a record that Insightly does not have."""
+WRITES = ("create", "update", "delete", MISSING)
+"""The actions after which the destination's row may differ from the record."""
 
 
 @dataclass

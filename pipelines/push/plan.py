@@ -1,7 +1,7 @@
 """The plan of a push: its actions, and the most calls it takes. Pure logic."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -27,7 +27,8 @@ class Plan:
         calls: the most calls of the push, reading the records back included. A record that has the values already
             needs fewer.
         seconds: the least time for these calls.
-        problems: row number, line in the file (None if it has no lines) and problem of each invalid row.
+        changes: what happens to each open row, compared with the destination: see `preview`.
+        problems: row number, line in the file (None if it has no lines), place and problem; an entry for each problem.
         earlier: an unfinished push of other rows. Records it created are created again if their rows are in this one.
     """
 
@@ -40,6 +41,7 @@ class Plan:
     clears: dict[str, int] = field(default_factory=dict)
     calls: int = 0
     seconds: float = 0.0
+    changes: list[dict[str, Any]] = field(default_factory=list)
     problems: list[dict[str, Any]] = field(default_factory=list)
     earlier: dict[str, Any] | None = None
 
@@ -47,10 +49,19 @@ class Plan:
         return asdict(self)
 
 
-def describe(problem: Mapping[str, Any]) -> str:
-    """A problem in words, such as `row 3 (line 4) contact_id x is not a whole number`."""
-    line = "" if problem["line"] is None else f" (line {problem['line']})"
-    return f"row {problem['row']}{line} {problem['problem']}"
+def describe(problems: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Problems in words, each once, such as `row 3 and 7 more: contact_id x is not a whole number`."""
+    places = dict[str, list[str]]()
+    for each in problems:
+        places.setdefault(each["problem"], []).append(each["place"])
+    more = {problem: f" and {len(rows) - 1:,} more" if len(rows) > 1 else "" for problem, rows in places.items()}
+    return [f"{rows[0]}{more[problem]}: {problem}" for problem, rows in places.items()]
+
+
+def summary(problems: Iterable[Mapping[str, Any]]) -> str:
+    """The only problem in words, or how many there are."""
+    first, *others = describe(problems)
+    return f"{len(others) + 1:,} different problems" if others else first
 
 
 def make_plan(
@@ -77,7 +88,11 @@ def make_plan(
     """
     invalid = [row for row in rows if row.problems]
     plan = Plan(push_id, op, len(rows), len(invalid), len(rows) - len(invalid) - len(open_rows))
-    plan.problems = [{"row": row.number, "line": row.line, "problem": "; ".join(row.problems)} for row in invalid]
+    plan.problems = [
+        {"row": row.number, "line": row.line, "place": row.place, "problem": problem}
+        for row in invalid
+        for problem in row.problems
+    ]
     plan.actions = dict(Counter(_action(op, row) for row in open_rows))
     if op != "create":
         cells = (cell for row in open_rows for cell in {**row.fields, **row.custom}.items())

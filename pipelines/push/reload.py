@@ -9,7 +9,7 @@ from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.paging.probe import Differences
 from sources.insightly.state.request import ReadRequest
 
-from .ledger import Ledger
+from .ledger import MISSING, Ledger
 from .validate import Row
 
 
@@ -24,7 +24,7 @@ def read_again(runner: Runner, ledger: Ledger, entity: Entity, rows: Sequence[Ro
     """
     if entity.name == "tags":
         return _tagged(runner, ledger, rows)
-    changed, gone = ledger.not_loaded("create", "update"), ledger.not_loaded("delete")
+    changed, gone = ledger.not_loaded("create", "update"), ledger.not_loaded("delete", MISSING)
     _records(runner, ledger, entity, changed)
     if gone:
         _mark(runner, entity, set(gone.values()))

@@ -33,6 +33,8 @@ class PushRequest:
     skip_invalid: bool = False
     again: bool = False
     unchanged_since: datetime | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
 
     def require_entity(self) -> Entity:
         """The entity to push.
@@ -75,11 +77,11 @@ class PushRequest:
         has_schema = dataset is not None and dataset.has_schema
         normalize = dataset.normalize if dataset is not None and has_schema else NamingConvention().normalize_path
         validator = RowValidator(entity, self.op, self.match, definitions, normalize, masked)
-        return _with_lines(validator.rows(push_input.rows), push_input), validator.match
+        return _with_lines(validator.rows(push_input.rows, push_input.place_of), push_input), validator.match
 
 
 def _with_lines(rows: Iterable[Row], push_input: PushInput) -> list[Row]:
-    return [replace(row, line=push_input.line_of(row.number)) for row in rows]
+    return [replace(row, line=push_input.line_of(row.number), place=push_input.place_of(row.number)) for row in rows]
 
 
 def fetch_definitions(context: SyncContext, entity: Entity, push_input: PushInput) -> Definitions | None:

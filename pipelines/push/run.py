@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 
@@ -19,14 +19,21 @@ from sources.insightly.state.times import iso
 from .execute import Executor
 from .execute_tags import TagExecutor
 from .input import PushInput, push_id, read_input
-from .ledger import DONE, FAILED, FINAL, PENDING, UNKNOWN, Ledger
-from .plan import Plan, describe, make_plan
+from .ledger import DONE, FAILED, FINAL, MISSING, PENDING, UNKNOWN, WRITES, Ledger
+from .plan import Plan, make_plan, summary
+from .preview import preview
 from .reload import read_again
 from .request import PushRequest, fetch_definitions, stored_definitions
 from .validate import Definitions, Row
 
 Confirm = Callable[[Plan], bool]
-RESULTS = {"created": "create", "updated": "update", "deleted": "delete", "unchanged": "none"}
+RESULTS = {
+    "created": "create",
+    "updated": "update",
+    "deleted": "delete",
+    "missing": MISSING,
+    "unchanged": "none",
+}
 
 
 class InvalidRows(InsightlyError):
@@ -54,7 +61,7 @@ def dry_run(settings: InsightlySettings, target: Target, request: PushRequest) -
         push.read(dataset)
         push.validate(stored_definitions(dataset, push.entity), dataset)
         has_account = dataset is not None and dataset.has_account
-        plan = push.make_plan(push.open_rows(again=request.again), has_account=has_account)
+        plan = push.make_plan(push.open_rows(again=request.again), dataset, has_account)
     entity = EntityReport("ok", rows=plan.rows, facts={"push": plan.to_dict()})
     report = Report("push", entities={request.entity: entity}, facts={"dry_run": True})
     if plan.invalid and not request.skip_invalid:
@@ -115,22 +122,26 @@ class _Push:
 
     def read(self, dataset: Dataset | None) -> None:
         """Reads the input, and the ledger if the table exists."""
-        self.input = read_input(self.request.source, dataset)
+        request = self.request
+        self.input = read_input(request.source, dataset, request.delimiter, request.encoding)
         if dataset is not None and dataset.table_exists(PUSHES):
             self.ledger = Ledger(dataset, self.push_id, self.request.entity, self.request.op)
 
     def validate(self, definitions: Definitions | None, dataset: Dataset | None) -> None:
         """Checks the rows by the entity's fields and the definitions of its custom fields."""
-        masked = self.settings.privacy.rules.get(self.entity.name, {})
-        self.rows, self.match = self.request.validate(self.entity, self.input, definitions, dataset, masked)
+        self.rows, self.match = self.request.validate(self.entity, self.input, definitions, dataset, self._masked)
         self.valid = [row for row in self.rows if not row.problems]
+
+    @property
+    def _masked(self) -> Mapping[str, object]:
+        return self.settings.privacy.rules.get(self.entity.name, {})
 
     def open_rows(self, again: bool) -> list[Row]:
         """The valid rows that the ledger does not have as final, or `again` all of them."""
         ledger = self.ledger
         return [row for row in self.valid if again or ledger is None or not ledger.is_final(row.number)]
 
-    def make_plan(self, open_rows: Sequence[Row], has_account: bool = True) -> Plan:
+    def make_plan(self, open_rows: Sequence[Row], dataset: Dataset | None, has_account: bool = True) -> Plan:
         ledger, request = self.ledger, self.request
         plan = make_plan(
             self.push_id,
@@ -140,8 +151,9 @@ class _Push:
             open_rows,
             guarded=request.unchanged_since is not None,
             has_account=has_account,
-            not_loaded=0 if ledger is None else len(ledger.not_loaded("create", "update", "delete")),
+            not_loaded=0 if ledger is None else len(ledger.not_loaded(*WRITES)),
         )
+        plan.changes = preview(self.entity, request.op, open_rows, dataset, self.match, self._masked)
         plan.seconds = self.settings.seconds_for(plan.calls)
         if ledger is not None and ledger.earlier and "create" in plan.actions:
             plan.earlier = dict(zip(("push_id", "done", "open"), ledger.earlier, strict=True))
@@ -167,7 +179,7 @@ class _Push:
                 self.validate(fetch_definitions(runner.context, self.entity, self.input), runner.dataset)
             finished = self._is_finished([row.number for row in self.valid])
             open_rows = self.open_rows(again=finished and request.again)
-            self.plan = self.make_plan(open_rows)
+            self.plan = self.make_plan(open_rows, runner.dataset)
             if self.plan.invalid and not request.skip_invalid:
                 raise _invalid_rows(self.plan)
             if finished and not request.again and self.ledger is not None:
@@ -179,7 +191,7 @@ class _Push:
             if result.state in (None, "ok"):
                 result.state = "failed" if problems else "ok"
             if problems:
-                words = f"{len(problems)} of {len(self.rows)} rows have problems; {describe(problems[0])}"
+                words = f"{len(problems)} of {len(self.rows)} rows have problems; {summary(problems)}"
                 result.reason = words if result.reason is None else f"{result.reason}; {words}"
         finally:
             result.seconds = time.monotonic() - started
@@ -227,6 +239,7 @@ class _Push:
             {
                 "row": entry.number,
                 "line": self.input.line_of(entry.number),
+                "place": self.input.place_of(entry.number),
                 "problem": f"{entry.status}: {entry.error}",
             }
             for entry in (self.ledger.entries.values() if self.ledger is not None else ())
@@ -236,6 +249,6 @@ class _Push:
 
 def _invalid_rows(plan: Plan) -> InvalidRows:
     return InvalidRows(
-        f"{plan.invalid} of {plan.rows} rows are invalid; {describe(plan.problems[0])}. Nothing was sent. "
+        f"{plan.invalid} of {plan.rows} rows are invalid; {summary(plan.problems)}. Nothing was sent. "
         "Fix them, or pass --skip-invalid to push the valid rows"
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sources.insightly.entities import ENTITIES, Entity, Field, FieldType, child_fields
+from sources.insightly.entities import COMPUTED_FROM, ENTITIES, Entity, Field, FieldType, child_fields
 from sources.insightly.errors import BadSetting, closest
 from sources.insightly.rows.custom_fields import declared_types
 
@@ -24,8 +24,8 @@ class Row:
     """One row to send.
 
     `fields` and `custom` are by API name, in the API's form, None to clear a field. `parent` is the record that a note
-    is created under, or the record of a tag: (entity, id). `line` is the line of the file that it begins in. A row with
-    `problems` is not sent.
+    is created under, or the record of a tag: (entity, id). `line` is the line of the file it begins in, `place` the
+    row's name in messages. A row with `problems` is not sent.
     """
 
     number: int
@@ -36,6 +36,7 @@ class Row:
     parent: tuple[str, int] | None = None
     problems: tuple[str, ...] = ()
     line: int | None = None
+    place: str = ""
 
 
 class RowValidator:
@@ -69,8 +70,13 @@ class RowValidator:
         self.names = {normalize(name): name for name in names} | {name: name for name in names}
         self.match = None if match is None else self._match_field(match)
 
-    def rows(self, rows: Iterable[Mapping[str, Any]]) -> list[Row]:
-        """The rows with their problems. Of two rows for one record the later one has a problem."""
+    def rows(self, rows: Iterable[Mapping[str, Any]], place_of: Callable[[int], str] = "row {}".format) -> list[Row]:
+        """The rows with their problems. Of two rows for one record the later one has a problem.
+
+        Args:
+            rows: the cells of each row.
+            place_of: a row's number -> its name in messages.
+        """
         first_rows: dict[Any, int] = {}
         validated = []
         for number, cells in enumerate(rows, start=1):
@@ -79,7 +85,7 @@ class RowValidator:
                 record = row.key if row.key is not None else str(row.match).strip().casefold()
                 first = first_rows.setdefault(record, number)
                 if first != number:
-                    row = replace(row, problems=(*row.problems, f"row {first} is for the same record"))
+                    row = replace(row, problems=(*row.problems, f"{place_of(first)} is for the same record"))
             validated.append(row)
         return validated
 
@@ -161,6 +167,7 @@ class RowValidator:
         names += [name for name, value in custom.items() if name in self.locked and value is not None]
         arrays = [name for name in fields if name in self.entity.arrays] if self.op != "create" else []
         hints = dict.fromkeys(self.entity.arrays, " after the record's creation") | {"TAGS": "; push the entity tags"}
+        hints |= {name: f"; write {field}" for name, field in COMPUTED_FROM.items() if field in self.settable}
         return [f"{name} is read-only{hints.get(name, '')}" for name in (*names, *arrays)]
 
     def _incomplete(self, row: Row) -> list[str]:

@@ -16,6 +16,8 @@ from typing import Any, Literal
 from .errors import BadSetting, closest
 
 DATE_CREATED, DATE_UPDATED = "DATE_CREATED_UTC", "DATE_UPDATED_UTC"
+COMPUTED_FROM = {"OPPORTUNITY_VALUE": "BID_AMOUNT", "COMPLETED_DATE_UTC": "COMPLETED"}
+"""Read-only field -> the field to write in its place, on entities that have both."""
 UNVERSIONED = frozenset(
     {
         *(DATE_UPDATED, "LAST_ACTIVITY_DATE_UTC", "NEXT_ACTIVITY_DATE_UTC"),

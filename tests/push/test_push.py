@@ -373,7 +373,7 @@ def test_deleting_a_missing_record_marks_its_row(crm: Crm, guarded: bool) -> Non
     crm.sandbox.store.delete("contacts", key)
     since = datetime(2100, 1, 1, tzinfo=UTC) if guarded else None
     report = pushed(crm, "contacts", jsonl(crm, [{"CONTACT_ID": key}]), "delete", unchanged_since=since)
-    assert (results(report), report.entities["contacts"].deleted) == ({"deleted": 1}, 1)
+    assert (results(report), report.entities["contacts"].deleted) == ({"missing": 1}, 1)
     crm.assert_equal("contacts", deleted=True)
 
 
@@ -608,7 +608,7 @@ def test_command_shows_the_plan_and_invalid_rows(make_crm: MakeCrm) -> None:
     arguments = ["push", "contacts", source, "--op", "create", "--dry-run", *crm.arguments()]
     ran = command(*arguments, cwd=crm.folder, **reach(crm.sandbox))
     assert ran.code == 1
-    assert "row 1 (line 2) phnoe is not a field of contacts; did you mean PHONE?" in ran.out
+    assert "row 2: phnoe is not a field of contacts; did you mean PHONE?" in ran.out
     assert crm.sandbox.log == []
     assert not crm.made()
     ran = command(*arguments, "--if-unchanged-since", "soon", cwd=crm.folder, **reach(crm.sandbox))

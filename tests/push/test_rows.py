@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.push.input import push_id, read_input
+from pipelines.push.plan import describe, make_plan
 from pipelines.push.request import PUSHABLE, PushRequest
 from pipelines.push.validate import Row, RowValidator, validate_tags
 from pipelines.push.values import InvalidValue, changed_fields, equal, to_api
@@ -303,3 +304,50 @@ def test_unreadable_file_is_refused_with_its_line(tmp_path: Path, name: str, con
     path.write_bytes(content)
     with pytest.raises(BadSetting, match=message):
         read_input(str(path), None)
+
+
+def test_rows_count_as_in_a_spreadsheet_and_each_fault_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text('contact_id,foo,title\n1,a,"two\nlines"\n\n1,b,x\n')
+    rows, _ = PushRequest("contacts", str(path), "update").validate(
+        ENTITIES["contacts"], read_input(str(path), None), (), None
+    )
+    plan = make_plan("", ENTITIES["contacts"], "update", rows, [], guarded=False, has_account=True, not_loaded=0)
+    assert plan.invalid == 2
+    assert describe(plan.problems) == [
+        "row 2 and 1 more: foo is not a field of contacts",
+        "row 4 (line 5): row 2 is for the same record",
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"FIRST_NAME": "A"}\n\n{"FIRST_NAME": "A"}\n')
+    assert read_input(str(path), None).places == ("line 1", "line 3")
+
+
+def test_delimiter_and_encoding_can_be_named(tmp_path: Path) -> None:
+    path, text = tmp_path / "rows.csv", "first_name|title\nJ\u00f6rg|a,b\n"
+    path.write_bytes(text.encode("utf-16"))
+    with pytest.raises(BadSetting, match="--encoding utf-16"):
+        read_input(str(path), None, "|")
+    read = read_input(str(path), None, "|", "utf-16")
+    assert read.rows == [{"first_name": "J\u00f6rg", "title": "a,b"}]
+    path.write_bytes(text.replace("|", "\t").encode("cp1252"))
+    assert read_input(str(path), None, "tab", "cp1252").rows == read.rows
+    path.write_bytes(text.encode("cp1252"))
+    assert read_input(str(path), None, "|", "cp1252").digest == read.digest  # the same text is the same push
+    jsonl = tmp_path / "rows.jsonl"
+    jsonl.write_text("{}")
+    for source, options, message in (
+        (path, (";;", None), "must be one character"),
+        (jsonl, (";", None), "is for .csv files"),
+        (path, (None, "cp12520"), "--encoding"),
+        (path, (None, "base64"), "--encoding"),
+        ("contacts", (None, "cp1252"), "is for .csv, .jsonl, .ndjson files"),
+    ):
+        with pytest.raises(BadSetting, match=message):
+            read_input(str(source), None, *options)
+
+
+def test_read_only_field_names_the_one_to_write() -> None:
+    cells = {"OPPORTUNITY_ID": 1, "OPPORTUNITY_VALUE": 5, "BID_AMOUNT": 5}
+    (row,) = RowValidator(ENTITIES["opportunities"], "update", None, (), normalize).rows([cells])
+    assert row.problems == ("OPPORTUNITY_VALUE is read-only; write BID_AMOUNT",)
