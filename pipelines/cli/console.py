@@ -74,6 +74,9 @@ def show(report: Report, account: str | None = None) -> None:
             _show_marts(console, marts)
         if report.command == "check" and report.facts:
             _show_account(console, report)
+        if report.command == "init" and report.facts:
+            files = " and ".join(report.facts["files"])
+            console.print(f"wrote {escape(files)}; next: insightly sync", soft_wrap=True)
         if report.command == "status" and report.facts:
             _show_status(console, report)
     _show_closing_line(console, report)
@@ -136,7 +139,7 @@ def _shortened(text: str, limit: int) -> str:
 def _show_runs(console: Console, report: Report) -> None:
     """Prints the table of a sync, sweep, verify or status, and what else to know of its entities."""
     unchanged, reasons = _unchanged(report), _reasons(report)
-    if report.entities and report.command in COLUMNS:
+    if report.entities and (report.command in COLUMNS or "plan" in report.facts):
         unreadable = reasons.get(("skipped", UNREADABLE), []) if "plan" not in report.facts else []
         table = runs_table(report, console.width < WIDE, {*unchanged, *unreadable, *_untouched(report, reasons)})
         if table.row_count:

@@ -23,6 +23,18 @@ T = TypeVar("T")
 Handler = Callable[[argparse.Namespace], "Report | int"]
 
 
+def init(args: argparse.Namespace) -> "Report":
+    from pipelines.commands.init import init
+
+    from .console import show
+    from .setup import setup
+
+    checked, report = init(setup(args), target_of(args))
+    if not args.json and "plan" in report.facts:
+        show(checked)
+    return report
+
+
 def check(args: argparse.Namespace) -> "Report":
     from pipelines.commands.check import check
 

@@ -199,6 +199,27 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(command=name, handler=handler)
         return command
 
+    init = add(
+        "init",
+        handlers.init,
+        [*output, *target],
+        "set up this folder: ask for the key, find its pod, write .dlt/, plan a sync",
+        "Take the API key, find the pod that accepts it, write .dlt/secrets.toml (which only you can read) and "
+        ".dlt/config.toml, run check, and estimate the first sync. On a terminal it asks for what is not given. The "
+        "key is never an option, because other users can see those: type it when asked, or use "
+        "SOURCES__INSIGHTLY__API_KEY or --key-stdin.",
+        (
+            "insightly init",
+            "insightly init --yes --key-stdin --pod eu1 --history opportunities < key.txt",
+        ),
+    )
+    init.add_argument("--pod", help="na1, eu1, ..., as in the API URL (default: the one that accepts the key)")
+    init.add_argument("--key-stdin", action="store_true", help="read the key from the first line of stdin")
+    init.add_argument("--history", metavar="NAMES", help="entities to keep each version of, from now on, or none")
+    init.add_argument("--hash", metavar="COLUMNS", help="columns to store only as a hash, or none")
+    init.add_argument("--start-date", metavar="DATE", help="read only what changed since DATE, or all")
+    init.add_argument("--force", action="store_true", help="replace the key in .dlt/secrets.toml")
+    init.add_argument("--yes", action="store_true", help="ask nothing")
     add(
         "check",
         handlers.check,

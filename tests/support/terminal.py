@@ -75,4 +75,5 @@ def _attach(path: str) -> None:
     terminal = os.open(path, os.O_RDWR)
     for descriptor in range(3):
         os.dup2(terminal, descriptor)
-    sys.stdin = os.fdopen(0)
+    # New streams: those of before would seek, if they were files.
+    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")

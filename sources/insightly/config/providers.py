@@ -36,6 +36,11 @@ def providers() -> ConfigProvidersContainer:
         raise _unreadable(error) from None
 
 
+def settings_folder() -> Path:
+    """The folder of config.toml and secrets.toml: `.dlt` in the working folder, unless dlt is told another."""
+    return Path(Container()[PluggableRunContext].context.settings_dir)
+
+
 def section_values(*section: str) -> Iterator[tuple[ConfigProvider, Mapping[str, Any]]]:
     """The settings of a section, by provider; those of the environment only if they are in one variable.
 
