@@ -12,6 +12,7 @@ install: .venv/installed
 install-dev: .venv/installed-dev
 
 .venv/installed: constraints.txt pyproject.toml
+	@echo "Installing insightly-sync and its pinned packages into .venv; this takes a minute or two ..."
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python $(PIP) --require-hashes -r constraints.txt
@@ -19,10 +20,12 @@ install-dev: .venv/installed-dev
 	touch $@
 
 .venv/installed-dev: .venv/installed constraints-dev.txt
+	@echo "Installing what the tests need into .venv; this takes some minutes ..."
 	$(BIN)/python $(PIP) --require-hashes -r constraints-dev.txt
 	touch $@
 
 .venv-airflow/installed: constraints-airflow.txt pyproject.toml
+	@echo "Installing Airflow for its tests into .venv-airflow; this takes some minutes ..."
 	$(PYTHON) -m venv .venv-airflow
 	.venv-airflow/bin/python $(PIP) --require-hashes -r constraints-airflow.txt
 	.venv-airflow/bin/python $(PIP) --no-deps --no-build-isolation -e .
@@ -63,4 +66,4 @@ pins:
 	$(COMPILE) --extra airflow --extra postgres -o constraints-airflow.txt
 
 clean:
-	rm -rf .venv .venv-airflow demo.duckdb .demo .benchmarks build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-airflow demo.duckdb demo.html .demo .benchmarks build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
