@@ -100,6 +100,7 @@ def _add_runs(
         report.facts = {
             "account": account.get("name"),
             "destination": str(target),
+            "working_folder": str(target.working_folder),
             "last_run": _iso(last["started"]),
             "last_failure": _failure(last_failure(pipeline), runs),
             "max_age_seconds": None if max_age is None else round(max_age.total_seconds()),

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -196,7 +197,9 @@ class Target:
     @property
     def working_folder(self) -> Path:
         """The folder in which dlt keeps the pipeline between runs. Only a cache: the destination has the state."""
-        return Path(get_dlt_pipelines_dir()) / f"insightly-{self.digest}"
+        place = self.path.stem if self.destination == "duckdb" else self.destination
+        label = re.sub(r"[^\w.-]", "_", f"{place[:40]}-{self.schema_name[:60]}", flags=re.ASCII)
+        return Path(get_dlt_pipelines_dir()) / f"insightly-{label}-{self.digest}"
 
     def _pipeline(self, folder: Path | None, read_only: bool) -> dlt.Pipeline:
         check_pipeline_options(PIPELINE)
@@ -204,6 +207,8 @@ class Target:
         if folder is None:
             self.adapter.create()
             folder = self.working_folder
+            if (unnamed := folder.with_name(f"insightly-{self.digest}")).is_dir() and not folder.exists():
+                unnamed.rename(folder)  # of an earlier version
         pipeline = self._open_folder(folder, destination)
         if pipeline.has_pending_data and not pipeline.first_run and not has_stored_state(pipeline):
             logger.warning("%s is new: dropping the packages of an interrupted run that belong to another one", self)

@@ -2,11 +2,15 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from pipelines.commands.status import status
+from pipelines.destinations.target import Target
 from tests.support.crm import Crm, isolated_crm
 from tests.support.sync_kill import PAGING, Point, sync_and_die
 
@@ -67,3 +71,32 @@ def test_damaged_working_folder_is_replaced(
     caplog.clear()
     killed.sync_done(*NAMES, **PAGING)
     assert caplog.text == ""
+
+
+def test_dlt_finds_the_working_folder_by_its_name(crm: Crm) -> None:
+    crm.sync_done("notes")
+    folder = Path(status(crm.settings(), crm.target).facts["working_folder"])
+    assert folder.name == f"insightly-crm-insightly-{crm.target.digest}"
+    dlt = Path(sys.executable).with_name("dlt")
+    command = [dlt, "pipeline", "--pipelines-dir", folder, "insightly", "info"]
+    environment = {**os.environ, "RUNTIME__DLTHUB_TELEMETRY": "false"}
+    ran = subprocess.run(command, cwd=crm.folder, env=environment, capture_output=True, text=True, check=True)
+    assert "Found pipeline insightly" in ran.stdout
+    assert "dataset_name: insightly" in ran.stdout
+    assert "destination_type: dlt.destinations.duckdb" in ran.stdout
+
+
+def test_working_folder_of_an_earlier_version_is_renamed(crm: Crm) -> None:
+    crm.sync_done("notes")
+    folder = crm.target.working_folder
+    folder.rename(folder.with_name(f"insightly-{crm.target.digest}"))
+    marker = folder.with_name(f"insightly-{crm.target.digest}") / "marker"
+    marker.touch()
+    crm.sync_done("notes")
+    assert (folder / "marker").exists()
+    assert not marker.parent.exists()
+
+
+def test_name_of_a_working_folder_is_a_plain_file_name(tmp_path: Path) -> None:
+    name = Target(database=str(tmp_path / "Büro: all/of it" / "crm 2.duckdb"), dataset="My CRM").working_folder.name
+    assert name.startswith("insightly-crm_2-my_crm-")
