@@ -39,8 +39,9 @@ class Terminal:
         """What has been written, control sequences included, when the words have come."""
         deadline = time.monotonic() + TIMEOUT
         while words not in self.text:
-            assert time.monotonic() < deadline, self.text
+            ended = not self._process.is_alive() or time.monotonic() > deadline
             self._read(1.0)
+            assert not ended or words in self.text, self.text
         return self._raw.decode()
 
     def written_in(self, seconds: float) -> str:
