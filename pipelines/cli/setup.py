@@ -13,7 +13,7 @@ from pipelines.commands.init import Setup, find_address, has_key
 from sources.insightly.config.accounts import KEY_SHOWN
 from sources.insightly.config.settings import resolve_settings
 from sources.insightly.config.validators import names
-from sources.insightly.errors import BadSetting, ConfigurationError, register_secret
+from sources.insightly.errors import BadSetting, ConfigurationError, InsightlyError, register_secret
 
 KEY_VARIABLE = "SOURCES__INSIGHTLY__API_KEY"
 QUESTIONS = {
@@ -35,7 +35,13 @@ def setup(args: argparse.Namespace) -> Setup:
         BadSetting: there is no key, a value is wrong, or the secrets file has a key and nobody said to replace it.
         InsightlyError: the API does not respond.
     """
-    console = Console(stderr=True)
+    try:
+        return _setup(args, Console(stderr=True))
+    except EOFError:  # Ctrl-D
+        raise InsightlyError("no answer: nothing was written") from None
+
+
+def _setup(args: argparse.Namespace, console: Console) -> Setup:
     asks = sys.stdin.isatty() and sys.stderr.isatty() and not args.yes
     if has_key() and not args.force and (not asks or not _yes(console, ".dlt/secrets.toml has a key. Replace it?")):
         raise BadSetting("--force", "", ".dlt/secrets.toml has a key already; add --force to replace it")

@@ -66,6 +66,10 @@ class Dataset:
         """True if the table exists and has the column."""
         return self.table_exists(table) and "data_type" in self._columns(table).get(name, {})
 
+    def is_text(self, table: str, name: str) -> bool:
+        """True if the column exists and has texts."""
+        return self.has_column(table, name) and self._columns(table)[name]["data_type"] == "text"
+
     def normalize(self, name: str) -> str:
         """The column name of an API field."""
         return str(self._naming.normalize_path(name))

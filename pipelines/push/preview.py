@@ -1,6 +1,7 @@
 """The preview of a push: each row's change, compared with the record in the destination. Sends no call."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -47,10 +48,14 @@ def preview(
     held = _Records(entity, rows, dataset, match if match is None or shown(match) else None)
     changes = []
     for row in rows:
-        id_ = row.key if row.key is not None else held.find(row.match)
+        found = [row.key] if row.key is not None else held.find(row.match)
+        id_ = found[0] if len(found) == 1 else None
         record = None if id_ is None else held.record(id_)
         change = _change(row, op, id_, held.name_of(record, shown))
         changes.append(change)
+        if len(found) > 1:
+            change["note"] = f"{len(found)} records have this {match}, so the row will be refused"
+            continue
         live = record is not None and not record.get(DELETED_AT)
         if op == "create" or (op == "upsert" and row.key is None and not live):
             _create(change, entity, op, row, match, shown)
@@ -118,7 +123,7 @@ class _Records:
 
     def __init__(self, entity: Entity, rows: Sequence[Row], dataset: Dataset | None, match: str | None) -> None:
         self._entity, self._normalize = entity, str.lower if dataset is None else dataset.normalize
-        self._ids: dict[str, int] = {}
+        self._ids: dict[str, list[int]] = {}
         self._records: dict[int, dict[str, Any]] = {}
         # The required texts, such as TITLE or OPPORTUNITY_NAME, say to a person which record it is.
         self._names = [n for n, f in entity.fields.items() if f.type == "string" and "required" in f.flags]
@@ -127,12 +132,12 @@ class _Records:
         if match is not None:
             self._ids = _ids_by_value(dataset, entity, match, [row.match for row in rows if row.match is not None])
         columns = dict.fromkeys([*self._names, *(name for row in rows for name in (*row.fields, *row.custom))])
-        ids = {row.key for row in rows if row.key is not None} | set(self._ids.values())
+        ids = {row.key for row in rows if row.key is not None} | {id_ for found in self._ids.values() for id_ in found}
         names = (each for name in columns if name not in entity.arrays for each in (name, name + VARIANT))
         self._records = dataset.values_by_id(entity, [*map(self._normalize, names), DELETED_AT], sorted(ids))
 
-    def find(self, value: Any) -> int | None:
-        return self._ids.get(_fold(value))
+    def find(self, value: Any) -> list[int]:
+        return self._ids.get(_fold(value), [])
 
     def record(self, id_: int) -> dict[str, Any] | None:
         return self._records.get(id_)
@@ -142,29 +147,27 @@ class _Records:
         value = record.get(self._normalize(name))
         if value is None:
             value = record.get(self._normalize(name + VARIANT))
-        try:
-            return to_api(_ANY, value)
-        except InvalidValue:
-            return str(value)
+        return _to_api(value)
 
     def name_of(self, record: Mapping[str, Any] | None, shown: Callable[[str], bool]) -> str | None:
         values = (self.value(record, name) for name in self._names if shown(name)) if record else ()
         return " ".join(str(value) for value in values if value) or None
 
 
-def _ids_by_value(dataset: Dataset, entity: Entity, match: str, values: Sequence[Any]) -> dict[str, int]:
+def _ids_by_value(dataset: Dataset, entity: Entity, match: str, values: Sequence[Any]) -> dict[str, list[int]]:
     """The live records with some values in a field; blanks and case of texts make no difference."""
     if not dataset.has_column(entity.name, dataset.normalize(match)):
         return {}
     column, key = dataset.column(match), dataset.column(entity.key[0])
-    texts = all(isinstance(value, str) for value in values)
-    operand = f"lower(trim({column}))" if texts else column
-    wanted, found = [_fold(value) if texts else value for value in values], dict[str, int]()
+    is_text, found = dataset.is_text(entity.name, dataset.normalize(match)), dict[str, list[int]]()
+    operand = f"lower(trim({column}))" if is_text else column
+    wanted = [_fold(value) if is_text else _time(value) for value in values]
     for start in range(0, len(wanted), BATCH):
         batch = wanted[start : start + BATCH]
         where = f"where {operand} in ({', '.join(['%s'] * len(batch))}) and {dataset.column(DELETED_AT)} is null"
         sql = f"select {key} as id, {column} as value from {dataset.table_name(entity.name)} {where}"
-        found |= {_fold(row["value"]): int(row["id"]) for row in dataset.query(sql, *batch)}
+        for row in dataset.query(sql, *batch):
+            found.setdefault(_fold(_to_api(row["value"])), []).append(int(row["id"]))
     return found
 
 
@@ -212,6 +215,18 @@ def _tags(rows: Iterable[Row], dataset: Dataset | None) -> dict[tuple[str, int],
                 if tag["tag_name"] is not None:
                     held.setdefault((name, tag[dataset.normalize(key)]), []).append(tag["tag_name"])
     return held
+
+
+def _to_api(stored: Any) -> Any:
+    try:
+        return to_api(_ANY, stored)
+    except InvalidValue:
+        return str(stored)
+
+
+def _time(value: Any) -> Any:
+    """A date or time in the form the API takes as the destination has it; any other value as it is."""
+    return datetime.fromisoformat(value).replace(tzinfo=UTC) if isinstance(value, str) else value
 
 
 def _fold(value: Any) -> str:

@@ -78,6 +78,20 @@ def test_init_asks_for_the_key_without_showing_it(crm: Crm, monkeypatch: pytest.
     assert written(crm, "config.toml") == {"base_url": crm.sandbox.url, "history": ["opportunities"]}
 
 
+@pytest.mark.parametrize(("key", "code", "words"), [("\x04", 1, "nothing was written"), ("\x03", 130, "interrupted")])
+def test_end_of_the_answers_writes_nothing(
+    crm: Crm, monkeypatch: pytest.MonkeyPatch, key: str, code: int, words: str
+) -> None:
+    monkeypatch.setattr("tests.support.terminal.reach", lambda sandbox: {**reach(sandbox), KEY: ""})
+    with Terminal(crm, ["init"]) as terminal:
+        terminal.read_until("not shown as you type")
+        terminal.type(key)
+        terminal.read_until(words)
+        assert terminal.end() == code
+    assert "Traceback" not in terminal.text
+    assert not (crm.folder / ".dlt").exists()
+
+
 def test_pod_is_the_first_that_accepts_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SOURCES__INSIGHTLY__BASE_URL", raising=False)
     tried = list[str]()

@@ -52,6 +52,18 @@ def test_preview_has_the_old_and_new_value_of_each_changed_field(crm: Crm) -> No
     assert "FIRST_NAME is missing" in changes[1]["note"]
 
 
+@pytest.mark.parametrize("field", ["DATE_OF_BIRTH", "OWNER_USER_ID", "EMAIL_OPTED_OUT"])
+def test_match_finds_records_by_numbers_and_dates(crm: Crm, field: str) -> None:
+    rows = [row for row in crm.sandbox.store.rows("contacts") if row[field] is not None]
+    same = [row["CONTACT_ID"] for row in rows if row[field] == rows[0][field]]
+    source = jsonl(crm, [{field: rows[0][field]}])
+    (change,) = planned(crm, "contacts", source, "delete", match=field.lower())["changes"]
+    if len(same) == 1:
+        assert (change["action"], change["record_id"], change["note"]) == ("delete", same[0], None)
+    else:
+        assert change["note"] == f"{len(same)} records have this {field}, so the row will be refused"
+
+
 def test_deleting_what_never_existed_is_told_apart(crm: Crm) -> None:
     key, gone = ids(crm, "contacts")[:2]
     pushed(crm, "contacts", jsonl(crm, [{"CONTACT_ID": gone}]), "delete")
