@@ -115,14 +115,14 @@ def _show_change(console: Console, change: Mapping[str, Any]) -> None:
     record = " ".join(str(part) for part in (change["record_id"], change["name"]) if part is not None)
     note = f" ({change['note']})" if change["note"] else ""
     text = f"{change['place']}: {change['action']} {_shortened(record, console.width // 2)}".rstrip() + note
-    console.print(f"  [{SIGNS[sign]}]{sign}[/] {escape(text)}", soft_wrap=True)
+    console.print(f"  [{SIGNS[sign]}]{sign}[/] {escape(text)}", highlight=False, soft_wrap=True)
     width = max((len(field["field"]) for field in change["fields"]), default=0)
     for field in change["fields"]:
         values = [_shown(field.get(side), (console.width - width - 12) // 2) for side in ("old", "new")]
         text = values[1] if change["action"] == "create" and field.get("old") is None else " -> ".join(values)
         text = text if "old" in field else f"? -> {values[1]}"
         text = "(masked by hash or drop)" if field.get("masked") else text
-        console.print(f"      {escape(field['field'].ljust(width))}  {escape(text)}", soft_wrap=True)
+        console.print(f"      {escape(field['field'].ljust(width))}  {escape(text)}", highlight=False, soft_wrap=True)
 
 
 def _shown(value: Any, limit: int) -> str:
@@ -286,7 +286,8 @@ def _show_push(console: Console, report: Report) -> None:
         else:
             counts = ", ".join(f"{count:,} {result}" for result, count in results.items() if count) or "nothing to do"
             console.print(
-                f"[bold]{name}[/]: {counts}; {entity.merged:,} records read again, {entity.deleted:,} marked deleted"
+                f"[bold]{name}[/]: {counts}; {entity.merged:,} records read again, {entity.deleted:,} marked deleted",
+                soft_wrap=True,
             )
         problems = describe(push["problems"])
         if len(problems) == 1 and problems[0] in (report.reason or ""):
