@@ -21,6 +21,7 @@ from pipelines.commands.sync import sync
 from pipelines.destinations.locks import Busy
 from pipelines.destinations.pipeline_state import resource_states
 from pipelines.destinations.target import Target
+from pipelines.engine.run_log import last_runs
 from pipelines.sandbox import Fault, evolve
 from pipelines.views.all_accounts import refresh
 from sources.insightly import ENTITIES
@@ -288,6 +289,12 @@ def test_postgres_run_waits_for_a_run_of_another_machine(crm: PostgresCrm, monke
             pass
     with other_machine(crm, monkeypatch), crm.target.lock(wait=0.01):
         pass
+
+
+def test_postgres_is_read_beside_a_run(crm: PostgresCrm) -> None:
+    crm.first_sync("notes")
+    with crm.target.lock(), crm.target.reading(wait=0.01) as pipeline:
+        assert ("notes", "sync") in last_runs(pipeline)
 
 
 def test_postgres_run_that_lost_its_lock_takes_it_again_or_stops(
