@@ -390,13 +390,17 @@ def test_watermark_in_the_future_is_reported_and_walked_back(
 
 
 @pytest.mark.sample(0)
-def test_full_sync_resets_the_watermark(make_crm: MakeCrm) -> None:
+def test_full_sync_resets_only_a_watermark_in_the_future(make_crm: MakeCrm, monkeypatch: pytest.MonkeyPatch) -> None:
     crm = make_crm(clock=lambda: datetime.now(UTC))
-    crm.sandbox.switches = replace(OPEN, clock_skew_seconds=250)
-    before = crm.sync_done("notes").entities["notes"].watermark or ""
+    full = ReadRequest(full=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(Client, "_excess", lambda *_: 0.0)
+        crm.sandbox.switches = replace(OPEN, clock_skew_seconds=2 * HOUR)
+        assert parse(crm.sync_done("notes").entities["notes"].watermark or "") > datetime.now(UTC)
     crm.sandbox.switches = OPEN
-    assert crm.sync_done("notes").entities["notes"].watermark == before
-    assert (crm.sync_done("notes", request=ReadRequest(full=True)).entities["notes"].watermark or "") < before
+    reset = crm.sync_done("notes", request=full, lookback_seconds=1).entities["notes"].watermark or ""
+    assert parse(reset) <= datetime.now(UTC)
+    assert (crm.sync_done("notes", request=full, lookback_seconds=600).entities["notes"].watermark or "") == reset
 
 
 # Refused and malformed lists

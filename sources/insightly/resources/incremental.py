@@ -109,8 +109,8 @@ def read_changes(
     # Pages may have been too large for a busy hour alone, so the next walk tries larger ones.
     _remember_page_rows(state, 2 * reader.max_rows, context)
     if updated is not None and cursor_reliable(entity, state):
-        current = None if rereads_everything(state, loaded_from(state, request.start_date)) else watermark
-        result.watermark = next_watermark(checkpoint.started, context.settings.lookback_seconds, current)
+        full = rereads_everything(state, loaded_from(state, request.start_date))
+        result.watermark = next_watermark(checkpoint.started, context.settings.lookback_seconds, watermark, full)
         updated.advance(result.watermark)
         forget(state)
     elif blocks is not None:

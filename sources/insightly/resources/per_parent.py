@@ -252,9 +252,9 @@ class _ParentRead:
     def _end(self) -> None:
         checkpoint = replace(self.progress.checkpoint, started=self._started())
         if self.parent.read == "incremental":
-            lookback = self.context.settings.lookback_seconds
-            current = None if rereads_everything(self.state, self.start_date) else self.state.get("watermark")
-            self.state["watermark"] = next_watermark(self._started(), lookback, current)
+            lookback, current = self.context.settings.lookback_seconds, self.state.get("watermark")
+            full = rereads_everything(self.state, self.start_date)
+            self.state["watermark"] = next_watermark(self._started(), lookback, current, full)
         end(self.state, checkpoint, self.start_date)
         if self.parent.read != "incremental" and checkpoint.last_id is not None:
             # The next run goes on after the last record: of these parents only new ones can be recognized.

@@ -9,14 +9,14 @@ from .checkpoint import State
 from .times import iso, parse, parse_api
 
 
-def next_watermark(started: str, lookback_seconds: int, current: str | None) -> str:
+def next_watermark(started: str, lookback_seconds: int, current: str | None, full: bool) -> str:
     """The watermark after a walk: nothing that changed since the walk started is earlier.
 
-    It never moves back, except after a walk over everything, which has no `current` one. The greatest DATE_UPDATED_UTC
-    of the rows is no safe watermark: a record that was read early can change meanwhile.
+    It never moves back, except after a `full` walk that started before it: then a wrong clock had set it. The greatest
+    DATE_UPDATED_UTC of the rows is no safe watermark: a record that was read early can change meanwhile.
     """
     reached = iso(parse(started) - timedelta(seconds=lookback_seconds))
-    return max(reached, current) if current else reached
+    return reached if current is None or (full and current > started) else max(reached, current)
 
 
 class Watermark(Protocol):

@@ -44,10 +44,15 @@ def test_timestamp_round_trips(time: datetime) -> None:
 
 
 @given(STAMPS, st.integers(1, 86_400), BOUNDS)
-def test_watermark_is_start_minus_lookback_and_never_moves_back(started: str, lookback: int, known: str | None) -> None:
-    reached = next_watermark(started, lookback, known)
-    assert reached == max(filter(None, [iso(parse(started) - timedelta(seconds=lookback)), known]))
-    assert next_watermark(started, lookback, reached) == reached
+def test_watermark_moves_back_only_from_the_future_by_a_full_walk(
+    started: str, lookback: int, known: str | None
+) -> None:
+    own = iso(parse(started) - timedelta(seconds=lookback))
+    reached = next_watermark(started, lookback, known, full=False)
+    assert reached == max(filter(None, [own, known]))
+    assert next_watermark(started, lookback, reached, full=False) == reached
+    in_the_future = known is not None and known > started
+    assert next_watermark(started, lookback, known, full=True) == (own if in_the_future else reached)
 
 
 @given(STAMPS, STAMPS, BOUNDS)
