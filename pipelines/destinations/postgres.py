@@ -96,8 +96,9 @@ class PostgresAdapter(DestinationAdapter):
 
     def _credentials(self) -> Any:
         """The credentials; a socket in the query of the URL, as libpq writes it, is the host."""
-        factory = super().factory()
-        credentials = factory.configuration(factory.spec(), accept_partial=True).credentials
+        with self.configured():
+            factory = super().factory()
+            credentials = factory.configuration(factory.spec(), accept_partial=True).credentials
         query = (credentials and credentials.query) or {}
         if "host" in query and not credentials.host:
             credentials.host = "localhost"  # dlt requires one, libpq prefers the one in the query

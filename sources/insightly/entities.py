@@ -528,7 +528,9 @@ def select(
             objects.append(name)
         elif name not in ENTITIES:
             similar = closest_entity(name)
-            fix = f"did you mean {similar}?" if similar else "insightly entities lists all names"
+            fix = (
+                f"did you mean {similar}?" if similar else "insightly entities lists them; custom objects, as Fruit__c"
+            )
             raise BadSetting(setting, name, fix)
         elif ENTITIES[name].read == "embedded":
             raise BadSetting(setting, name, how_to_read(ENTITIES[name]))

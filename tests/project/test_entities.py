@@ -154,7 +154,7 @@ def test_select_knows_names_in_any_case_and_of_other_crms(name: str, entity: str
         ("Organization", "did you mean organisations?"),
         ("deal", "did you mean opportunities?"),
         ("al", "did you mean all?"),
-        ("fruit", "insightly entities lists all names"),
+        ("fruit", "insightly entities lists them; custom objects, as Fruit__c"),
     ],
 )
 def test_select_suggests_the_entity_that_comes_close(name: str, fix: str) -> None:
