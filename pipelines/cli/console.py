@@ -38,9 +38,9 @@ UNLIMITED = 200
 
 def console_for(stream: TextIO) -> Console:
     """A console on a stream, wide enough for every table if it is not a terminal."""
-    console = Console(file=stream)
+    console = Console(file=stream, emoji=False)
     if not console.is_terminal and not os.environ.get("COLUMNS"):
-        console = Console(file=stream, width=UNLIMITED)
+        console = Console(file=stream, width=UNLIMITED, emoji=False)
     return console
 
 

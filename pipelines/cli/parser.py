@@ -112,7 +112,7 @@ def duration(text: str) -> timedelta:
     Raises:
         argparse.ArgumentTypeError: the text is not a duration.
     """
-    if not re.fullmatch(r"(\d+(\.\d+)?[dhms])+", text):
+    if not re.fullmatch(r"([0-9]+(\.[0-9]+)?[dhms])+", text):
         raise argparse.ArgumentTypeError(f"must be a duration such as 90m, 2h, 1d or 1h30m, not {text!r}")
     parts = re.findall(r"([\d.]+)([dhms])", text)
     return timedelta(seconds=sum(float(number) * UNITS[unit] for number, unit in parts))
@@ -124,8 +124,19 @@ def port(text: str) -> int:
     Raises:
         argparse.ArgumentTypeError: there is no port of that number.
     """
-    if not re.fullmatch(r"\d{1,5}", text) or int(text) > 65_535:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"must be a number from 0 to 65535, not {text!r}")
+    return int(text)
+
+
+def whole_number(text: str) -> int:
+    """Parses a whole number as one writes it; `int` takes `1_0` and the digits of other scripts as well.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is none.
+    """
+    if not re.fullmatch(r"-?[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}")
     return int(text)
 
 
@@ -169,7 +180,7 @@ def parser() -> argparse.ArgumentParser:
         help="schema to write (default: insightly; for an account NAME: insightly_NAME)",
     )
     database = _common("--database", metavar="PATH", help="DuckDB file (default: crm.duckdb)")
-    max_calls = _common("--max-calls", type=int, metavar="N", help="stop cleanly after N calls (per account)")
+    max_calls = _common("--max-calls", type=whole_number, metavar="N", help="stop cleanly after N calls (per account)")
     progress = _common(
         "--progress", choices=("auto", "log", "off"), default="auto", help="a live line, log lines, or nothing"
     )
@@ -381,13 +392,13 @@ def parser() -> argparse.ArgumentParser:
     sandbox.add_argument(
         "--port", type=port, metavar="N", default=8765, help="on loopback; 0 picks a free one (default: 8765)"
     )
-    sandbox.add_argument("--seed", type=int, default=1, help="same seed and scale, same data (default: 1)")
+    sandbox.add_argument("--seed", type=whole_number, default=1, help="same seed and scale, same data (default: 1)")
     sandbox.add_argument("--scale", type=float, default=1.0, help="1 is a CRM of 1,000 contacts (default: 1)")
     sandbox.add_argument(
         "--rate", type=float, default=10.0, metavar="N", help="requests a second, 0 for no limit (default: 10)"
     )
     sandbox.add_argument(
-        "--quota", type=int, default=100_000, metavar="N", help="calls a day, 0 for no limit (default: 100000)"
+        "--quota", type=whole_number, default=100_000, metavar="N", help="calls a day, 0 for no limit (default: 100000)"
     )
     sandbox.add_argument(
         "--latency", type=float, default=0.0, metavar="SECONDS", help="delay each response (default: 0)"

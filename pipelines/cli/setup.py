@@ -36,7 +36,7 @@ def setup(args: argparse.Namespace) -> Setup:
         InsightlyError: the API does not respond.
     """
     try:
-        return _setup(args, Console(stderr=True))
+        return _setup(args, Console(stderr=True, emoji=False))
     except EOFError:  # Ctrl-D
         raise InsightlyError("no answer: nothing was written") from None
 

@@ -95,7 +95,11 @@ class PostgresAdapter(DestinationAdapter):
         return f"{super().location}\n{socket}" if socket else str(super().location)
 
     def _credentials(self) -> Any:
-        """The credentials; a socket in the query of the URL, as libpq writes it, is the host."""
+        """The credentials; a socket in the query of the URL, as libpq writes it, is the host.
+
+        Raises:
+            BadSetting: dlt cannot read them; its own error has causes that quote them.
+        """
         with self.configured():
             factory = super().factory()
             credentials = factory.configuration(factory.spec(), accept_partial=True).credentials

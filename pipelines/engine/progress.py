@@ -41,7 +41,7 @@ def show_progress(mode: str) -> Iterator[Progress]:
     elif mode == "auto" and sys.stderr.isatty():
         from rich.console import Console
 
-        with Console(stderr=True).status("starting") as status:
+        with Console(stderr=True, emoji=False).status("starting") as status:
 
             @contextmanager
             def hidden() -> Iterator[None]:

@@ -35,7 +35,7 @@ order by rows desc"""
 
 def main() -> int:
     """Runs the demo and returns the exit code of the first command that fails."""
-    console = Console()
+    console = Console(emoji=False)
     days = int(DAYS.read_text()) if DAYS.exists() and DATABASE.exists() else 0
     with Sandbox(seed=1) as sandbox:
         _say(console, f"A sandbox of Insightly runs at {sandbox.url}, with a CRM of 1,000 made-up contacts")

@@ -153,8 +153,9 @@ class SyncContext:
             request = replace(request, always_full=True, since=None, start_date=None)
         elif not (entity.cursor_documented or entity.read == "per_parent"):
             request = replace(request, start_date=None)
-        ahead = timedelta(seconds=self.settings.lookback_seconds + max(self._clock_skew, 0.0))
-        return replace(request, mask=self.mask(entity).fingerprint, latest=iso(datetime.now(UTC) + ahead))
+        now, ahead = datetime.now(UTC), timedelta(seconds=self.settings.lookback_seconds + max(self._clock_skew, 0.0))
+        ahead = min(ahead, datetime.max.replace(tzinfo=UTC) - now)  # a Date header can be of the last day there is
+        return replace(request, mask=self.mask(entity).fingerprint, latest=iso(now + ahead))
 
     @property
     def _clock_skew(self) -> float:

@@ -59,6 +59,14 @@ def test_reasons_of_several_entities_are_above_the_last_line(capsys: pytest.Capt
     assert report.reason == f"{CORE[0]}: {CORE[0]} is broken; {CORE[1]}: {CORE[1]} is broken"
 
 
+def test_words_of_the_service_become_no_emoji(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report("sync", entities={CORE[0]: EntityReport("failed", "[b]root:x:0[/b] is broken", calls=1)})
+    report.conclude(None, [], set())
+    lines = shown(report, capsys)
+    assert "[b]root:x:0[/b] is broken" in lines[-1]
+    assert all("root:x:0" in line for line in lines if "root" in line)
+
+
 def test_many_names_are_counted() -> None:
     names = [f"entity_{number}" for number in range(49)]
     assert listed(names, 49) == "all 49"

@@ -45,6 +45,14 @@ def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> N
             "insightly sync: unknown option --max-call; did you mean --max-calls? See insightly sync --help",
         ),
         ("status --what", "insightly status: unknown option --what. See insightly status --help"),
+        *(
+            (
+                f"sync --max-calls {text}",
+                f"insightly sync: argument --max-calls: must be a whole number, not {text!r}. "
+                "See insightly sync --help",
+            )
+            for text in ("1_0", "\u0663", "5.0", "9" * 19)
+        ),
         ("check contacts", "insightly check: unknown argument contacts. See insightly check --help"),
         (
             "push tasks x.csv --op creat",

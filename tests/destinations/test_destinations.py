@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
@@ -73,13 +74,16 @@ def test_unreachable_server_is_reported_without_the_password(monkeypatch: pytest
         ("postgresql://loader:pa@s3cr3t@127.0.0.1:1/crm", "write %40"),
         ("postgresql://loader:pa/s3cr3t@127.0.0.1:1/crm", "cannot be read"),
         ("postgresql://loader:s3cr3t@127.0.0.1:1/crm?s3cr3t=1", "cannot be read"),
+        ("host=127.0.0.1 password=s3cr3t", "cannot parse the configuration value"),
+        ('{"host": "127.0.0.1", "password": "s3cr3t",', "cannot parse the configuration value"),
     ],
 )
 def test_odd_urls_are_reported_without_the_password(url: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(POSTGRES, url)
     with pytest.raises(InsightlyError, match=message) as raised:
         Target("postgres").pipeline()
-    assert "s3cr3t" not in str(raised.value)
+    printed = "".join(traceback.TracebackException.from_exception(raised.value).format())
+    assert "s3cr3t" not in printed
 
 
 def test_digest_differs_by_database_and_not_by_password(monkeypatch: pytest.MonkeyPatch) -> None:
