@@ -202,3 +202,9 @@ def test_the_workflow_runs_what_the_readme_tells() -> None:
     for step in steps:
         if step.startswith("make "):
             assert f"\n{step.removeprefix('make ')}:" in targets
+
+
+def test_worker_sees_the_groups_of_tests(request: pytest.FixtureRequest) -> None:
+    """With pytest 9.2 and pytest-xdist 3.8 it did not, so that tests of one group ran beside each other."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        assert request.node.nodeid.endswith("@wheel")
