@@ -4,12 +4,13 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from sources.insightly.config.accounts import VIEWS
+from sources.insightly.config.accounts import UNION, VIEWS
 from sources.insightly.errors import BadSetting
 
 from .duckdb import MAGIC
 
-STAGING = "_staging"
+SUFFIXES = "_staging", VIEWS, UNION
+"""The suffixes of the datasets that belong to another one."""
 RESERVED = re.compile(r"pg_.*|temp|system|information_schema")
 """Schemas and catalogs of databases."""
 
@@ -28,7 +29,7 @@ def check_dataset(name: str, schema: str) -> None:
         raise BadSetting("--dataset", name, "name a dataset, such as insightly")
     if RESERVED.fullmatch(schema):
         raise BadSetting("--dataset", name, "databases use this name themselves; choose another, such as insightly")
-    for suffix in (STAGING, VIEWS):
+    for suffix in SUFFIXES:
         if schema.endswith(suffix):
             owner = schema.removesuffix(suffix)
             raise BadSetting("--dataset", name, f"this dataset belongs to the dataset {owner}; choose another name")
@@ -54,7 +55,7 @@ def check_file(database: str, schema: str) -> None:
         raise BadSetting("--database", database, "this file is not a DuckDB database; name another")
     # DuckDB names the file's catalog after it. If a schema has the same name, `insightly.contacts` is ambiguous.
     catalog = path.name.lstrip(".").partition(".")[0].lower()
-    if catalog in {schema, *(f"{schema}{suffix}" for suffix in (STAGING, VIEWS, "_all"))}:
+    if catalog in {schema, *(f"{schema}{suffix}" for suffix in SUFFIXES)}:
         fix = f"DuckDB cannot tell this file from the dataset {catalog}; rename it, for example to crm.duckdb"
         raise BadSetting("--database", path.name, fix)
 

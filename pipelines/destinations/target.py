@@ -23,7 +23,7 @@ from dlt.destinations.exceptions import DatabaseException
 from dlt.extract import DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from sources.insightly.config.accounts import DEFAULT
+from sources.insightly.config.accounts import ALL, DEFAULT
 from sources.insightly.errors import BadSetting, InsightlyError, reason_of
 
 from .base import DestinationAdapter, Unreachable, Unwritable, cache_capabilities, destination_type
@@ -59,11 +59,14 @@ class Target:
     destination: str = "duckdb"
     dataset: str = "insightly"
     database: str | None = None
+    is_union: bool = False
+    """Whether the dataset has the views over all accounts; none that a user names has."""
 
     def __post_init__(self) -> None:
         """Raises BadSetting if the dataset or the file cannot have its name, UnreadableFile for a settings file."""
         ignore_other_variables()
-        check_dataset(self.dataset, self.schema_name)
+        if not self.is_union:
+            check_dataset(self.dataset, self.schema_name)
         if self.destination == "duckdb":
             check_file(DEFAULT_FILE if self.database is None else self.database, self.schema_name)
 
@@ -96,7 +99,9 @@ class Target:
 
     def for_account(self, name: str | None) -> "Target":
         """The target of an account: each has a dataset of its own, such as `insightly_emea`."""
-        return self if name in (None, DEFAULT) else replace(self, dataset=f"{self.dataset}_{name}")
+        if name in (None, DEFAULT):
+            return self
+        return replace(self, dataset=f"{self.dataset}_{name}", is_union=name == ALL)
 
     def exists(self) -> bool:
         """False if the destination is a file that does not exist."""

@@ -14,7 +14,7 @@ from tests.support.crm import Crm, read
 from tests.support.process import reach
 
 DATASETS = ["", "  ", "temp", "Temp", "system", "pg_catalog", "PG_Toast", "information_schema"]
-SIBLINGS = ["insightly_staging", "insightly-Staging", "insightlyStaging", "crm_marts"]
+SIBLINGS = ["insightly_staging", "insightly-Staging", "insightlyStaging", "crm_marts", "insightly_all", "InsightlyAll"]
 FILES = ["", ".", "folder", ":memory:", "md:crm", "motherduck:crm", "s3://bucket/crm.duckdb", "https://a.example/crm"]
 
 

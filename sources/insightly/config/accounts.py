@@ -15,8 +15,8 @@ INSTANCES = "instances"
 SECTION = (*SOURCE, INSTANCES)
 DEFAULT, ALL = "default", "all"
 """The account of `[sources.insightly]`, and the dataset of all accounts: no other account can have these names."""
-VIEWS = "_marts"
-"""The suffix of the dataset with an account's views."""
+VIEWS, UNION = "_marts", f"_{ALL}"
+"""The suffixes of the datasets with an account's views, and with the views over all accounts."""
 _PREFIX = variable_of(*SECTION, "")
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 
@@ -35,7 +35,7 @@ def where_to_set(setting: str, account: str | None = None, file: str = "secrets.
 
 def is_account_name(text: str) -> bool:
     """Whether an account can have this name: no other account's data, staging or views may be in its dataset."""
-    return bool(_NAME.fullmatch(text)) and text not in (DEFAULT, ALL) and not f"_{text}".endswith(("_staging", VIEWS))
+    return bool(_NAME.fullmatch(text)) and text != DEFAULT and not f"_{text}".endswith(("_staging", VIEWS, UNION))
 
 
 def configured_accounts() -> dict[str, set[str]]:

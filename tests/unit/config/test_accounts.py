@@ -148,7 +148,7 @@ def test_invalid_account_name_is_an_error(name: str) -> None:
         resolve_settings(name)
 
 
-@pytest.mark.parametrize("name", ["all", "staging", "emea_staging", "marts", "emea_marts"])
+@pytest.mark.parametrize("name", ["all", "emea_all", "staging", "emea_staging", "marts", "emea_marts"])
 def test_account_name_of_another_dataset_is_an_error(name: str) -> None:
     with pytest.raises(BadSetting, match="not all, default, staging or marts"):
         resolve_settings(name)
