@@ -322,20 +322,23 @@ def test_documented_query_returns_the_pipeline_as_it_stood(make_crm: MakeCrm) ->
     )
     query = re.sub(r"timestamptz '[^']+'", f"timestamptz '{timestamp.isoformat()}'", sql)
     assert query != sql
-    assert {row["stage_id"]: (row["deals"], row["value"]) for row in crm.read(query)} == then
+    assert results(crm, query) == then
     now = re.sub(r"timestamptz '[^']+'", f"timestamptz '{datetime.now(UTC).isoformat()}'", sql)
-    assert {row["stage_id"]: (row["deals"], row["value"]) for row in crm.read(now)} == deals(
-        store.rows("opportunities")
-    )
+    assert results(crm, now) == deals(store.rows("opportunities"))
+
+
+def results(crm: Crm, query: str) -> dict[Any, tuple[int, Any]]:
+    return {(row["stage_id"], row["bid_currency"]): (row["deals"], row["value"]) for row in crm.read(query)}
 
 
 def deals(records: list[Row]) -> dict[Any, tuple[int, Any]]:
     found: dict[Any, tuple[int, Any]] = {}
     for record in records:
         if record["OPPORTUNITY_STATE"] == "OPEN":
-            number, value = found.get(record["STAGE_ID"], (0, None))
+            key = record["STAGE_ID"], stored(record["BID_CURRENCY"], "text")
+            number, value = found.get(key, (0, None))
             amount = stored(record["OPPORTUNITY_VALUE"], "number")
-            found[record["STAGE_ID"]] = (number + 1, value if amount is None else (value or 0) + amount)
+            found[key] = (number + 1, value if amount is None else (value or 0) + amount)
     return found
 
 
