@@ -1,13 +1,19 @@
 """The tables that this tool writes for itself: their columns, and how they are created."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dlt
 import pyarrow as pa
+from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.extract import DltResource
 
+logger = logging.getLogger(__name__)
+
 RUNS, DELETIONS, PUSHES, HISTORIES = "_sync_runs", "deletions", "_push_log", "_histories"
+LOGS = RUNS, DELETIONS
+"""The tables that no later run depends on."""
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 COLUMNS: Mapping[str, Mapping[str, Any]] = {
     RUNS: {
@@ -62,6 +68,25 @@ def ensure_table(pipeline: dlt.Pipeline, table: str = DELETIONS) -> None:
     """Creates a system table if it does not exist. SQL statements write its rows."""
     if not table_exists(pipeline, table):
         pipeline.run(table_resource(table, []))
+
+
+def restore_tables(pipeline: dlt.Pipeline) -> None:
+    """Creates the tables of LOGS again that dlt's schema has but the database lacks: dropped, or never created.
+
+    Raises:
+        DatabaseException: the database refuses to create one.
+    """
+    if pipeline.default_schema_name is None:
+        return
+    with pipeline.destination_client() as client:
+        if not isinstance(client, SqlJobClientBase) or not client.is_storage_initialized():
+            return
+        known = [table for table in LOGS if table in client.schema.tables]
+        missing = [table for table, columns in client.get_storage_tables(known) if not columns]
+        if missing:
+            logger.warning("The destination lacks %s: creating it again, empty.", ", ".join(missing))
+            # dlt looks at the database only if the stored schema differs from its own.
+            client.update_stored_schema(missing, force=True)
 
 
 def table_exists(pipeline: dlt.Pipeline, table: str) -> bool:

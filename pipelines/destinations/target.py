@@ -19,7 +19,7 @@ from dlt.common.destination import AnyDestination
 from dlt.common.exceptions import MissingDependencyException
 from dlt.common.pipeline import get_dlt_pipelines_dir
 from dlt.common.schema import Schema
-from dlt.destinations.exceptions import DatabaseException
+from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
 from dlt.extract import DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
@@ -34,6 +34,7 @@ from .locks import WAIT_SECONDS, file_lock, private_files
 from .names import check_dataset, check_file
 from .pipeline_state import PIPELINE, cache_schemas, check_packages, has_stored_state, restore_schema
 from .postgres import PostgresAdapter
+from .system_tables import LOGS
 
 logger = logging.getLogger(__name__)
 DEFAULT_FILE = "crm.duckdb"
@@ -150,7 +151,10 @@ class Target:
             try:
                 yield pipeline
             except DatabaseException as error:
-                raise Unreachable(f"{self} cannot be read: {self.reason(error).splitlines()[0]}") from None
+                reason = self.reason(error).splitlines()[0]
+                if isinstance(error, DatabaseUndefinedRelation) and any(table in reason for table in LOGS):
+                    reason += "; insightly sync creates this table again"
+                raise Unreachable(f"{self} cannot be read: {reason}") from None
 
     @contextmanager
     def stored_pipeline(self, read_only: bool = True) -> Iterator[dlt.Pipeline]:

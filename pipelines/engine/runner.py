@@ -18,6 +18,7 @@ from pipelines.destinations.dataset import Dataset
 from pipelines.destinations.foreign import refuse_foreign_tables
 from pipelines.destinations.pipeline_state import custom_objects, resource_states
 from pipelines.destinations.recovery import cause, recover_pipeline
+from pipelines.destinations.system_tables import restore_tables
 from pipelines.destinations.target import LoadingFailed, NothingSynced, Target
 from sources.insightly import ENTITIES, InsightlyError, insightly
 from sources.insightly.config.settings import InsightlySettings
@@ -295,6 +296,8 @@ def opened(
             pipeline = restored or recover_pipeline(target)
             with target.adapter.keep_open(pipeline), target.open_dataset(pipeline) as dataset:
                 refuse_foreign_tables(pipeline, target)
+                if writes:
+                    _restore_tables(pipeline, target)
                 context.live_ids, context.stored_values = dataset.live_ids, dataset.values_by_id
                 context.add_objects(custom_objects(pipeline))
                 for name, state in resource_states(pipeline).items():
@@ -302,6 +305,13 @@ def opened(
                 yield Runner(command, context, pipeline, dataset, target, writes=writes)
     finally:
         context.close()
+
+
+def _restore_tables(pipeline: dlt.Pipeline, target: Target) -> None:
+    try:
+        restore_tables(pipeline)
+    except DatabaseException as error:
+        raise LoadingFailed(f"{target} lacks a table, and refuses to create it: {target.reason(error)}") from None
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """The rows of `_sync_runs`, and the report of `status`."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from errno import ENOSPC
+from typing import Any
 
 import duckdb
 import pytest
@@ -11,6 +13,8 @@ from dlt.load.load import Load
 from pipelines.cli.console import show
 from pipelines.commands.plan import plan
 from pipelines.commands.status import status
+from pipelines.commands.sweep import sweep
+from pipelines.commands.sync import sync
 from pipelines.dashboard.build import build_page
 from pipelines.destinations.system_tables import RUNS
 from pipelines.destinations.target import NothingSynced, Unreachable
@@ -175,13 +179,19 @@ def test_status_and_dashboard_read_what_reached_the_destination(
     assert status(crm.settings(), crm.target).entities["notes"].state == "ok"
 
 
-def test_status_of_a_dropped_run_log_says_what_is_missing(crm: Crm) -> None:
+@pytest.mark.everywhere("postgres", quick=True)
+@pytest.mark.parametrize("run", [sync, sweep])
+def test_dropped_system_tables_are_named_and_the_next_run_creates_them(crm: Crm, run: Callable[..., Any]) -> None:
     crm.first_sync("notes")
-    crm.change("drop table insightly._sync_runs")
-    with pytest.raises(Unreachable, match="_sync_runs"):
+    crm.change("drop table insightly._sync_runs; drop table insightly.deletions")
+    with pytest.raises(Unreachable, match=r"_sync_runs.*; insightly sync creates this table again"):
         status(crm.settings(), crm.target)
-    with pytest.raises(Unreachable, match="_sync_runs"):
+    with pytest.raises(Unreachable, match=r"_sync_runs.*; insightly sync creates this table again"):
         build_page(crm.target, HOUR)
+    assert run(crm.settings(), crm.target, ["notes"]).exit_code == 0
+    assert [row["command"] for row in runs(crm)] == [run.__name__]
+    assert crm.count("deletions") == 0
+    assert build_page(crm.target, HOUR).health is not None
 
 
 def test_status_counts_the_rows_of_the_tables(crm: Crm) -> None:
