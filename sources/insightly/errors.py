@@ -208,6 +208,7 @@ class Retry(Exception):
         delay: seconds to wait that the service asked for, None if it did not.
         unsent: whether the request certainly did not reach the service.
         smaller: whether a page of fewer rows is more likely to succeed.
+        seconds: how long the attempt took if its response is incomplete.
     """
 
     kind: str
@@ -215,6 +216,7 @@ class Retry(Exception):
     delay: float | None = None
     unsent: bool = False
     smaller: bool = False
+    seconds: float = 0.0
 
 
 def error_for_status(status: int, section: str, web_page: bool = False) -> tuple[type[ApiError], str]:

@@ -255,6 +255,18 @@ def test_page_too_large_is_halved_and_the_size_remembered(crm: Crm, walk: str) -
     assert set(tops(crm)) == {20}
 
 
+@pytest.mark.parametrize("kind", ["504", "500", "invalid_json", "slow"])
+def test_list_gets_through_though_only_pages_of_ten_rows_succeed(
+    crm: Crm, kind: str, short_timeout: Callable[[], None]
+) -> None:
+    if kind == "slow":
+        short_timeout()
+    crm.sandbox.faults.add(Fault(kind, r"regex:^Contacts\?.*top=(1[1-9]|[2-9]\d|\d{3,})&", times=None))
+    crm.sync_done("contacts", page_size=500)
+    assert max(tops(crm)) == 500
+    crm.assert_equal("contacts")
+
+
 def test_sweep_of_pages_too_large_compares_every_id(crm: Crm) -> None:
     crm.first_sync("contacts")
     for key in crm.sandbox.store.tables["contacts"].keys[5:30:7]:

@@ -161,7 +161,7 @@ class Client:
         # Not dlt's requests.Client: it neither spaces nor counts its attempts, and has one limit for all failures.
         url, path = self._url(request.path)
         request = replace(request, path=path)
-        attempts: Counter[str] = Counter()
+        attempts, seconds = Counter[str](), 0.0
         while True:
             with contextlib.ExitStack() as turn:
                 try:
@@ -170,20 +170,23 @@ class Client:
                 except Retry as retry:
                     kind, error, delay, unsent = retry.kind, retry.error, retry.delay, retry.unsent
                     is_heavy = retry.smaller
+                    seconds += retry.seconds
                 # Raise outside of `except`: the library's exception has the key in its request's headers, and must not
                 # become the context of the error.
                 if request.writes and kind == "server error" and not unsent:
                     raise UnresolvedWrite(str(error), path=path, status=getattr(error, "status", 0))
                 attempts[kind] += 1
                 failed = max(attempts[kind], self._throttles.in_a_row) if kind == "unexplained" else attempts[kind]
-                if failed >= MAX_ATTEMPTS[kind]:
+                if failed >= MAX_ATTEMPTS[kind] or seconds >= 2 * bounds.MAX_SECONDS:
                     if isinstance(error, QuotaExhausted):
                         self.budget.spend_day()
                     raise error
                 pause = delay or min(2.0 ** (failed - 1), MAX_WAIT) * random.uniform(1.0, 1.25)
                 # Whatever fails a page twice may depend on its size.
                 is_heavy |= attempts[kind] > 1 and not unsent and kind in ("server error", "malformed")
-                smaller = request.smaller() if is_heavy else request
+                # The last attempt is for the smallest page, so that a run gets through whatever size the service bears.
+                is_last = failed + 1 == MAX_ATTEMPTS[kind] or seconds >= bounds.MAX_SECONDS
+                smaller = request.smaller(smallest=is_last) if is_heavy else request
                 size = "" if smaller is request else f" for {smaller.top} rows"
                 request = smaller
                 logger.warning("%s; attempt %d%s in %.1f s", error, attempts.total() + 1, size, pause)
@@ -226,7 +229,9 @@ class Client:
         finally:
             self.budget.record(remaining, ticket)
         error = ServerError(f"{request}: no complete response ({text}){hint}", path=request.path)
-        raise error if permanent else Retry("server error", error, unsent=unsent, smaller=smaller)
+        if permanent:
+            raise error
+        raise Retry("server error", error, unsent=unsent, smaller=smaller, seconds=time.monotonic() - started)
 
     def _fetch(self, url: str, request: Request) -> tuple[requests.Response, bytes]:
         with self._request(

@@ -84,7 +84,7 @@ class PageReader:
 
     Attributes:
         max_rows: rows to request per page. It goes down to the size of a page that could not be read in full size, and
-            up again after `PAGES_TO_GROW` pages, for the service may only have been busy.
+            up again after `PAGES_TO_GROW` pages, or as many as it has rows, for the service may only have been busy.
     """
 
     def __init__(
@@ -143,6 +143,10 @@ class PageReader:
             first = self._queue[0].page
         if patiently:
             wait([first])
+
+    def set_max_rows(self, rows: int) -> None:
+        """Requests `rows` per page from now on, until it is time to try more."""
+        self.max_rows, self._pages_to_grow = rows, min(rows, PAGES_TO_GROW)
 
     def close(self) -> None:
         """Discards the pages requested ahead, and requests no more until the walk goes on."""
@@ -215,7 +219,7 @@ class PageReader:
     def _grow(self) -> None:
         self._pages_to_grow -= 1
         if self._pages_to_grow == 0:
-            self.max_rows, self._pages_to_grow = min(2 * self.max_rows, self._full_size), PAGES_TO_GROW
+            self.set_max_rows(min(2 * self.max_rows, self._full_size))
 
     def _adopt_size(self, page: "Future[Page]") -> None:
         """Goes on with the size of a page that is smaller than requested; those requested behind it are in vain."""
@@ -223,7 +227,7 @@ class PageReader:
         top = page.result().top
         if top >= requested.top:
             return
-        self.max_rows, self._pages_to_grow = min(self.max_rows, top), PAGES_TO_GROW
+        self.set_max_rows(min(self.max_rows, top))
         while len(self._queue) > at + 1:
             self._queue.pop().page.cancel()
         self._next = requested.skip + top - 1

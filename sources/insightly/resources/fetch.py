@@ -47,7 +47,7 @@ def page_reader(
         if record_type:
             params["record_type"] = record_type
         reader = context.page_readers[key] = _reader(context, entity, path, params)
-        reader.max_rows = min(reader.max_rows, max_rows or reader.max_rows)
+        reader.set_max_rows(min(reader.max_rows, max_rows or reader.max_rows))
     return context.page_readers[key]
 
 

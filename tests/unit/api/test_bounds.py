@@ -35,14 +35,16 @@ def bomb(status: bytes = OK, encoding: bytes = b"gzip", body: bytes = BOMB) -> l
     return [status + b"Content-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (encoding, len(body)), body]
 
 
-ENDLESS: dict[str, Callable[[], Iterable[bytes]]] = {
+LARGE: dict[str, Callable[[], Iterable[bytes]]] = {
     "gzip bomb": bomb,
     "gzip bomb in gzip": lambda: bomb(encoding=b"gzip, gzip", body=gzip.compress(BOMB)),
     "body without length": lambda: itertools.chain([OK + b"\r\n"], itertools.repeat(b" " * 0x10000)),
     "chunked body": lambda: itertools.chain([OK + b"Transfer-Encoding: chunked\r\n\r\n"], itertools.repeat(CHUNK)),
+    "100 Continue in a row": lambda: itertools.repeat(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+}
+SLOW: dict[str, Callable[[], Iterable[bytes]]] = {
     "one byte of the body at a time": lambda: slowly(OK + b"Content-Length: 1000000\r\n\r\n"),
     "one byte of a header at a time": lambda: slowly(OK + b"X-Header: "),
-    "100 Continue in a row": lambda: itertools.repeat(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
     "100 Continue now and then": lambda: (
         time.sleep(0.01) or b"HTTP/1.1 100 Continue\r\n\r\n" for _ in itertools.count()
     ),
@@ -81,12 +83,14 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[Clien
     monkeypatch.setattr(bounds, "MAX_BYTES", 1_000_000)
     servers: list[Server] = []
 
-    def serve(*responses: Iterable[bytes], **settings: Any) -> tuple[Client, Server]:
+    def serve(*responses: Iterable[bytes], **options: Any) -> tuple[Client, Server]:
         server = Server(*responses)
         servers.append(server)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}/v3.1"
-        client = Client(resolve_settings(api_key="key", base_url=url, **settings), sleep=lambda _: None)
+        timeout = options.pop("timeout", (10.0, 120.0))
+        settings = resolve_settings(api_key="key", base_url=url, **options)
+        client = Client(settings, sleep=lambda _: None, timeout=timeout)
         return client, server
 
     yield serve
@@ -95,9 +99,10 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[Clien
         server.server_close()
 
 
-@pytest.mark.parametrize("name", ENDLESS)
-def test_response_without_end_is_retried_for_half_the_rows(serve: Any, name: str) -> None:
-    client, server = serve(ENDLESS[name](), [EMPTY])
+@pytest.mark.parametrize("name", LARGE)
+def test_response_without_end_is_retried_for_half_the_rows(serve: Any, monkeypatch: Any, name: str) -> None:
+    client, server = serve(LARGE[name](), [EMPTY])
+    monkeypatch.setattr(bounds, "MAX_SECONDS", 5.0)
     started = time.monotonic()
     tracemalloc.start()
     rows, response = client.get_list("Contacts", PAGE)
@@ -108,11 +113,32 @@ def test_response_without_end_is_retried_for_half_the_rows(serve: Any, name: str
     assert time.monotonic() - started < 5
 
 
-def test_response_without_end_is_an_error_after_five_attempts(serve: Any) -> None:
+def test_response_without_end_is_an_error_after_five_attempts(serve: Any, monkeypatch: Any) -> None:
     client, server = serve(bomb())
+    monkeypatch.setattr(bounds, "MAX_SECONDS", 5.0)
     with pytest.raises(ServerError, match="more than 1,000,000 bytes"):
         client.get_list("Contacts", PAGE)
-    assert server.tops == [500, 250, 125, 62, 31]
+    assert server.tops == [500, 250, 125, 62, 2]
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_one_attempt_follows_the_deadline_for_the_smallest_page(serve: Any, name: str) -> None:
+    client, server = serve(SLOW[name](), [EMPTY])
+    assert client.get_list("Contacts", PAGE)[1].top == 2
+    assert server.tops == [500, 2]
+    client, server = serve(SLOW[name](), SLOW[name]())
+    with pytest.raises(ServerError, match=r"not complete after 0\.2 s"):
+        client.get_list("Contacts", PAGE)
+    assert server.tops == [500, 2]
+
+
+def test_silent_service_costs_at_most_twice_the_deadline(serve: Any, monkeypatch: Any) -> None:
+    """A read timeout is shorter than the deadline, so it may come more often."""
+    client, server = serve(*((time.sleep(1) or b"" for _ in range(1)) for _ in range(3)), timeout=(1.0, 0.12))
+    monkeypatch.setattr(bounds, "MAX_SECONDS", 0.18)
+    with pytest.raises(ServerError, match="timed out"):
+        client.get_list("Contacts", PAGE)
+    assert server.tops == [500, 250, 2]
 
 
 def test_deadline_is_in_the_message(serve: Any) -> None:

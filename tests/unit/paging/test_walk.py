@@ -309,6 +309,14 @@ def test_prefetch_requests_larger_pages_again_after_a_while() -> None:
     assert tops[-1] == fetch.max_rows == 500
 
 
+def test_prefetch_soon_requests_larger_pages_than_the_smallest() -> None:
+    """The last attempt is for the smallest page, which says little about what the service bears."""
+    pool, read, busy = Answering(), heavy(5_000, 1), iter([2])
+    fetch = PageReader(lambda skip, top: read(skip, next(busy, top)), PrefetchWindow(pool, 8), 500)
+    assert [row["ID"] for step in walk(fetch, "ID") for row in step.rows] == list(range(5_000))
+    assert len(pool.requests) < 150
+
+
 def test_prefetch_discards_pages_behind_one_that_was_too_large() -> None:
     source = EditedList(list(range(5_000)), 500, 0, 0, 0)
 
