@@ -84,7 +84,8 @@ class PageReader:
 
     Attributes:
         max_rows: rows to request per page. It goes down to the size of a page that could not be read in full size, and
-            up again after `PAGES_TO_GROW` pages, or as many as it has rows, for the service may only have been busy.
+            up again after `PAGES_TO_GROW` pages, for the service may only have been busy. It goes up sooner from a size
+            that is small: the last attempt skips the sizes that may do.
     """
 
     def __init__(
@@ -145,7 +146,7 @@ class PageReader:
             wait([first])
 
     def set_max_rows(self, rows: int) -> None:
-        """Requests `rows` per page from now on, until it is time to try more."""
+        """Requests `rows` per page from now on, and more after a while."""
         self.max_rows, self._pages_to_grow = rows, min(rows, PAGES_TO_GROW)
 
     def close(self) -> None:
@@ -228,6 +229,9 @@ class PageReader:
         if top >= requested.top:
             return
         self.set_max_rows(min(self.max_rows, top))
+        if top >= requested.top // 2:
+            # Larger pages have just failed.
+            self._pages_to_grow = PAGES_TO_GROW
         while len(self._queue) > at + 1:
             self._queue.pop().page.cancel()
         self._next = requested.skip + top - 1

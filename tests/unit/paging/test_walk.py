@@ -317,6 +317,16 @@ def test_prefetch_soon_requests_larger_pages_than_the_smallest() -> None:
     assert len(pool.requests) < 150
 
 
+def test_prefetch_rarely_tries_pages_again_that_have_just_failed() -> None:
+    """Only pages of up to 10 rows succeed: the client halves those of 16, and its last attempt is for two."""
+    pool, read = Answering(), heavy(5_000, 1)
+    succeeds = {500: 2, 16: 8}
+    fetch = PageReader(lambda skip, top: read(skip, succeeds.get(top, top)), PrefetchWindow(pool, 8), 500)
+    assert [row["ID"] for step in walk(fetch, "ID") for row in step.rows] == list(range(5_000))
+    assert fetch.max_rows == 8
+    assert sum(top == 16 for _, top in pool.requests) < 20
+
+
 def test_prefetch_discards_pages_behind_one_that_was_too_large() -> None:
     source = EditedList(list(range(5_000)), 500, 0, 0, 0)
 
