@@ -2,11 +2,11 @@
 
 import json
 import logging
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
 import dlt
-from dlt.common.destination.client import WithStateSync
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
@@ -14,14 +14,11 @@ from sources.insightly.entities import ENTITIES
 from sources.insightly.errors import BadSetting
 from sources.insightly.rows.naming import child_table, history_table
 
-from .pipeline_state import PIPELINE, source_state
+from .pipeline_state import PIPELINE, foreign_tables, source_state
 from .system_tables import COLUMNS
 from .target import Target
 
 logger = logging.getLogger(__name__)
-
-SHOWN = 5
-"""Tables that a message names."""
 
 
 def refuse_foreign_tables(pipeline: dlt.Pipeline, target: Target) -> None:
@@ -31,7 +28,7 @@ def refuse_foreign_tables(pipeline: dlt.Pipeline, target: Target) -> None:
         BadSetting: names the dataset, and the tables or the pipeline that loaded them. Nothing was written.
     """
     with pipeline.destination_client() as client:
-        if not isinstance(client, SqlJobClientBase) or not client.sql_client.has_dataset():
+        if not isinstance(client, SqlJobClientBase):
             return
         if others := ", ".join(_later_pipelines(client)):
             reason = f"the dlt pipeline {others} has loaded this dataset; name another one"
@@ -40,15 +37,15 @@ def refuse_foreign_tables(pipeline: dlt.Pipeline, target: Target) -> None:
             logger.warning("%s: %s for it, and sync into a new dataset", target, reason)
         loaded = set(pipeline.default_schema.tables) if pipeline.default_schema_name else set[str]()
         names = {client.schema.naming.normalize_tables_path(name) for name in _names()} - loaded
-        found = [name for name, columns in client.get_storage_tables(sorted(names)) if columns]
-        foreign = [name for name in found if _has_rows(client, name)]
-        if foreign:  # another pipeline may have stored a schema without this program's tables
+        foreign = _tables_in_use(client, names)
+        with client.sql_client.with_staging_dataset() as staging:
+            found = _tables_in_use(client, names)
+            staged = {f"{staging.dataset_name}.{table}": name for table, name in found.items()}
+        if foreign or staged:  # another pipeline may have stored a schema without this program's tables
             earlier = _tables_of_every_version(client)
-            foreign = [name for name in foreign if name not in earlier]
+            foreign = {table: name for table, name in {**foreign, **staged}.items() if name not in earlier}
     if foreign:
-        shown = ", ".join(foreign[:SHOWN]) + (f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else "")
-        fix = f"insightly did not load its tables {shown}; name another dataset, or rename these tables"
-        raise BadSetting("--dataset", target.dataset, fix)
+        raise foreign_tables(target.dataset, list(foreign))
 
 
 def _names() -> list[str]:
@@ -59,7 +56,7 @@ def _names() -> list[str]:
 
 def _later_pipelines(client: SqlJobClientBase) -> list[str]:
     """The other pipelines that have loaded this source into the dataset since this program did."""
-    if not isinstance(client, WithStateSync) or client.get_stored_schema(PIPELINE) is None:
+    if not client.sql_client.has_dataset() or client.get_stored_schema(PIPELINE) is None:
         return []
     table = client.sql_client.make_qualified_table_name(client.schema.state_table_name)
     sql = f"select pipeline_name, max(_dlt_load_id) from {table} group by pipeline_name order by pipeline_name"
@@ -78,6 +75,23 @@ def _tables_of_every_version(client: SqlJobClientBase) -> set[str]:
     column = client.sql_client.escape_column_name("schema")
     rows: Any = client.sql_client.execute_sql(f"select {column} from {table} where schema_name = %s", PIPELINE)
     return {name for (text,) in rows or () for name in json.loads(text)["tables"]}
+
+
+def _tables_in_use(client: SqlJobClientBase, names: Collection[str]) -> dict[str, str]:
+    """The tables under some names of this program that have rows, or another case than its own: table -> name."""
+    sql = client.sql_client
+    if client.capabilities.sqlglot_dialect == "duckdb":
+        # DuckDB finds a table in any case, but lists it in that of its creator.
+        query = "select table_name from information_schema.tables "
+        query += "where table_catalog = current_database() and lower(table_schema) = lower(%s) order by 1"
+        found = {name: name.lower() for (name,) in sql.execute_sql(query, sql.dataset_name) or ()}
+    elif sql.has_dataset():
+        found = {name: name for name, columns in client.get_storage_tables(sorted(names)) if columns}
+    else:
+        found = {}
+    return {
+        table: name for table, name in found.items() if name in names and (table != name or _has_rows(client, name))
+    }
 
 
 def _has_rows(client: SqlJobClientBase, name: str) -> bool:

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,14 +15,18 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.schema import Schema
 from dlt.common.storages import LiveSchemaStorage
 from dlt.common.time import increasing_precise_time
+from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from sources.insightly.entities import OBJECTS
+from sources.insightly.errors import BadSetting
 
 logger = logging.getLogger(__name__)
 
 PIPELINE = SCHEMA = "insightly"
 CLOCK_TOLERANCE = timedelta(minutes=5)
 """What is later than this machine's clock by more lies in the future."""
+SHOWN = 5
+"""Tables that a message names."""
 
 
 def cache_schemas(pipeline: dlt.Pipeline) -> None:
@@ -77,6 +81,31 @@ def restore_schema(pipeline: dlt.Pipeline) -> None:
         stored = client.get_stored_schema(SCHEMA)
     if stored is not None:
         pipeline.schemas.save_schema(Schema.from_dict(json.loads(stored.schema)))
+
+
+def check_own_tables(pipeline: dlt.Pipeline) -> None:
+    """Checks that the tables in which dlt keeps its schemas, loads and states are dlt's.
+
+    Raises:
+        BadSetting: names the dataset and the tables.
+    """
+    with pipeline.destination_client() as client:
+        if not isinstance(client, SqlJobClientBase) or not client.is_storage_initialized():
+            return
+        schema = client.schema
+        tables = schema.version_table_name, schema.loads_table_name, schema.state_table_name
+        keys = dict(zip(tables, ("schema_name", "load_id", "pipeline_name"), strict=True))
+        stored = client.get_storage_tables(list(keys))
+        foreign = [name for name, columns in stored if columns and keys[name] not in map(str.lower, columns)]
+    if foreign:
+        raise foreign_tables(pipeline.dataset_name, foreign)
+
+
+def foreign_tables(dataset: str, tables: Sequence[str]) -> BadSetting:
+    """The error for tables in a dataset that this program did not load."""
+    shown = ", ".join(tables[:SHOWN]) + (f" and {len(tables) - SHOWN} more" if len(tables) > SHOWN else "")
+    fix = f"insightly did not load its tables {shown}; name another dataset, or rename these tables"
+    return BadSetting("--dataset", dataset, fix)
 
 
 def has_stored_state(pipeline: dlt.Pipeline) -> bool:

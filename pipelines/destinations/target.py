@@ -32,7 +32,7 @@ from .dlt_options import check_pipeline_options, ignore_other_variables
 from .duckdb import DuckDbAdapter
 from .locks import WAIT_SECONDS, file_lock, private_files
 from .names import check_dataset, check_file
-from .pipeline_state import PIPELINE, cache_schemas, check_packages, has_stored_state, restore_schema
+from .pipeline_state import PIPELINE, cache_schemas, check_own_tables, check_packages, has_stored_state, restore_schema
 from .postgres import PostgresAdapter
 from .system_tables import LOGS
 
@@ -181,7 +181,7 @@ class Target:
             read_only: whether the command with this folder writes nothing at all.
 
         Raises:
-            BadSetting: the destination is not configured, or not installed.
+            BadSetting: the destination is not configured, or not installed, or has tables named like dlt's.
             Unreachable: it does not answer, or answers with an error.
             Unwritable: the working folder cannot be written.
         """
@@ -228,6 +228,7 @@ class Target:
             pipeline = pipeline.drop()
         cache_schemas(pipeline)
         pipeline.sync_destination()
+        check_own_tables(pipeline)
         restore_schema(pipeline)
         return pipeline
 

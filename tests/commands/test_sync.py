@@ -1,6 +1,7 @@
 """Runs over HTTP into DuckDB: whatever happens on the way, the destination ends up equal to the account."""
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from dlt.common.storages import load_package
 from dlt.load.load import Load
 from dlt.pipeline.exceptions import PipelineStepFailed
 
+from pipelines.commands.status import status
 from pipelines.engine.report import Report
 from pipelines.sandbox import Contents, Fault, Sandbox, Store, evolve
 from pipelines.sandbox.store.table import dump
@@ -667,3 +669,33 @@ def test_foreign_tables_are_refused_before_anything_is_written(crm: Crm, synced_
         crm.sync("countries", "contacts")
     assert crm.sandbox.log == []
     assert crm.read("select * from insightly.countries") == [{"id": 1, "name": "own"}]
+
+
+DLT_TABLES = ("insightly._dlt_version", "insightly._dlt_loads", "insightly._dlt_pipeline_state")
+
+
+def refuse_foreign(crm: Crm, table: str) -> None:
+    named = table.replace('"', "")
+    named = named if "_staging" in named else named.partition(".")[2]
+    crm.change(f"create schema {table.partition('.')[0]}")
+    crm.change(f"create table {table} (version int)")
+    crm.change(f"insert into {table} values (1)")
+    crm.sandbox.reset_log()
+    with pytest.raises(BadSetting, match=rf"--dataset is 'insightly': .* its tables {re.escape(named)};"):
+        crm.sync("countries")
+    assert crm.sandbox.log == []
+    assert len(crm.read(f"select * from {table}")) == 1
+
+
+@pytest.mark.everywhere("postgres", quick=True)
+@pytest.mark.parametrize("table", ["insightly_staging.countries", *DLT_TABLES])
+def test_foreign_tables_of_staging_and_of_dlt_are_refused(crm: Crm, table: str) -> None:
+    refuse_foreign(crm, table)
+    if "_dlt" in table:
+        with pytest.raises(BadSetting, match="--dataset"):
+            status(crm.settings(), crm.target)
+
+
+@pytest.mark.parametrize("table", ['insightly."Countries"', '"Insightly"."COUNTRIES"'])
+def test_foreign_table_in_other_case_is_refused_on_duckdb(crm: Crm, table: str) -> None:
+    refuse_foreign(crm, table)
