@@ -184,7 +184,10 @@ def test_sync_retries_faults_that_pass(
     report = crm.sync_done("notes", page_size=size, max_connections=threads)
     assert report.calls == crm.sandbox.calls()
     assert (report.entities["notes"].watermark or "") > (watermark or "")
-    assert len(pauses) >= sum(fault.code != 0 for _, fault in hits)
+    requested = set(requested_offsets(crm))
+    # A page that takes too long is requested again for fewer rows, so the pages behind it have other offsets.
+    assert {offset for offset, _ in hits} <= requested or faults[0].kind in ("504", "slow")
+    assert len(pauses) >= sum(fault.code != 0 for offset, fault in hits if offset in requested)
     assert {fault.retry_after for _, fault in hits} - {None} <= set(pauses)
     crm.assert_equal("notes")
 
