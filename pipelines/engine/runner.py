@@ -214,6 +214,7 @@ class Runner:
 
     def _report(self, chosen: Sequence[str], named: Iterable[str], conclude: Callable[[Report], None] | None) -> Report:
         error, budget, calls = self.error, self.context.budget, self.context.budget.by_label
+        budget.close()  # a page that was requested ahead may still be tried again
         if OBJECTS not in chosen:
             calls[RECORDS] += calls[OBJECTS]
         report = Report(self.command, calls=budget.calls, calls_left_today=budget.remaining)
