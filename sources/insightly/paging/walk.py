@@ -101,8 +101,7 @@ def walk(fetch: Fetch, key: Key, skip: int = 0, last_id: Id = None, patience: in
     """Reads a list from `skip`, or from its start, to its end.
 
     The list ends at a short page that ends where the service's total says. That total may be wrong, for example because
-    it counts records that the key may not see. Then the list ends where another request behind a page has no new rows,
-    unless it has no row at all.
+    it counts records that the key may not see. Then the list ends where another request behind a page has no new rows.
 
     Args:
         fetch: reads the page at an offset.
@@ -147,8 +146,7 @@ def walk(fetch: Fetch, key: Key, skip: int = 0, last_id: Id = None, patience: in
         new = distinct(new, key, set())
         last_id = ids[-1] if new else last_id
         patience += 2 if new else -1
-        # The rows of a list that are counted, and none of which is listed, may be hidden or missing.
-        ended = is_short and (is_counted or (not new and 0 < end <= reached))
+        ended = is_short and (is_counted or (not new and end <= reached))
         at, skip, reached = skip, max(skip, end - 1), end
         note = _difference(page, end) if ended and not is_counted else ""
         yield _step(page, new, at, None if ended else skip, last_id, patience, note)

@@ -116,15 +116,15 @@ def test_walk_with_a_wrong_total_returns_every_row_that_stays(
     try:
         kept = [row["ID"] for step in walk(fetch, "ID") for row in step.rows]
     except EndlessList:
-        # Each page came with other edits, or no row is left, and the total could not tell the end: no row is lost.
-        assert source.edits > PATIENCE or not source.ids
+        # Each page came with other edits, and the total could not tell the end: an error, but no lost row.
+        assert source.edits > PATIENCE
         return
     assert source.always <= set(kept)
     assert len(kept) == len(set(kept))
 
 
 @pytest.mark.parametrize("total", TOTALS)
-@pytest.mark.parametrize("rows", [1, 120, 499, 500, 501, 10_100])
+@pytest.mark.parametrize("rows", [0, 1, 120, 499, 500, 501, 10_100])
 def test_walk_with_a_wrong_total_costs_two_calls_more(rows: int, total: str) -> None:
     source, exact = (EditedList(list(range(1, rows + 1)), 500, 0, 0, 0) for _ in "ab")
     source.total = TOTALS[total]
@@ -133,12 +133,6 @@ def test_walk_with_a_wrong_total_costs_two_calls_more(rows: int, total: str) -> 
     assert source.answers <= exact.answers + 2
     counted = source.total(rows)
     assert steps[-1].note == ("" if counted in (rows, None) else f"the API counts {counted:,} and lists {rows:,}")
-
-
-@pytest.mark.parametrize("total", [1, 1_000, 10**18])
-def test_walk_without_the_rows_that_are_counted_is_an_error(total: int) -> None:
-    with pytest.raises(EndlessList):
-        list(walk(lambda skip: Page([], total, 500), "ID"))
 
 
 @pytest.mark.parametrize("total", [40, 121, 10**18])
