@@ -127,7 +127,7 @@ class _Sweep:
         if confirmed.stop is not None:
             raise confirmed.stop
         key = self.entity.key[0]
-        newer = {row[key] for row in found.unknown if _is_newer(row, result.watermark)}
+        newer = {row[key] for row in found.unknown if is_newer(row, result.watermark)}
         changed = {row[key] for row in found.unknown} - newer
         if self.tags and self.entity.tagged:
             changed |= self._differently_tagged(result)
@@ -196,7 +196,7 @@ def _read_again(runner: Runner, requests: dict[str, ReadRequest]) -> None:
             result.rows = listed[name]
 
 
-def _is_newer(record: Record, watermark: str | None) -> bool:
+def is_newer(record: Record, watermark: str | None) -> bool:
     """True where the next sync reads the record anyway."""
     updated = parse_api(record.get(DATE_UPDATED))
     return bool(watermark and updated is not None and updated > parse(watermark))

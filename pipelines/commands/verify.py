@@ -14,7 +14,7 @@ from pipelines.engine.run_log import last_runs
 from pipelines.engine.runner import Runner, Watch, opened
 from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import Record, choose
-from sources.insightly.entities import DATE_UPDATED, RECORDS, Entity
+from sources.insightly.entities import RECORDS, Entity
 from sources.insightly.resources import RowShaper
 from sources.insightly.resources.discovery import find, refresh_catalog
 from sources.insightly.resources.enrich import define, fill_tags, shape
@@ -22,9 +22,8 @@ from sources.insightly.resources.fetch import page_reader, pages_at, read_pages,
 from sources.insightly.resources.hints import shaper_of
 from sources.insightly.resources.reference import GROUPS, read_groups
 from sources.insightly.result import EntityResult
-from sources.insightly.state.times import parse, parse_api
 
-from .sweep import not_verifiable
+from .sweep import is_newer, not_verifiable
 from .verify_children import ChildComparison
 from .verify_rows import Findings, Row, describe, differences, repetitions, times
 
@@ -189,8 +188,7 @@ class _Verification:
 
     def _add_unless_newer(self, record: Record, text: str) -> None:
         """Adds a difference; a record that changed after the last sync only counts as newer."""
-        updated = parse_api(record.get(DATE_UPDATED))
-        if self.watermark and updated is not None and updated > parse(self.watermark):
+        if is_newer(record, self.watermark):
             self.found.newer += 1
         else:
             self.found.add(text)

@@ -162,11 +162,8 @@ class Dataset:
     def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Adds rows with the same keys to an existing system table, in one statement."""
         columns, values = ", ".join(map(self.column, rows[0])), [value for row in rows for value in row.values()]
-        row = f"({', '.join(['{}'] * len(rows[0]))})"
-        # BigQuery cannot infer the type of a parameter that is null.
-        placeholders = ", ".join([row] * len(rows)).format(*("null" if value is None else "%s" for value in values))
-        sql = f"insert into {self.table_name(table)} ({columns}) values {placeholders}"
-        self._client.execute_sql(sql, *(value for value in values if value is not None))
+        row = f"({', '.join(['%s'] * len(rows[0]))})"
+        self.execute(table, f"insert into {{}} ({columns}) values {', '.join([row] * len(rows))}", *values)
 
     @contextmanager
     def transaction(self) -> Iterator[Callable[..., list[Any]]]:

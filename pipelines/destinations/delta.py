@@ -7,7 +7,6 @@ extension that must be downloaded. Each table changes in one Delta commit, so no
 import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any, cast
 
 import pyarrow as pa
@@ -26,7 +25,7 @@ from sources.insightly.errors import InsightlyError
 
 from .base import DestinationAdapter, Unreachable
 from .lease import Lease
-from .locks import Busy, this_process, wait_for, working_folder_id
+from .locks import Busy, this_run, wait_for, working_folder_id
 
 LOCKS = "_insightly_locks"
 """Folder beside the datasets."""
@@ -61,8 +60,7 @@ class DeltaAdapter(DestinationAdapter):
         with self.configured():
             factory = super().factory()
             files, root = fsspec_from_config(factory.configuration(factory.spec(), accept_partial=True))
-        holder = f"{this_process()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-        lease = Lease(files, posixpath.join(root, LOCKS, dataset), working_folder_id(), holder)
+        lease = Lease(files, posixpath.join(root, LOCKS, dataset), working_folder_id(), this_run())
         try:
             wait_for(lease.try_lock, f"{self}, dataset {dataset}", wait)
         except InsightlyError:

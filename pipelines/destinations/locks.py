@@ -87,7 +87,7 @@ def file_lock(path: Path, place: object, wait: float) -> Iterator[None]:
     wait_for(try_lock, place, wait)
     try:
         with suppress(OSError):
-            holder.write_text(f"{this_process()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC", encoding="utf-8")
+            holder.write_text(this_run(), encoding="utf-8")
         yield
     finally:
         with suppress(OSError):
@@ -114,6 +114,11 @@ def private_files() -> Iterator[None]:
         yield
     finally:
         os.umask(umask)
+
+
+def this_run() -> str:
+    """What names this process, and since when, to a run that waits for it."""
+    return f"{this_process()}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def this_process() -> str:
