@@ -12,7 +12,7 @@ from sources.insightly.rows.naming import DELETED_AT, child_table
 
 from .dataset import Dataset
 from .delta import DeltaClient, quoted
-from .system_tables import COLUMNS, DELETIONS
+from .system_tables import DELETIONS, arrow_schema
 
 
 class DeltaDataset(Dataset):
@@ -39,7 +39,7 @@ class DeltaDataset(Dataset):
 
     def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Adds rows to a system table, in one commit."""
-        schema = pa.schema(list(COLUMNS[table].items()))
+        schema = arrow_schema(table)
         self._delta_client.write(table, pa.Table.from_pylist(list(rows), schema=schema))
 
     def clear_columns(self, columns: Mapping[str, Iterable[str]]) -> None:

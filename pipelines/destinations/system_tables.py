@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import dlt
 import pyarrow as pa
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.extract import DltResource
+
+from sources.insightly.rows import descriptions
 
 logger = logging.getLogger(__name__)
 
@@ -15,53 +17,101 @@ RUNS, DELETIONS, PUSHES, HISTORIES = "_sync_runs", "deletions", "_push_log", "_h
 LOGS = RUNS, DELETIONS
 """The tables that no later run depends on."""
 TIMESTAMP = pa.timestamp("us", tz="UTC")
-COLUMNS: Mapping[str, Mapping[str, Any]] = {
+TABLES: Mapping[str, str] = {
+    RUNS: "Runs of insightly-sync, a row for each entity of each run: what was done, when, and how it ended.",
+    DELETIONS: "Records that were found deleted in Insightly, a row for each time a record was found deleted.",
+    PUSHES: "Rows pushed into Insightly, one for each attempt at a row: what was meant and what came of it.",
+    HISTORIES: "Which entities have a history table, and until when that table is up to date.",
+}
+
+
+class Column(NamedTuple):
+    """A column of a system table: its type, and what it is."""
+
+    type: pa.DataType
+    description: str
+
+
+COLUMNS: Mapping[str, Mapping[str, Column]] = {
     RUNS: {
-        "run_id": pa.string(),
-        "command": pa.string(),
-        "entity": pa.string(),
-        "started": TIMESTAMP,
-        "finished": TIMESTAMP,
-        "state": pa.string(),
-        "reason": pa.string(),
-        "rows": pa.int64(),
-        "inserted_or_updated": pa.int64(),
-        "deleted": pa.int64(),
-        "calls": pa.int64(),
-        "calls_left_today": pa.int64(),
-        "seconds": pa.float64(),
-        "watermark_before": TIMESTAMP,
-        "watermark_after": TIMESTAMP,
-        "schema_changes": pa.string(),
+        "run_id": Column(pa.string(), "Identifies the run; the rows of all its entities have the same."),
+        "command": Column(pa.string(), "Command that ran, such as sync, sweep or push."),
+        "entity": Column(pa.string(), "Entity that the row is about, by the name of its table."),
+        "started": Column(TIMESTAMP, "When the run started, in UTC."),
+        "finished": Column(TIMESTAMP, "When the run finished, in UTC."),
+        "state": Column(pa.string(), "How it ended for the entity: ok, partial, skipped or failed."),
+        "reason": Column(pa.string(), "Why it did not end ok; null if it did."),
+        "rows": Column(pa.int64(), "Records that were received from Insightly."),
+        "inserted_or_updated": Column(pa.int64(), "Rows that were inserted or updated in the entity's table."),
+        "deleted": Column(pa.int64(), "Rows whose records were found deleted."),
+        "calls": Column(pa.int64(), "Calls of the API that the entity cost."),
+        "calls_left_today": Column(pa.int64(), "Calls that the account had left for the day after the run."),
+        "seconds": Column(pa.float64(), "Time that the entity took, in seconds."),
+        "watermark_before": Column(
+            TIMESTAMP, "Time from which the run read changes, in UTC; null if it read all records."
+        ),
+        "watermark_after": Column(TIMESTAMP, "Time from which the next run reads changes, in UTC."),
+        "schema_changes": Column(pa.string(), "New tables and columns that the run found, one a line; null if none."),
     },
     DELETIONS: {
-        "entity": pa.string(),
-        "record_id": pa.int64(),
-        "found_at": TIMESTAMP,
-        "reason": pa.string(),
-        "restored_at": TIMESTAMP,
+        "entity": Column(pa.string(), "Entity of the record, by the name of its table."),
+        "record_id": Column(pa.int64(), "Key of the record in that table."),
+        "found_at": Column(TIMESTAMP, "When the record was found deleted, in UTC; it was deleted before that."),
+        "reason": Column(
+            pa.string(),
+            "What Insightly said: deleted, hidden from this API key, or unlisted if it was not asked for each.",
+        ),
+        "restored_at": Column(TIMESTAMP, "When the record was found to exist again, in UTC; null if it was not."),
     },
     PUSHES: {
-        "push_id": pa.string(),
-        "entity": pa.string(),
-        "op": pa.string(),
-        "attempt": pa.int64(),
-        "row_number": pa.int64(),
-        "action": pa.string(),
-        "status": pa.string(),
-        "intent_at": TIMESTAMP,
-        "finished_at": TIMESTAMP,
-        "record_id": pa.int64(),
-        "error": pa.string(),
-        "loaded_at": TIMESTAMP,
+        "push_id": Column(
+            pa.string(),
+            "Identifies the push by its operation, entity, match and rows: the same rows again are the same push.",
+        ),
+        "entity": Column(pa.string(), "Entity that was written, by the name of its table."),
+        "op": Column(pa.string(), "Operation of the push: create, update, upsert or delete."),
+        "attempt": Column(pa.int64(), "Attempt at the push, from 1; each repetition by --again is another."),
+        "row_number": Column(pa.int64(), "Number of the pushed row in its input, from 1."),
+        "action": Column(
+            pa.string(),
+            "What the row came to: create, update, delete, missing if there was nothing to delete, or none.",
+        ),
+        "status": Column(
+            pa.string(),
+            "How far it got: done, failed, waiting to be tried again, pending without an answer, or unknown.",
+        ),
+        "intent_at": Column(TIMESTAMP, "When the intent was written, before the call, by the service's clock, in UTC."),
+        "finished_at": Column(TIMESTAMP, "When the row got its result, in UTC."),
+        "record_id": Column(pa.int64(), "Key of the record that was written, in the entity's table."),
+        "error": Column(pa.string(), "What Insightly said to a row that failed; null otherwise."),
+        "loaded_at": Column(TIMESTAMP, "When the written record was read back into its table, in UTC."),
     },
     HISTORIES: {
-        "entity": pa.string(),
-        "followed_at": TIMESTAMP,
-        "mask": pa.string(),
-        "concealed": pa.string(),
+        "entity": Column(pa.string(), "Entity whose versions are kept, by the name of its table."),
+        "followed_at": Column(TIMESTAMP, "When its history last matched its table, in UTC; null while it is behind."),
+        "mask": Column(pa.string(), "Fingerprint of the settings by which values of the history are masked."),
+        "concealed": Column(pa.string(), "Columns of the history that are masked, with blanks between."),
     },
 }
+
+
+def description_of(table: str, column: str = "") -> str:
+    """What a table of a destination has in it, or what one of its columns is; "" if that is not known.
+
+    Args:
+        table: a system table, or one of the source.
+        column: one of its columns; none for the table itself.
+    """
+    if table not in COLUMNS:
+        return descriptions.description_of(table, column)
+    if not column:
+        return TABLES[table]
+    return COLUMNS[table][column].description if column in COLUMNS[table] else ""
+
+
+def arrow_schema(table: str) -> pa.Schema:
+    """The types of the columns of a system table."""
+    return pa.schema([(name, column.type) for name, column in COLUMNS[table].items()])
 
 
 def ensure_table(pipeline: dlt.Pipeline, table: str = DELETIONS) -> None:
@@ -96,7 +146,7 @@ def table_exists(pipeline: dlt.Pipeline, table: str) -> bool:
 
 def table_resource(table: str, rows: Sequence[Mapping[str, Any]]) -> DltResource:
     """A dlt resource that appends rows to a system table, and creates the table if it does not exist."""
-    schema = pa.schema(list(COLUMNS[table].items()))
+    schema = arrow_schema(table)
 
     def tables() -> Iterator[pa.Table]:
         yield pa.Table.from_pylist(list(rows), schema=schema)

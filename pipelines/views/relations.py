@@ -34,7 +34,9 @@ def known_tables(normalize: Callable[[str], str]) -> Tables:
     Args:
         normalize: the name of an API field -> the name of its column.
     """
-    system = {table: {name: _sql_type(kind) for name, kind in columns.items()} for table, columns in COLUMNS.items()}
+    system = {
+        table: {name: _sql_type(column.type) for name, column in columns.items()} for table, columns in COLUMNS.items()
+    }
     tables = dict[str, dict[str, str]]()
     for name, entity in ENTITIES.items():
         columns = {normalize(field): TYPES.get(facts.type, TEXT) for field, facts in entity.fields.items()}

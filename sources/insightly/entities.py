@@ -48,18 +48,31 @@ FieldType = Literal["integer", "string", "boolean", "number", "datetime", "date"
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a record: its type, `max_length` in characters, and the flags of `fields.toml`."""
+    """One field of a record: a line of `fields.toml`.
+
+    Attributes:
+        name: as the API writes it.
+        type: what its values are.
+        max_length: of a text, in characters.
+        flags: such as `set` and `read_only`.
+        references: the entity whose key the values are; "" for most fields.
+        description: what it is, in a sentence.
+    """
 
     name: str
     type: FieldType
     max_length: int | None
     flags: frozenset[str]
+    references: str = ""
+    description: str = ""
 
     @classmethod
-    def parse(cls, name: str, words: str) -> "Field":
-        kind, *flags = words.split()
+    def parse(cls, name: str, line: str) -> "Field":
+        facts, _, description = line.partition(": ")
+        facts, _, references = facts.partition(" -> ")
+        kind, *flags = facts.split()
         max_length = int(flags.pop(0)) if flags and flags[0].isdigit() else None
-        return cls(name, kind, max_length, frozenset(flags))  # type: ignore[arg-type]
+        return cls(name, kind, max_length, frozenset(flags), references, description)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -186,8 +199,13 @@ class Entity:
     @cached_property
     def fields(self) -> "MappingProxyType[str, Field]":
         if self.rows:
-            return _fields("children", self.rows)
-        return _fields("entities", RECORDS if self.object_name else self.name)
+            return child_fields(self.rows)
+        return _fields("entities", RECORDS if self.object_name else self.name, self.embedded)
+
+    @cached_property
+    def description(self) -> str:
+        """What one of its records is, in a sentence."""
+        return table_text(RECORDS if self.object_name else self.name)
 
     @cached_property
     def writable(self) -> frozenset[str]:
@@ -228,18 +246,46 @@ def _singular(name: str) -> str:
 
 
 @cache
-def _data() -> dict[str, dict[str, dict[str, str]]]:
+def _data() -> dict[str, Any]:
     return tomllib.loads(Path(__file__).with_name("fields.toml").read_text(encoding="utf-8"))
 
 
 @cache
-def _fields(section: str, name: str) -> "MappingProxyType[str, Field]":
-    return MappingProxyType({key: Field.parse(key, words) for key, words in _data()[section].get(name, {}).items()})
+def _fields(section: str, name: str, array: str = "") -> "MappingProxyType[str, Field]":
+    """The fields of an entity or of an item of an array; what a line leaves out is in the array's line, or shared."""
+    general = {**shared_fields(), **(child_fields(array) if array else {})}
+    fields = {}
+    for key, line in _data()[section].get(name, {}).items():
+        field, usual = Field.parse(key, line), general.get(key)
+        if usual is not None:
+            joins = usual.type == field.type and usual.references != name
+            references = field.references or (usual.references if joins else "")
+            field = replace(field, references=references, description=field.description or usual.description)
+        fields[key] = field
+    return MappingProxyType(fields)
+
+
+@cache
+def shared_fields() -> "MappingProxyType[str, Field]":
+    """What fields are that have the same meaning in each entity."""
+    return MappingProxyType({key: Field.parse(key, line) for key, line in _data()["shared"].items()})
 
 
 def child_fields(array: str) -> "MappingProxyType[str, Field]":
     """The fields of one item of an array such as `TAGS` or `LINKS`."""
     return _fields("children", array)
+
+
+@cache
+def added_columns() -> "MappingProxyType[str, Field]":
+    """The columns that this tool adds to the fields of a record."""
+    return MappingProxyType({key: Field.parse(key, line) for key, line in _data()["added"].items()})
+
+
+def table_text(name: str) -> str:
+    """What a table is; of an array or a `_history`, a format with the entity's `{table}`."""
+    text: str = _data()["tables"].get(name, "")
+    return text
 
 
 _SERVICE = "Service feature; 403 without it."

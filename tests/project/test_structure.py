@@ -56,6 +56,7 @@ PUBLIC = (
     f"{SOURCE}.api.json_body",  # parses JSON without rounding a number, also for the rows of a push
     f"{SOURCE}.rows.json_text",  # numerals, and texts with broken characters, in the rows of a push
     f"{SOURCE}.rows.naming",
+    f"{SOURCE}.rows.descriptions",
     f"{SOURCE}.rows.custom_fields",  # the types of custom fields, by which a push checks its rows
     f"{SOURCE}.paging.probe",
 )

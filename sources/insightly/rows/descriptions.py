@@ -1,0 +1,58 @@
+"""What each table and column is, in a sentence for whoever reads the database. The texts are in `fields.toml`."""
+
+from collections.abc import Mapping
+from functools import cache
+
+from ..entities import (
+    ENTITIES,
+    RECORDS,
+    Field,
+    added_columns,
+    child_fields,
+    is_custom_object,
+    shared_fields,
+    table_text,
+)
+from .naming import VARIANT, child_table, history_table
+
+
+def description_of(table: str, column: str = "") -> str:
+    """What a table of the source has in it, or what one of its columns is; "" if that is not known.
+
+    Args:
+        table: a table of an entity, an array, a history or a custom object.
+        column: one of its columns, or a field of the API; none for the table itself. A custom field is not known here.
+    """
+    texts = _texts(table)
+    base = column.removesuffix(VARIANT)
+    if texts and base != column:
+        return added_columns()[VARIANT].description.format(column=base)
+    return texts.get(_compact(column), "")
+
+
+@cache
+def _texts(table: str) -> Mapping[str, str]:
+    """The description of a table under "", and those of its columns by compact name; nothing for another table."""
+    if table in ENTITIES or is_custom_object(table):
+        entity = ENTITIES.get(table, ENTITIES[RECORDS])
+        parents = {name: field for name, field in shared_fields().items() if name in entity.parent_key}
+        return _named(entity.description, {**parents, **entity.fields})
+    for entity in ENTITIES.values():
+        if table == history_table(entity):
+            return _named(table_text("_history").format(table=entity.name), entity.fields)
+        for array in entity.arrays:
+            if table == child_table(entity, array):
+                key = table_text("_key").format(table=entity.name)
+                texts = _named(table_text(array).format(table=entity.name), child_fields(array))
+                return {**texts, **dict.fromkeys(map(_compact, entity.key), key)}
+    return {}
+
+
+def _named(text: str, fields: Mapping[str, Field]) -> dict[str, str]:
+    columns = {**added_columns(), **fields}
+    return {**{_compact(name): field.description for name, field in columns.items()}, "": text}
+
+
+def _compact(name: str) -> str:
+    """A name in any naming convention of dlt."""
+    return name.replace("_", "").lower()
