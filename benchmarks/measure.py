@@ -172,15 +172,17 @@ class InsightlySync:
     """The program, configured for a service, with a temporary DuckDB file or another destination.
 
     Args:
-        url: the URL of the service.
+        url: the URL of the service; None if `settings` have those of several accounts.
         destination: the name of another destination, and dlt's environment variables for it.
         settings: settings of the source by name.
     """
 
-    def __init__(self, url: str, destination: tuple[str, Mapping[str, str]] | None = None, **settings: str) -> None:
+    def __init__(
+        self, url: str | None, destination: tuple[str, Mapping[str, str]] | None = None, **settings: str
+    ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="insightly-benchmark-"))
         self.file = self._folder / "crm.duckdb"
-        values = {"api_key": "benchmark", "base_url": url, **settings}
+        values = {"api_key": "benchmark", "base_url": url, **settings} if url else settings
         self._env = {f"SOURCES__INSIGHTLY__{name.upper()}": value for name, value in values.items()}
         self._env |= {"DLT_DATA_DIR": str(self._folder), "PYTHONPATH": str(ROOT)}
         self._into = ["--database", str(self.file)]

@@ -4,13 +4,14 @@ import argparse
 import io
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.engine import interrupts
 
 from . import logs
-from .handlers import target_of, warn_of_readable_secrets
+from .handlers import run_account, run_in_process, target_of, warn_of_readable_secrets
 from .parser import parser, print_json
 
 if TYPE_CHECKING:
@@ -79,10 +80,6 @@ def _run_accounts(args: argparse.Namespace) -> "Report":
     from pipelines.commands.each_account import run_for_each, select_accounts
     from pipelines.engine.report import INTERRUPTED
 
-    def run(name: str | None) -> "Report":
-        report: Report = args.handler(argparse.Namespace(**vars(args), instance=name))
-        return report
-
     def show_account(name: str, report: "Report") -> None:
         if not args.json:
             from .console import show
@@ -92,11 +89,13 @@ def _run_accounts(args: argparse.Namespace) -> "Report":
     needs_one = args.command == "push" or getattr(args, "ids", None) is not None or getattr(args, "print", False)
     names = select_accounts(args.instances, needs_one)
     if names is None:
-        return run(None)
+        return run_account(args, None)
     if len(names) == 1 and (needs_one or args.instances):
-        report = run(names[0])
+        report = run_account(args, names[0])
+    elif (jobs := _jobs(args)) > 1:
+        report = run_for_each(args.command, names, partial(run_in_process, args), show_account, jobs)
     else:
-        report = run_for_each(args.command, names, run, show_account)
+        report = run_for_each(args.command, names, partial(run_account, args), show_account)
     if report.exit_code in INTERRUPTED:
         raise interrupts.Interrupted(report.exit_code - 128, report)
     if args.command == "sync" and not args.plan:
@@ -104,6 +103,18 @@ def _run_accounts(args: argparse.Namespace) -> "Report":
 
         refresh_after(report, target_of(args))
     return report
+
+
+def _jobs(args: argparse.Namespace) -> int:
+    """How many accounts run at the same time. Raises BadSetting."""
+    from sources.insightly.errors import BadSetting
+
+    jobs: int = getattr(args, "jobs", 1)
+    if jobs < 1:
+        raise BadSetting("--jobs", jobs, "must be at least 1")
+    if jobs > 1 and not target_of(args).adapter.concurrent_writes:
+        raise BadSetting("--jobs", jobs, "a DuckDB file has one writer: leave it out, or use a server (--destination)")
+    return jobs
 
 
 def _write_log_and_metrics(args: argparse.Namespace, report: "Report") -> int:

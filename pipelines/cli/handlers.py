@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from . import logs
+
 if TYPE_CHECKING:
     from pipelines.destinations.target import Target
     from pipelines.engine.progress import Progress
@@ -166,6 +168,19 @@ def _bound(port: int, bind: Callable[[], T]) -> T:
     except OSError as error:
         fix = f"{error.strerror}; choose another port, or 0 for a free one"
         raise BadSetting("--port", port, fix) from None
+
+
+def run_account(args: argparse.Namespace, name: str | None) -> "Report":
+    """Runs a command for one account."""
+    report: Report = args.handler(argparse.Namespace(**vars(args), instance=name))
+    return report
+
+
+def run_in_process(args: argparse.Namespace, name: str) -> "Report":
+    """Runs a command for one account in a process beside those of others, which have no live line."""
+    logs.configure(args.log_format, name)
+    progress = "log" if args.progress == "auto" and not args.json else args.progress
+    return run_account(argparse.Namespace(**vars(args) | {"progress": progress}), name)
 
 
 def warn_of_readable_secrets() -> None:

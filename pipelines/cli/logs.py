@@ -19,14 +19,16 @@ class TextFormatter(logging.Formatter):
         return clean(super().format(record))
 
 
-def configure(log_format: str) -> None:
+def configure(log_format: str, account: str | None = None) -> None:
     """Sends the log lines of the process to stderr.
 
     Args:
         log_format: `text`, or `json`, which also logs progress and reports.
+        account: the account that all lines are about.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_json_formatter() if log_format == "json" else TextFormatter("%(levelname)s %(message)s"))
+    text = f"%(levelname)s {account}: %(message)s" if account else "%(levelname)s %(message)s"
+    handler.setFormatter(_json_formatter(account) if log_format == "json" else TextFormatter(text))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     if log_format == "json":
         logger.setLevel(logging.INFO)
@@ -46,7 +48,7 @@ def log_report(report: "Report") -> None:
     )
 
 
-def _json_formatter() -> logging.Formatter:
+def _json_formatter(account: str | None) -> logging.Formatter:
     from pythonjsonlogger.json import JsonFormatter
 
     from sources.insightly.errors import clean
@@ -56,4 +58,6 @@ def _json_formatter() -> logging.Formatter:
             return clean(super().format(record))
 
     names = {"levelname": "level", "name": "logger"}
-    return Formatter("%(levelname)s %(name)s %(message)s", rename_fields=names, timestamp="time", json_default=str)
+    fields = {"instance": account} if account else {}
+    fmt = "%(levelname)s %(name)s %(message)s"
+    return Formatter(fmt, rename_fields=names, static_fields=fields, timestamp="time", json_default=str)

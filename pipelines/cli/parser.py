@@ -180,6 +180,13 @@ def parser() -> argparse.ArgumentParser:
         help="schema to write (default: insightly; for an account NAME: insightly_NAME)",
     )
     database = _common("--database", metavar="PATH", help="DuckDB file (default: crm.duckdb)")
+    jobs = _common(
+        "--jobs",
+        type=whole_number,
+        default=1,
+        metavar="N",
+        help="run N accounts at a time; not with a DuckDB file, which has one writer (default: 1)",
+    )
     max_calls = _common("--max-calls", type=whole_number, metavar="N", help="stop cleanly after N calls (per account)")
     progress = _common(
         "--progress", choices=("auto", "log", "off"), default="auto", help="a live line, log lines, or nothing"
@@ -188,7 +195,7 @@ def parser() -> argparse.ArgumentParser:
     names = Parser(add_help=False)
     names.add_argument("entities", nargs="*", metavar="ENTITY", help="entities or presets (core, all)")
     output, target = [json_output, log_format], [destination, dataset, database]
-    reading = [names, *output, account, *target, max_calls, progress, metrics]
+    reading = [names, *output, account, jobs, *target, max_calls, progress, metrics]
 
     def add(
         name: str,

@@ -43,6 +43,8 @@ class DestinationAdapter:
     """Whether SQL can change rows."""
     concurrent_reads = True
     """Whether a command can read what is committed while another one writes."""
+    concurrent_writes = True
+    """Whether commands can write different datasets at the same time."""
 
     def __init__(self, name: str) -> None:
         self.name = name

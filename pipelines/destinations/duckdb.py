@@ -39,7 +39,7 @@ class DuckDbAdapter(DestinationAdapter):
         path: the file.
     """
 
-    concurrent_reads = False
+    concurrent_reads = concurrent_writes = False
 
     def __init__(self, path: Path) -> None:
         super().__init__("duckdb")

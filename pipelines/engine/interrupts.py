@@ -106,9 +106,9 @@ def unwrapped() -> Iterator[None]:
         raise
 
 
-def received() -> bool:
-    """True if a signal has come."""
-    return _process.received is not None
+def received() -> int | None:
+    """The number of the first signal that has come; None if there was none."""
+    return _process.received
 
 
 def check(report: "Report | None" = None) -> None:

@@ -378,3 +378,22 @@ def test_one_lock_covers_all_datasets_of_a_file(tmp_path: Path) -> None:
     ):
         pass
     assert len({target.for_account(name).digest for name in ("emea", "apac", None)}) == 3
+
+
+@pytest.mark.everywhere("postgres")
+def test_jobs_run_accounts_at_the_same_time_on_a_server(accounts: Accounts) -> None:
+    boxes = [accounts.add(name, number) for number, name in enumerate(KEYS, 2)]
+    accounts.setting("apac", "api_key", "99999999-1111-4111-8111-111111111111")
+    arguments = ("sync", "contacts", "--jobs", "3", "--json", *accounts.place.arguments())
+    ran = command(*arguments, cwd=accounts.folder)
+    if type(accounts.place) is Crm:
+        assert (ran.code, [box.calls() for box in boxes]) == (2, [0, 0, 0])
+        assert "--jobs is 3: a DuckDB file has one writer" in ran.json["reason"]
+        return
+    assert (ran.code, [one["status"] for one in ran.json["instances"].values()]) == (1, ["done", "failed", "done"])
+    assert ran.json["reason"].startswith("apac: GET /Instance: 401")
+    assert accounts.counts() == {"insightly": 2, "insightly_emea": 3}
+    accounts.setting("apac", "api_key", KEYS["apac"])
+    accounts.seen.clear()
+    again = command(*arguments, cwd=accounts.folder)
+    assert (again.code, again.err, accounts.counts()["insightly_apac"]) == (0, "", 4)
