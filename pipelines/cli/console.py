@@ -11,6 +11,7 @@ from rich.console import Console
 
 from pipelines.engine.report import DONE, FAILED, NAMED, Report, listed
 from pipelines.push.plan import SHOWN, Plan, describe
+from sources.insightly.errors import plural
 from sources.insightly.rows.json_text import objects_of
 
 from .tables import COLUMNS, STYLES, age, entities_table, escape, marts_table, runs_table, styled
@@ -32,6 +33,13 @@ ACTIONS = {
 }
 """What a push does with a row -> its sign and words."""
 SIGNS = {"+": "green", "~": "yellow", "-": "red", "?": "yellow", "=": "dim"}
+RETRIED = {
+    "burst": "too many requests a second",
+    "unexplained": "too many requests",
+    "server_error": "a failed or missing response",
+    "malformed": "an invalid response",
+}
+"""Why a call was made again -> its words."""
 UNLIMITED = 200
 """Characters a line if the output is not a terminal: wide enough for every table."""
 
@@ -305,6 +313,11 @@ def _show_closing_line(console: Console, report: Report) -> None:
     if (views := report.facts.get("all_accounts")) is not None:
         text = views["note"] or f"{views['views']:,} views over {', '.join(views['accounts'])}"
         console.print(f"{views['dataset']}: {escape(text)}", soft_wrap=True)
+    if report.retries:
+        reasons = ", ".join(f"{count:,} after {RETRIED[kind]}" for kind, count in report.retries.items())
+        pace = f"; slowed down to {report.slowed_to:g} requests a second" if report.slowed_to else ""
+        retries = plural(sum(report.retries.values()), "call was a retry", "calls were retries")
+        console.print(f"{retries}: {reasons}{pace}", soft_wrap=True)
     left = "" if report.calls_left_today is None else f", {report.calls_left_today:,} left today"
     reason = "" if report.status == DONE else f": {escape(_reason(report))}"
     console.print(f"{report.status}{reason} — {report.calls:,} calls{left}, {report.seconds:.1f} s", soft_wrap=True)

@@ -69,6 +69,7 @@ def exposition(report: Report, finished: float) -> bytes:
     )
     gauge("run_exit_code", codes).labels(command).set(report.exit_code)
     gauge("run_calls", "Calls the run sent.").labels(command).set(report.calls)
+    gauge("run_retries", "Calls of the run that were retries.").labels(command).set(sum(report.retries.values()))
     status = gauge("run_status", "1 for how the run ended.", "status")
     for each in STATUSES:
         status.labels(command, each).set(report.status == each)

@@ -33,7 +33,8 @@ def check(settings: InsightlySettings) -> Report:
                 refused.append(error)
     finally:
         context.close()
-    report = Report("check", calls=context.budget.calls, calls_left_today=context.budget.remaining, facts=facts)
+    report = Report("check", facts=facts)
+    report.add_calls(context)
     if refused and len(refused) == len(PATHS):
         report.status, report.exit_code = FAILED, 1
         report.reason = f"nothing can be read at {settings.url}: {refused[0]}. {_hint(settings, refused)}"

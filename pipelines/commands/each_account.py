@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -111,6 +112,8 @@ def combine(command: str, reports: Mapping[str, Report]) -> Report:
         f"{name}.{entity}": part for name, report in reports.items() for entity, part in report.entities.items()
     }
     total.calls = sum(report.calls for report in reports.values())
+    total.retries = dict(sum((Counter(report.retries) for report in reports.values()), Counter[str]()))
+    total.slowed_to = min((report.slowed_to for report in reports.values() if report.slowed_to), default=None)
     left = [report.calls_left_today for report in reports.values() if report.calls_left_today is not None]
     total.calls_left_today = min(left, default=None)
     if plans := [report.facts["plan"] for report in reports.values() if "plan" in report.facts]:

@@ -51,7 +51,8 @@ def entities(settings: InsightlySettings) -> Report:
         access = {name: Access(None, f"not checked without a key: {error}") for name in ENTITIES}
     finally:
         context.close()
-    report = Report("entities", calls=context.budget.calls, calls_left_today=context.budget.remaining)
+    report = Report("entities")
+    report.add_calls(context)
     for name, found in access.items():
         calls, facts = context.budget.by_label[name], {"readable": found.readable}
         report.entities[name] = EntityReport(found.state, found.reason, calls=calls, facts=facts)

@@ -58,7 +58,7 @@ def plan_sweep(settings: InsightlySettings, target: Target, names: Sequence[str]
 def add_estimate(report: Report, context: SyncContext) -> None:
     """Adds the calls and seconds that the command would take, and the calls that the plan itself took."""
     calls = sum(entity.calls for entity in report.entities.values())
-    report.calls, report.calls_left_today = context.budget.calls, context.budget.remaining
+    report.add_calls(context)
     report.seconds = time.monotonic() - context.started
     report.facts = {"plan": {"calls": calls, "seconds": context.settings.seconds_for(calls)}}
 

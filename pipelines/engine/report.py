@@ -3,9 +3,12 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sources.insightly.errors import Stop, clean
+from sources.insightly.errors import Stop, clean, plural
+
+if TYPE_CHECKING:
+    from sources.insightly.context import SyncContext
 
 logger = logging.getLogger("insightly")
 
@@ -58,6 +61,8 @@ class EntityReport:
 class Report:
     """One run of a command.
 
+    `retries` counts the calls that were made again, by the kind of failure. `slowed_to` is the number of requests per
+    second that the run has come down to, None if it kept its pace.
     `transient` says that what failed may work a little later. `committed` says in words what an interrupted run has
     done; by default, it counts rows and deletions.
     """
@@ -68,11 +73,20 @@ class Report:
     entities: dict[str, EntityReport] = field(default_factory=dict)
     calls: int = 0
     calls_left_today: int | None = None
+    retries: dict[str, int] = field(default_factory=dict)
+    slowed_to: float | None = None
     seconds: float = 0.0
     exit_code: int = 0
     transient: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
     committed: str = ""
+
+    def add_calls(self, context: "SyncContext") -> None:
+        """Adds the calls of a run, how many of them were retries, and how many calls are left."""
+        budget, pace = context.budget, context.slowed_to
+        self.calls, self.calls_left_today = budget.calls, budget.remaining
+        self.retries = {kind.replace(" ", "_"): count for kind, count in budget.retries.items()}
+        self.slowed_to = None if pace is None else round(pace, 1)
 
     def conclude(
         self,
@@ -112,9 +126,9 @@ class Report:
         """Makes this the report of a run that a signal ended."""
         written = sum(entity.merged for entity in self.entities.values())
         deleted = sum(entity.deleted for entity in self.entities.values())
-        counts = [f"{written:,} rows" if written else "", f"{deleted:,} deletions" if deleted else ""]
+        counts = [plural(written, "row") if written else "", plural(deleted, "deletion") if deleted else ""]
         counted = " and ".join(filter(None, counts))
-        committed = self.committed or (counted and f"{counted} are committed")
+        committed = self.committed or (counted and f"{counted} {'is' if written + deleted == 1 else 'are'} committed")
         self.status, self.exit_code = FAILED, exit_code
         self.reason = "; ".join(filter(None, ["interrupted", committed, "run the same command again to continue"]))
 
@@ -127,6 +141,8 @@ class Report:
             "calls": self.calls,
             "calls_left_today": self.calls_left_today,
             "seconds": round(self.seconds, 3),
+            **({"retries": self.retries} if self.retries else {}),
+            **({"slowed_to": self.slowed_to} if self.slowed_to else {}),
             **self.facts,
         }
 

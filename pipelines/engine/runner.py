@@ -217,7 +217,8 @@ class Runner:
         budget.close()  # a page that was requested ahead may still be tried again
         if OBJECTS not in chosen:
             calls[RECORDS] += calls[OBJECTS]
-        report = Report(self.command, calls=budget.calls, calls_left_today=budget.remaining)
+        report = Report(self.command)
+        report.add_calls(self.context)
         states = self.states()
         for name in self.context.with_objects(chosen):
             result = self.context.result(name)

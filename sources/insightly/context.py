@@ -131,6 +131,11 @@ class SyncContext:
         if "client" in self.__dict__:
             self.client.close()
 
+    @property
+    def slowed_to(self) -> float | None:
+        """Requests per second that this run has come down to, because the service refused more; None if it did not."""
+        return self.client.rate_limiter.slowest_rate if "client" in self.__dict__ else None
+
     def result(self, entity: str) -> EntityResult:
         return self.results.setdefault(entity, EntityResult())
 

@@ -259,6 +259,11 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     return next((folded[each] for each in get_close_matches(name.casefold(), folded, 1, cutoff=0.75)), None)
 
 
+def plural(count: int, one: str, many: str = "") -> str:
+    """A number with its noun: `1 row`, `2,000 rows`; `many` where the plural takes more than an s."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
 def redact(value: object) -> str:
     """`value` for a message: cleaned, without API keys, at most 80 characters long."""
     text = _KEY.sub("***", clean(value if isinstance(value, str) else repr(value)))

@@ -189,8 +189,19 @@ class Client:
                 smaller = request.smaller(smallest=is_last) if is_heavy else request
                 size = "" if smaller is request else f" for {smaller.top} rows"
                 request = smaller
-                logger.warning("%s; attempt %d%s in %.1f s", error, attempts.total() + 1, size, pause)
-                (self.rate_limiter.hold if kind in ("burst", "unexplained") else self._sleep)(pause)
+                logger.info("%s; attempt %d%s in %.1f s", error, attempts.total() + 1, size, pause)
+                self.budget.count_retry(kind)
+                self._wait(kind, pause)
+
+    def _wait(self, kind: str, seconds: float) -> None:
+        """Waits before the next attempt; after a 429, all threads wait."""
+        if kind == "burst":
+            if self.rate_limiter.burst(seconds):
+                logger.info("The service allows fewer requests a second than the setting: this run slows down")
+        elif kind == "unexplained":
+            self.rate_limiter.hold(seconds)
+        else:
+            self._sleep(seconds)
 
     def _attempt(self, turn: contextlib.ExitStack, url: str, request: Request) -> Response:
         self._check()

@@ -25,6 +25,7 @@ class CallBudget:
         self._max_calls, self._reserve = max_calls, reserve
         self._lock = threading.RLock()
         self._labels: Counter[str] = Counter()
+        self._retries: Counter[str] = Counter()
         self._calls = self._in_flight = 0
         self._remaining: int | None = None
         self._lowest_at = 0
@@ -76,6 +77,11 @@ class CallBudget:
             if self._remaining is None or remaining <= self._remaining or ticket > self._lowest_at:
                 self._remaining, self._lowest_at = max(remaining, 0), self._calls
 
+    def count_retry(self, kind: str) -> None:
+        """Count a call that is made again, by the kind of its failure."""
+        with self._lock:
+            self._retries[kind] += 1
+
     def spend_day(self) -> None:
         """The day's calls are used up: allow none in this run, whatever later responses say."""
         with self._lock:
@@ -111,3 +117,9 @@ class CallBudget:
         """Calls made for each label (a copy)."""
         with self._lock:
             return self._labels.copy()
+
+    @property
+    def retries(self) -> Counter[str]:
+        """Calls made again for each kind of failure (a copy)."""
+        with self._lock:
+            return self._retries.copy()

@@ -10,6 +10,13 @@ from ..config.settings import RATE_MARGIN
 SLACK = 0.005
 """Seconds by which the next slot may make up for a late one. Sleeps end late on a busy machine, and without this each
 such delay would add up. With it n + 1 requests in a row still span at least n intervals less 5 ms."""
+BURSTS, BURSTS_WITHIN = 3, 60.0
+"""So many bursts within so many seconds are no accident: the service allows less than the setting."""
+SLOWER, FASTER = 1.25, 0.95
+"""Factors of the interval after one more burst, and after each `FASTER_AFTER` seconds without one."""
+FASTER_AFTER = 60.0
+SLOWEST = 1.0
+"""Seconds between two requests, at most, unless the setting asks for more."""
 
 
 class RateLimiter:
@@ -32,11 +39,17 @@ class RateLimiter:
     ) -> None:
         if not rate > 0:
             raise ValueError(f"rate must be above 0, not {rate!r}")
-        self.interval = RATE_MARGIN / rate
+        self.interval = self._shortest = self._longest = RATE_MARGIN / rate
         self._clock, self._sleep = clock, sleep
         self._lock = threading.Lock()
         self._queue: deque[threading.Event] = deque()
-        self._slot = clock()
+        self._slot = self._held_until = self._changed_at = clock()
+        self._bursts = deque[float](maxlen=BURSTS)
+
+    @property
+    def slowest_rate(self) -> float | None:
+        """The slots per second that `burst` has come down to; None if it never did."""
+        return RATE_MARGIN / self._longest if self._longest > self._shortest else None
 
     def wait(self) -> None:
         """Block until this thread's slot. Only the first in the queue sleeps, so a hold delays all of them in order."""
@@ -57,7 +70,28 @@ class RateLimiter:
     def hold(self, seconds: float) -> None:
         """Give out no slot for `seconds` from now. A longer hold stays in force."""
         with self._lock:
-            self._slot = max(self._slot, self._clock() + seconds)
+            self._held_until = max(self._held_until, self._clock() + seconds)
+            self._slot = max(self._slot, self._held_until)
+
+    def burst(self, seconds: float) -> bool:
+        """Hold after a request that came too soon; from the third within a minute on, also give out slots more slowly.
+
+        Slots come faster again little by little, up to the rate.
+
+        Returns:
+            True when this slows down for the first time.
+        """
+        with self._lock:
+            now, was_slow = self._clock(), self.slowest_rate is not None
+            if now >= self._held_until:  # else it was in flight together with the one that is held for
+                self._bursts.append(now)
+                self._changed_at = now
+                if len(self._bursts) == BURSTS and now - self._bursts[0] <= BURSTS_WITHIN:
+                    self.interval = max(self.interval, min(self.interval * SLOWER, SLOWEST))
+                    self._longest = max(self._longest, self.interval)
+            is_first = not was_slow and self.slowest_rate is not None
+        self.hold(seconds)
+        return is_first
 
     def _claim(self) -> float:
         """Take the slot and return 0.0, or return the seconds until it comes."""
@@ -65,6 +99,8 @@ class RateLimiter:
             now = self._clock()
             if now < self._slot:
                 return self._slot - now
+            if self.interval > self._shortest and now - self._changed_at >= FASTER_AFTER:
+                self.interval, self._changed_at = max(self.interval * FASTER, self._shortest), now
             self._slot = max(self._slot, now - SLACK) + self.interval
             return 0.0
 

@@ -281,6 +281,7 @@ FAILURES += [Reply(how="reset"), Reply(b'[{"A": 1}, ', how="cut")]
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda reply: f"{reply.status}-{reply.how}")
 def test_server_error_is_tried_five_times_with_growing_waits(server, make, failure, caplog):
+    caplog.set_level(logging.INFO)
     client = make(failure)
     with pytest.raises(ServerError, match="GET /Contacts: ") as caught:
         client.get_list("/Contacts")
@@ -289,7 +290,8 @@ def test_server_error_is_tried_five_times_with_growing_waits(server, make, failu
         assert 2**exponent <= pause <= 2**exponent * 1.25
     assert len(client.fast.waits) == 4
     assert caught.value.__context__ is caught.value.__cause__ is None
-    assert [record.levelname for record in caplog.records if "insightly" in record.name] == ["WARNING"] * 4
+    assert [record.levelname for record in caplog.records if "insightly" in record.name] == ["INFO"] * 4
+    assert client.budget.retries == {"server error": 4}
 
 
 @pytest.mark.parametrize(
@@ -399,6 +401,16 @@ def test_burst_holds_every_thread(make):
     client.rate_limiter.hold = lambda seconds: (holds.append(seconds), hold(seconds))
     client.get_list("/Contacts")
     assert holds == [3]
+
+
+def test_bursts_slow_the_run_down_which_is_said_once(make, caplog):
+    caplog.set_level(logging.INFO)
+    client = make(*[limited(50, 1)] * 6, b"[]")
+    client.get_list("/Contacts")
+    assert client.rate_limiter.slowest_rate == pytest.approx(100 / 1.25**4)
+    assert client.budget.retries == {"burst": 6}
+    assert caplog.text.count("slows down") == 1
+    assert {record.levelname for record in caplog.records if "insightly" in record.name} == {"INFO"}
 
 
 def test_endless_burst_ends_after_ten_attempts(make):

@@ -155,3 +155,75 @@ def test_eight_threads_keep_the_rate():
         thread.join(10)
     assert len(sent) == 80
     assert max(sent) - min(sent) >= 79 * RATE_MARGIN / 400 - 0.02
+
+
+def burst(rate_limiter, clock, seconds=1.0):
+    """A request that comes too soon, and the end of the hold after it."""
+    slowed = rate_limiter.burst(seconds)
+    clock.now += seconds
+    return slowed
+
+
+def test_third_burst_within_a_minute_slows_down_and_says_so_once():
+    rate_limiter, clock = make_limiter(10)
+    assert [burst(rate_limiter, clock) for _ in range(2)] == [False, False]
+    assert (rate_limiter.slowest_rate, rate_limiter.interval) == (None, RATE_MARGIN / 10)
+    assert [burst(rate_limiter, clock) for _ in range(3)] == [True, False, False]
+    assert rate_limiter.interval == pytest.approx(0.1015 * 1.25**3)
+    assert rate_limiter.slowest_rate == pytest.approx(10 / 1.25**3)
+
+
+def test_rare_bursts_leave_the_pace():
+    rate_limiter, clock = make_limiter(10)
+    for _ in range(20):
+        burst(rate_limiter, clock)
+        clock.now += 30
+    assert rate_limiter.slowest_rate is None
+
+
+def test_requests_in_flight_together_are_one_burst():
+    rate_limiter, clock = make_limiter(10)
+    for _ in range(2):
+        assert [rate_limiter.burst(1.0) for _ in range(8)] == [False] * 8
+        clock.now += 1
+    assert rate_limiter.slowest_rate is None
+
+
+@pytest.mark.parametrize(("rate", "slowest"), [(10, 1.015), (0.5, 0.5)])
+def test_pace_has_a_lower_bound(rate, slowest):
+    rate_limiter, clock = make_limiter(rate)
+    for _ in range(40):
+        burst(rate_limiter, clock)
+    assert RATE_MARGIN / rate_limiter.interval == pytest.approx(slowest)
+
+
+def test_pace_recovers_slowly_up_to_the_rate():
+    rate_limiter, clock = make_limiter(10)
+    for _ in range(6):
+        burst(rate_limiter, clock)
+    slow, intervals = rate_limiter.interval, []
+    for _ in range(90):
+        clock.now += 30
+        rate_limiter.wait()
+        intervals.append(rate_limiter.interval)
+    assert intervals[0] == slow
+    assert intervals[1:3] == [pytest.approx(slow * 0.95)] * 2
+    assert intervals == sorted(intervals, reverse=True)
+    assert intervals[-1] == RATE_MARGIN / 10
+    assert rate_limiter.slowest_rate == pytest.approx(RATE_MARGIN / slow)
+
+
+@given(allowed=st.integers(2, 9), seconds=st.floats(0.5, 2))
+def test_refusals_are_few_whatever_is_allowed(allowed, seconds):
+    """A service that refuses the request after `allowed` ones in any second, as the sandbox does."""
+    rate_limiter, clock = make_limiter(10)
+    recent, refused = [], 0
+    while clock.now < 1000 + 3600:
+        rate_limiter.wait()
+        recent = [at for at in recent if clock.now - at < 1.0]
+        if len(recent) < allowed:
+            recent.append(clock.now)
+        else:
+            refused += 1
+            rate_limiter.burst(seconds)
+    assert refused <= 60
