@@ -15,8 +15,10 @@ INTRO = """\
 `make docs` writes this page from `sources/insightly/entities.py` and `fields.toml`. [Entities](entities.md) explains
 how each is read.
 
-- Columns are the API's fields in snake case: integers BIGINT, other numbers DECIMAL(38,15), date-times TIMESTAMP WITH
+- Columns are the API's fields in snake case: integers BIGINT, other numbers DECIMAL(38,9), date-times TIMESTAMP WITH
   TIME ZONE in UTC, calendar dates DATE. Empty texts and empty dates (`""`, `0001-01-01`, `0000-00-00`) are null.
+- A number with more than nine decimals is rounded in its column, half away from zero, and exact as text in
+  `<column>__v_text`. A number of more than 23 digits before the point is there only.
 - A custom field `Hobby__c` is the column `hobby__c`, typed from its definition. A value that does not fit is kept as
   text in `hobby__c__v_text` and reported. Two names that would become one column are refused; the message names both.
 - A field that Insightly adds later becomes a column, and the run reports it.

@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from sources.insightly.resources import ShapedTable
-from sources.insightly.rows.naming import DELETED_AT, IS_EMPTY, LIST_IDX
+from sources.insightly.resources import ShapedTable, round_number
+from sources.insightly.rows.naming import DELETED_AT, IS_EMPTY, LIST_IDX, VARIANT
 
 Row = Mapping[str, Any]
 Normalize = Callable[[str], str]
@@ -54,7 +56,7 @@ def differences(shaped: ShapedTable, loaded: Iterable[Row], normalize: Normalize
     """
     key = [normalize(part) for part in shaped.key]
     api_rows = {_key(row, key): row for row in _rows(shaped, normalize)}
-    loaded_rows = {_key(row, key): row for row in loaded}
+    loaded_rows = {_key(row, key): _as_current(row) for row in loaded}
     key_length = len(key) - (LIST_IDX in shaped.key)
     found: dict[tuple[Any, ...], str] = {}
     for row_key in dict.fromkeys([*api_rows, *loaded_rows]):
@@ -89,7 +91,7 @@ def group_difference(shaped: ShapedTable, loaded: Sequence[Row], normalize: Norm
     Returns:
         The difference in words; None if there is none.
     """
-    api_rows = list(_rows(shaped, normalize))
+    api_rows, loaded = list(_rows(shaped, normalize)), list(map(_as_current, loaded))
     if Counter(map(_values, api_rows)) == Counter(map(_values, loaded)):
         return None
     text = next(iter(differences(shaped, loaded, normalize).values()), None)
@@ -117,7 +119,28 @@ def _rows(shaped: ShapedTable, normalize: Normalize) -> Iterable[Row]:
     for values in zip(*(column.to_pylist() for column in shaped.rows.columns), strict=True):
         row = dict(zip(names, values, strict=True))
         if not row.get(IS_EMPTY):
-            yield row
+            yield _as_current(row)
+
+
+def _as_current(row: Row) -> Row:
+    """The row with its numbers as this version stores them: rounded, and exact beside that.
+
+    An earlier version stored up to 15 decimals, and a number with more only as text.
+    """
+    numbers = dict[str, Any]()
+    for name, value in row.items():
+        if type(value) is Decimal:
+            rounded = round_number(value)
+            if rounded != value and row.get(name + VARIANT) is None:
+                numbers |= {name: rounded, name + VARIANT: value}
+        elif type(value) is str and name.endswith(VARIANT):
+            column = name.removesuffix(VARIANT)
+            with suppress(InvalidOperation):
+                if (exact := Decimal(value)).is_finite():
+                    numbers[name] = exact
+                    if row.get(column) is None:
+                        numbers[column] = round_number(exact)
+    return {**row, **numbers} if numbers else row
 
 
 def _key(row: Row, key: Sequence[str]) -> tuple[Any, ...]:

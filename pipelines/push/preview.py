@@ -144,9 +144,9 @@ class _Records:
 
     def value(self, record: Mapping[str, Any], name: str) -> Any:
         """A stored value in the form the API takes."""
-        value = record.get(self._normalize(name))
+        value = record.get(self._normalize(name + VARIANT))  # exact, where the column is rounded
         if value is None:
-            value = record.get(self._normalize(name + VARIANT))
+            value = record.get(self._normalize(name))
         return _to_api(value)
 
     def name_of(self, record: Mapping[str, Any] | None, shown: Callable[[str], bool]) -> str | None:

@@ -15,7 +15,7 @@ from .marts import Tables
 TEXT, TIMESTAMP = "VARCHAR", "TIMESTAMPTZ"
 TYPES: dict[FieldType, str] = {
     "integer": "BIGINT",
-    "number": "DECIMAL(38, 15)",
+    "number": "DECIMAL(38, 9)",
     "boolean": "BOOLEAN",
     "datetime": TIMESTAMP,
     "date": "DATE",

@@ -112,7 +112,7 @@ def test_new_custom_field_becomes_a_typed_column(crm: Crm) -> None:
     crm.sandbox.store.define("CONTACT", "Height__c", "NUMERIC")
     set_custom(crm.sandbox.store, "contacts", first_key(crm, "contacts"), "Height__c", 1.83)
     report = crm.sync_done("contacts")
-    assert crm.columns("contacts")["height__c"] == "DECIMAL(38,15)"
+    assert crm.columns("contacts")["height__c"] == "DECIMAL(38,9)"
     assert any("contacts.height__c" in change for change in report.entities["contacts"].schema_changes)
     assert [row["height__c"] for row in crm.table("contacts") if row["height__c"]] == [Decimal("1.83")]
     crm.assert_equal("contacts")

@@ -180,7 +180,7 @@ def test_object_tables_equal_the_account(crm: Crm) -> None:
     assert crm.sandbox.calls("CustomObjects") == 1
     crm.assert_equal(OBJECTS, VISITS, WARRANTIES)
     types = crm.columns("site_visit__c")
-    wanted = {"visited_on__c": "DATE", "starts_at__c": "TIMESTAMP WITH TIME ZONE", "distance_km__c": "DECIMAL(38,15)"}
+    wanted = {"visited_on__c": "DATE", "starts_at__c": "TIMESTAMP WITH TIME ZONE", "distance_km__c": "DECIMAL(38,9)"}
     wanted |= {"billable__c": "BOOLEAN", "customer__c": "BIGINT", "topics__c": "VARCHAR", "record_id": "BIGINT"}
     assert {name: types[name] for name in wanted} == wanted
     assert {row["field_for"] for row in crm.table("custom_fields")} == {"SITE_VISIT__C", "WARRANTY__C"}

@@ -41,7 +41,7 @@ TYPES = {
     "integer": "bigint",
     "string": "character varying",
     "boolean": "boolean",
-    "number": "numeric(38,15)",
+    "number": "numeric(38,9)",
     "datetime": "timestamp with time zone",
     "date": "date",
     "json": "character varying",

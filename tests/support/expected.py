@@ -21,7 +21,7 @@ SQL_TYPES = {
     "integer": "BIGINT",
     "string": "VARCHAR",
     "boolean": "BOOLEAN",
-    "number": "DECIMAL(38,15)",
+    "number": "DECIMAL(38,9)",
     "datetime": "TIMESTAMP WITH TIME ZONE",
     "date": "DATE",
     "json": "VARCHAR",

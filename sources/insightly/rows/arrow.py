@@ -6,7 +6,7 @@ Arrow converts a usual page in one call. A column with an unusual value is conve
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
-from decimal import Context, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -18,9 +18,12 @@ from ..state.times import API_DATETIME, NO_DATE, split_api_datetime
 from .json_text import RepairedText, as_text
 from .naming import VARIANT, Normalize
 
-PRECISION, SCALE = 38, 15
+PRECISION, SCALE = 38, 9
 DECIMAL = pa.decimal128(PRECISION, SCALE)
-"""15 significant digits are exact from 0.1 up, with 23 digits before the point, and a product of two still fits."""
+"""dlt's and BigQuery's own width: a product of three still fits. More decimals are rounded, half away from zero, as
+SQL rounds."""
+MAX_DIGITS_BEFORE_POINT = 23
+"""What fits the columns of earlier versions as well, which are DECIMAL(38, 15)."""
 LAST_DIGIT = Decimal(1).scaleb(-SCALE)
 WIDE = Context(prec=2 * PRECISION)
 
@@ -217,11 +220,18 @@ def _convert_decimal(value: Any) -> Decimal:
     exact = Decimal(repr(value) if isinstance(value, float) else value)
     if not exact.is_finite():
         raise _InvalidValue
-    digits_before_point = exact.adjusted() + 1
-    # Arrow would round digits beyond its last one, and rejects a long row of zeros.
-    if digits_before_point > PRECISION - SCALE or (decimal := exact.quantize(LAST_DIGIT, context=WIDE)) != exact:
-        raise _InvalidValue
-    return decimal
+    rounded = round_number(exact)
+    if rounded != exact:
+        raise _InvalidValue(rounded)
+    return rounded
+
+
+def round_number(exact: Decimal) -> Decimal | None:
+    """What the column of a number holds; None if the number is too large for it."""
+    if exact.adjusted() >= MAX_DIGITS_BEFORE_POINT:
+        return None
+    rounded = exact.quantize(LAST_DIGIT, ROUND_HALF_UP, WIDE)
+    return rounded if rounded.adjusted() < MAX_DIGITS_BEFORE_POINT else None
 
 
 def _convert_datetime(text: str, kind: FieldType) -> datetime | date | None:

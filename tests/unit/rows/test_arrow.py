@@ -29,8 +29,13 @@ from sources.insightly.rows.naming import VARIANT
         ("number", 0.1, Decimal("0.1"), None),
         ("number", 123456789012345, Decimal(123456789012345), None),
         ("number", 99999999999.99, Decimal("99999999999.99"), None),
-        ("number", Decimal("0.123456789012345"), Decimal("0.123456789012345"), None),
-        ("number", Decimal("0.1234567890123456"), None, "0.1234567890123456"),
+        ("number", Decimal("0.123456789"), Decimal("0.123456789"), None),
+        ("number", 0.1234567885, Decimal("0.123456789"), "0.1234567885"),
+        ("number", Decimal("-0.1234567885"), Decimal("-0.123456789"), "-0.1234567885"),
+        ("number", 1e-10, Decimal(0), "1e-10"),
+        ("number", 10**23 - 1, Decimal(10**23 - 1), None),
+        ("number", 10**23, None, "1" + 23 * "0"),
+        ("number", Decimal("9" * 23 + ".9999999995"), None, "9" * 23 + ".9999999995"),
         ("number", 1e300, None, "1e+300"),
         ("number", "12.50", Decimal("12.50"), None),
         ("number", "n/a", None, "n/a"),
@@ -75,12 +80,15 @@ def test_value_is_in_its_column_or_in_the_variant(
     | st.lists(st.floats(-1e15, 1e15) | st.floats(-10, 10), min_size=1, max_size=50)
     | st.lists(st.decimals(-(10**9), 10**9, places=4).map(float), min_size=1, max_size=50)
 )
-def test_number_column_loses_and_rounds_nothing(values: list[Any]) -> None:
+def test_number_column_loses_nothing_and_rounds_to_nine_decimals(values: list[Any]) -> None:
     column, variant = to_column(values, "number")
     for index, value in enumerate(values):
         stored = column[index].as_py()
         if stored is not None:
-            assert stored == Decimal(repr(value) if isinstance(value, float) else value)
+            exact = Decimal(repr(value) if isinstance(value, float) else value)
+            kept = None if variant is None else variant[index].as_py()
+            assert exact == (stored if kept is None else Decimal(kept))
+            assert abs(stored - exact) <= Decimal("5e-10")
         elif value is not None and value not in ("", "\x00"):
             assert variant is not None
             assert str(value).replace("\x00", "") == "" or variant[index].as_py() is not None
