@@ -252,23 +252,19 @@ def _data() -> dict[str, Any]:
 
 @cache
 def _fields(section: str, name: str, array: str = "") -> "MappingProxyType[str, Field]":
-    """The fields of an entity or of an item of an array; what a line leaves out is in the array's line, or shared."""
-    general = {**shared_fields(), **(child_fields(array) if array else {})}
-    fields = {}
-    for key, line in _data()[section].get(name, {}).items():
-        field, usual = Field.parse(key, line), general.get(key)
-        if usual is not None:
-            joins = usual.type == field.type and usual.references != name
-            references = field.references or (usual.references if joins else "")
-            field = replace(field, references=references, description=field.description or usual.description)
-        fields[key] = field
+    """The fields of an entity or of an item of an array; a line without a description is described elsewhere."""
+    described = {**_lines("shared"), **(child_fields(array) if array else {})}
+    fields = {key: Field.parse(key, line) for key, line in _data()[section].get(name, {}).items()}
+    for key, field in fields.items():
+        if not field.description and key in described:
+            usual = described[key]
+            fields[key] = replace(field, references=usual.references, description=usual.description)
     return MappingProxyType(fields)
 
 
 @cache
-def shared_fields() -> "MappingProxyType[str, Field]":
-    """What fields are that have the same meaning in each entity."""
-    return MappingProxyType({key: Field.parse(key, line) for key, line in _data()["shared"].items()})
+def _lines(section: str) -> "MappingProxyType[str, Field]":
+    return MappingProxyType({key: Field.parse(key, line) for key, line in _data()[section].items()})
 
 
 def child_fields(array: str) -> "MappingProxyType[str, Field]":
@@ -276,10 +272,9 @@ def child_fields(array: str) -> "MappingProxyType[str, Field]":
     return _fields("children", array)
 
 
-@cache
 def added_columns() -> "MappingProxyType[str, Field]":
     """The columns that this tool adds to the fields of a record."""
-    return MappingProxyType({key: Field.parse(key, line) for key, line in _data()["added"].items()})
+    return _lines("added")
 
 
 def table_text(name: str) -> str:

@@ -3,16 +3,7 @@
 from collections.abc import Mapping
 from functools import cache
 
-from ..entities import (
-    ENTITIES,
-    RECORDS,
-    Field,
-    added_columns,
-    child_fields,
-    is_custom_object,
-    shared_fields,
-    table_text,
-)
+from ..entities import ENTITIES, RECORDS, Field, added_columns, child_fields, is_custom_object, table_text
 from .naming import VARIANT, child_table, history_table
 
 
@@ -35,22 +26,25 @@ def _texts(table: str) -> Mapping[str, str]:
     """The description of a table under "", and those of its columns by compact name; nothing for another table."""
     if table in ENTITIES or is_custom_object(table):
         entity = ENTITIES.get(table, ENTITIES[RECORDS])
-        parents = {name: field for name, field in shared_fields().items() if name in entity.parent_key}
-        return _named(entity.description, {**parents, **entity.fields})
+        parents = {_compact(key): _key(parent, key) for key in entity.parent_key for parent in entity.read_parents}
+        return {**parents, **_named(entity.description, entity.fields)}
     for entity in ENTITIES.values():
         if table == history_table(entity):
             return _named(table_text("_history").format(table=entity.name), entity.fields)
         for array in entity.arrays:
             if table == child_table(entity, array):
-                key = table_text("_key").format(table=entity.name)
                 texts = _named(table_text(array).format(table=entity.name), child_fields(array))
-                return {**texts, **dict.fromkeys(map(_compact, entity.key), key)}
+                return {**texts, **{_compact(key): _key(entity.name, key) for key in entity.key}}
     return {}
 
 
 def _named(text: str, fields: Mapping[str, Field]) -> dict[str, str]:
     columns = {**added_columns(), **fields}
     return {**{_compact(name): field.description for name, field in columns.items()}, "": text}
+
+
+def _key(parent: str, column: str) -> str:
+    return table_text("_key").format(table=parent, column=column.lower())
 
 
 def _compact(name: str) -> str:
