@@ -140,11 +140,10 @@ def query_marts(pipeline: dlt.Pipeline, dataset: Dataset, names: Collection[str]
     schema = pipeline.default_schema
     with pipeline.sql_client() as client:
         writer = writer_of(client, client.dataset_name)
-    plans = plan(load(bundled()), loaded_tables(schema), known_tables(schema.naming.normalize_path))
+    plans = plan(load(bundled()), loaded_tables(schema), known_tables(schema.naming.normalize_path), names)
     return {
         each.mart.name: str(each.reason) if each.query is None else dataset.query(writer.select(each.query))
         for each in plans
-        if each.mart.name in names
     }
 
 

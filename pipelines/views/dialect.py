@@ -8,12 +8,14 @@ import sqlglot
 from sqlglot import ErrorLevel, exp
 from sqlglot.errors import UnsupportedError
 
-from .marts import Unusable, tables_of
+from .marts import DIALECT, Unusable, tables_of
 
 TESTED = ("bigquery", "clickhouse", "databricks", "duckdb", "postgres", "redshift", "snowflake")
 """The dialects in which the bundled marts are tested."""
 KEEPS_COLUMNS = ("postgres", "redshift")
 """Dialects that replace a view only with one of the same columns."""
+SORTED_ARRAY = {"clickhouse": ("arraySort", "groupArray"), "databricks": ("SORT_ARRAY", "COLLECT_LIST")}
+"""Dialects whose arrays are sorted after they are aggregated, with the functions for both."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,28 @@ def _adapt(query: exp.Query, dialect: str) -> exp.Query:
             zoned.replace(exp.func("TO_UTC_TIMESTAMP", zoned.this, exp.func("CURRENT_TIMEZONE")))
         elif dialect == "clickhouse":
             zoned.replace(exp.func("toTimeZone", zoned.this, zoned.args["zone"]))
+    for array in list(query.find_all(exp.ArrayAgg)):
+        _adapt_array(array, dialect)
     if dialect == "bigquery":  # Its weeks begin on Sunday.
         for truncated in query.find_all(exp.DateTrunc, exp.TimestampTrunc):
             if truncated.text("unit").upper() == "WEEK":
                 truncated.set("unit", exp.Var(this="WEEK(MONDAY)"))
     return query
+
+
+def _adapt_array(array: exp.ArrayAgg, dialect: str) -> None:
+    """Writes an ordered array as the dialect orders one: as text on Redshift, which has no arrays."""
+    order = array.this
+    if not isinstance(order, exp.Order):
+        return
+    if dialect == "bigquery":  # Its arrays have no nulls.
+        for ordered in order.expressions:
+            ordered.set("nulls_first", not ordered.args.get("desc"))
+    elif dialect in SORTED_ARRAY:
+        value, (sort, aggregate) = order.this, SORTED_ARRAY[dialect]
+        if [(each.this, bool(each.args.get("desc"))) for each in order.expressions] != [(value, False)]:
+            raise Unusable(f"{dialect} sorts an array by its values alone; write: order by {value.sql(DIALECT)}")
+        array.replace(exp.func(sort, exp.func(aggregate, value)))
+    elif dialect == "redshift":
+        text = exp.Anonymous(this="LISTAGG", expressions=[order.this, exp.Literal.string(", ")])
+        array.replace(exp.WithinGroup(this=text, expression=exp.Order(expressions=order.expressions)))

@@ -2,7 +2,7 @@
 
 A mart reads tables of the sync, other marts, and `current_<table>`, a table without its deleted records. Its query
 contains the queries of the marts that it reads, so that no view depends on another: Postgres does not replace a view
-that others read.
+that others read. `c.*` of `current_contacts as c` becomes the columns of the table, custom fields included.
 """
 
 import re
@@ -92,7 +92,7 @@ def current(tables: Tables) -> list[Mart]:
         Mart(
             CURRENT + table,
             f"Which {table.replace('_', ' ')} exist, without deleted ones? One row per record.",
-            _live_rows(table, *(name for name in columns if name != DELETED_AT and not name.startswith("_dlt_"))),
+            _live_rows(table, *_of_records(columns)),
             generated=True,
         )
         for table, columns in tables.items()
@@ -100,19 +100,20 @@ def current(tables: Tables) -> list[Mart]:
     ]
 
 
-def plan(marts: Iterable[Mart], tables: Tables, known: Tables) -> list[MartPlan]:
+def plan(marts: Iterable[Mart], tables: Tables, known: Tables, names: Container[str] | None = None) -> list[MartPlan]:
     """Plans marts over the tables of a destination.
 
     Args:
         marts: of files; one with the name of a generated mart replaces it.
         tables: the tables of the destination.
         known: the tables that it can have, which stand in for optional tables that are missing.
+        names: the marts to plan; None for all.
 
     Returns:
         The plans of the generated marts, then those of `marts`.
     """
     by_name = {mart.name: mart for mart in (*current(tables), *marts)}
-    return [_plan(mart, by_name, tables, known) for mart in by_name.values()]
+    return [_plan(mart, by_name, tables, known) for name, mart in by_name.items() if names is None or name in names]
 
 
 def tables_of(query: exp.Query) -> Iterator[exp.Table]:
@@ -137,13 +138,13 @@ def _parse_query(name: str, text: str) -> exp.Query:
 def _plan(mart: Mart, marts: Mapping[str, Mart], tables: Tables, known: Tables) -> MartPlan:
     needs: list[str] = []
     try:
-        query, optional = _expand(mart, marts, {*tables, *known})
+        query, required = _expand(mart, marts, {**known, **tables})
         read = list(tables_of(query))
         needs = sorted({table.name for table in read})
         missing = [name for name in needs if name not in tables]
-        required = [name for name in missing if name not in optional or name not in known]
-        if required or (missing and missing == needs):
-            raise Unusable(f"needs {', '.join(map(_missing_table, required or missing))}")
+        lacking = [name for name in missing if name in required or name not in known]
+        if lacking or (missing and missing == needs):
+            raise Unusable(f"needs {', '.join(map(_missing_table, lacking or missing))}")
         for table in read:
             if table.name in missing:
                 _replace(table, _empty(known[table.name]))
@@ -154,34 +155,54 @@ def _plan(mart: Mart, marts: Mapping[str, Mart], tables: Tables, known: Tables) 
 
 
 def _expand(
-    mart: Mart, marts: Mapping[str, Mart], tables: Container[str], readers: tuple[str, ...] = ()
+    mart: Mart, marts: Mapping[str, Mart], tables: Tables, readers: tuple[str, ...] = ()
 ) -> tuple[exp.Query, set[str]]:
     """Replaces the marts that a mart reads with their queries.
 
     Args:
         mart: the mart.
         marts: all marts by name.
-        tables: the names of all tables.
+        tables: all tables.
         readers: the marts that lead to this one, which it cannot read in turn.
 
     Returns:
-        The query, and the tables that are optional in any of the marts.
+        The query, and the tables that one of the marts reads and that are not optional there.
     """
     if mart.query is None:
         raise Unusable(f"reads {mart.name}: {mart.error}") if readers else InvalidMart(mart.error)
-    query, optional, readers = mart.query.copy(), set(mart.optional), (*readers, mart.name)
+    query, required, readers = mart.query.copy(), set[str](), (*readers, mart.name)
     for table in () if mart.generated else tables_of(query):
         name, live = table.name, table.name.removeprefix(CURRENT)
         # A mart may have the name of the table that it reads.
         if name in marts and name != mart.name and not marts[name].generated:
             if name in readers:
                 raise InvalidMart(f"reads itself: {' -> '.join((*readers, name))}")
-            inner, inner_optional = _expand(marts[name], marts, tables, readers)
+            inner, inner_required = _expand(marts[name], marts, tables, readers)
             _replace(table, inner)
-            optional |= inner_optional
+            required |= inner_required
         elif name != live and name not in tables and live in tables:
+            _name_columns(table, _of_records(tables[live]))
             _replace(table, _live_rows(live, "*"))
-    return query, optional
+            required |= {live} - mart.optional
+        else:
+            required |= {name} - mart.optional
+    return query, required
+
+
+def _of_records(columns: Iterable[str]) -> list[str]:
+    """The columns without those of this tool and of dlt."""
+    return [name for name in columns if name != DELETED_AT and not name.startswith("_dlt_")]
+
+
+def _name_columns(table: exp.Table, columns: Iterable[str]) -> None:
+    """Replaces `alias.*` with the columns of the table that its SELECT does not have by itself."""
+    select = table.find_ancestor(exp.Select)
+    if select is None:
+        return
+    alias, own = table.alias_or_name, {*select.named_selects}
+    for star in [each for each in select.selects if isinstance(each, exp.Column) and each.is_star]:
+        if star.table == alias:
+            star.replace([exp.column(name, alias) for name in columns if name not in own])
 
 
 def _live_rows(table: str, *columns: str) -> exp.Query:

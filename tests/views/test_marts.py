@@ -127,6 +127,17 @@ def test_missing_column_is_reported() -> None:
     assert planned([mart(text)], tables=tables)["mine"].query is not None
 
 
+def test_star_of_current_rows_has_custom_fields_and_no_name_twice() -> None:
+    text = "select c.*, u.first_name || '!' as title from current_contacts as c left join users as u on true"
+    contacts = {"contact_id": "BIGINT", "title": "VARCHAR", "hobby__c": "VARCHAR"}
+    tables = {**KNOWN, "contacts": {**contacts, "_dlt_id": "VARCHAR", "_deleted_at": "TIMESTAMPTZ"}}
+    reader = mart("select m.* from mine as m join current_notes as n on true", "reader")
+    made = planned([mart(text), reader], tables=tables)
+    assert made["mine"].query is not None
+    assert made["mine"].query.named_selects == ["contact_id", "hobby__c", "title"]
+    assert made["reader"].query is not None
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -236,6 +247,13 @@ def test_missing_tables_are_empty_in_every_dialect(dialect: str) -> None:
         ("bigquery", "cast(a as decimal(28, 4))", "CAST(`a` AS NUMERIC)"),
         ("clickhouse", "cast(a as decimal(28, 4))", 'CAST("a" AS Nullable(Decimal(28, 4)))'),
         ("snowflake", "a || 'it''s'", """"A" || 'it\\'s\'"""),
+        ("duckdb", "array_agg(b order by b)", 'ARRAY_AGG("b" ORDER BY "b")'),
+        ("postgres", "array_agg(b order by b)", 'ARRAY_AGG("b" ORDER BY "b")'),
+        ("snowflake", "array_agg(b order by b)", 'ARRAY_AGG("B") WITHIN GROUP (ORDER BY "B")'),
+        ("bigquery", "array_agg(b order by b)", "ARRAY_AGG(`b` ORDER BY `b`)"),
+        ("databricks", "array_agg(b order by b)", "SORT_ARRAY(COLLECT_LIST(`b`))"),
+        ("clickhouse", "array_agg(b order by b)", 'arraySort(groupArray("b"))'),
+        ("redshift", "array_agg(b order by b)", """LISTAGG("b", ', ') WITHIN GROUP (ORDER BY "b")"""),
     ],
 )
 def test_expressions_keep_their_meaning_in_each_dialect(dialect: str, sql: str, written: str) -> None:
@@ -250,6 +268,9 @@ def test_inexpressible_query_is_reported() -> None:
     assert "UNBOUNDED PRECEDING" in create("snowflake", each).upper()
     with pytest.raises(Unusable, match=r"cannot be written in the SQL of bigquery: .*NULLS LAST"):
         create("bigquery", each)
+    by_another = planned([mart("select array_agg(a order by b) as x from t")], tables={"t": {"a": "DATE", "b": "DATE"}})
+    with pytest.raises(Unusable, match="databricks sorts an array by its values alone; write: order by"):
+        create("databricks", by_another["mine"])
 
 
 def test_texts_in_the_list_of_views_are_escaped(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_views_are_refreshed_and_tables_stay(synced_crm: Crm) -> None:
     assert (report.status, report.exit_code, report.calls) == ("done", 0, 0)
     made = {name for name, mart in marts.items() if mart["state"] == "made"}
     current = {"current_contacts", "current_leads"}
-    assert made == {*current, "freshness", "lead_conversion_by_source", "tags_by_record_type"}
+    assert made == {*current, "freshness", "lead_conversion_by_source", "record_links", "tags_by_record_type"}
     assert views(synced_crm) == {*made, "_marts"}
     for name in made:
         rows = read(synced_crm.database, f"select * from insightly_marts.{name}")
