@@ -18,13 +18,14 @@ import pytest
 
 from pipelines.commands.sweep import sweep
 from pipelines.engine.runner import opened
-from pipelines.sandbox import Contents, Fault, Sandbox, Store, evolve
+from pipelines.sandbox import Fault, Sandbox, Store, evolve
 from pipelines.views.build import bundled, create_views
 from pipelines.views.marts import load, plan
 from pipelines.views.relations import known_tables
 from sources.insightly.rows.naming import VALID_FROM, VALID_TO
-from tests.support.crm import OPEN, Clock, Crm, PostgresCrm, isolate, isolated_crm, read
+from tests.support.crm import Crm, PostgresCrm, isolated_crm, read
 from tests.support.expected import Row, normalize
+from tests.support.marts import DESTINATIONS, answer, empty_crm
 from tests.support.process import ROOT
 
 pytestmark = pytest.mark.xdist_group("mart answers")
@@ -185,20 +186,11 @@ def tagged(store: Store) -> int:
     return int(gone["CONTACT_ID"])
 
 
-@pytest.fixture(scope="module", params=["duckdb", pytest.param("postgres", marks=pytest.mark.sample(0))])
+@pytest.fixture(scope="module", params=DESTINATIONS)
 def by_hand(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crm]:
     """A destination with marts over records made by hand, some of them deleted since."""
-    folder, clock = tmp_path_factory.mktemp("by_hand"), Clock()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        Sandbox(contents=Contents(), switches=OPEN, clock=clock) as sandbox,
-    ):
-        isolate(folder, patch)
-        crm, store = Crm(sandbox, folder, clock), sandbox.store
-        if request.param == "postgres":
-            server = request.getfixturevalue("postgres")
-            crm = PostgresCrm(sandbox, folder, clock, url=server.database(), server=server)
-            patch.setenv("DESTINATION__POSTGRES__CREDENTIALS", crm.url)
+    with empty_crm(request, tmp_path_factory.mktemp("by_hand")) as crm:
+        store = crm.sandbox.store
         people_and_lists(store)
         tasks, events, notes = work(store)
         gone = {"opportunities": deals(store), "leads": leads(store), "tasks": tasks, "events": events, "notes": notes}
@@ -220,12 +212,6 @@ def keep_history(crm: Crm) -> None:
     rows = pa.Table.from_pylist(VERSIONS, schema=HISTORY)
     with opened("sync", crm.settings(), crm.target) as runner:
         runner.pipeline.run(dlt.resource([rows], name="opportunities_history", write_disposition="append"))
-
-
-def answer(crm: Crm, mart: str, columns: str, where: str = "true") -> list[tuple[Any, ...]]:
-    rows = crm.read(f"select {columns} from insightly_marts.{mart} where {where}")
-    found = [tuple(row.values()) for row in rows]
-    return sorted(found, key=lambda row: [(value is None, "" if value is None else value) for value in row])
 
 
 def test_deleted_records_are_not_current(by_hand: Crm) -> None:
