@@ -59,7 +59,7 @@ COLUMNS: Mapping[str, Mapping[str, Column]] = {
         "found_at": Column(TIMESTAMP, "When the record was found deleted, in UTC; it was deleted before that."),
         "reason": Column(
             pa.string(),
-            "What Insightly said: deleted, hidden from this API key, or unlisted if it was not asked for each.",
+            "What Insightly said of it: deleted, hidden from this API key, or unlisted if only some were asked for.",
         ),
         "restored_at": Column(TIMESTAMP, "When the record was found to exist again, in UTC; null if it was not."),
     },

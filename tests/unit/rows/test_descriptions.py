@@ -20,7 +20,7 @@ from tests.support.process import ROOT
         ("contacts", "owner_user_id", "owns"),
         ("contacts", "OWNER_USER_ID", "owns"),
         ("contacts", "_deleted_at", "deleted"),
-        ("contacts", "hobby__c__v_text", "Value of hobby__c as text"),
+        ("contacts", "hobby__c__v_text", "value of hobby__c as text"),
         ("contacts__tags", "", "Tags of contacts"),
         ("contacts__tags", "contact_id", "Record in contacts"),
         ("static_list_memberships", "prospect_id", "Record in prospects"),
