@@ -83,8 +83,8 @@ def _index(tables: Iterable[Entity]) -> Iterator[str]:
     for entity in tables:
         yield f"| [`{entity.name}`](#{entity.name}) | {_with_code(entity.description)} |"
     yield "| [`…__tags` and others](#child-tables) | Items of records: tags, links, dates and other lists. |"
-    for table, text in TABLES.items():
-        yield f"| [`{table}`](#{table}) | {text} |"
+    for table in COLUMNS:
+        yield f"| [`{table}`](#{table}) | {TABLES[table]} |"
     yield "| [`<entity>_history`](#tables-of-insightly-sync) | Versions of records, with the setting `history`. |"
     yield f"| [`fruit__c`](#{RECORDS}) | {_with_code(ENTITIES[RECORDS].description)} |\n"
 

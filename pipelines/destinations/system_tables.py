@@ -22,7 +22,11 @@ TABLES: Mapping[str, str] = {
     DELETIONS: "Records that were found deleted in Insightly, a row for each time a record was found deleted.",
     PUSHES: "Rows pushed into Insightly, one for each attempt at a row: what was meant and what came of it.",
     HISTORIES: "Which entities have a history table, and until when that table is up to date.",
+    "_dlt_loads": "Load packages, a row for each that is loaded; a table of dlt, which loads the others.",
+    "_dlt_version": "Schemas of the dataset, a row for each version; a table of dlt, which loads the others.",
+    "_dlt_pipeline_state": "State of the syncs, such as watermarks; a table of dlt, which loads the others.",
 }
+"""What the system tables and those of dlt have in them."""
 
 
 class Column(NamedTuple):
@@ -99,14 +103,15 @@ def description_of(table: str, column: str = "") -> str:
     """What a table of a destination has in it, or what one of its columns is; "" if that is not known.
 
     Args:
-        table: a system table, or one of the source.
+        table: a system table, or one of dlt or of the source.
         column: one of its columns; none for the table itself.
     """
-    if table not in COLUMNS:
+    if table not in TABLES:
         return descriptions.description_of(table, column)
     if not column:
         return TABLES[table]
-    return COLUMNS[table][column].description if column in COLUMNS[table] else ""
+    known = COLUMNS.get(table, {}).get(column)
+    return known.description if known else ""
 
 
 def arrow_schema(table: str) -> pa.Schema:

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.destinations.system_tables import description_of
 from pipelines.views.relations import known_tables
-from sources.insightly.entities import ENTITIES, child_fields
+from sources.insightly.entities import ENTITIES, SYNONYMS, child_fields
 from sources.insightly.rows.naming import child_table
 from tests.support.process import ROOT
 
@@ -29,6 +29,7 @@ from tests.support.process import ROOT
         ("contacts_history", "_dlt_valid_to", "next version"),
         ("comments", "parent_id", "parent_type"),
         ("fruit__c", "owner_user_id", "owns"),
+        ("_dlt_loads", "", "dlt"),
         ("_sync_runs", "", "Runs"),
         ("_sync_runs", "calls", "Calls"),
     ],
@@ -110,6 +111,11 @@ def test_shared_lines_are_used_more_than_once_and_have_the_type_of_the_field() -
         users = [own[name] for own in fields if name in own and ": " not in own[name]]
         assert len(users) > 1, name
         assert {user.split()[0] for user in users} == {re.split("[ :]", line)[0]}, name
+
+
+@pytest.mark.parametrize(("word", "entity"), SYNONYMS.items())
+def test_what_is_accepted_in_place_of_an_entity_is_in_its_description(word: str, entity: str) -> None:
+    assert word in ENTITIES[entity].description.lower()
 
 
 @pytest.mark.parametrize(
