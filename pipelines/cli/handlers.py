@@ -148,15 +148,24 @@ def dashboard(args: argparse.Namespace) -> "Report | int":
 
 
 def sandbox(args: argparse.Namespace) -> int:
-    from pipelines.sandbox.serve import read_script, sandbox, serve
+    from pipelines.sandbox import read_faults
+    from pipelines.sandbox.serve import read_fixtures, sandbox, serve, switches_of
+
+    switches = _option("--switch", " ".join(args.switch), lambda: switches_of(args))
+    faults = _option("--faults", args.faults, lambda: read_faults(args.faults) if args.faults else [])
+    fixtures = _option("--fixtures", args.fixtures, lambda: read_fixtures(args.fixtures) if args.fixtures else None)
+    serve(_bound(args.port, lambda: sandbox(args, switches, faults, fixtures)), args.host)
+    return 0
+
+
+def _option(name: str, value: object, read: Callable[[], T]) -> T:
+    """What `read` makes of an option. Raises BadSetting if it cannot be read."""
     from sources.insightly.errors import BadSetting
 
     try:
-        faults = read_script(args.faults)
+        return read()
     except (OSError, ValueError) as error:
-        raise BadSetting("--faults", args.faults, getattr(error, "strerror", None) or str(error)) from None
-    serve(_bound(args.port, lambda: sandbox(args, faults)))
-    return 0
+        raise BadSetting(name, value, getattr(error, "strerror", None) or str(error)) from None
 
 
 def _bound(port: int, bind: Callable[[], T]) -> T:

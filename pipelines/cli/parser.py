@@ -394,13 +394,29 @@ def parser() -> argparse.ArgumentParser:
     )
 
     sandbox = add(
-        "sandbox", handlers.sandbox, [], "serve a small Insightly on loopback, to try everything without an account"
+        "sandbox",
+        handlers.sandbox,
+        [],
+        "serve a small Insightly on loopback, to try everything without an account",
+        "Serve a made-up CRM behind the API of Insightly. Programs change it while it runs, below /_sandbox/: see "
+        "docs/guide/sandbox.md.",
+        (
+            "insightly sandbox",
+            "insightly sandbox --empty --fixtures records.json --log",
+            "insightly sandbox --rate 2 --switch etag=off --switch forbidden=leads,tickets",
+        ),
     )
+    sandbox.add_argument("--port", type=port, metavar="N", default=8765, help="0 picks a free one (default: 8765)")
     sandbox.add_argument(
-        "--port", type=port, metavar="N", default=8765, help="on loopback; 0 picks a free one (default: 8765)"
+        "--host",
+        default="127.0.0.1",
+        help="where to listen; 0.0.0.0 lets other machines in, without encryption (default: 127.0.0.1)",
     )
+    sandbox.add_argument("--key", help="the API key it takes (default: always the same, which it prints)")
     sandbox.add_argument("--seed", type=whole_number, default=1, help="same seed and scale, same data (default: 1)")
     sandbox.add_argument("--scale", type=float, default=1.0, help="1 is a CRM of 1,000 contacts (default: 1)")
+    sandbox.add_argument("--empty", action="store_true", help="begin without records")
+    sandbox.add_argument("--fixtures", metavar="FILE", help="JSON of records to add (docs/guide/sandbox.md)")
     sandbox.add_argument(
         "--rate", type=float, default=10.0, metavar="N", help="requests a second, 0 for no limit (default: 10)"
     )
@@ -410,7 +426,15 @@ def parser() -> argparse.ArgumentParser:
     sandbox.add_argument(
         "--latency", type=float, default=0.0, metavar="SECONDS", help="delay each response (default: 0)"
     )
-    sandbox.add_argument("--faults", metavar="FILE", help="JSON script of faults (see pipelines/sandbox/faults.py)")
+    sandbox.add_argument(
+        "--switch",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="what it does where the real service is undocumented; may be repeated (docs/guide/sandbox.md)",
+    )
+    sandbox.add_argument("--faults", metavar="FILE", help="JSON script of faults (docs/guide/sandbox.md)")
+    sandbox.add_argument("--log", action="store_true", help="write a line on stderr for each request")
     sandbox.set_defaults(json=False, log_format="text")
     return root
 

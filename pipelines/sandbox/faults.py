@@ -104,6 +104,11 @@ class FaultScript:
         with self._lock:
             self._entries.clear()
 
+    def entries(self) -> list[tuple[Fault, int]]:
+        """Each fault, and how many requests it has matched."""
+        with self._lock:
+            return [(fault, matched[0]) for fault, matched in self._entries]
+
     def due(self, request: Request) -> list[Fault]:
         """Counts the request for every fault that matches it, and returns those that hit it, in script order."""
         hits = []
@@ -123,7 +128,15 @@ def read_faults(path: str | Path) -> list[Fault]:
         OSError: the file cannot be read.
         ValueError: it is not a JSON array of objects with the fields of `Fault`.
     """
-    entries = orjson.loads(Path(path).read_bytes())
+    return faults_of(orjson.loads(Path(path).read_bytes()))
+
+
+def faults_of(entries: object) -> list[Fault]:
+    """The faults in parsed JSON.
+
+    Raises:
+        ValueError: it is not an array of objects with the fields of `Fault`.
+    """
     known = {field.name for field in fields(Fault)} - {"action"}
     if not isinstance(entries, list):
         raise ValueError("a fault script must be a JSON array of objects")
@@ -131,7 +144,10 @@ def read_faults(path: str | Path) -> list[Fault]:
         unknown = set(entry) - known if isinstance(entry, dict) else {str(entry)}
         if unknown:
             raise ValueError(f"unknown in a fault: {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
-    return [Fault(**entry) for entry in entries]
+    try:
+        return [Fault(**entry) for entry in entries]
+    except TypeError as error:
+        raise ValueError(f"a fault is not complete: {error}") from None
 
 
 def spoil(kind: str, good: Response) -> Response:

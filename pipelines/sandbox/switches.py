@@ -1,7 +1,9 @@
 """What the sandbox does where the real service is undocumented or depends on the account (API.md, section 9)."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from types import NoneType, UnionType
+from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -76,3 +78,49 @@ class Switches:
     object_dates: bool = True
     error_style: Literal["json", "text", "html"] = "json"
     latency: float = 0.0
+
+    def set(self, values: Mapping[str, Any]) -> Self:
+        """These switches with some of them set.
+
+        Args:
+            values: JSON values by name, or texts: `off` or `false`, `none`, `403`, `contacts,leads`.
+
+        Raises:
+            ValueError: there is no such switch, or it does not take the value.
+        """
+        types = get_type_hints(type(self))
+        for name in values:
+            if name not in types:
+                raise ValueError(f"{name} is no switch; known are {', '.join(field.name for field in fields(self))}")
+        return replace(self, **{name: _value(name, types[name], value) for name, value in values.items()})
+
+
+_WORDS = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
+
+
+def _value(name: str, type_: Any, value: Any) -> Any:
+    """The value of a switch of this type. Raises ValueError."""
+    if get_origin(type_) is frozenset:
+        names = value.split(",") if isinstance(value, str) else value
+        if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+            raise ValueError(f"{name} must be a list of names, such as contacts,leads, not {value!r}")
+        return frozenset(each.strip() for each in names if each.strip())
+    if get_origin(type_) is Literal:
+        for choice in get_args(type_):
+            if str(choice) == str(value):
+                return choice
+        raise ValueError(f"{name} must be {' or '.join(map(str, get_args(type_)))}, not {value!r}")
+    kinds = get_args(type_) if isinstance(type_, UnionType) else (type_,)
+    if NoneType in kinds and (value is None or str(value).lower() == "none"):
+        return None
+    kind = next(kind for kind in kinds if kind is not NoneType)
+    if kind is bool:
+        if isinstance(value, bool) or str(value).lower() in _WORDS:
+            return value if isinstance(value, bool) else _WORDS[str(value).lower()]
+        raise ValueError(f"{name} must be true or false, not {value!r}")
+    try:
+        if not isinstance(value, bool):
+            return kind(value)
+    except (ValueError, TypeError):
+        pass
+    raise ValueError(f"{name} must be a number, not {value!r}")

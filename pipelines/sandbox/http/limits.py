@@ -62,10 +62,15 @@ class Limits:
         with self._lock:
             self._used += calls
 
-    def reset(self) -> None:
-        """Starts a new day with no request counted."""
+    @property
+    def used(self) -> int:
+        """Requests counted today."""
+        return self._used
+
+    def reset(self, used: int = 0) -> None:
+        """Starts a new day with so many requests counted."""
         with self._lock:
-            self._used = 0
+            self._used = used
             self._day = None
             self._recent.clear()
 

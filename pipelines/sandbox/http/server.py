@@ -1,29 +1,34 @@
-"""The sandbox on a socket: HTTP/1.1 with keep-alive on loopback, one thread a connection."""
+"""The sandbox on a socket: HTTP/1.1 with keep-alive, one thread a connection."""
 
 import gzip
 import socket
 import struct
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC
 from email.utils import format_datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from pipelines.sandbox.api.messages import json_response
 from pipelines.sandbox.faults import Fault, FaultScript
 from pipelines.sandbox.seed.generate import generate
+from pipelines.sandbox.store.fixtures import load
 from pipelines.sandbox.store.store import Clock, Contents, Store
 from pipelines.sandbox.switches import Switches
 
+from .control import ROOT, Control
 from .limits import Limits
-from .service import BASE, Delivery, Service
+from .service import BASE, Call, Delivery, Service, parse_request
 
 DEMO_KEY = "5a4db0c5-1e57-4c0d-8ead-0123456789ab"
 """The default key of a sandbox; it is valid nowhere else."""
 
-HOST = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
+MAX_BODY = 64_000_000
+"""Bytes of a request's body; more are refused."""
 _GZIP_FROM = 1_000
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
@@ -33,10 +38,11 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, port: int, service: Service) -> None:
-        self.service = service
+    def __init__(self, host: str, port: int, service: Service, control: Control) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.service, self.control = service, control
         self.connections: set[socket.socket] = set()
-        super().__init__((HOST, port), _Handler)
+        super().__init__((host, port), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignores a client that closes its connection."""
@@ -59,13 +65,47 @@ class _Handler(BaseHTTPRequestHandler):
         """Does nothing: the service has its own log."""
 
     def _serve(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        body = self.rfile.read(length) if length else b""
         headers = {name.lower(): value for name, value in self.headers.items()}
-        delivery = self.server.service.answer(self.command, self.path, headers, body)
+        try:
+            body = self._body(headers)
+        except ValueError as error:  # what follows on the connection cannot be told from the body
+            self.close_connection = True
+            self._send(Delivery(json_response(400, {"Message": f"The request body cannot be read: {error}."})), False)
+            return
+        request = parse_request(self.command, self.path, headers, body)
+        if request.path.lower().startswith(ROOT):
+            delivery = Delivery(self.server.control.answer(request))
+        else:
+            delivery = self.server.service.answer(self.command, self.path, headers, body)
         if delivery.delay > 0:
             time.sleep(delivery.delay)
         self._send(delivery, "gzip" in headers.get("accept-encoding", "").lower())
+
+    def _body(self, headers: Mapping[str, str]) -> bytes:
+        """The body, which has a length or comes in chunks. Raises ValueError."""
+        if headers.get("transfer-encoding", "").lower() != "chunked":
+            return self._read(int(headers.get("content-length") or 0))
+        body = b""
+        while size := int(self.rfile.readline(100).partition(b";")[0], 16):
+            body += self._read(size)
+            self.rfile.readline(3)
+            if len(body) > MAX_BODY:
+                raise ValueError(f"it has more than {MAX_BODY:,} bytes")
+        while self.rfile.readline(10_000).strip():  # trailers
+            pass
+        return body
+
+    def _read(self, size: int) -> bytes:
+        if not 0 <= size <= MAX_BODY:
+            raise ValueError(f"it has {size:,} bytes, which is not between 0 and {MAX_BODY:,}")
+        return self.rfile.read(size) if size else b""
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answers what is no HTTP request as the API does an error: with JSON."""
+        self.close_connection = True
+        self.command = getattr(self, "command", None) or "GET"
+        text = message or _PHRASES.get(code, "") or explain or ""
+        self._send(Delivery(json_response(int(code), {"Message": text})), False)
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = _serve
 
@@ -83,6 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
             lines.append(f"Date: {format_datetime(service.clock().astimezone(UTC), usegmt=True)}")
         lines += [f"{name}: {value}" for name, value in response.headers.items()]
         lines.append(f"Content-Length: {len(body)}")
+        if self.close_connection:
+            lines.append("Connection: close")
         head = "\r\n".join([*lines, "\r\n"]).encode("latin-1")
         if self.command == "HEAD":
             body = b""
@@ -103,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Sandbox:
-    """A fake Insightly account on loopback, as a context manager.
+    """A fake Insightly account, on loopback unless told otherwise, as a context manager.
 
     Args:
         seed, scale: of the generated data (see `generate`); not used with `contents`.
@@ -113,7 +155,10 @@ class Sandbox:
         clock: returns the time as an aware datetime, for the stamps of writes and the Date header.
         limits: the call counter, for a test with its own clock.
         key: the valid API key.
+        host: the address to listen on; beyond loopback, others can reach it.
         port: 0 = a free one.
+        fixtures: records to add, as `store.fixtures` describes them.
+        on_call: called with each line of the log.
 
     Attributes:
         log: every API request so far, refused ones included, in the order of the responses.
@@ -130,19 +175,28 @@ class Sandbox:
         clock: Clock | None = None,
         limits: Limits | None = None,
         key: str = DEMO_KEY,
+        host: str = LOOPBACK,
         port: int = 0,
+        fixtures: Mapping[str, Any] | None = None,
+        on_call: Callable[[Call], object] = lambda _: None,
     ) -> None:
         self.key, self.limits, self.faults = key, limits or Limits(), FaultScript(faults)
-        self.store = Store(contents if contents is not None else generate(seed, scale), clock)
-        self.service = Service(self.store, key, switches or Switches(), self.limits, self.faults)
+        contents = contents if contents is not None else generate(seed, scale)
+        self.store = Store(contents, clock)
+        self.service = Service(self.store, key, switches or Switches(), self.limits, self.faults, on_call=on_call)
+        if fixtures:
+            load(self.store, fixtures)
+            contents = self.store.snapshot()
         self.log = self.service.log
-        self._server = _Server(port, self.service)
+        self._server = _Server(host, port, self.service, Control(self.service, contents))
         self._thread: threading.Thread | None = None
 
     @property
     def url(self) -> str:
-        """The base URL, `http://127.0.0.1:PORT/v3.1`."""
-        return f"http://{HOST}:{self._server.server_port}{BASE}"
+        """The base URL, such as `http://127.0.0.1:8060/v3.1`."""
+        host = str(self._server.server_address[0])
+        host = LOOPBACK if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+        return f"http://{host}:{self._server.server_port}{BASE}"
 
     @property
     def switches(self) -> Switches:

@@ -1,7 +1,7 @@
 """One request: the key, the limits, the fault script, then the routes."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Literal
@@ -10,17 +10,15 @@ from urllib.parse import parse_qsl, urlsplit
 from pipelines.sandbox.api.messages import ApiError, Request, Response, error_response, json_response, text_response
 from pipelines.sandbox.api.routes import authorized, entity_of, handle
 from pipelines.sandbox.faults import CHANGES, Fault, FaultScript, change_data, spoil
-from pipelines.sandbox.seed.evolve import evolve
 from pipelines.sandbox.store.store import Clock, Store
 from pipelines.sandbox.switches import Switches
 
 from .limits import Limits
 
 BASE = "/v3.1"
-_OWN = "/_sandbox/"
 
 BLOCKED = "<html><head><title>Access denied</title></head><body>The request was blocked.</body></html>"
-_DENIED = "Authorization has been denied for this request."
+DENIED = "Authorization has been denied for this request."
 
 
 @dataclass(frozen=True)
@@ -43,9 +41,22 @@ class Delivery:
     broken: Literal["reset", "cut"] | None = None
 
 
+def parse_request(method: str, target: str, headers: Mapping[str, str], body: bytes) -> Request:
+    """The parts of an HTTP request; names in `headers` are lower case."""
+    split = urlsplit(target)
+    pairs = parse_qsl(split.query, keep_blank_values=True)
+    return Request(method, split.path, {name.lower(): value for name, value in pairs}, headers, body)
+
+
 @dataclass
 class Service:
-    """An account behind a key. `switches` can be replaced while it serves."""
+    """An account behind a key.
+
+    Attributes:
+        switches: can be replaced while it serves.
+        offset: what its clock shows later than the true one; the switch `clock_skew_seconds` comes on top.
+        on_call: called with each line of the log.
+    """
 
     store: Store
     key: str
@@ -53,28 +64,28 @@ class Service:
     limits: Limits = field(default_factory=Limits)
     faults: FaultScript = field(default_factory=FaultScript)
     log: list[Call] = field(default_factory=list)
+    offset: timedelta = timedelta()
+    on_call: Callable[[Call], object] = lambda _: None
 
     def __post_init__(self) -> None:
         true_clock = self.store.clock
         # Stamps and the Date header come from the same clock, so both have the skew.
-        self.clock: Clock = lambda: true_clock() + timedelta(seconds=self.switches.clock_skew_seconds)
+        self.clock: Clock = lambda: true_clock() + self.offset + timedelta(seconds=self.switches.clock_skew_seconds)
         self.store.clock = self.clock
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Delivery:
-        """The response to one HTTP request, which is logged; names in `headers` are lower case."""
+        """The response to one API request, which is logged; names in `headers` are lower case."""
         arrived = time.time()
         split = urlsplit(target)
-        pairs = parse_qsl(split.query, keep_blank_values=True)
-        request = Request(method, split.path, {name.lower(): value for name, value in pairs}, headers, body)
-        if split.path.lower().startswith(_OWN):
-            return Delivery(self._evolve(request))
         try:
-            delivery = self._api(request)
+            delivery = self._api(parse_request(method, target, headers, body))
         except Exception as error:  # an error in the sandbox must not look like a cut connection
             delivery = Delivery(json_response(500, {"Message": f"The sandbox failed: {error!r}"}))
         path = split.path[len(BASE) :] if split.path.lower().startswith(BASE) else split.path
         status = 0 if delivery.broken == "reset" else delivery.response.status
-        self.log.append(Call(method, path, dict(pairs), status, arrived))
+        call = Call(method, path, dict(parse_qsl(split.query, keep_blank_values=True)), status, arrived)
+        self.log.append(call)
+        self.on_call(call)
         return delivery
 
     def _api(self, request: Request) -> Delivery:
@@ -83,7 +94,7 @@ class Service:
             return Delivery(error_response(ApiError(404, f"No resource was found at {request.path}."), switches))
         request = replace(request, path=request.path[len(BASE) :])
         if not authorized(request.headers.get("authorization"), self.key):
-            return Delivery(json_response(401, {"Message": _DENIED}), switches.latency)
+            return Delivery(json_response(401, {"Message": DENIED}), switches.latency)
         verdict = self.limits.admit(switches)
         if verdict != "ok":
             wait = switches.burst_retry_after if verdict == "burst" else switches.daily_retry_after
@@ -129,18 +140,6 @@ class Service:
             return {}
         counters = self.limits.headers(self.switches)
         return counters | {"X-RateLimit-Remaining": "0"} if fault.kind == "daily" else counters
-
-    def _evolve(self, request: Request) -> Response:
-        """`POST /_sandbox/evolve?seed=N&steps=N`, which the API does not have; neither limited nor logged."""
-        if not authorized(request.headers.get("authorization"), self.key):
-            return json_response(401, {"Message": _DENIED})
-        if (request.method, request.path.lower()) != ("POST", f"{_OWN}evolve"):
-            return json_response(404, {"Message": f"No resource was found at {request.path}."})
-        try:
-            seed, steps = int(request.query.get("seed", "1")), int(request.query.get("steps", "25"))
-        except ValueError:
-            return json_response(400, {"Message": "seed and steps must be whole numbers."})
-        return json_response(200, {"done": evolve(self.store, seed, steps)})
 
 
 def _too_many(kind: str, retry_after: float | None, text: bool = False) -> Response:

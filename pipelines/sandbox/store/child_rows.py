@@ -76,6 +76,10 @@ class ChildRows:
             for row in children:
                 yield parent, copy.deepcopy(row)
 
+    def snapshot(self) -> Rows:
+        """All rows."""
+        return copy.deepcopy(self._rows)
+
     def of(self, entity: str, parent: str, key: Key) -> list[Record]:
         """Copies of the rows of `entity` that belong to one record, oldest first."""
         return copy.deepcopy(self._rows[entity].get((parent, key), []))

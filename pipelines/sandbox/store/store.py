@@ -58,20 +58,38 @@ class Store:
     """
 
     def __init__(self, contents: Contents | None = None, clock: Clock | None = None) -> None:
-        contents = contents or Contents()
         self.clock: Clock = clock or (lambda: datetime.now(UTC))
         self.lock = threading.RLock()
+        self._child_id = _FIRST_CHILD_ID
+        self.restore(contents or Contents())
+
+    def restore(self, contents: Contents) -> None:
+        """Replaces everything by the contents, which stay unchanged."""
+        with self.lock:
+            self._restore(contents)
+
+    def _restore(self, contents: Contents) -> None:
         names = {name for name, facts in ENTITIES.items() if has_list(facts)} | contents.tables.keys()
         self.tables = {name: Table(contents.tables.get(name, {}).items()) for name in names}
         self.definitions = copy.deepcopy(contents.definitions)
         self.history = {key: list(rows) for key, rows in contents.history.items()}
         self.instance = dict(contents.instance)
         self.child_rows = ChildRows(contents.child_rows, self.lock, self.now, self.touch)
-        self._child_id = _FIRST_CHILD_ID
 
     def now(self) -> str:
         """The current second as the API writes it."""
         return stamp(self.clock())
+
+    def snapshot(self) -> Contents:
+        """The current contents."""
+        with self.lock:
+            return Contents(
+                {name: dict(table.raw) for name, table in self.tables.items()},
+                copy.deepcopy(self.definitions),
+                {key: list(rows) for key, rows in self.history.items()},
+                dict(self.instance),
+                self.child_rows.snapshot(),
+            )
 
     def rows(self, entity: str) -> list[Record]:
         """Copies of all records of `entity`, in ascending key order."""
@@ -156,6 +174,12 @@ class Store:
             self.child_rows.remove_parent(entity, key)
             if entity == "opportunities":
                 self.history.pop(int(key), None)
+
+    def put(self, entity: str, record: Record) -> None:
+        """Stores a record as it is, and numbers the items of its arrays that have no id."""
+        with self.lock:
+            self._number_children(record)
+            self._save(entity, record)
 
     def put_raw(self, entity: str, record: Record | bytes) -> None:
         """Stores a record as it is, with unknown keys and odd values; bytes are served unchanged."""

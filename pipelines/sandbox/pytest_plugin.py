@@ -1,0 +1,41 @@
+"""The pytest fixture `insightly_sandbox`: a fake Insightly for the tests of any program that talks to it.
+
+def test_upload(insightly_sandbox):
+    upload(insightly_sandbox.url, insightly_sandbox.key)
+    assert insightly_sandbox.store.count("contacts") == 1
+
+@pytest.mark.insightly_sandbox(scale=0.1, switches=Switches(rate=2))
+def test_download(insightly_sandbox): ...
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pipelines.sandbox import Sandbox
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Registers the marker."""
+    config.addinivalue_line("markers", "insightly_sandbox: the arguments of pipelines.sandbox.Sandbox")
+
+
+@pytest.fixture
+def insightly_sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator["Sandbox"]:
+    """An account of its own for each test, empty and without limits unless the marker says otherwise.
+
+    The environment leads `insightly`, and the dlt source, to it.
+    """
+    from pipelines.sandbox import Contents, Sandbox, Switches
+
+    marker = request.node.get_closest_marker("insightly_sandbox")
+    options = dict(marker.kwargs) if marker else {}
+    if not options.keys() & {"seed", "scale"}:
+        options.setdefault("contents", Contents())
+    options.setdefault("switches", Switches(rate=None, quota=None))
+    with Sandbox(**options) as sandbox:
+        monkeypatch.setenv("SOURCES__INSIGHTLY__BASE_URL", sandbox.url)
+        monkeypatch.setenv("SOURCES__INSIGHTLY__API_KEY", sandbox.key)
+        yield sandbox

@@ -1,0 +1,102 @@
+"""The contents of a store as JSON: one list of records a table, as the API writes them.
+
+    {"users": [{"USER_ID": 1, "FIRST_NAME": "Ada"}],
+     "contacts": [{"FIRST_NAME": "Bo", "TAGS": [{"TAG_NAME": "new"}]}],
+     "Fruit__c": [{"RECORD_NAME": "Apple"}],
+     "custom_fields": [{"FIELD_FOR": "CONTACT", "FIELD_NAME": "Hobby__c", "FIELD_TYPE": "TEXT"}],
+     "comments": [{"PARENT": "notes/7", "BODY": "Agreed."}],
+     "opportunity_state_history": [{"OPPORTUNITY_ID": 5, "FOR_OPPORTUNITY_STATE": "WON", "DATE_CHANGED_UTC": "..."}],
+     "instance": {"INSTANCE_NAME": "Ours"}}
+
+A record may leave out fields, which are null, and its id and dates, which are new.
+"""
+
+from typing import Any
+
+from sources.insightly.entities import ENTITIES, child_fields, is_custom_object
+
+from .child_rows import CHILD_ENTITIES
+from .custom_objects import define_object
+from .shapes import Record, blank, definition, facts_of, has_list, nulls
+from .store import Store
+from .table import parse
+
+DEFINITIONS, HISTORY, INSTANCE, PARENT = "custom_fields", "opportunity_state_history", "instance", "PARENT"
+
+
+def dump(store: Store) -> dict[str, Any]:
+    """Everything that `load` needs to make the same store of an empty one."""
+    with store.lock:
+        data: dict[str, Any] = {
+            name: [parse(table.raw[key]) for key in table.keys] for name, table in store.tables.items() if table.keys
+        }
+        for name in CHILD_ENTITIES:
+            if rows := [{PARENT: f"{parent}/{key}", **row} for (parent, key), row in store.child_rows.all(name)]:
+                data[name] = rows
+        data[DEFINITIONS] = store.definitions
+        data[HISTORY] = [row for rows in store.history.values() for row in rows]
+        data[INSTANCE] = store.instance
+        return data
+
+
+def load(store: Store, data: object) -> None:
+    """Adds records to a store; one with the id of an existing record replaces it.
+
+    Raises:
+        ValueError: the data are not as in the module's example. Nothing is added.
+    """
+    check(data)
+    assert isinstance(data, dict)
+    with store.lock:
+        store.instance |= data.get(INSTANCE, {})
+        for row in data.get(DEFINITIONS, ()):
+            made = definition(row["FIELD_FOR"], row["FIELD_NAME"], row["FIELD_TYPE"], len(store.definitions) + 1)
+            store.definitions.append(made | row)
+        for name in data:
+            if is_custom_object(name) and name not in store.tables:
+                define_object(store, name)
+        for name, rows in data.items():
+            if name in CHILD_ENTITIES:
+                for row in rows:
+                    parent, _, key = row[PARENT].partition("/")
+                    fields = {field: value for field, value in row.items() if field != PARENT}
+                    store.child_rows.add(name, parent, int(key) if key.isdigit() else key, fields, touch=False)
+            elif name == HISTORY:
+                for row in rows:
+                    store.history.setdefault(row["OPPORTUNITY_ID"], []).append(nulls(HISTORY) | row)
+            elif name not in (DEFINITIONS, INSTANCE):
+                for row in rows:
+                    store.put(name, _complete(store, name, row))
+
+
+def _complete(store: Store, entity: str, row: Record) -> Record:
+    """A record with all fields, its id and its dates."""
+    record, key = blank(entity) | row, facts_of(entity).key
+    if record.get(key[0]) is None and len(key) == 1:
+        record[key[0]] = store.tables[entity].next_id()
+    for name in ("DATE_CREATED_UTC", "DATE_UPDATED_UTC"):
+        if name in record and record[name] is None:
+            record[name] = store.now()
+    for array in facts_of(entity).arrays:
+        record[array] = [dict.fromkeys(child_fields(array)) | item for item in record[array] or ()]
+    return record
+
+
+def check(data: object) -> None:
+    """Raises ValueError if the data are not as in the module's example."""
+    if not isinstance(data, dict):
+        raise ValueError('fixtures must be an object of lists, such as {"contacts": [{"FIRST_NAME": "Ada"}]}')
+    for name, rows in data.items():
+        if name == INSTANCE:
+            if not isinstance(rows, dict):
+                raise ValueError(f"{name} must be an object")
+            continue
+        known = name in ENTITIES and (has_list(ENTITIES[name]) or name in (*CHILD_ENTITIES, DEFINITIONS, HISTORY))
+        if not known and not is_custom_object(name):
+            raise ValueError(f"{name} is no table with records: `insightly entities` lists them")
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ValueError(f"{name} must be a list of objects")
+        needed = {DEFINITIONS: ("FIELD_FOR", "FIELD_NAME", "FIELD_TYPE"), HISTORY: ("OPPORTUNITY_ID",)}
+        for field in (PARENT,) if name in CHILD_ENTITIES else needed.get(name, ()):
+            if any(not row.get(field) for row in rows):
+                raise ValueError(f"each of {name} needs {field}")
