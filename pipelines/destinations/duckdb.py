@@ -19,6 +19,7 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from sources.insightly.errors import BadSetting, chain
 
 from .base import DestinationAdapter, Unwritable
+from .duckdb_client import MergingDuckDb
 from .locks import describe_process, wait_for
 
 logger = logging.getLogger(__name__)
@@ -82,11 +83,9 @@ class DuckDbAdapter(DestinationAdapter):
         return not content.strip(b"\0") or (content[MAGIC] == b"DUCK" and len(content) < HEADERS)
 
     def factory(self, read_only: bool = False) -> "Destination[Any, Any]":
-        # By default dlt opens no transaction for a table whose SQL contains none of the words CREATE, ALTER and DROP
-        # (`date_created_utc` contains one). A kill between its DELETE and its INSERT would leave the table empty.
         credentials = DuckDbCredentials(str(self.path))
         credentials.read_only = read_only
-        return dlt.destinations.duckdb(credentials, supports_transactions=True)
+        return MergingDuckDb(credentials, loader_parallelism_strategy="table-sequential")
 
     @cached_property
     def location(self) -> str:

@@ -16,7 +16,7 @@ METHODS = {
     "load": "dlt.load.load:Load.run",
     "change of tables": "dlt.load.load:Load.initialize_package",
     "copy": "dlt.destinations.impl.duckdb.duck:DuckDbCopyJob.run",
-    "merge": "dlt.destinations.job_client_impl:SqlLoadJob.run",
+    "merge": "pipelines.destinations.duckdb_client:MergeJob.run",
     "statement": "dlt.destinations.impl.duckdb.sql_client:DuckDbSqlClient.execute_query",
     "end of a job": "dlt.load.load:Load.create_followup_jobs",
     "completion": "dlt.load.load:Load.complete_package",
