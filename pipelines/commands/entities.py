@@ -134,6 +134,7 @@ def _with_permissions(found: Access, permissions: Sequence[Mapping[str, Any]]) -
 
 def _facts(entity: Entity) -> dict[str, Any]:
     return {
+        "description": entity.description,
         "path": f"/{entity.path}",
         "key": list(entity.key),
         "cursor": entity.cursor if entity.read == "incremental" else None,

@@ -20,7 +20,7 @@ TIMESTAMP = pa.timestamp("us", tz="UTC")
 TABLES: Mapping[str, str] = {
     RUNS: "Runs of insightly-sync, a row for each entity of each run: what was done, when, and how it ended.",
     DELETIONS: "Records that were found deleted in Insightly, a row for each time a record was found deleted.",
-    PUSHES: "Rows pushed into Insightly, one for each attempt at a row: what was meant and what came of it.",
+    PUSHES: "Rows pushed into Insightly, one for each attempt at a row: what was to be done, and the result.",
     HISTORIES: "Which entities have a history table, and until when that table is up to date.",
     "_dlt_loads": "Load packages, a row for each that is loaded; a table of dlt, which loads the others.",
     "_dlt_version": "Schemas of the dataset, a row for each version; a table of dlt, which loads the others.",

@@ -59,6 +59,7 @@ def test_entities_reports_why_the_plan_refuses_an_entity(crm: Crm, tmp_path: Pat
     assert "records of tickets: they may not be read" in ran.json["entities"]["ticket_comments"]["reason"]
     assert "contacts__links" in ran.json["entities"]["links"]["reason"]
     assert ran.json["table"]["emails"]["presets"] == ["all"]
+    assert "deals" in ran.json["table"]["opportunities"]["description"]
     text = command("entities", cwd=tmp_path, **reach(crm.sandbox))
     assert "403" in text.out
     assert crm.sandbox.key not in ran.out + ran.err + text.out + text.err
