@@ -231,4 +231,7 @@ def _timestamp(option: str, text: str | None) -> str | None:
 def _progress(args: argparse.Namespace) -> "AbstractContextManager[Progress]":
     from pipelines.engine.progress import show_progress
 
-    return show_progress("off" if args.json and args.progress == "auto" else args.progress)
+    mode = args.progress
+    if mode == "auto" and (args.json or args.log_format == "json"):
+        mode = "off" if args.json else "log"
+    return show_progress(mode)

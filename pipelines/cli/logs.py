@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from pipelines.engine.report import Report
@@ -10,13 +10,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger("insightly")
 
 
-class TextFormatter(logging.Formatter):
-    """Lines without secrets and control characters, tracebacks included."""
+class StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes lines without secrets and control characters, tracebacks included, to what is sys.stderr at that time.
+
+    While a live line shows, that is rich's, which prints above the line.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         from sources.insightly.errors import clean
 
         return clean(super().format(record))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 def configure(log_format: str, account: str | None = None) -> None:
@@ -26,9 +33,9 @@ def configure(log_format: str, account: str | None = None) -> None:
         log_format: `text`, or `json`, which also logs progress and reports.
         account: the account that all lines are about.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = StderrHandler()
     text = f"%(levelname)s {account}: %(message)s" if account else "%(levelname)s %(message)s"
-    handler.setFormatter(_json_formatter(account) if log_format == "json" else TextFormatter(text))
+    handler.setFormatter(_json_formatter(account) if log_format == "json" else logging.Formatter(text))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     if log_format == "json":
         logger.setLevel(logging.INFO)
@@ -51,13 +58,7 @@ def log_report(report: "Report") -> None:
 def _json_formatter(account: str | None) -> logging.Formatter:
     from pythonjsonlogger.json import JsonFormatter
 
-    from sources.insightly.errors import clean
-
-    class Formatter(JsonFormatter):
-        def format(self, record: logging.LogRecord) -> str:
-            return clean(super().format(record))
-
     names = {"levelname": "level", "name": "logger"}
     fields = {"instance": account} if account else {}
     fmt = "%(levelname)s %(name)s %(message)s"
-    return Formatter(fmt, rename_fields=names, static_fields=fields, timestamp="time", json_default=str)
+    return JsonFormatter(fmt, rename_fields=names, static_fields=fields, timestamp="time", json_default=str)

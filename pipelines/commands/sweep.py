@@ -57,6 +57,7 @@ def sweep(
     target.require_exists()
     with opened("sweep", settings, target, None, watch) as runner:
         runner.require_synced()
+        runner.context.chosen = chosen
         with runner.attempt():
             runner.check_account()
             find(runner.context, chosen, request=False)
@@ -97,6 +98,7 @@ class _Sweep:
         self.request: ReadRequest | None = None
 
     def run(self) -> None:
+        self.context.begin(self.entity.name)
         with self.context.reading(self.entity.name) as result:
             if self.entity.name == RECORDS:
                 result.state, result.reason = "ok", "each custom object has a sweep of its own"

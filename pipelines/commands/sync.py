@@ -42,6 +42,7 @@ def sync(
     chosen = choose(settings, names)
     with opened("sync", settings, target, request, watch) as runner:
         context = runner.context
+        context.chosen = chosen
         with runner.attempt():
             runner.check_account()
             find(context, chosen)

@@ -68,6 +68,7 @@ def verify(
         logger.info("%s is read-only: this verification is not recorded there", target)
     with opened("verify", settings, target, None, watch, writes) as runner:
         runner.require_synced()
+        runner.context.chosen = chosen
         with runner.attempt():
             runner.check_account()
             context, runs = runner.context, last_runs(runner.pipeline)
@@ -109,6 +110,7 @@ class _Verification:
 
     def run(self, last_sync: Mapping[str, Any] | None) -> None:
         """Compares the entity; `last_sync` is the row of its last sync in `_sync_runs`."""
+        self.context.begin(self.entity.name)
         with self.context.reading(self.entity.name) as result:
             result.watermark = result.watermark_before = self.watermark
             if (reason := not_verifiable(self.runner, self.entity)) is not None:

@@ -68,6 +68,8 @@ class SyncContext:
         live_ids: reads the ids that are live in the destination; None where deletions do not matter.
         stored_values: reads columns of the records with some ids in the destination; None without a runner.
         results: per entity, what the run did.
+        chosen: the entities of the run; `current` is the one at work.
+        calls_done: the calls whose responses are processed.
         dataset_checked: whether the dataset is known to belong to the pipeline; a runner knows it.
     """
 
@@ -103,6 +105,9 @@ class SyncContext:
         self.definitions: dict[str, list[Record] | None] = {}
         self.tags_cost_calls: set[str] = set()
         self.on_progress: Callable[[], None] = lambda: None
+        self.chosen: Sequence[str] = ()
+        self.current: str | None = None
+        self.calls_done = 0
         self.page_readers: dict[tuple[str, ...], PageReader] = {}
         self.started = time.monotonic()
         self.begin_chunk()
@@ -176,20 +181,50 @@ class SyncContext:
         if changed is not None and len(changed) <= MAX_CHANGED_KEYS:
             changed.update(record[entity.key[0]] for record in records)
 
-    def rows_expected(self, name: str) -> int:
-        """Rows in the entity's list, from where this run started in it; 0 before the first page."""
-        path = self.entity(name).path
-        readers = [reader for key, reader in list(self.page_readers.items()) if key[:2] == (name, path)]
-        return next((reader.rows_expected for reader in reversed(readers) if reader.rows_expected), 0)
+    def calls_to_go(self) -> int | None:
+        """Calls that the rest of the chosen entities takes, at most those that may be made; None if that is not known.
+
+        It follows from the totals of the lists, whose first pages are requested before all others.
+        """
+        names = self.with_objects(self.chosen)
+        calls = [self._calls_to_go(name) for name in names if name not in self.results or self.results[name].open]
+        known = [count for count in calls if count is not None]
+        if len(known) < len(calls):
+            return None
+        left = self.budget.left()
+        return sum(known) if left is None else min(sum(known), left)
+
+    def _calls_to_go(self, name: str) -> int | None:
+        if name == RECORDS:  # each custom object is an entity of its own
+            return 0
+        entity = self.entity(name)
+        readers = [reader for key, reader in list(self.page_readers.items()) if key[0] == name]
+        if entity.read == "per_parent":
+            totals = [reader.total for reader in readers]
+            if len(totals) < len(entity.read_parents) or None in totals:
+                return None
+            return max(sum(total for total in totals if total) - self.budget.by_label[name], 0)
+        pages = [reader.pages_to_go for reader in readers]
+        if not pages or None in pages:
+            # Reference lists are short.
+            return 1 if entity.read in ("reference", "object") else None
+        rows = sum(reader.rows_to_go for reader in readers) if name in self.tags_cost_calls else 0
+        return rows + sum(count for count in pages if count)
 
     def begin_chunk(self) -> None:
         self._chunk_calls = self._chunk_bytes = 0
         self._chunk_until = time.monotonic() + CHUNK_SECONDS
 
+    def begin(self, entity: str) -> None:
+        """Records which entity is at work."""
+        self.current = entity
+        self.on_progress()
+
     def count_calls(self, calls: int, size: int = 0) -> None:
         """Counts calls, and the `size` of their responses in bytes, towards the end of the chunk."""
         self._chunk_calls += calls
         self._chunk_bytes += size
+        self.calls_done += calls
 
     def chunk_spent(self) -> bool:
         """True when what was read since `begin_chunk` is to be committed before more is read."""

@@ -6,7 +6,7 @@ import logging
 import pytest
 from rich.console import Console
 
-from pipelines.cli.logs import TextFormatter
+from pipelines.cli.logs import StderrHandler
 from pipelines.cli.tables import escape
 from sources.insightly import errors
 from sources.insightly.errors import BadSetting, InsightlyError, clean, describe, redact, register_secret
@@ -49,7 +49,7 @@ def test_control_characters_are_made_visible(text: str, shown: str) -> None:
     printed.print(escape(f"[red]{text}"), highlight=False)
     assert printed.file.getvalue().expandtabs() == f"[red]{shown}\n".expandtabs()  # type: ignore[attr-defined]
     record = logging.LogRecord("a", logging.ERROR, "a.py", 1, "%s", (text,), None)
-    assert TextFormatter("%(message)s").format(record) == shown
+    assert StderrHandler().format(record) == shown
 
 
 def test_record_is_described_by_its_keys() -> None:

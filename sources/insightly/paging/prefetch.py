@@ -100,7 +100,8 @@ class PageReader:
         self._full_size, self._pages_to_grow = max_rows, PAGES_TO_GROW
         self._may_prefetch, self._on_page = may_prefetch, on_page
         self._queue: deque[_RequestedPage] = deque()
-        self._start: int | None = None
+        self._start = self._read_to = 0
+        self._is_known = False
         self._next: int | None = None
         self._in_sequence = False
         self._total = 0
@@ -126,15 +127,26 @@ class PageReader:
             raise
         with self._window.lock:
             self._queue.popleft()
+            self._read_to = skip + len(page.rows)
             self._grow()
         self._on_page(page)
         self._window.fill()
         return page
 
     @property
-    def rows_expected(self) -> int:
-        """Rows of the list from the first requested offset on; 0 before the first page."""
-        return int(min(self._total, self._end)) - (self._start or 0)
+    def total(self) -> int | None:
+        """Rows of the list from the first requested offset on; None before the first page."""
+        return max(int(min(self._total, self._end)) - self._start, 0) if self._is_known else None
+
+    @property
+    def rows_to_go(self) -> int:
+        """Rows that the walk has not got yet, as far as is known."""
+        return max(int(min(self._total, self._end)) - self._read_to, 0)
+
+    @property
+    def pages_to_go(self) -> int | None:
+        """Pages that the walk has not got yet; None before the first one."""
+        return -(-self.rows_to_go // (self._top() - 1)) if self._is_known else None
 
     def prime(self, skip: int, patiently: bool = False) -> None:
         """Requests the page at `skip` before the walk does; `patiently` waits until it arrives or fails."""
@@ -191,7 +203,8 @@ class PageReader:
         self._in_sequence = skip in (0, self._next)
         self.close()
         self._next = skip
-        self._start = skip if self._start is None else self._start
+        if not self._is_known:
+            self._start = self._read_to = skip
         self.request_page()
 
     def _top(self) -> int:
@@ -202,6 +215,7 @@ class PageReader:
             requested = next((requested for requested in self._queue if requested.page is page), None)
             if page.cancelled() or requested is None:
                 return
+            self._is_known = True
             if page.exception() is not None:
                 self._next = None
                 return

@@ -215,13 +215,12 @@ def _reader(context: SyncContext, entity: Entity, path: str, params: Params) -> 
         many = left is None or left >= PREFETCH_MIN_CALLS
         return many and not is_parent and not tags_cost_calls(context, entity)
 
-    return PageReader(
-        _page_request(context, entity, path, params),
-        context.prefetch_window,
-        top_of(context),
-        may_prefetch,
-        on_page=lambda page: context.count_calls(1, page.size),
-    )
+    def on_page(page: Page) -> None:
+        context.current = entity.name
+        context.count_calls(1, page.size)
+
+    read = _page_request(context, entity, path, params)
+    return PageReader(read, context.prefetch_window, top_of(context), may_prefetch, on_page)
 
 
 def _page_request(context: SyncContext, entity: Entity, path: str, params: Params) -> Read:
