@@ -12,6 +12,8 @@ class Switches:
 
     Attributes:
         top_limit: clamps a `top` above 500 to 500, or refuses it with 400.
+        date_formats: `updated_after_utc` takes every ISO 8601 form, as JavaScript writes it too, or the documented one.
+        flag_values: `brief` and `count_total` take 1 and 0 too, or `true` and `false` alone.
         list_filter: ignores `updated_after_utc` on a plain list, or honours it as some clients assume.
         filter_inclusive: `updated_after_utc` returns rows of that second too.
         total_header: sends `X-Total-Count` for `count_total=true`.
@@ -19,7 +21,7 @@ class Switches:
         brief_style: what `brief=true` does with arrays: omits them, sends null, or sends `[]`.
         embed_tags: False omits `TAGS` from lists, searches and single records; `/Tags` paths still work.
         images_listed: False omits custom fields of the type IMAGE from lists and searches; single records have them.
-        etag: each record has an `ETag`, and a PUT with a stale `If-Match` is refused with 400.
+        etag: each record has an `ETag`, and a PUT with a stale `If-Match` is refused with 400 (seen live in 2026).
         date_header: responses have a `Date` header.
         clock_skew_seconds: how far the service's clock (stamps and `Date`) is ahead of the true one.
         rate: requests a key may send in any one second; None = no limit.
@@ -34,6 +36,11 @@ class Switches:
         permissions: an object with the rows, or the rows alone.
         forbidden: entities that return 403.
         missing: entities that return 404.
+        field_case: a body's field names count in any case, or in upper case alone.
+        unknown_fields: a body's unknown fields are ignored, or refused with 400.
+        duplicate_link: a link that exists is returned again, refused with 400, or added once more.
+        password: is ignored beside the key, or must be blank.
+        aliases: singular paths of plural objects work, such as `/Project`, as some clients use them.
         put_status: status of PUT on records.
         put_collections: TAGS, DATES and EMAILDOMAINS in a PUT replace the stored ones, or are merged with them.
         put_custom_fields: a PUT of CUSTOMFIELDS keeps the fields it does not name, or clears them.
@@ -47,6 +54,8 @@ class Switches:
     """
 
     top_limit: Literal["clamp", "refuse"] = "clamp"
+    date_formats: Literal["iso", "documented"] = "iso"
+    flag_values: Literal["any", "documented"] = "any"
     list_filter: Literal["ignored", "honoured"] = "ignored"
     filter_inclusive: bool = False
     total_header: bool = True
@@ -54,7 +63,7 @@ class Switches:
     brief_style: Literal["missing", "null", "empty"] = "missing"
     embed_tags: bool = True
     images_listed: bool = False
-    etag: bool = False
+    etag: bool = True
     date_header: bool = True
     clock_skew_seconds: float = 0.0
     rate: int | None = 10
@@ -69,6 +78,11 @@ class Switches:
     permissions: Literal["object", "list"] = "object"
     forbidden: frozenset[str] = frozenset()
     missing: frozenset[str] = frozenset()
+    field_case: Literal["any", "upper"] = "any"
+    unknown_fields: Literal["ignored", "refused"] = "ignored"
+    duplicate_link: Literal["returned", "refused", "added"] = "returned"
+    password: Literal["ignored", "blank"] = "ignored"
+    aliases: bool = True
     put_status: Literal[200, 201] = 200
     put_collections: Literal["replace", "merge"] = "replace"
     put_custom_fields: Literal["merge", "replace"] = "merge"

@@ -20,7 +20,20 @@ from sources.insightly import ENTITIES
 from sources.insightly.errors import BadSetting
 from tests.support.crm import OPEN, Crm
 from tests.support.process import command, reach
-from tests.support.push import csv, ids, jsonl, named, people, planned, problems, pushed, results, sample, sent
+from tests.support.push import (
+    add_referenced,
+    csv,
+    ids,
+    jsonl,
+    named,
+    people,
+    planned,
+    problems,
+    pushed,
+    results,
+    sample,
+    sent,
+)
 
 RECORDS = [name for name in PUSHABLE if name != "tags"]
 MakeCrm = Callable[..., Crm]
@@ -59,6 +72,7 @@ def test_push_creates_updates_and_deletes_records(make_crm: MakeCrm, bodies: lis
     crm = make_crm(contents=Contents())
     store, key = crm.sandbox.store, ENTITIES[entity].key[0]
     row, other, parent = sample(entity), sample(entity, 1), dict[str, Any]()
+    add_referenced(store, entity, row, other)
     if entity == "notes":
         lead = store.create("leads", {"LAST_NAME": "Parent"})["LEAD_ID"]
         parent = {"parent_type": "Lead", "parent_id": lead}
@@ -189,6 +203,7 @@ def test_null_clears_a_field_but_an_empty_csv_cell_does_not(crm: Crm) -> None:
 def test_push_reads_parquet_tables_and_queries(crm: Crm) -> None:
     table = pa.table({"first_name": ["Ann"], "date_of_birth": [datetime(1990, 5, 4)], "organisation_id": [7.0]})
     pq.write_table(table, crm.folder / "rows.parquet")
+    add_referenced(crm.sandbox.store, "contacts", {"ORGANISATION_ID": 7})
     pushed(crm, "contacts", str(crm.folder / "rows.parquet"), "create")
     (contact,) = named(crm, "Ann")
     assert (contact["DATE_OF_BIRTH"], contact["ORGANISATION_ID"]) == ("1990-05-04 00:00:00", 7)

@@ -14,7 +14,7 @@ def test_tags_are_added_replaced_and_removed(sandbox):
     assert send(sandbox, path, "PUT", json=[{"TAG_NAME": "one"}, {"TAG_NAME": "two"}]).status_code == 200
     assert send(sandbox, path, "POST", json={"TAG_NAME": "three"}).status_code == 201
     assert send(sandbox, path, "DELETE", json={"TAG_NAME": "one"}).status_code == 202
-    assert send(sandbox, path, "DELETE", json={"TAG_NAME": "one"}).status_code == 404
+    assert send(sandbox, path, "DELETE", json={"TAG_NAME": "one"}).status_code == 417
     assert send(sandbox, path).json() == [{"TAG_NAME": "two"}, {"TAG_NAME": "three"}]
     assert ids_of(send(sandbox, "Contacts/SearchByTag", params={"tagName": "three"})) == [key]
     row = sandbox.store.get("contacts", key)
@@ -68,10 +68,16 @@ def test_opportunity_moves_through_stages_and_states(sandbox):
     assert send(sandbox, f"{path}/Pipeline", "PUT", json=move).json()["STAGE_ID"] == stages[-1]["STAGE_ID"]
     assert send(sandbox, f"{path}/PipelineStage", "PUT", json={"STAGE_ID": 1}).status_code == 400
     won = send(sandbox, f"{path}/StateChange", "PUT", json={"FOR_OPPORTUNITY_STATE": "WON", "STATE_REASON_ID": 901})
-    assert won.json()["ACTUAL_CLOSE_DATE"] == "2026-11-02 00:00:00"
+    assert (won.json()["FOR_OPPORTUNITY_STATE"], won.json()["STATE_REASON_ID"]) == ("WON", 901)
+    assert send(sandbox, path).json()["ACTUAL_CLOSE_DATE"] == "2026-11-02 00:00:00"
     history = send(sandbox, f"{path}/StateHistory").json()
     assert set(history[-1]) == set(RECORDED_ENTITIES["opportunity_state_history"]["fields"])
-    assert [row["FOR_OPPORTUNITY_STATE"] for row in history] == ["OPEN", "WON"]
+    assert won.json() == history[-1]
+    lost = send(sandbox, path, "PUT", json={"OPPORTUNITY_STATE": "LOST", "ACTUAL_CLOSE_DATE": "2026-10-01 00:00:00"})
+    assert lost.json()["ACTUAL_CLOSE_DATE"] == "2026-10-01 00:00:00"
+    assert send(sandbox, path, "PUT", json={"OPPORTUNITY_STATE": "OPEN"}).json()["ACTUAL_CLOSE_DATE"] is None
+    history = send(sandbox, f"{path}/StateHistory").json()
+    assert [row["FOR_OPPORTUNITY_STATE"] for row in history] == ["OPEN", "WON", "LOST", "OPEN"]
     assert send(sandbox, f"{path}/Pipeline", "DELETE").status_code == 202
 
 
@@ -97,7 +103,7 @@ def test_tag_and_link_changes_can_keep_the_date(sandbox):
         sandbox,
         f"{base}/Links",
         "POST",
-        json={"LINK_OBJECT_NAME": "Organisation", "LINK_OBJECT_ID": other["ORGANISATION_ID"]},
+        json={"LINK_OBJECT_NAME": "Organisation", "LINK_OBJECT_ID": other["ORGANISATION_ID"], "ROLE": "Silent"},
     )
     after = send(sandbox, base).json()
     assert {"TAG_NAME": "silent"} in after["TAGS"]

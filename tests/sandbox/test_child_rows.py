@@ -73,7 +73,7 @@ def test_comment_changes_can_update_the_record(sandbox: Sandbox, moves: bool) ->
     ("method", "path", "body", "status"),
     [
         ("POST", "Notes/{note}/Comments", {}, 400),
-        ("POST", "Notes/{note}/Comments", {"BODY": "x", "TEXT": "y"}, 400),
+        ("POST", "Notes/{note}/Comments", {"TEXT": "y"}, 400),
         ("POST", "Notes/{note}/Comments", {"BODY": 5}, 400),
         ("PUT", "Notes/{note}/Comments", {"BODY": "x"}, 405),
         ("PUT", "Comments", {"COMMENT_ID": 5, "BODY": "x"}, 404),
@@ -88,7 +88,9 @@ def test_comment_changes_can_update_the_record(sandbox: Sandbox, moves: bool) ->
         ("POST", "Notes/{note}/FileAttachments", {}, 400),
         ("POST", "Prospect/{prospect}/StaticListMembership", {}, 400),
         ("POST", "Prospect/{prospect}/StaticListMembership", {"LIST_ID": 7}, 201),
-        ("PUT", "Prospect/{prospect}/StaticListMembership", {"LIST_ID": 7}, 200),
+        ("PUT", "Prospect/{prospect}/StaticListMembership", {"LIST_ID": 7}, 400),
+        ("PUT", "Prospect/{prospect}/StaticListMembership", [{"LIST_ID": 7}, {"LIST_ID": 8}], 200),
+        ("POST", "Prospect/{prospect}/StaticListMembership", [{"LIST_ID": 7}], 400),
         ("DELETE", "Prospect/{prospect}/StaticListMembership", {"LIST_ID": 900}, 202),
         ("DELETE", "Prospect/{prospect}/StaticListMembership", {"LIST_ID": 12}, 404),
         ("POST", "Quotation/{quote}/QuotationDocument", {}, 405),
@@ -115,7 +117,8 @@ def test_file_is_uploaded_listed_read_and_deleted(sandbox: Sandbox) -> None:
     assert file["FILE_SIZE"] == len(b"the plan")
     assert file in send(sandbox, path).json()
     assert send(sandbox, f"FileAttachments/{file['FILE_ID']}?format=JSON").json() == file
-    assert send(sandbox, f"FileAttachments/{file['FILE_ID']}").headers["Content-Type"] == "application/octet-stream"
+    content = send(sandbox, f"FileAttachments/{file['FILE_ID']}")
+    assert (content.content, content.headers["Content-Type"]) == (b"the plan", "application/octet-stream")
     assert send(sandbox, f"FileAttachments/{file['FILE_ID']}", "DELETE").status_code == 202
     assert file not in send(sandbox, path).json()
 

@@ -67,7 +67,7 @@ def test_date_filter_is_exclusive_and_works_on_search_only(read_only):
     everything = ids_of(send(read_only, "Contacts"))
     assert ids_of(send(read_only, "Contacts", params={"updated_after_utc": bound})) == everything
     assert ids_of(send(read_only, "Contacts/Search", params={"updated_after_utc": ""})) == everything
-    for wrong in ("yesterday", "2026-13-01 00:00:00", "2026-11-01"):
+    for wrong in ("yesterday", "2026-13-01 00:00:00", "1e9"):
         assert send(read_only, "Contacts/Search", params={"updated_after_utc": wrong}).status_code == 400
 
 

@@ -28,7 +28,7 @@ from sources.insightly.state.request import ReadRequest
 from tests.support.expected import CORE, Row, assert_equal, normalize
 from tests.support.postgres import Postgres, query
 
-OPEN = Switches(rate=None)
+OPEN = Switches(rate=None, etag=False)
 """A service without the limit of ten requests a second."""
 
 

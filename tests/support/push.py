@@ -7,6 +7,8 @@ from typing import Any
 from pipelines.engine.report import Report
 from pipelines.push.request import PushRequest
 from pipelines.push.run import dry_run, push
+from pipelines.sandbox import Store
+from pipelines.sandbox.store.shapes import blank
 from sources.insightly import ENTITIES
 from tests.support.crm import Crm
 from tests.support.expected import Row
@@ -24,12 +26,21 @@ COMPUTED = {"tasks": {"COMPLETED", "STATUS", "PERCENT_COMPLETE"}}
 
 
 def sample(entity: str, which: int = 0) -> Row:
-    """A row with every writable field of an entity."""
+    """A row with every writable field of an entity, but for those that name another record of it."""
     facts = ENTITIES[entity]
-    names = facts.writable - COMPUTED.get(entity, set())
+    own = {name for name, field in facts.fields.items() if field.references == entity}
+    names = facts.writable - COMPUTED.get(entity, set()) - own
     row = {name: VALUES[facts.fields[name].type][which] for name in facts.fields if name in names}
     row |= {name: value[: facts.fields[name].max_length] for name, value in row.items() if isinstance(value, str)}
     return row
+
+
+def add_referenced(store: Store, entity: str, *rows: Row) -> None:
+    """Adds the records that the rows of an entity refer to."""
+    for name, value in (pair for row in rows for pair in row.items()):
+        references = ENTITIES[entity].fields[name].references
+        if references in store.tables:
+            store.put(references, blank(references) | {ENTITIES[references].key[0]: value})
 
 
 def jsonl(crm: Crm, rows: Iterable[Row], name: str = "rows.jsonl") -> str:

@@ -16,7 +16,7 @@ from .messages import (
     route_not_found,
 )
 from .validate import item_of, json_body, json_object
-from .writes import Writer
+from .writes import Writer, closing_date
 
 _LINKED_RECORDS = ("notes", "tasks", "events", "emails")
 _ARRAYS = {"dates": "DATES", "emaildomains": "EMAILDOMAINS"}
@@ -102,7 +102,7 @@ class RecordRoutes:
         name = item_of("TAGS", json_object(self.request.body))["TAG_NAME"]
         kept = [tag for tag in self.record["TAGS"] if tag["TAG_NAME"] != name]
         if len(kept) == len(self.record["TAGS"]):
-            raise ApiError(404, f"The record with id {self.key} has no tag {name!r}.")
+            raise ApiError(417, f"The record with id {self.key} has no tag {name!r}.")
         self._save_tags(kept)
         return empty_response(202)
 
@@ -116,6 +116,15 @@ class RecordRoutes:
         if other not in self.store.tables[LINKED[name]].raw:
             raise ApiError(400, f"There is no {name} with id {other}.")
         touch = self.switches.tag_change_moves_date
+        same = (
+            item
+            for item in self.record["LINKS"]
+            if (item["LINK_OBJECT_NAME"], item["LINK_OBJECT_ID"]) == (name, other) and item["ROLE"] == sent["ROLE"]
+        )
+        if self.switches.duplicate_link != "added" and (found := next(same, None)) is not None:
+            if self.switches.duplicate_link == "refused":
+                raise ApiError(400, f"The record with id {self.key} has this link already.")
+            return json_response(201, found)
         made = self.store.add_link(self.entity, self.key, name, other, sent["ROLE"], touch)
         if details:
             self.store.change_links(self.entity, self.key, made["LINK_ID"], {"DETAILS": details}, touch)
@@ -166,9 +175,8 @@ class RecordRoutes:
         if state not in _STATES:
             raise ApiError(400, "FOR_OPPORTUNITY_STATE must be OPEN, WON, LOST, SUSPENDED or ABANDONED.")
         now = self.store.now()
-        closed = None if state in {"OPEN", "SUSPENDED"} else f"{now[:10]} 00:00:00"
-        changed = self.store.update(self.entity, self.key, {"OPPORTUNITY_STATE": state, "ACTUAL_CLOSE_DATE": closed})
-        reasons = self.store.rows("opportunity_state_reasons")
-        reason = next((row for row in reasons if row["STATE_REASON_ID"] == sent.get("STATE_REASON_ID")), None)
+        closed = {"OPPORTUNITY_STATE": state, "ACTUAL_CLOSE_DATE": closing_date(state, now)}
+        changed = self.store.update(self.entity, self.key, closed)
+        reason = self.store.get("opportunity_state_reasons", sent.get("STATE_REASON_ID") or 0)
         self.store.record_state(changed, now, reason)
-        return self.reader.single(self.entity, self.key)
+        return json_response(self.switches.put_status, self.store.history[self.key][-1])

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Hashable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.sandbox.store.shapes import MAX_PAGE, STAMP, Key, Record, facts_of
@@ -32,7 +32,7 @@ def page_response(rows: list[Record], query: Mapping[str, str], switches: Switch
     """The page of `rows` that the query selects."""
     skip, top = paging(query, switches)
     response = json_response(200, rows[skip : skip + top])
-    if flag(query, "count_total") and switches.total_header:
+    if flag(query, "count_total", switches) and switches.total_header:
         response.headers["X-Total-Count"] = total_header(len(rows), switches)
     return response
 
@@ -42,16 +42,16 @@ def total_header(rows: int, switches: Switches) -> str:
     return str(max(rows + switches.total_error, 0))
 
 
-def flag(query: Mapping[str, str], name: str) -> bool:
+def flag(query: Mapping[str, str], name: str, switches: Switches) -> bool:
     """A boolean parameter; `true` and `True` are both valid."""
     value = query.get(name, "").strip().lower()
-    if value not in {"", "true", "false"}:
+    if value not in ({"", "true", "false", "1", "0"} if switches.flag_values == "any" else {"", "true", "false"}):
         raise ApiError(400, f"The value {value!r} of {name} is not a boolean.")
-    return value == "true"
+    return value in {"true", "1"}
 
 
 def parse_datetime(value: str) -> str:
-    """A date-time in either valid form, as it is stored. Raises ValueError for other text."""
+    """A date-time in either documented form, as it is stored. Raises ValueError for other text."""
     match = _DATETIME.fullmatch(value.strip())
     if match is None:
         raise ValueError(f"{value!r} is not a date-time")
@@ -60,13 +60,19 @@ def parse_datetime(value: str) -> str:
     return text
 
 
+def _parse_iso(value: str) -> str:
+    """A date or date-time in any ISO 8601 form, with its fraction cut off. Raises ValueError for other text."""
+    time = datetime.fromisoformat(value.strip().replace(" ", "+") if value.count(":") > 2 else value.strip())
+    return (time if time.tzinfo is None else time.astimezone(UTC)).strftime(STAMP)
+
+
 def updated_after(query: Mapping[str, str], switches: Switches) -> Filter | None:
     """The date filter: strictly later, unless the switch makes it inclusive; an empty value filters nothing."""
     value = query.get("updated_after_utc", "")
     if not value.strip():
         return None
     try:
-        bound = parse_datetime(value)
+        bound = (_parse_iso if switches.date_formats == "iso" else parse_datetime)(value)
     except ValueError:
         raise ApiError(400, f"The value {value!r} of updated_after_utc is not a valid date.") from None
     if switches.filter_inclusive:

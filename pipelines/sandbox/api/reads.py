@@ -1,7 +1,7 @@
 """Lists, searches and single reads, in full and brief form (API.md, sections 2 and 7)."""
 
 from collections.abc import Mapping
-from hashlib import sha1
+from zlib import crc32
 
 from pipelines.sandbox.store.shapes import LINK_NAMES, Key, array_fields, facts_of
 from pipelines.sandbox.store.store import Store
@@ -65,6 +65,10 @@ class Reader:
 
         return self._page(entity, query, (("linked", name, key), links), updated_after(query, self.switches))
 
+    def children(self, entity: str, field: str, key: Key, query: Mapping[str, str]) -> Response:
+        """The records of `entity` whose field has this value."""
+        return self._page(entity, query, ((field, key), lambda _, raw: parse(raw).get(field) == key))
+
     def single(self, entity: str, key: Key) -> Response:
         """One full record, or a 404."""
         raw = self.store.tables[entity].raw.get(key)
@@ -76,8 +80,8 @@ class Reader:
         """The JSON of one record in the form that the switches set."""
         untagged = not self.switches.embed_tags and facts_of(entity).tagged
         undated = self._undated(entity)
-        if not (brief or untagged or undated or self.switches.etag):
-            return raw
+        if not (brief or untagged or undated):
+            return self._tagged(raw, raw)
         record = parse(raw)
         if brief:
             for name in array_fields(entity):
@@ -89,15 +93,16 @@ class Reader:
             record.pop("TAGS", None)
         if undated:
             record.pop("DATE_UPDATED_UTC", None)
-        if self.switches.etag:
-            record["ETag"] = etag(raw)
-        return dump(record)
+        return self._tagged(dump(record), raw)
+
+    def _tagged(self, shaped: bytes, raw: bytes) -> bytes:
+        return shaped.rstrip()[:-1] + f',"ETag":"{etag(raw)}"}}'.encode() if self.switches.etag else shaped
 
     def _page(self, entity: str, query: Mapping[str, str], *filters: Filter | None) -> Response:
         facts = facts_of(entity)
-        brief = bool(facts.brief) and flag(query, "brief")
+        brief = bool(facts.brief) and flag(query, "brief", self.switches)
         skip, top = paging(query, self.switches) if facts.paged else (0, None)
-        counted = flag(query, "count_total") and facts.paged
+        counted = flag(query, "count_total", self.switches) and facts.paged
         token, matches = all_of(*filters)
         rows, total = self.store.page(entity, skip, top, token, matches)
         if brief or self.switches.etag or not self.switches.embed_tags or self._undated(entity):
@@ -117,7 +122,7 @@ class Reader:
         return bool(facts_of(entity).object_name) and not self.switches.object_dates
 
     def _visible(self, entity: str, query: Mapping[str, str]) -> Filter | None:
-        if entity == "lead_statuses" and not flag(query, "include_converted"):
+        if entity == "lead_statuses" and not flag(query, "include_converted", self.switches):
             return ("unconverted",), lambda _, raw: parse(raw).get("STATUS_TYPE") != CONVERTED_STATUS
         if entity == "leads" and not self.switches.converted_leads_listed:
             return ("unconverted",), lambda _, raw: not parse(raw).get("CONVERTED")
@@ -131,5 +136,5 @@ def _without_images(raw: bytes, images: frozenset[str]) -> bytes:
 
 
 def etag(raw: bytes) -> str:
-    """The ETag of a record, which changes with any byte of it."""
-    return f'W/"{sha1(raw, usedforsecurity=False).hexdigest()[:16]}"'
+    """The ETag of a record, which changes with any byte of it. It has no quotes, which JSON would have to escape."""
+    return f"{len(raw):x}-{crc32(raw):08x}"

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from functools import partial
 
 from pipelines.sandbox.store.custom_objects import object_named
@@ -28,6 +29,8 @@ from .sublists import ChildRoutes
 from .writes import Writer
 
 _COLLECTIONS = {entity.path.lower(): entity for entity in ENTITIES.values() if has_list(entity)}
+_ALIASES = {path.removesuffix("s"): entity for path, entity in _COLLECTIONS.items() if path.endswith("s")}
+"""Singular paths of plural objects: not in the vendor's list, and used by some clients."""
 _PLURALS = frozenset(
     plural(entity.path.lower())
     for entity in ENTITIES.values()
@@ -35,14 +38,30 @@ _PLURALS = frozenset(
 )
 
 
-def authorized(header: str | None, key: str) -> bool:
-    """True for Basic auth with the key as user name, with or without the colon of a blank password."""
+_OWNED = {
+    (parent.name, match[2].lower()): entity.name
+    for entity in ENTITIES.values()
+    if has_list(entity) and entity.name != "notes"
+    for match in re.finditer(r"(\w+)/\{id\}/(\w+)", entity.create or "")
+    if (parent := _COLLECTIONS.get(match[1].lower())) is not None
+}
+"""(Parent, part of the path) -> the entity whose records are written below their parent."""
+_UNSERVED = frozenset(
+    {"follow", "image", "imagefield", "mergedocument", "activitysetassignment", "linkemailaddress", "translations"}
+    | {"cti", "marketingcustomevent"}
+)
+"""Families of the vendor's list that no sync and no push needs, by a part of their paths."""
+
+
+def authorized(header: str | None, key: str, blank_password: bool = True) -> bool:
+    """True for Basic auth with the key as user name; the colon is optional, and with it the password."""
     kind, _, value = (header or "").partition(" ")
     try:
         credentials = base64.b64decode(value.strip(), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         return False
-    return kind.lower() == "basic" and credentials in (key, f"{key}:")
+    user, _, password = credentials.partition(":")
+    return kind.lower() == "basic" and user == key and not (password and blank_password)
 
 
 def handle(request: Request, store: Store, switches: Switches) -> Response:
@@ -73,14 +92,16 @@ class _Router:
         self.child_routes = ChildRoutes(self.writer, self.account, request)
 
     def route(self) -> Response:
-        head, *rest = self.request.path.strip("/").split("/")
-        head = head.lower()
+        parts = self.request.path.strip("/").split("/")
+        if unserved := next((part for part in parts if part.lower() in _UNSERVED), None):
+            raise ApiError(501, f"The sandbox does not serve {unserved}: no sync and no push needs it.")
+        head, rest = parts[0].lower(), parts[1:]
         response = self._account_route([head, *(part.lower() for part in rest)])
         if response is None:
             response = self.child_routes.by_id(head, rest)
         if response is not None:
             return response
-        entity = _COLLECTIONS.get(head)
+        entity = _COLLECTIONS.get(head) or (_ALIASES.get(head) if self.reader.switches.aliases else None)
         if entity is None and (name := object_named(self.reader.store, head)):
             entity = facts_of(name)
         if entity is None:
@@ -127,6 +148,8 @@ class _Router:
             return self._single(entity, key)
         if not isinstance(key, int):
             raise route_not_found(self.request)
+        if (owned := _OWNED.get((entity.name, rest[1].lower()))) is not None:
+            return self._owned(owned, entity, key, rest[2:])
         return self.child_routes.of_record(entity.name, key, rest[1:]) or RecordRoutes(
             self.writer, entity.name, key, self.request
         ).handle(rest[1].lower(), rest[2:])
@@ -148,6 +171,8 @@ class _Router:
 
     def _single(self, entity: Entity, key: Key) -> Response:
         method = self.request.method
+        if method == "GET" and entity.name == "marketing_visits":
+            return self.reader.children("marketing_visits", "PROSPECT_ID", key, self.request.query)
         if method == "GET" and "G" in entity.can:
             return self.reader.single(entity.name, key)
         if method == "PUT" and "U" in entity.can and entity.update == entity.path and "G" in entity.can:
@@ -156,6 +181,21 @@ class _Router:
             if entity.name.endswith("_categories") and "ACTIVE" in entity.fields:
                 return self._deactivate(entity, key)
             return self.writer.delete(entity.name, int(key))
+        raise method_not_allowed(self.request)
+
+    def _owned(self, name: str, parent: Entity, key: int, rest: list[str]) -> Response:
+        """Writes of records that belong to another one, such as `/Opportunities/{id}/OpportunityLineItem`."""
+        reference = parent.key[0]
+        if self.reader.store.get(parent.name, key) is None:
+            raise record_not_found(parent.name, key)
+        self.account.check(name)
+        match self.request.method, rest:
+            case "POST", []:
+                return self.writer.create(name, self.request, owner={reference: key})
+            case "PUT", []:
+                return self.writer.update(name, self.request)
+            case "DELETE", [id_] if id_.isdigit():
+                return self.writer.delete(name, int(id_))
         raise method_not_allowed(self.request)
 
     def _deactivate(self, entity: Entity, key: Key) -> Response:

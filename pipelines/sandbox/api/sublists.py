@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from email import message_from_bytes
 from email.policy import HTTP
+from typing import Any
+
+import orjson
 
 from pipelines.sandbox.store.child_rows import CHILD_ENTITIES, Parent
-from pipelines.sandbox.store.shapes import Record
+from pipelines.sandbox.store.shapes import Record, facts_of
 from pipelines.sandbox.store.table import dump
 from sources.insightly.entities import ENTITIES
 
@@ -21,7 +24,7 @@ from .messages import (
     record_not_found,
 )
 from .query import page_response, updated_after
-from .validate import json_object, require, writable
+from .validate import json_body, json_object, require
 from .writes import Writer
 
 _LISTS = {
@@ -43,7 +46,9 @@ class ChildRoutes:
 
     def of_record(self, parent: str, key: int, rest: list[str]) -> Response | None:
         """The response to `/{parent}/{key}/{rest}`."""
-        entity = _LISTS.get((ENTITIES[parent].path.lower(), rest[0].lower()))
+        part = rest[0].lower()
+        custom = "file_attachments" if parent not in ENTITIES and part == "fileattachments" else None
+        entity = _LISTS.get((facts_of(parent).path.lower(), part), custom)
         if entity is None or len(rest) > 2:
             return None
         if self.store.get(parent, key) is None:
@@ -79,7 +84,7 @@ class ChildRoutes:
         handlers: dict[str, Handler] = {"GET": lambda: self._list(entity, parent)}
         if entity == "static_list_memberships":
             handlers |= {"POST": lambda: self._join(parent), "PUT": lambda: self._join(parent)}
-            handlers["DELETE"] = lambda: self._remove(entity, parent, self._list_id())
+            handlers["DELETE"] = lambda: self._remove(entity, parent, _list_id(json_body(self.request.body)))
         elif entity == "file_attachments" and parent[0] != "emails":
             handlers["POST"] = lambda: self._upload(parent)
         elif entity != "file_attachments" and "C" in ENTITIES[entity].can:
@@ -100,7 +105,7 @@ class ChildRoutes:
         return page_response(rows, query, self.switches)
 
     def _create(self, entity: str, parent: Parent) -> Response:
-        fields = writable(entity, json_object(self.request.body), ())
+        fields = self.writer.writable(entity, json_object(self.request.body))
         require(entity, fields)
         return self._add(entity, parent, fields)
 
@@ -110,25 +115,33 @@ class ChildRoutes:
         return json_response(201, self.child_rows.add(entity, *parent, row, self.switches.comment_moves_date))
 
     def _upload(self, parent: Parent) -> Response:
-        """Takes a multipart body with one file; only the size of its content is kept."""
+        """Takes a multipart body with one file."""
         kind = self.request.headers.get("content-type", "")
         body = message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + self.request.body, policy=HTTP)
         file = next((part for part in body.iter_parts() if part.get_filename()), None)
         if file is None:
             raise ApiError(400, "The request body must be multipart/form-data with a file.")
-        size = len(file.get_payload(decode=True) or b"")
-        fields = {"FILE_NAME": file.get_filename(), "CONTENT_TYPE": file.get_content_type(), "FILE_SIZE": size}
-        return self._add("file_attachments", parent, fields)
+        content = file.get_payload(decode=True)
+        content = content if isinstance(content, bytes) else b""
+        fields = {"FILE_NAME": file.get_filename(), "CONTENT_TYPE": file.get_content_type(), "FILE_SIZE": len(content)}
+        made = self._add("file_attachments", parent, fields)
+        self.child_rows.files[orjson.loads(made.body)["FILE_ID"]] = content
+        return made
 
     def _file(self, row: Record) -> Response:
-        """The row with `format=JSON`, else the content of the file, which is always the same."""
+        """The row with `format=JSON`, else the content of the file: what was uploaded, or zeros in its size."""
         if self.request.query.get("format", "").lower() == "json":
             return json_response(200, row)
-        return Response(200, {"Content-Type": "application/octet-stream"}, b"content of a file")
+        content = self.child_rows.files.get(row["FILE_ID"])
+        return Response(
+            200,
+            {"Content-Type": "application/octet-stream"},
+            bytes(row["FILE_SIZE"] or 0) if content is None else content,
+        )
 
     def _change_comment(self) -> Response:
         sent = json_object(self.request.body)
-        fields = writable("comments", sent, ())
+        fields = self.writer.writable("comments", sent)
         if fields.get("BODY") in (None, ""):
             raise ApiError(400, "BODY is required.")
         try:
@@ -146,16 +159,28 @@ class ChildRoutes:
         return empty_response(202)
 
     def _join(self, parent: Parent) -> Response:
-        entity, sent = "static_list_memberships", {"LIST_ID": self._list_id()}
-        if sent["LIST_ID"] not in [row["LIST_ID"] for row in self.child_rows.of(entity, *parent)]:
-            self.child_rows.add(entity, *parent, sent, self.switches.comment_moves_date)
-        return json_response(201 if self.request.method == "POST" else self.switches.put_status, sent)
+        """POST adds one list, PUT replaces all of them by an array."""
+        entity, replaces = "static_list_memberships", self.request.method == "PUT"
+        body = json_body(self.request.body)
+        if replaces != isinstance(body, list):
+            raise ApiError(400, f"The request body must be {'an array' if replaces else 'an object'}.")
+        ids = [_list_id(item) for item in (body if replaces else [body])]
+        present = [row["LIST_ID"] for row in self.child_rows.of(entity, *parent)]
+        for id_ in dict.fromkeys(ids):
+            if id_ not in present:
+                self.child_rows.add(entity, *parent, {"LIST_ID": id_}, self.switches.comment_moves_date)
+        for id_ in present if replaces else ():
+            if id_ not in ids:
+                self._remove(entity, parent, id_)
+        sent = [{"LIST_ID": id_} for id_ in ids]
+        return json_response(self.switches.put_status, sent) if replaces else json_response(201, sent[0])
 
-    def _list_id(self) -> int:
-        id_ = json_object(self.request.body).get("LIST_ID")
-        if not isinstance(id_, int) or isinstance(id_, bool):
-            raise ApiError(400, "LIST_ID is required.")
-        return id_
+
+def _list_id(sent: Any) -> int:
+    id_ = sent.get("LIST_ID") if isinstance(sent, dict) else None
+    if not isinstance(id_, int) or isinstance(id_, bool):
+        raise ApiError(400, "LIST_ID is required.")
+    return id_
 
 
 def _number(text: str) -> int | None:

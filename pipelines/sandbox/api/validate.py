@@ -1,11 +1,14 @@
 """Validation of request bodies: known fields, types, lengths, required fields, custom fields (API.md 4, 5.2)."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
 
 from pipelines.sandbox.store.shapes import LINKED, Record, array_fields, facts_of
+from pipelines.sandbox.store.store import Store
+from pipelines.sandbox.switches import Switches
 from sources.insightly.entities import Field, child_fields
 
 from .messages import ApiError
@@ -30,22 +33,24 @@ def json_object(body: bytes) -> Record:
     return value
 
 
-def writable(entity: str, sent: Mapping[str, Any], definitions: Iterable[Record]) -> Record:
+def writable(entity: str, sent: Mapping[str, Any], store: Store, switches: Switches) -> Record:
     """The fields of `sent` to store: without read-only ones, dates in one form.
 
     Raises:
-        ApiError: 400 for an unknown field, a wrong type or a text too long.
+        ApiError: 400 for a wrong type, a text too long, an id that refers to nothing, or an unknown field.
     """
     facts, fields = facts_of(entity), {}
     for name, value in sent.items():
+        name = name.upper() if switches.field_case == "any" and name.upper() in facts.fields else name
         if name in facts.fields:
             if name in facts.writable:
                 fields[name] = checked(facts.fields[name], value)
+                _check_reference(facts.fields[name], fields[name], store)
         elif name == "CUSTOMFIELDS" and name in array_fields(entity):
-            fields[name] = _custom_fields(facts.field_for, value, definitions)
+            fields[name] = _custom_fields(facts.field_for, value, store.definitions)
         elif name in facts.arrays:
             fields[name] = [item_of(name, item) for item in _objects(name, value)]
-        elif name != "ETag":
+        elif name != "ETag" and switches.unknown_fields == "refused":
             raise ApiError(400, f"{name} is not a field of {facts.path}.")
     return fields
 
@@ -67,6 +72,8 @@ def checked(field: Field, value: Any) -> Any:
         return value
     if field.type in {"date", "datetime"}:
         return _date(field.name, value)
+    if field.type == "integer" and isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
+        return int(value)  # clients send ids as strings, and the service takes them
     if not isinstance(value, _TYPES[field.type]) or (isinstance(value, bool) and field.type != "boolean"):
         raise ApiError(400, f"{field.name} must be of type {field.type}.")
     if field.max_length and isinstance(value, str) and len(value) > field.max_length:
@@ -94,7 +101,16 @@ def _date(name: str, value: Any) -> str:
         raise ApiError(400, f"{name} must be a date in the form yyyy-MM-dd HH:mm:ss.") from None
 
 
+def _check_reference(field: Field, value: Any, store: Store) -> None:
+    """Raises a 400 if a value that the field has as a reference is no key of that entity."""
+    table = store.tables.get(field.references)
+    if table is not None and value is not None and value not in table.raw:
+        raise ApiError(400, f"{field.name} {value} refers to nothing in {facts_of(field.references).path}.")
+
+
 def _objects(array: str, value: Any) -> list[Record]:
+    if value is None:  # null clears a collection as it does a field
+        return []
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise ApiError(400, f"{array} must be an array of objects.")
     return value

@@ -7,8 +7,10 @@ from pipelines.sandbox.store.shapes import CHILD_KEYS, LINK_NAMES, LINKED, Recor
 
 from .messages import ApiError, Request, Response, empty_response, json_response, record_not_found
 from .reads import CONVERTED_STATUS, Reader, etag
-from .validate import json_object, require, writable
+from .validate import checked, json_object, require, writable
 
+_MAIL_DROPS = {"leads": "L", "opportunities": "O", "projects": "P"}
+"""The entities whose records have a LINKED_EMAIL_ADDRESS, and the letter before the id in it."""
 _LEAD_SETTINGS = {"lead_sources": "LEAD_SOURCE_ID", "lead_statuses": "LEAD_STATUS_ID"}
 
 
@@ -21,9 +23,15 @@ class Writer:
         self.switches = reader.switches
         self.user = user
 
-    def create(self, entity: str, request: Request, parent: tuple[str, int] | None = None) -> Response:
-        """201 with the full record, which is linked to `parent` (entity, id)."""
-        fields = writable(entity, json_object(request.body), self.store.definitions)
+    def writable(self, entity: str, sent: Mapping[str, Any]) -> Record:
+        """The fields of a body to store."""
+        return writable(entity, sent, self.store, self.switches)
+
+    def create(
+        self, entity: str, request: Request, parent: tuple[str, int] | None = None, owner: Record | None = None
+    ) -> Response:
+        """201 with the full record, which is linked to `parent` (entity, id) and has the fields of `owner`."""
+        fields = self.writable(entity, json_object(request.body)) | (owner or {})
         require(entity, fields)
         links = [*fields.get("LINKS", ()), *([_end(parent)] if parent else ())]
         for item in links:
@@ -36,13 +44,17 @@ class Writer:
             elif entity == "tasks" and "COMPLETED" in (filled["STATUS"], filled["COMPLETED"] and "COMPLETED"):
                 filled |= {"COMPLETED": True, "STATUS": "COMPLETED", "COMPLETED_DATE_UTC": self.store.now()}
             made = self.store.create(entity, filled)
+            if (letter := _MAIL_DROPS.get(entity)) is not None:
+                key = made[facts_of(entity).key[0]]
+                address = f"{self.store.instance.get('INSTANCE_SUBDOMAIN')}-{letter}{key}@mail.sandbox.example"
+                self.store.update(entity, key, {"LINKED_EMAIL_ADDRESS": address}, touch=False)
             return self._response(entity, made, 201)
 
     def update(self, entity: str, request: Request, key: int | None = None) -> Response:
         """PUT of the fields in the body; null clears one. The id is in the body, in the path, or in both."""
         sent = json_object(request.body)
         name = facts_of(entity).key[0]
-        body_key = sent.get(name)
+        body_key = checked(facts_of(entity).fields[name], sent.get(name, sent.get(name.lower())))
         if key is not None and body_key not in (None, key):
             raise ApiError(400, f"{name} differs from the id in the path.")
         key = body_key if key is None else key
@@ -55,7 +67,7 @@ class Writer:
             if_match = request.headers.get("if-match")
             if self.switches.etag and if_match not in (None, "*", etag(self.store.tables[entity].raw[key])):
                 raise ApiError(400, "The If-Match header value is not valid.")
-            fields = writable(entity, sent, self.store.definitions)
+            fields = self.writable(entity, sent)
             for field, facts in facts_of(entity).fields.items():
                 if "required" in facts.flags and field in fields and fields[field] in (None, ""):
                     raise ApiError(400, f"{field} is required.")
@@ -63,6 +75,8 @@ class Writer:
             made = self.store.update(
                 entity, key, {**self._merged(stored, fields), **self._derived(entity, stored, fields)}
             )
+            if entity == "opportunities" and made["OPPORTUNITY_STATE"] != stored["OPPORTUNITY_STATE"]:
+                self.store.record_state(made, self.store.now(), None)
             return self._response(entity, made, self.switches.put_status)
 
     def delete(self, entity: str, key: int) -> Response:
@@ -91,23 +105,22 @@ class Writer:
 
     def _defaults(self, entity: str) -> Record:
         fields = facts_of(entity).fields
-        defaults: Record = {name: self.user for name in ("OWNER_USER_ID", "CREATED_USER_ID") if name in fields}
+        defaults: Record = {name: name == "ACTIVE" for name, field in fields.items() if field.type == "boolean"}
+        defaults |= {name: self.user for name in ("OWNER_USER_ID", "CREATED_USER_ID") if name in fields}
         if "VISIBLE_TO" in fields:
             defaults["VISIBLE_TO"] = "EVERYONE"
         if entity == "leads":
             defaults |= {
-                "CONVERTED": False,
+                "EMAIL": "",
+                "EMPLOYEE_COUNT": 0,
                 "LEAD_SOURCE_ID": self._first("lead_sources", "DEFAULT_VALUE"),
                 "LEAD_STATUS_ID": self._first("lead_statuses", "DEFAULT_STATUS"),
                 "RESPONSIBLE_USER_ID": self.user,
-                "EMAIL_OPTED_OUT": False,
             }
         elif entity == "opportunities":
             defaults |= {"OPPORTUNITY_STATE": "OPEN", "BID_CURRENCY": "USD", "BID_TYPE": "Fixed Bid"}
         elif entity == "tasks":
-            defaults |= {"COMPLETED": False, "STATUS": "NOT STARTED", "PRIORITY": 2, "RESPONSIBLE_USER_ID": self.user}
-        elif entity == "contacts":
-            defaults["EMAIL_OPTED_OUT"] = False
+            defaults |= {"STATUS": "NOT STARTED", "PRIORITY": 2, "RESPONSIBLE_USER_ID": self.user}
         return defaults
 
     def _first(self, entity: str, flag: str) -> int | None:
@@ -127,9 +140,22 @@ class Writer:
                     "COMPLETED_DATE_UTC": self.store.now() if done else None,
                     **({"STATUS": "COMPLETED", "PERCENT_COMPLETE": 100} if done else {}),
                 }
+        derived: Record = {}
         if entity == "opportunities" and {"BID_AMOUNT", "BID_DURATION", "BID_TYPE"} & fields.keys():
-            return {"OPPORTUNITY_VALUE": value_of({**stored, **fields})}
-        return {}
+            derived["OPPORTUNITY_VALUE"] = value_of({**stored, **fields})
+        if (
+            entity == "opportunities"
+            and fields.get("OPPORTUNITY_STATE", stored["OPPORTUNITY_STATE"]) != (stored["OPPORTUNITY_STATE"])
+        ):
+            derived |= {"ACTUAL_CLOSE_DATE": closing_date(fields["OPPORTUNITY_STATE"], self.store.now())} | {
+                name: fields[name] for name in ("ACTUAL_CLOSE_DATE",) if name in fields
+            }
+        return derived
+
+
+def closing_date(state: str, now: str) -> str | None:
+    """ACTUAL_CLOSE_DATE of a deal that gets a state now."""
+    return None if state in {"OPEN", "SUSPENDED"} else f"{now[:10]} 00:00:00"
 
 
 def value_of(opportunity: Mapping[str, Any]) -> float | int | None:

@@ -93,7 +93,7 @@ class Service:
         if not request.path.lower().startswith(f"{BASE}/"):
             return Delivery(error_response(ApiError(404, f"No resource was found at {request.path}."), switches))
         request = replace(request, path=request.path[len(BASE) :])
-        if not authorized(request.headers.get("authorization"), self.key):
+        if not authorized(request.headers.get("authorization"), self.key, switches.password == "blank"):
             return Delivery(json_response(401, {"Message": DENIED}), switches.latency)
         verdict = self.limits.admit(switches)
         if verdict != "ok":

@@ -65,6 +65,8 @@ class ChildRows:
         self._rows: Rows = {
             name: {parent: list(children) for parent, children in rows.get(name, {}).items()} for name in CHILD_ENTITIES
         }
+        self.files: dict[int, bytes] = {}
+        """What was uploaded, by FILE_ID."""
         self._last_ids = {
             name: max((row[ENTITIES[name].key[0]] for _, row in self.all(name)), default=first)
             for name, first in FIRST_IDS.items()
