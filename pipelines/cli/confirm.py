@@ -1,13 +1,20 @@
-"""The question before a push."""
+"""Questions whose answer is yes or no: the one before a push."""
 
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from rich.console import Console
+
 from pipelines.push.plan import Plan
 from sources.insightly.errors import BadSetting
 
 from .console import console_for, show_plan
+
+
+def agrees(console: Console, question: str) -> bool:
+    """Asks a question whose answer is no unless it is yes. Raises EOFError after Ctrl-D."""
+    return console.input(f"{question} [y/N] ", markup=False).strip().lower() in ("y", "yes")
 
 
 def confirmation(
@@ -45,7 +52,7 @@ def confirmation(
         with hidden():
             show_plan(console, entity, plan)
             try:
-                return console.input("Continue? [y/N] ", markup=False).strip().lower() in ("y", "yes")
+                return agrees(console, "Continue?")
             except (EOFError, KeyboardInterrupt) as end:
                 console.print()
                 if isinstance(end, KeyboardInterrupt):

@@ -314,10 +314,11 @@ def _show_closing_line(console: Console, report: Report) -> None:
         text = views["note"] or f"{views['views']:,} views over {', '.join(views['accounts'])}"
         console.print(f"{views['dataset']}: {escape(text)}", soft_wrap=True)
     if report.retries:
-        reasons = ", ".join(f"{count:,} after {RETRIED[kind]}" for kind, count in report.retries.items())
-        pace = f"; slowed down to {report.slowed_to:g} requests a second" if report.slowed_to else ""
-        retries = plural(sum(report.retries.values()), "call was a retry", "calls were retries")
-        console.print(f"{retries}: {reasons}{pace}", soft_wrap=True)
+        retries = [
+            f"{plural(count, 'retry', 'retries')} after {RETRIED[kind]}" for kind, count in report.retries.items()
+        ]
+        pace = [f"slowed down to {report.slowed_to:g} requests a second"] if report.slowed_to else []
+        console.print(", ".join([*retries, *pace]), soft_wrap=True)
     left = "" if report.calls_left_today is None else f", {report.calls_left_today:,} left today"
     reason = "" if report.status == DONE else f": {escape(_reason(report))}"
     console.print(f"{report.status}{reason} — {report.calls:,} calls{left}, {report.seconds:.1f} s", soft_wrap=True)

@@ -2,13 +2,12 @@
 
 import argparse
 import json
-import re
 import sys
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import handlers
+from .values import duration, port, whole_number
 
 if TYPE_CHECKING:
     from pipelines.engine.report import Report
@@ -25,8 +24,6 @@ EXIT_CODES = """exit codes:
   130, 143  interrupted by Ctrl-C or SIGTERM; what is committed stays, and the
      next run continues
 With several accounts the exit code is the worst one, in the order 2, 1, 4, 3."""
-
-UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
 class Parser(argparse.ArgumentParser):
@@ -104,40 +101,6 @@ def _closest(word: str, known: Iterable[str]) -> str | None:
     from sources.insightly.errors import closest
 
     return closest(word, known)
-
-
-def duration(text: str) -> timedelta:
-    """Parses `90m`, `2h`, `1d` or `1h30m`.
-
-    Raises:
-        argparse.ArgumentTypeError: the text is not a duration.
-    """
-    if not re.fullmatch(r"([0-9]+(\.[0-9]+)?[dhms])+", text):
-        raise argparse.ArgumentTypeError(f"must be a duration such as 90m, 2h, 1d or 1h30m, not {text!r}")
-    parts = re.findall(r"([\d.]+)([dhms])", text)
-    return timedelta(seconds=sum(float(number) * UNITS[unit] for number, unit in parts))
-
-
-def port(text: str) -> int:
-    """Parses the number of a port.
-
-    Raises:
-        argparse.ArgumentTypeError: there is no port of that number.
-    """
-    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 65535, not {text!r}")
-    return int(text)
-
-
-def whole_number(text: str) -> int:
-    """Parses a whole number as one writes it; `int` takes `1_0` and the digits of other scripts as well.
-
-    Raises:
-        argparse.ArgumentTypeError: the text is none.
-    """
-    if not re.fullmatch(r"-?[0-9]{1,18}", text):
-        raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}")
-    return int(text)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -231,13 +194,18 @@ def parser() -> argparse.ArgumentParser:
             "insightly init --yes --key-stdin --pod eu1 --history opportunities < key.txt",
         ),
     )
-    init.add_argument("--pod", help="na1, eu1, ..., as in the API URL (default: the one that accepts the key)")
-    init.add_argument("--key-stdin", action="store_true", help="read the key from the first line of stdin")
-    init.add_argument("--history", metavar="NAMES", help="entities to keep each version of, from now on, or none")
-    init.add_argument("--hash", metavar="COLUMNS", help="columns to store only as a hash, or none")
-    init.add_argument("--start-date", metavar="DATE", help="read only what changed since DATE, or all")
-    init.add_argument("--force", action="store_true", help="replace the key in .dlt/secrets.toml")
-    init.add_argument("--yes", action="store_true", help="ask nothing")
+    _add_options(
+        init,
+        {
+            "--pod POD": "na1, eu1, ..., as in the API URL (default: the one that accepts the key)",
+            "--key-stdin": "read the key from the first line of stdin",
+            "--history NAMES": "entities to keep each version of, from now on, or none",
+            "--hash COLUMNS": "columns to store only as a hash, or none",
+            "--start-date DATE": "read only what changed since DATE, or all",
+            "--force": "replace the key in .dlt/secrets.toml",
+            "--yes": "ask nothing",
+        },
+    )
     add(
         "check",
         handlers.check,
@@ -332,14 +300,19 @@ def parser() -> argparse.ArgumentParser:
     push.add_argument(
         "--op", required=True, choices=("create", "update", "upsert", "delete"), help="what to do with each row"
     )
-    push.add_argument("--match", metavar="FIELD", help="find records by this field instead of their id")
-    push.add_argument("--dry-run", action="store_true", help="check the rows and show each change; send nothing")
-    push.add_argument("--delimiter", metavar="CHAR", help="between the cells of a .csv file (default: , ; or tab)")
-    push.add_argument("--encoding", metavar="NAME", help="of a text file, such as cp1252 (default: utf-8)")
-    push.add_argument("--yes", action="store_true", help="do not ask; required to delete without a terminal")
-    push.add_argument("--skip-invalid", action="store_true", help="push the valid rows even if others are invalid")
-    push.add_argument("--again", action="store_true", help="push rows again that were pushed before")
-    push.add_argument("--if-unchanged-since", metavar="T", help="skip records edited after T (ISO, UTC)")
+    _add_options(
+        push,
+        {
+            "--match FIELD": "find records by this field instead of their id",
+            "--dry-run": "check the rows and show each change; send nothing",
+            "--delimiter CHAR": "between the cells of a .csv file (default: , ; or tab)",
+            "--encoding NAME": "of a text file, such as cp1252 (default: utf-8)",
+            "--yes": "do not ask; required to delete without a terminal",
+            "--skip-invalid": "push the valid rows even if others are invalid",
+            "--again": "push rows again that were pushed before",
+            "--if-unchanged-since T": "skip records edited after T (ISO, UTC)",
+        },
+    )
 
     status = add(
         "status",
@@ -444,3 +417,13 @@ def _common(option: str, **kwargs: Any) -> Parser:
     parent = Parser(add_help=False)
     parent.add_argument_group("common options").add_argument(option, **kwargs)
     return parent
+
+
+def _add_options(command: Parser, options: Mapping[str, str]) -> None:
+    """Adds options: `--name VALUE`, or `--name` for a flag -> its help."""
+    for option, text in options.items():
+        name, _, metavar = option.partition(" ")
+        if metavar:
+            command.add_argument(name, metavar=metavar, help=text)
+        else:
+            command.add_argument(name, action="store_true", help=text)

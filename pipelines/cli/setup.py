@@ -15,6 +15,8 @@ from sources.insightly.config.settings import resolve_settings
 from sources.insightly.config.validators import names
 from sources.insightly.errors import BadSetting, ConfigurationError, InsightlyError, register_secret
 
+from .confirm import agrees
+
 KEY_VARIABLE = "SOURCES__INSIGHTLY__API_KEY"
 QUESTIONS = {
     "history": (
@@ -43,7 +45,7 @@ def setup(args: argparse.Namespace) -> Setup:
 
 def _setup(args: argparse.Namespace, console: Console) -> Setup:
     asks = sys.stdin.isatty() and sys.stderr.isatty() and not args.yes
-    if has_key() and not args.force and (not asks or not _yes(console, ".dlt/secrets.toml has a key. Replace it?")):
+    if has_key() and not args.force and (not asks or not agrees(console, ".dlt/secrets.toml has a key. Replace it?")):
         raise BadSetting("--force", "", ".dlt/secrets.toml has a key already; add --force to replace it")
     made = find_address(_key(args, asks), args.pod)
     if asks:
@@ -94,8 +96,3 @@ def _set(made: Setup, setting: str, answer: str) -> None:
     except ConfigurationError:
         made.config, made.secrets = before, secret
         raise
-
-
-def _yes(console: Console, question: str) -> bool:
-    answer = console.input(f"{question} [y/N] ", markup=False)
-    return answer.strip().lower() in ("y", "yes")

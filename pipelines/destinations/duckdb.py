@@ -28,9 +28,9 @@ MEMORY, CACHE = "400MB", "50MB"
 """DuckDB's memory limit during a run, and of the pages it caches after a load. Its default is 80% of the machine."""
 HEADERS, MAGIC = 3 * 4096, slice(8, 12)
 """Bytes of the headers that a DuckDB file begins with, and where in them DuckDB's mark is."""
-HELD = re.compile(r"Could not set lock on file|being used by another process|already open in")
+IN_USE = re.compile(r"Could not set lock on file|being used by another process|already open in")
 """In the error of a file that another process has open: Linux and macOS, Windows."""
-HOLDER = re.compile(r"(?:held|open) in\s+(.+) \(PID (\d+)\)")
+PROCESS = re.compile(r"(?:held|open) in\s+(.+) \(PID (\d+)\)")
 
 
 class DuckDbAdapter(DestinationAdapter):
@@ -107,8 +107,8 @@ class DuckDbAdapter(DestinationAdapter):
                     if self.exists():
                         stack.enter_context(duckdb.connect(self.path, read_only=not writes))
                 except duckdb.Error as error:  # the run itself reports every other error
-                    if HELD.search(str(error)):
-                        return _holder(str(error))
+                    if IN_USE.search(str(error)):
+                        return _process_in(str(error))
                 return None
 
             fix = "close the file there, see docs/operate/duckdb-file.md"
@@ -120,8 +120,8 @@ class DuckDbAdapter(DestinationAdapter):
 
     def explain(self, error: BaseException, _dataset: str) -> str | None:
         """Which program has opened the file meanwhile, if that is the reason."""
-        held = (str(each) for each in chain(error) if isinstance(each, duckdb.Error) and HELD.search(str(each)))
-        return next((f"another program ({_holder(each)}) has the file open" for each in held), None)
+        errors = (str(each) for each in chain(error) if isinstance(each, duckdb.Error) and IN_USE.search(str(each)))
+        return next((f"another program ({_process_in(each)}) has the file open" for each in errors), None)
 
     @contextmanager
     def keep_open(self, pipeline: dlt.Pipeline) -> Iterator[None]:
@@ -143,9 +143,9 @@ class DuckDbAdapter(DestinationAdapter):
             client.execute_sql(f"set memory_limit = '{MEMORY}'")
 
 
-def _holder(error: str) -> str:
+def _process_in(error: str) -> str:
     """The process that an error of DuckDB names: `python3 -m ipykernel_launcher, pid 71`."""
-    if (named := HOLDER.search(error)) is None:
+    if (named := PROCESS.search(error)) is None:
         return "the system does not say which"
     program, pid = named[1], int(named[2])
     return f"{describe_process(pid) or program}, pid {pid}"

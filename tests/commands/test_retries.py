@@ -33,8 +33,8 @@ def test_retries_are_counted_once_in_the_report(
     show(report)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "retries" in line]
     assert line == (
-        "5 calls were retries: 4 after too many requests a second, 1 after a failed or missing response; slowed down "
-        "to 64 requests a second"
+        "4 retries after too many requests a second, 1 retry after a failed or missing response, slowed down to "
+        "64 requests a second"
     )
     assert json.loads(json.dumps(report.to_dict()))["retries"] == {"burst": 4, "server_error": 1}
     assert 'insightly_run_retries{command="sync"} 5.0' in exposition(report, 0.0).decode()
