@@ -27,6 +27,7 @@ from sources.insightly.config.accounts import ALL, DEFAULT
 from sources.insightly.errors import BadSetting, InsightlyError, reason_of
 
 from .base import DestinationAdapter, Unreachable, Unwritable, cache_capabilities, destination_type
+from .comments import with_comments
 from .dataset import Dataset
 from .dlt_options import check_pipeline_options, ignore_other_variables
 from .duckdb import DuckDbAdapter
@@ -212,7 +213,7 @@ class Target:
 
     def _pipeline(self, folder: Path | None, read_only: bool) -> dlt.Pipeline:
         check_pipeline_options(PIPELINE)
-        destination = cache_capabilities(self.adapter.factory(read_only))
+        destination = with_comments(cache_capabilities(self.adapter.factory(read_only)))
         if folder is None:
             self.adapter.create()
             folder = self.working_folder

@@ -15,15 +15,16 @@ import dlt
 from dlt.common.libs.pyarrow import columns_to_arrow
 
 from pipelines.destinations.dataset import Dataset
-from pipelines.destinations.system_tables import HISTORIES, ensure_table
+from pipelines.destinations.system_tables import HISTORIES, description_of, ensure_table
 from sources.insightly.context import MAX_CHANGED_KEYS
 from sources.insightly.entities import ENTITIES, UNVERSIONED, Entity
 from sources.insightly.errors import BadSetting
+from sources.insightly.resources.describe import describe_tables
 from sources.insightly.rows.naming import DELETED_AT, VALID_FROM, VALID_TO, VARIANT, history_table
 
 from .runner import Runner
 
-DECLARED = ("name", "data_type", "precision", "scale", "timezone", "nullable")
+DECLARED = ("name", "data_type", "precision", "scale", "timezone", "nullable", "description")
 """What a history's column takes over from the entity's column."""
 Execute = Callable[..., list[Any]]
 
@@ -114,7 +115,12 @@ class _History:
             for name in (VALID_FROM, VALID_TO):
                 columns[name] = {"name": name, "data_type": "timestamp", "nullable": name == VALID_TO}
             empty = columns_to_arrow(columns, self.pipeline.destination.capabilities(), "UTC").empty_table()
-            self.pipeline.run(dlt.resource([empty], name=self.table, columns=columns, write_disposition="append"))
+
+            def tables() -> Iterator[Any]:
+                yield empty
+                describe_tables(dlt.current.source_schema(), description_of)
+
+            self.pipeline.run(dlt.resource(tables, name=self.table, columns=columns, write_disposition="append"))
         return not existing
 
     def read_state(self) -> _State:

@@ -18,7 +18,7 @@ from pipelines.destinations.dataset import Dataset
 from pipelines.destinations.foreign import refuse_foreign_tables
 from pipelines.destinations.pipeline_state import custom_objects, resource_states
 from pipelines.destinations.recovery import cause, recover_pipeline
-from pipelines.destinations.system_tables import restore_tables
+from pipelines.destinations.system_tables import description_of, restore_tables
 from pipelines.destinations.target import LoadingFailed, NothingSynced, Target
 from sources.insightly import ENTITIES, InsightlyError, insightly
 from sources.insightly.config.settings import InsightlySettings
@@ -301,6 +301,7 @@ def opened(
                 if writes:
                     _restore_tables(pipeline, target)
                 context.live_ids, context.stored_values = dataset.live_ids, dataset.values_by_id
+                context.description_of = description_of
                 context.add_objects(custom_objects(pipeline))
                 for name, state in resource_states(pipeline).items():
                     context.record_earlier_read(name, state)

@@ -25,6 +25,7 @@ from .entities import ENTITIES, OBJECTS, PRESETS, RECORDS, Entity, canonical, cu
 from .errors import BadCredentials, ConfigurationError, InsightlyError, NotAvailable, Stop
 from .paging.prefetch import PageReader, PrefetchWindow
 from .result import EntityResult
+from .rows.descriptions import description_of
 from .rows.masking import Mask
 from .rows.shaper import RowShaper
 from .state.checkpoint import State, was_read
@@ -67,6 +68,8 @@ class SyncContext:
         required: the entities of which one must be available; else the error of the last one is raised.
         live_ids: reads the ids that are live in the destination; None where deletions do not matter.
         stored_values: reads columns of the records with some ids in the destination; None without a runner.
+        description_of: what a table is, or one of its columns; a runner has tables of its own.
+        described: the columns of the schema when its tables were last described, and the definitions known then.
         results: per entity, what the run did.
         chosen: the entities of the run; `current` is the one at work.
         calls_done: the calls whose responses are processed.
@@ -104,6 +107,8 @@ class SyncContext:
         self.shapers: dict[str, RowShaper] = {}
         self.definitions: dict[str, list[Record] | None] = {}
         self.tags_cost_calls: set[str] = set()
+        self.description_of: Callable[[str, str], str] = description_of
+        self.described = (0, 0)
         self.on_progress: Callable[[], None] = lambda: None
         self.chosen: Sequence[str] = ()
         self.current: str | None = None

@@ -13,6 +13,7 @@ from ..result import EntityResult
 from ..state.checkpoint import Checkpoint, begin, restart
 from ..state.request import ReadRequest
 from ..state.watermark import StoredWatermark, Watermark, watermark_in
+from .describe import describe
 from .discovery import discover, find, record_refusals
 from .fetch import page_reader
 from .hints import MERGE
@@ -95,6 +96,7 @@ def _read(
         context.save_account()
         read = read_selected if request.selects else READERS[entity.read]
         yield from read(entity, context, context.request_for(entity, request), result, updated)
+        describe(context)
     if result.error is not None and not isinstance(result.error, Stop) and not request.selects:
         # The next full read starts anew, for this entity may fail in every run; only a stop is resumed.
         state = dlt.current.resource_state(entity.name)

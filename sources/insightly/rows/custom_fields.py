@@ -19,6 +19,8 @@ DEFINED_TYPES: Mapping[str, FieldType] = {
     "PERCENT": "number",
 }
 """FIELD_TYPE values whose values are known from live data; the type of any other is inferred from its values."""
+SHOWN_OPTIONS = 20
+"""Options that the text about a custom field lists."""
 
 
 def definitions_of(entity: Entity, definitions: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -52,6 +54,28 @@ def unlisted_names(definitions: Iterable[Mapping[str, Any]]) -> frozenset[str]:
 def entries_of(record: Mapping[str, Any]) -> frozenset[str]:
     """The custom fields that a record has an entry for."""
     return frozenset(str(entry.get("FIELD_NAME")) for entry in objects_of(record.get("CUSTOMFIELDS")))
+
+
+def text_of(definition: Mapping[str, Any]) -> str:
+    """What a custom field is, in one line: its label, help text and options."""
+    label, help_text = (_line(definition.get(name)) for name in ("FIELD_LABEL", "FIELD_HELP_TEXT"))
+    options = [str(option.get("OPTION_VALUE")) for option in objects_of(definition.get("CUSTOM_FIELD_OPTIONS"))]
+    text = f'Custom field "{label or definition.get("FIELD_NAME")}"'
+    text += f": {help_text.removesuffix('.')}." if help_text else "."
+    if options:
+        more = f" and {len(options) - SHOWN_OPTIONS:,} more" if len(options) > SHOWN_OPTIONS else ""
+        text += f" Options: {', '.join(options[:SHOWN_OPTIONS])}{more}."
+    return text
+
+
+def _line(text: Any) -> str:
+    return " ".join(str(text or "").split())
+
+
+def lookups(definitions: Iterable[Mapping[str, Any]], entities: Iterable[Entity]) -> dict[str, Entity]:
+    """The custom fields whose values are keys of another entity's records, each with that entity."""
+    joined = {str(row.get("FIELD_NAME")): row.get("JOIN_OBJECT") for row in definitions if row.get("JOIN_OBJECT")}
+    return {name: entity for name, object_ in joined.items() for entity in entities if entity.matches_name(object_)}
 
 
 def pivot(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, list[Any]]:

@@ -22,6 +22,29 @@ def description_of(table: str, column: str = "") -> str:
 
 
 @cache
+def references_of(table: str) -> tuple[tuple[tuple[str, ...], str], ...]:
+    """The fields of a table of the source that are the key of a record in another table, each with that table.
+
+    A child table and a history refer to their entity. What a custom field refers to is not known here.
+    """
+    if table in ENTITIES or is_custom_object(table):
+        entity = ENTITIES.get(table, ENTITIES[RECORDS])
+        parents = [(tuple(entity.parent_key), *entity.read_parents)] if len(entity.read_parents) == 1 else []
+        return tuple(dict.fromkeys([*parents, *_references(entity.fields)]))
+    for entity in ENTITIES.values():
+        if table == history_table(entity):
+            return ((entity.key, entity.name),)
+        for array in entity.arrays:
+            if table == child_table(entity, array):
+                return ((entity.key, entity.name), *_references(child_fields(array)))
+    return ()
+
+
+def _references(fields: Mapping[str, Field]) -> list[tuple[tuple[str, ...], str]]:
+    return [((name,), field.references) for name, field in fields.items() if field.references]
+
+
+@cache
 def _texts(table: str) -> Mapping[str, str]:
     """The description of a table under "", and those of its columns by compact name; nothing for another table."""
     if table in ENTITIES or is_custom_object(table):

@@ -1,0 +1,84 @@
+"""Descriptions and references in dlt's schema: what dlt's own tools and diagrams show, and comments are made of."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import dlt
+from dlt.common.schema import Schema
+
+from ..context import SyncContext
+from ..entities import ENTITIES, RECORDS
+from ..rows.custom_fields import definitions_of, lookups, text_of
+from ..rows.descriptions import references_of
+from ..rows.naming import history_table
+
+DescriptionOf = Callable[[str, str], str]
+ByColumn = Mapping[tuple[str, str], str]
+NONE: ByColumn = MappingProxyType({})
+UNKNOWN = "Field of Insightly that this version of the program does not know; its type is that of its values."
+
+
+def describe(context: SyncContext) -> None:
+    """Describes the tables of the schema that is being extracted, unless nothing has changed since it was done."""
+    schema = dlt.current.source_schema()
+    size = sum(len(table["columns"]) for table in schema.tables.values()), len(context.definitions)
+    if context.described == size:
+        return
+    context.described = size
+    describe_tables(schema, context.description_of, *_custom_fields(context, schema))
+
+
+def describe_tables(
+    schema: Schema, description_of: DescriptionOf, texts: ByColumn = NONE, lookups: ByColumn = NONE
+) -> None:
+    """Says in a schema what its tables and columns are, and which columns are keys of other tables.
+
+    What is not known stays, such as the text of a custom field whose definition was not read.
+
+    Args:
+        schema: of dlt; it is changed.
+        description_of: what a table is, or one of its columns; "" if that is not known.
+        texts: what custom fields are, by table and column.
+        lookups: the tables that custom fields refer to.
+    """
+    for name in schema.tables.keys() - schema.dlt_table_names():
+        table: Any = schema.tables[name]
+        table["description"] = description_of(name, "") or table.get("description")
+        for column, facts in table["columns"].items():
+            text = texts.get((name, column)) or description_of(name, column)
+            facts["description"] = text or facts.get("description", UNKNOWN)
+        _refer(schema, table, lookups)
+
+
+def _custom_fields(context: SyncContext, schema: Schema) -> tuple[ByColumn, ByColumn]:
+    """What custom fields are, and which tables those that are keys refer to; both by table and column."""
+    normalize, others = schema.naming.normalize_path, (*ENTITIES.values(), *context.objects.values())
+    texts, tables = dict[tuple[str, str], str](), dict[tuple[str, str], str]()
+    for name, definitions in context.definitions.items():
+        entity = context.entity(name)
+        own = definitions_of(entity, definitions or ())
+        for definition in own:
+            column = normalize(str(definition.get("FIELD_NAME")))
+            texts |= dict.fromkeys([(name, column), (history_table(entity), column)], text_of(definition))
+        tables |= {(name, normalize(field)): other.name for field, other in lookups(own, others).items()}
+    return texts, tables
+
+
+def _refer(schema: Schema, table: Any, lookups: ByColumn) -> None:
+    name, normalize = table["name"], schema.naming.normalize_path
+    references = {tuple(reference["columns"]): reference for reference in table.get("references", ())}
+    for columns, other in [
+        *((tuple(map(normalize, fields)), other) for fields, other in references_of(name)),
+        *(((column,), other) for (of, column), other in lookups.items() if of == name),
+    ]:
+        if other in schema.tables and all(column in table["columns"] for column in columns):
+            key = ENTITIES.get(other, ENTITIES[RECORDS]).key
+            references[columns] = {
+                "columns": list(columns),
+                "referenced_table": other,
+                "referenced_columns": list(map(normalize, key)),
+                "cardinality": "many_to_one",
+            }
+    if references:
+        table["references"] = list(references.values())
