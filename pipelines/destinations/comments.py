@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from types import MethodType
 from typing import Any
 
 from dlt.common.destination import Destination
 from dlt.common.schema.typing import TSchemaTables
 from dlt.destinations.job_client_impl import SqlJobClientBase
+from sqlglot import exp
 
 DIALECTS = ("bigquery", "duckdb", "postgres", "snowflake")
 DESCRIBED_BY_DLT = ("bigquery", "snowflake")
@@ -85,8 +87,12 @@ def _texts(table: Any) -> dict[str, str]:
     return {"": table.get("description") or "", **columns}
 
 
+def _literal(client: SqlJobClientBase, text: str) -> str:
+    return exp.Literal.string(text).sql(client.capabilities.sqlglot_dialect)
+
+
 def _statements(client: SqlJobClientBase, table: str, texts: Mapping[str, str]) -> Iterator[str]:
-    escape, column_name = client.capabilities.escape_literal, client.sql_client.escape_column_name
+    escape, column_name = partial(_literal, client), client.sql_client.escape_column_name
     path, columns = client.sql_client.make_qualified_table_name(table), {n: text for n, text in texts.items() if n}
     if client.capabilities.sqlglot_dialect == "bigquery":  # which limits the changes of a table in some seconds
         if "" in texts:

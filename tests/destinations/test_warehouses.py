@@ -13,6 +13,7 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
+from pipelines.destinations.comments import comments
 from pipelines.destinations.dataset import Dataset
 from pipelines.destinations.system_tables import COLUMNS, DELETIONS, PUSHES, RUNS, table_resource
 from pipelines.engine.run_log import last_runs
@@ -142,6 +143,25 @@ def test_warehouse_merge_replaces_rows_by_key_and_parent(warehouse: Warehouse) -
         spared = {column.name for column in insert.find(exp.Where).find_all(exp.Column)}  # type: ignore[union-attr]
         assert (warehouse.column("_is_empty") in spared) == (table != "contacts")
     assert [type(each).__name__ for each in warehouse.merged("countries")] == ["TruncateTable", "Insert"]
+
+
+def test_descriptions_become_comments_of_warehouse_tables(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, schema = warehouse.client, warehouse.client.schema
+    existing = {
+        name: {warehouse.column(column): facts for column, facts in table["columns"].items()}
+        for name, table in schema.tables.items()
+    }
+    monkeypatch.setattr(client, "get_storage_tables", lambda names: [(name, existing[name]) for name in names])
+    # dlt writes the descriptions of the columns that it creates.
+    for created, fewest in ((schema.tables, 1), ({}, 2)):
+        statements = [sql for sql in comments(client, {}, created) if "contacts`" in sql or 'CONTACTS"' in sql]
+        assert fewest <= len(statements) <= (fewest if warehouse.name == "bigquery" or created else 99)
+        assert "the people whom the team deals with" in statements[0]
+        assert all(warehouse.parsed(sql) for sql in statements)
+        assert any("Main phone number" in sql for sql in statements) == (not created)
+    assert "Main phone number" in warehouse.created("contacts").sql(warehouse.name)
 
 
 def test_own_statements_are_valid_warehouse_sql(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,15 @@
 """`dlt init insightly duckdb --location .` copies a source that works without the project."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from dlt.common.schema import Schema
+
+from sources.insightly.rows.descriptions import description_of
 from tests.support.crm import Crm, read
 from tests.support.process import ROOT, reach
 
@@ -49,3 +53,7 @@ def test_copied_source_loads_without_the_project(crm: Crm, tmp_path: Path) -> No
     (database,) = project.glob("*.duckdb")
     crm.assert_equal("contacts", "lead_sources", database=database)
     assert read(database, "select count(*) as n from insightly.contacts__tags")[0]["n"] > 0
+    (stored,) = read(database, "select schema from insightly._dlt_version order by version desc limit 1")
+    contacts = Schema.from_dict(json.loads(stored["schema"])).tables["contacts"]
+    assert contacts["columns"]["phone"]["description"] == description_of("contacts", "phone")
+    assert contacts["description"] == description_of("contacts")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pipelines.push.values import custom_values
 from sources.insightly import ENTITIES
 from sources.insightly.errors import MalformedResponse
-from sources.insightly.rows.custom_fields import declared_types, definitions_of, entries_of, pivot
+from sources.insightly.rows.custom_fields import declared_types, definitions_of, entries_of, pivot, text_of
 
 NAMES = st.text(st.characters(categories=["L", "Nd"]), min_size=1, max_size=4)
 VALUES = st.none() | st.booleans() | st.integers() | st.text(max_size=4)
@@ -76,3 +76,21 @@ def test_pivot_rejects_an_entry_without_a_name(entry: Any) -> None:
 def test_custom_fields_in_another_form_are_no_entries(value: Any) -> None:
     record = {"CUSTOMFIELDS": value}
     assert (entries_of(record), custom_values(record)) == (frozenset(), {})
+
+
+@pytest.mark.parametrize(
+    ("definition", "text"),
+    [
+        ({"FIELD_NAME": "A__c"}, 'Custom field "A__c".'),
+        (
+            {"FIELD_LABEL": "Discount", "FIELD_HELP_TEXT": "In percent.\r\n Ask"},
+            'Custom field "Discount": In percent. Ask.',
+        ),
+        (
+            {"FIELD_LABEL": "Size", "CUSTOM_FIELD_OPTIONS": [{"OPTION_VALUE": n} for n in range(1, 23)]},
+            f'Custom field "Size". Options: {", ".join(map(str, range(1, 21)))} and 2 more.',
+        ),
+    ],
+)
+def test_text_of_a_definition_has_label_help_and_options(definition: dict[str, Any], text: str) -> None:
+    assert text_of(definition) == text
