@@ -146,7 +146,7 @@ class _Sweep:
     def _cheapest(self, changed: set[int], found: Differences) -> ReadRequest:
         """Reads the records by the fewest calls: one per record, or the whole list."""
         request, pages = self.context.request, len(grid(found.known + len(changed), top_of(self.context)))
-        if len(changed) <= max(READ_EACH, pages):
+        if self.entity.get is not None and len(changed) <= max(READ_EACH, pages):
             return replace(request, ids=tuple(sorted(changed)))
         return replace(request, full=True)
 

@@ -71,6 +71,8 @@ def confirm_and_mark(runner: Runner, entity: Entity, found: Differences, force: 
 def confirm(runner: Runner, entity: Entity, found: Differences, force: bool) -> DeletionResult:
     """Asks the API for the missing records: for each, or for a sample if there are many.
 
+    If the API returns no single record, what the list lacks is gone.
+
     A sample confirms all of them. If the calls do not suffice for the sample, only the ids that were read count: the
     next run has fewer left.
 
@@ -93,6 +95,8 @@ def confirm(runner: Runner, entity: Entity, found: Differences, force: bool) -> 
             f"sources.insightly.max_deleted_share ({max_share:g}) allows; if they are really deleted, run "
             f"insightly sweep {entity.name} --force"
         )
+    if entity.get is None:
+        return DeletionResult(gone=dict.fromkeys(ids, "unlisted"))
     sampled = len(ids) > CONFIRM_EACH
     requested = random.sample(ids, SAMPLE) if sampled else ids
     for id_, answer in zip(requested, records_of(runner.context, entity, requested), strict=True):

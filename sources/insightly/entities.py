@@ -484,7 +484,8 @@ _TABLE = (
         update="{Object}/{id}/Links (not Emails, Events, Notes, Tasks)",
         delete="{Object}/{id}/Links/{linkId}",
     ),
-    Entity("marketing_visits", "MarketingVisits", "VISIT_ID", can="G", read="full"),
+    # GET of MarketingVisits/{id} answers the visits of a prospect: no call returns one visit.
+    Entity("marketing_visits", "MarketingVisits", "VISIT_ID", can="", read="full"),
     Entity(
         "static_list_memberships",
         "Prospect/{id}/StaticListMembership",

@@ -71,6 +71,18 @@ def test_sweep_reads_few_pages_of_a_long_list(make_crm: MakeCrm) -> None:
     assert sorted(set(paths(crm)) - {"/Contacts"}) == [f"/Contacts/{key}" for key in gone]
 
 
+def test_sweep_marks_by_the_list_what_the_api_returns_in_lists_only(crm: Crm) -> None:
+    crm.first_sync("marketing_visits")
+    gone = ids(crm, "marketing_visits")[:3]
+    delete(crm, "marketing_visits", *gone)
+    swept(crm, "marketing_visits")
+    assert [(name, id_, reason) for name, id_, reason, *_ in ledger(crm)] == [
+        ("marketing_visits", id_, "unlisted") for id_ in gone
+    ]
+    assert marked(crm, "marketing_visits") == gone
+    assert set(paths(crm)) == {"/MarketingVisits"}
+
+
 @pytest.mark.everywhere("postgres", "lake")
 def test_sweep_removes_rows_and_child_rows_by_setting(crm: Crm) -> None:
     crm.first_sync("contacts")
