@@ -7,7 +7,7 @@ that others read. `c.*` of `current_contacts as c` becomes the columns of the ta
 
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import sqlglot
@@ -39,8 +39,9 @@ class InvalidMart(Unusable):
 class Mart:
     """One view.
 
-    `answers` is the question it answers. The `optional` tables may be missing; they are then empty. `own` marts are
-    from the user's folder; `generated` ones have no file. An invalid file has an `error` in place of a query.
+    `answers` is the question it answers. The `optional` tables may be missing, or lack columns that they usually have;
+    they are then empty, or the columns null. `own` marts are from the user's folder; `generated` ones have no file. An
+    invalid file has an `error` in place of a query.
     """
 
     name: str
@@ -92,7 +93,7 @@ def current(tables: Tables) -> list[Mart]:
         Mart(
             CURRENT + table,
             f"Which {table.replace('_', ' ')} exist, without deleted ones? One row per record.",
-            _live_rows(table, *_of_records(columns)),
+            exp.select(*map(exp.column, _of_records(columns))).from_(exp.to_table(table)).where(_is_live()),
             generated=True,
         )
         for table, columns in tables.items()
@@ -113,7 +114,8 @@ def plan(marts: Iterable[Mart], tables: Tables, known: Tables, names: Container[
         The plans of the generated marts, then those of `marts`.
     """
     by_name = {mart.name: mart for mart in (*current(tables), *marts)}
-    return [_plan(mart, by_name, tables, known) for name, mart in by_name.items() if names is None or name in names]
+    planner = _Planner(by_name, tables, known)
+    return [planner.plan(mart) for name, mart in by_name.items() if names is None or name in names]
 
 
 def tables_of(query: exp.Query) -> Iterator[exp.Table]:
@@ -135,58 +137,87 @@ def _parse_query(name: str, text: str) -> exp.Query:
     return statements[0]
 
 
-def _plan(mart: Mart, marts: Mapping[str, Mart], tables: Tables, known: Tables) -> MartPlan:
-    needs: list[str] = []
-    try:
-        query, required = _expand(mart, marts, {**known, **tables})
-        read = list(tables_of(query))
-        needs = sorted({table.name for table in read})
-        missing = [name for name in needs if name not in tables]
-        lacking = [name for name in missing if name in required or name not in known]
-        if lacking or (missing and missing == needs):
-            raise Unusable(f"needs {', '.join(map(_missing_table, lacking or missing))}")
-        for table in read:
-            if table.name in missing:
-                _replace(table, _empty(known[table.name]))
-        _assert_columns(query, {name: tables[name] for name in needs if name not in missing})
-    except Unusable as reason:
-        return MartPlan(mart, None, str(reason), isinstance(reason, InvalidMart), tuple(needs))
-    return MartPlan(mart, query, needs=tuple(needs), without=tuple(missing))
+@dataclass(frozen=True)
+class _Expanded:
+    """The query of a mart over tables alone, the names of its columns, and the tables that are not optional in it."""
+
+    query: exp.Query
+    columns: tuple[str, ...]
+    required: frozenset[str]
 
 
-def _expand(
-    mart: Mart, marts: Mapping[str, Mart], tables: Tables, readers: tuple[str, ...] = ()
-) -> tuple[exp.Query, set[str]]:
-    """Replaces the marts that a mart reads with their queries.
+@dataclass
+class _Planner:
+    marts: Mapping[str, Mart]
+    tables: Tables
+    known: Tables
+    expanded: dict[str, _Expanded] = field(default_factory=dict)
 
-    Args:
-        mart: the mart.
-        marts: all marts by name.
-        tables: all tables.
-        readers: the marts that lead to this one, which it cannot read in turn.
+    def plan(self, mart: Mart) -> MartPlan:
+        needs: list[str] = []
+        try:
+            expanded = self._expand(mart)
+            query = expanded.query.copy()
+            read = list(tables_of(query))
+            needs = sorted({table.name for table in read})
+            missing = [name for name in needs if name not in self.tables]
+            lacking = [name for name in missing if name in expanded.required or name not in self.known]
+            if lacking or (missing and missing == needs):
+                raise Unusable(f"needs {', '.join(map(_missing_table, lacking or missing))}")
+            for table in read:
+                if table.name in missing:
+                    _replace(table, _empty(self.known[table.name]))
+        except Unusable as reason:
+            return MartPlan(mart, None, str(reason), isinstance(reason, InvalidMart), tuple(needs))
+        return MartPlan(mart, query, needs=tuple(needs), without=tuple(missing))
 
-    Returns:
-        The query, and the tables that one of the marts reads and that are not optional there.
-    """
-    if mart.query is None:
-        raise Unusable(f"reads {mart.name}: {mart.error}") if readers else InvalidMart(mart.error)
-    query, required, readers = mart.query.copy(), set[str](), (*readers, mart.name)
-    for table in () if mart.generated else tables_of(query):
-        name, live = table.name, table.name.removeprefix(CURRENT)
-        # A mart may have the name of the table that it reads.
-        if name in marts and name != mart.name and not marts[name].generated:
-            if name in readers:
-                raise InvalidMart(f"reads itself: {' -> '.join((*readers, name))}")
-            inner, inner_required = _expand(marts[name], marts, tables, readers)
-            _replace(table, inner)
-            required |= inner_required
-        elif name != live and name not in tables and live in tables:
-            _name_columns(table, _of_records(tables[live]))
-            _replace(table, _live_rows(live, "*"))
-            required |= {live} - mart.optional
-        else:
-            required |= {name} - mart.optional
-    return query, required
+    def _expand(self, mart: Mart, readers: tuple[str, ...] = ()) -> _Expanded:
+        """Replaces the marts that a mart reads with their queries; `readers` lead to it, and it cannot read them."""
+        if mart.query is None:
+            raise Unusable(f"reads {mart.name}: {mart.error}") if readers else InvalidMart(mart.error)
+        if mart.name in self.expanded:
+            return self.expanded[mart.name]
+        query, required, readers = mart.query.copy(), set[str](), (*readers, mart.name)
+        sources, columns = dict[int, exp.Query](), dict[str, Mapping[str, str]]()
+        tables = () if mart.generated else tuple(tables_of(query))
+        for table in tables:
+            name, live = table.name, table.name.removeprefix(CURRENT)
+            # A mart may have the name of the table that it reads.
+            if name in self.marts and name != mart.name and not self.marts[name].generated:
+                if name in readers:
+                    raise InvalidMart(f"reads itself: {' -> '.join((*readers, name))}")
+                inner = self._expand(self.marts[name], readers)
+                required |= inner.required
+                sources[id(table)], columns[name] = inner.query, dict.fromkeys(inner.columns, "VARCHAR")
+                continue
+            is_live = name != live and self._columns(name) is None and self._columns(live) is not None
+            source = live if is_live else name
+            existing, dropped = self._columns(source), dict[str, str]()
+            if source in mart.optional:
+                dropped = {
+                    column: kind for column, kind in self.known[source].items() if column not in (existing or ())
+                }
+            else:
+                required.add(source)
+            if existing is not None:
+                columns[name] = {**existing, **dropped}
+            if is_live and existing is not None:
+                _name_columns(table, _of_records(existing))
+            if is_live or dropped:
+                rows = exp.select("*", *_nulls(dropped)).from_(exp.to_table(source))
+                sources[id(table)] = rows.where(_is_live()) if is_live else rows
+        names = tuple(query.named_selects)
+        if tables and all(table.name in columns for table in tables):
+            names = _check_columns(query, columns)
+        for table in tables:
+            if id(table) in sources:
+                _replace(table, sources[id(table)].copy())
+        self.expanded[mart.name] = _Expanded(query, names, frozenset(required))
+        return self.expanded[mart.name]
+
+    def _columns(self, table: str) -> Mapping[str, str] | None:
+        """The columns that a table has, or would have."""
+        return self.tables.get(table, self.known.get(table))
 
 
 def _of_records(columns: Iterable[str]) -> list[str]:
@@ -205,9 +236,8 @@ def _name_columns(table: exp.Table, columns: Iterable[str]) -> None:
             star.replace([exp.column(name, alias) for name in columns if name not in own])
 
 
-def _live_rows(table: str, *columns: str) -> exp.Query:
-    selected = [exp.Star() if name == "*" else exp.column(name) for name in columns]
-    return exp.select(*selected).from_(exp.to_table(table)).where(exp.column(DELETED_AT).is_(exp.null()))
+def _is_live() -> exp.Expr:
+    return exp.column(DELETED_AT).is_(exp.null())
 
 
 def _replace(table: exp.Table, query: exp.Query) -> None:
@@ -217,13 +247,17 @@ def _replace(table: exp.Table, query: exp.Query) -> None:
 
 def _empty(columns: Mapping[str, str]) -> exp.Query:
     """No row, with the columns of a table. A limit, because BigQuery has no WHERE without a FROM."""
-    typed = [exp.cast(exp.null(), kind, dialect=DIALECT).as_(name) for name, kind in columns.items()]
-    return exp.select(*typed).limit(0)
+    return exp.select(*_nulls(columns)).limit(0)
 
 
-def _assert_columns(query: exp.Query, tables: Tables) -> None:
+def _nulls(columns: Mapping[str, str]) -> list[exp.Expr]:
+    return [exp.cast(exp.null(), kind, dialect=DIALECT).as_(name) for name, kind in columns.items()]
+
+
+def _check_columns(query: exp.Query, tables: Tables) -> tuple[str, ...]:
+    """The columns of a query. Raises Unusable if the tables do not have what it reads."""
     try:
-        qualify(query.copy(), schema=dict(tables), dialect=DIALECT)
+        return tuple(qualify(query.copy(), schema=dict(tables), dialect=DIALECT).named_selects)
     except OptimizeError as error:
         raise Unusable(f"this account's tables do not have what it reads: {_first_line(error)}") from None
 

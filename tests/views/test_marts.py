@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from pipelines.views.build import bundled
 from pipelines.views.dialect import TESTED, ViewWriter
-from pipelines.views.marts import Mart, MartPlan, Tables, Unusable, load, plan
+from pipelines.views.marts import Mart, MartPlan, Tables, Unusable, load, plan, tables_of
 from pipelines.views.relations import known_tables
 from sources.insightly import ENTITIES
 from tests.support.expected import normalize
@@ -64,10 +64,13 @@ def test_file_has_its_question_and_grain(name: str) -> None:
 def test_mart_reads_only_columns_of_every_account(name: str) -> None:
     each = EVERYTHING[name]
     assert (each.reason, each.without) == (None, ())
-    for table in each.needs:
-        assert planned([MARTS[name]], tables={**KNOWN, table: {"other": "BIGINT"}})[name].query is None, (
-            f"{table} is not checked"
-        )
+    assert MARTS[name].query is not None
+    read = {table.name.removeprefix("current_") for table in tables_of(MARTS[name].query)} - MARTS.keys()
+    assert read <= set(each.needs)
+    for table in read:
+        tables = {**KNOWN, table: {"other": "BIGINT"}}
+        (without,) = plan(MARTS.values(), tables, tables, [name])
+        assert without.query is None, f"{table} is not checked"
 
 
 @pytest.mark.parametrize("name", MARTS)
@@ -125,6 +128,17 @@ def test_missing_column_is_reported() -> None:
     assert "hobby__c" in (missing.reason or "")
     tables = {"contacts": {**KNOWN["contacts"], "hobby__c": "VARCHAR"}}
     assert planned([mart(text)], tables=tables)["mine"].query is not None
+
+
+def test_columns_that_an_optional_table_lacks_are_null() -> None:
+    """The setting `drop` leaves columns out."""
+    lacking = {name: kind for name, kind in KNOWN["users"].items() if name != "last_name"}
+    for each in plan(MARTS.values(), {**KNOWN, "users": lacking}, KNOWN, ["overdue_tasks", "opportunities_wide"]):
+        assert (each.reason, each.without) == (None, ())
+        assert 'CAST(NULL AS TEXT) AS "last_name" FROM "crm"."users"' in " ".join(create("duckdb", each).split())
+    lacking = {name: kind for name, kind in KNOWN["tasks"].items() if name != "due_date"}
+    (each,) = plan(MARTS.values(), {**KNOWN, "tasks": lacking}, KNOWN, ["overdue_tasks"])
+    assert "due_date" in (each.reason or "")
 
 
 def test_star_of_current_rows_has_custom_fields_and_no_name_twice() -> None:
