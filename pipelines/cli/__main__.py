@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.engine import interrupts
+from pipelines.engine.garbage import fewer_collections
 
 from . import logs
 from .handlers import run_account, run_in_process, target_of, warn_of_readable_secrets
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return report
 
-    with interrupts.handled(end):
+    with interrupts.handled(end), fewer_collections():
         with interrupts.deferred():
             from pipelines.engine.report import INTERRUPTED  # imports dlt, which takes as long as a small sync
         try:

@@ -152,21 +152,29 @@ class DestinationAdapter:
         """Runs after each loaded package."""
 
 
-def cache_capabilities(destination: "Destination[Any, Any]") -> "Destination[Any, Any]":
-    """Makes the destination compute its capabilities once.
+def cache_configuration(destination: "Destination[Any, Any]") -> "Destination[Any, Any]":
+    """Makes the destination read its configuration once for a dataset, and compute its capabilities once.
 
-    dlt computes them from its whole configuration some fifty times a run: a quarter of the time of a small run.
+    dlt does both some fifty times a run: a third of the time of a small run.
     """
-    compute, cached = destination.capabilities, dict[Any, DestinationCapabilitiesContext]()
+    resolve, resolved = destination.configuration, dict[Any, Any]()
+    compute, computed = destination.capabilities, dict[Any, tuple[Any, DestinationCapabilitiesContext]]()
+
+    def configuration(initial_config: Any, accept_partial: bool = False) -> Any:
+        if accept_partial:
+            return resolve(initial_config, accept_partial)
+        key = tuple(getattr(initial_config, name, None) for name in ("dataset_name", "default_schema_name"))
+        if key not in resolved:
+            resolved[key] = resolve(initial_config)
+        return resolved[key]
 
     def capabilities(config: Any = None, naming: NamingConvention | None = None) -> DestinationCapabilitiesContext:
-        if config is not None:
-            return compute(config, naming)
-        key = type(naming), getattr(naming, "max_length", None)
-        if key not in cached:
-            cached[key] = compute(None, naming)
-        return deepcopy(cached[key])
+        key = type(naming), getattr(naming, "max_length", None), id(config)
+        if key not in computed:
+            computed[key] = config, compute(config, naming)
+        return deepcopy(computed[key][1])
 
+    destination.configuration = configuration  # type: ignore[method-assign]
     destination.capabilities = capabilities  # type: ignore[method-assign]
     return destination
 

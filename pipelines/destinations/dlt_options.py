@@ -2,8 +2,11 @@
 
 import logging
 import os
+import sys
+from functools import cache
 from typing import Any
 
+from dlt.common import validation
 from dlt.common.configuration import resolve_configuration
 from dlt.common.configuration.providers import EnvironProvider
 from dlt.common.configuration.resolve import inject_section
@@ -28,6 +31,16 @@ FIXED = (
     *("staging_type", "staging_name", "import_schema_path", "restore_from_destination"),
 )
 """Options of dlt's pipeline that decide which dataset has the rows, and whether they stay there."""
+
+
+def cache_type_hints(validation: Any) -> None:
+    """Has dlt take the types of its typed dicts apart once, and not for each table: a tenth of a small run."""
+    compute = validation.get_type_hints
+    hints = cache(lambda spec: compute(spec, vars(sys.modules[spec.__module__])))
+    validation.get_type_hints = lambda spec, **_: hints(spec)
+
+
+cache_type_hints(validation)
 
 
 class SectionEnvironProvider(EnvironProvider):

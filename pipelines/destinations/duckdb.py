@@ -85,6 +85,7 @@ class DuckDbAdapter(DestinationAdapter):
     def factory(self, read_only: bool = False) -> "Destination[Any, Any]":
         credentials = DuckDbCredentials(str(self.path))
         credentials.read_only = read_only
+        credentials.resolve()  # so that all of dlt's clients share its connection
         return MergingDuckDb(credentials, loader_parallelism_strategy="table-sequential")
 
     @cached_property

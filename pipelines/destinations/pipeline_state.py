@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import dlt
 from dlt.common.destination.client import StateInfo, WithStateSync
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.schema import Schema
-from dlt.common.storages import LiveSchemaStorage
+from dlt.common.storages import LiveSchemaStorage, SchemaStorageConfiguration
 from dlt.common.time import increasing_precise_time
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
@@ -29,25 +29,31 @@ SHOWN = 5
 """Tables that a message names."""
 
 
-def cache_schemas(pipeline: dlt.Pipeline) -> None:
-    """Makes the pipeline read its schema file again only after the file or the schema in memory changed.
+class CachedSchemaStorage(LiveSchemaStorage):
+    """Reads a schema file again only after it changed.
 
-    dlt reads and validates it some thirty times a run: a fifth of the time of a small run.
+    dlt reads and validates it, and hashes the schema, some fifty times a run: a tenth of the time of a small run.
     """
-    storage, versions = cast(LiveSchemaStorage, pipeline.schemas), dict[str, tuple[int, int, int]]()
-    load = storage.load_schema
 
-    def load_schema(name: str) -> Schema:
-        schema, file = storage.live_schemas.get(name), Path(storage.storage.make_full_path(f"{name}.schema.json"))
+    def __init__(self, config: SchemaStorageConfiguration) -> None:
+        super().__init__(config)
+        self._versions: dict[str, tuple[int, int, int]] = {}
+
+    def __getitem__(self, name: str) -> Schema:
+        file = Path(self.storage.make_full_path(f"{name}.schema.json"))
         if not file.exists():
-            return load(name)
+            return super().__getitem__(name)
         stat = file.stat()
         version = stat.st_ino, stat.st_mtime_ns, stat.st_size
-        if schema is None or schema.is_modified or versions.get(name) != version:
-            schema, versions[name] = load(name), version
-        return schema
+        if name not in self.live_schemas or self._versions.get(name) != version:
+            super().__getitem__(name)
+            self._versions[name] = version
+        return self.live_schemas[name]
 
-    storage.load_schema = load_schema  # type: ignore[method-assign]
+
+def cache_schemas(pipeline: dlt.Pipeline) -> None:
+    """Makes the pipeline read its schema file only when it has changed."""
+    pipeline._schema_storage = CachedSchemaStorage(pipeline._schema_storage_config)
 
 
 def source_state(pipeline: dlt.Pipeline) -> Mapping[str, Any]:

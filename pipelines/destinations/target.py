@@ -26,7 +26,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from sources.insightly.config.accounts import ALL, DEFAULT
 from sources.insightly.errors import BadSetting, InsightlyError, reason_of
 
-from .base import DestinationAdapter, Unreachable, Unwritable, cache_capabilities, destination_type
+from .base import DestinationAdapter, Unreachable, Unwritable, cache_configuration, destination_type
 from .comments import with_comments
 from .dataset import Dataset
 from .dlt_options import check_pipeline_options, ignore_other_variables
@@ -213,7 +213,7 @@ class Target:
 
     def _pipeline(self, folder: Path | None, read_only: bool) -> dlt.Pipeline:
         check_pipeline_options(PIPELINE)
-        destination = with_comments(cache_capabilities(self.adapter.factory(read_only)))
+        destination = with_comments(cache_configuration(self.adapter.factory(read_only)))
         if folder is None:
             self.adapter.create()
             folder = self.working_folder

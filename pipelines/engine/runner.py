@@ -1,6 +1,5 @@
 """Runs one command on one destination: lock, recovery, rounds of chunks, report."""
 
-import gc
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -34,6 +33,7 @@ from sources.insightly.state.request import ReadRequest
 from sources.insightly.state.watermark import watermark_in
 
 from . import interrupts
+from .garbage import fewer_collections
 from .report import EntityReport, Report
 from .run_log import write_run
 
@@ -293,7 +293,7 @@ def opened(
 
     context.on_progress = on_progress
     try:
-        with target.lock(writes=writes), _fewer_collections(), ExitStack() as stack:
+        with target.lock(writes=writes), fewer_collections(), ExitStack() as stack:
             restored = None if writes else stack.enter_context(target.stored_pipeline())
             pipeline = restored or recover_pipeline(target)
             with target.adapter.keep_open(pipeline), target.open_dataset(pipeline) as dataset:
@@ -315,14 +315,3 @@ def _restore_tables(pipeline: dlt.Pipeline, target: Target) -> None:
         restore_tables(pipeline)
     except DatabaseException as error:
         raise LoadingFailed(f"{target} lacks a table, and refuses to create it: {target.reason(error)}") from None
-
-
-@contextmanager
-def _fewer_collections() -> Iterator[None]:
-    """Runs the garbage collector less often: parsing creates millions of objects that stay, which doubles its time."""
-    thresholds = gc.get_threshold()
-    gc.set_threshold(200_000, 20, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
