@@ -35,6 +35,8 @@ from .state.times import iso
 logger = logging.getLogger(__name__)
 
 CHUNK_SECONDS = 30.0
+CHUNK_SHARE, CHUNK_MIN_CALLS = 0.01, 50
+"""What a kill may cost: this share of the calls left today, but a chunk need not be smaller than so many calls."""
 CHUNK_BYTES = 64_000_000
 """Size of the responses behind one load package: the memory that loading takes grows with it."""
 PREFETCH_MIN_CALLS = 1000
@@ -54,7 +56,7 @@ class SyncContext:
     Args:
         settings: validated settings.
         request: what the run requests of every entity beyond the settings (`full`, `since`).
-        chunked: whether resources stop after `chunk_calls`, so that the runner can commit; alone, a source reads on.
+        chunked: whether resources stop at the end of a chunk, so that the runner can commit; alone, a source reads on.
         tolerant: whether the error of an entity ends only that entity; otherwise it is raised.
 
     Attributes:
@@ -235,8 +237,11 @@ class SyncContext:
         """True when what was read since `begin_chunk` is to be committed before more is read."""
         if not self.chunked:
             return False
-        full = self._chunk_calls >= self.settings.chunk_calls or self._chunk_bytes >= CHUNK_BYTES
+        full = self._chunk_calls >= self._max_chunk_calls() or self._chunk_bytes >= CHUNK_BYTES
         return full or time.monotonic() > self._chunk_until
+
+    def _max_chunk_calls(self) -> float:
+        return self.settings.chunk_calls or max(CHUNK_SHARE * (self.budget.left() or 0), CHUNK_MIN_CALLS)
 
     @contextmanager
     def reading(self, entity: str) -> Iterator[EntityResult]:

@@ -24,6 +24,17 @@ def test_request_survives_the_clock_of_any_service(date: str) -> None:
     assert latest >= date or skew < 0
 
 
+@pytest.mark.parametrize(("left", "calls"), [(None, 50), (1_000, 50), (20_000, 199), (100_000, 991)])
+def test_chunk_ends_after_a_hundredth_of_the_calls_left_today(left: int | None, calls: int) -> None:
+    context = SyncContext(InsightlySettings(), chunked=True)
+    for made in range(1, 2_000):
+        context.budget.record(None if left is None else left - made, context.budget.take())
+        context.count_calls(1)
+        if context.chunk_spent():
+            break
+    assert made == calls
+
+
 class _Reader:
     def __init__(self, pages: int | None, rows: int = 0, total: int | None = None) -> None:
         self.pages_to_go, self.rows_to_go, self.total = pages, rows, total

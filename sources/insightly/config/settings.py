@@ -58,7 +58,7 @@ class InsightlySettings(BaseConfiguration):
     page_size: int = 500
     requests_per_second: float = 10.0
     max_connections: int = 8
-    chunk_calls: int = 50
+    chunk_calls: int | None = None
     max_calls: int | None = None
     quota_reserve: int = 0
     tags: str = "auto"
@@ -80,7 +80,7 @@ class InsightlySettings(BaseConfiguration):
         self.page_size = integer("page_size", self.page_size, 1, 500)
         self.requests_per_second = number("requests_per_second", self.requests_per_second, 0, 10_000, above=True)
         self.max_connections = integer("max_connections", self.max_connections, 1, 64)
-        self.chunk_calls = integer("chunk_calls", self.chunk_calls, 1)
+        self.chunk_calls = None if self.chunk_calls is None else integer("chunk_calls", self.chunk_calls, 1)
         self.max_calls = None if self.max_calls is None else integer("max_calls", self.max_calls, 0)
         self.quota_reserve = integer("quota_reserve", self.quota_reserve, 0)
         for name, accepted in (("tags", ("auto", "endpoint", "embedded", "off")), ("deletions", ("mark", "remove"))):

@@ -36,7 +36,7 @@ def test_settings_have_their_documented_defaults():
         "page_size": 500,
         "requests_per_second": 10.0,
         "max_connections": 8,
-        "chunk_calls": 50,
+        "chunk_calls": None,
         "max_calls": None,
         "quota_reserve": 0,
         "tags": "auto",
