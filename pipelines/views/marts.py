@@ -9,12 +9,13 @@ import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import OptimizeError, SqlglotError
 from sqlglot.optimizer.qualify import qualify
-from sqlglot.optimizer.scope import traverse_scope
+from sqlglot.optimizer.scope import build_scope, traverse_scope
 
 from sources.insightly.entities import ENTITIES
 
@@ -162,8 +163,11 @@ class _Planner:
             needs = sorted({table.name for table in read})
             missing = [name for name in needs if name not in self.tables]
             lacking = [name for name in missing if name in expanded.required or name not in self.known]
-            if lacking or (missing and missing == needs):
-                raise Unusable(f"needs {', '.join(map(_missing_table, lacking or missing))}")
+            rows_from = set() if mart.generated else set(_row_tables(build_scope(query)))
+            if not lacking and rows_from and rows_from.issubset(missing):
+                lacking = sorted(rows_from)
+            if lacking:
+                raise Unusable(f"needs {', '.join(map(_missing_table, lacking))}")
             for table in read:
                 if table.name in missing:
                     _replace(table, _empty(self.known[table.name]))
@@ -218,6 +222,19 @@ class _Planner:
     def _columns(self, table: str) -> Mapping[str, str] | None:
         """The columns that a table has, or would have."""
         return self.tables.get(table, self.known.get(table))
+
+
+def _row_tables(scope: Any) -> Iterator[str]:
+    """The tables that give a query its rows: those of FROM, not those that are joined."""
+    if scope.set_operation_scopes:
+        for each in scope.set_operation_scopes:
+            yield from _row_tables(each)
+    elif first := scope.expression.args.get("from_"):
+        source = scope.sources.get(first.this.alias_or_name)
+        if isinstance(source, exp.Table):
+            yield source.name
+        elif source is not None:
+            yield from _row_tables(source)
 
 
 def _of_records(columns: Iterable[str]) -> list[str]:

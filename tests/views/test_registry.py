@@ -1,5 +1,6 @@
 """The command `insightly marts`: views are created, replaced and dropped; tables of the sync are only read."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,8 +71,10 @@ def test_views_are_refreshed_and_tables_stay(synced_crm: Crm) -> None:
     marts = report.facts["marts"]
     assert (report.status, report.exit_code, report.calls) == ("done", 0, 0)
     made = {name for name, mart in marts.items() if mart["state"] == "made"}
-    current = {"current_contacts", "current_leads"}
-    assert made == {*current, "freshness", "lead_conversion_by_source", "record_links", "tags_by_record_type"}
+    assert made == {
+        *("current_contacts", "current_leads", "contacts_wide", "leads_wide"),
+        *("freshness", "lead_conversion_by_source", "record_links", "tags_by_record_type"),
+    }
     assert views(synced_crm) == {*made, "_marts"}
     for name in made:
         rows = read(synced_crm.database, f"select * from insightly_marts.{name}")
@@ -79,6 +82,8 @@ def test_views_are_refreshed_and_tables_stay(synced_crm: Crm) -> None:
         assert len(rows) > 0
     skipped = {name: mart["reason"] for name, mart in marts.items() if mart["state"] != "made"}
     assert skipped["overdue_tasks"] == "needs tasks (never loaded)"
+    # The links that it names the records of are loaded, but none of the tables that its rows are from.
+    assert re.findall(r"\w+(?= \()", skipped["activities"]) == ["emails", "events", "notes", "tasks"]
     assert all("needs" in reason for reason in skipped.values())
     assert marts["lead_conversion_by_source"]["without"] == ["lead_sources"]
     listed = read(synced_crm.database, "select * from insightly_marts._marts order by mart")
