@@ -36,13 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def end(error: BaseException) -> "Report":
         from pipelines.engine.report import error_report
-        from sources.insightly.errors import clean
 
         report = error_report(args.command, error)
         if args.json:
             print_json(report)
         if args.log_format == "text":
-            sys.stderr.write(clean(f"insightly: {report.reason}\n"))
+            logs.write_failure(report.reason)
         _write_log_and_metrics(args, report)
         sys.stdout.flush()
         return report
@@ -120,7 +119,7 @@ def _jobs(args: argparse.Namespace) -> int:
 
 def _write_log_and_metrics(args: argparse.Namespace, report: "Report") -> int:
     """Returns the exit code of the command: that of the report, or of an error about the file of --metrics."""
-    from sources.insightly.errors import InsightlyError, clean
+    from sources.insightly.errors import InsightlyError
 
     if args.log_format == "json":
         logs.log_report(report)
@@ -130,7 +129,7 @@ def _write_log_and_metrics(args: argparse.Namespace, report: "Report") -> int:
         try:
             write(report, Path(args.metrics))
         except InsightlyError as error:
-            sys.stderr.write(clean(f"insightly: {error}\n"))
+            logs.write_failure(str(error))
             return report.exit_code or error.exit_code
     return report.exit_code
 

@@ -45,11 +45,15 @@ UNLIMITED = 200
 
 
 def console_for(stream: TextIO) -> Console:
-    """A console on a stream, wide enough for every table if it is not a terminal."""
+    """A console on a stream. A terminal gets lines that end between words; a file or program gets each text whole.
+
+    If it is not a terminal, it is wide enough for every table.
+    """
     console = Console(file=stream, emoji=False)
-    if not console.is_terminal and not os.environ.get("COLUMNS"):
-        console = Console(file=stream, width=UNLIMITED, emoji=False)
-    return console
+    if console.is_terminal:
+        return console
+    width = None if os.environ.get("COLUMNS") else UNLIMITED
+    return Console(file=stream, width=width, emoji=False, soft_wrap=True)
 
 
 def show(report: Report, account: str | None = None) -> None:
@@ -64,14 +68,14 @@ def show(report: Report, account: str | None = None) -> None:
     if account is not None:
         console.rule(f"[bold]{account}[/]", align="left")
     if report.command == "dashboard":
-        console.print(f"wrote [green]{escape(report.facts['export'])}[/]", soft_wrap=True)
+        console.print(f"wrote [green]{escape(report.facts['export'])}[/]")
         return
     marts = report.facts.get("marts", {})
     if any("sql" in mart for mart in marts.values()):
         _show_statements(console, marts)
         return
     if "instances" in report.facts:
-        console.rule(f"[bold]{len(report.facts['instances'])} accounts[/]", align="left")
+        console.rule(f"[bold]{plural(len(report.facts['instances']), 'account')}[/]", align="left")
     elif report.command == "entities" and report.facts:
         _show_entities(console, report)
     else:
@@ -84,7 +88,7 @@ def show(report: Report, account: str | None = None) -> None:
             _show_account(console, report)
         if report.command == "init" and report.facts:
             files = " and ".join(report.facts["files"])
-            console.print(f"wrote {escape(files)}; next: insightly sync", soft_wrap=True)
+            console.print(f"wrote {escape(files)}; next: insightly sync")
         if report.command == "status" and report.facts:
             _show_status(console, report)
     _show_closing_line(console, report)
@@ -96,25 +100,28 @@ def show_plan(console: Console, entity: str, plan: Plan) -> None:
     for change in changes[:SHOWN]:
         _show_change(console, change)
     if (more := len(changes) - SHOWN) > 0:
-        console.print(f"  and {more:,} more rows; --dry-run --json lists them all")
+        console.print(f"  and {plural(more, 'more row')}; --dry-run --json lists them all")
     if any(change["action"] != "create" for change in plan.changes):
-        console.print("  (compared with the tables, as the last sync left them)", soft_wrap=True)
+        console.print("  (compared with the tables, as the last sync left them)")
+    updates = (field for change in plan.changes if change["action"] == "update" for field in change["fields"])
+    if any("old" not in field and not field.get("masked") for field in updates):
+        console.print("  (? is an old value that the tables do not have)")
     counts = Counter(str(change["action"]) for change in plan.changes)
     actions = ", ".join(f"{counts[action]:,} {words}" for action, (_, words) in ACTIONS.items() if counts[action])
     actions = actions or ("nothing to do" if plan.invalid else "nothing left to do")
-    console.print(f"[bold]{entity}[/]: {plan.rows:,} rows, {actions}", soft_wrap=True)
+    console.print(f"[bold]{entity}[/]: {plural(plan.rows, 'row')}, {actions}")
     if plan.settled:
         console.print(f"  {plan.settled:,} already pushed by an earlier run (push {plan.push_id})")
     if plan.earlier:
         unfinished = "push {push_id} of other rows is unfinished: {done:,} done, {open:,} left".format(**plan.earlier)
-        console.print(f"  [yellow]{unfinished}; rows that are in both pushes are pushed again[/]", soft_wrap=True)
+        console.print(f"  [yellow]{unfinished}; rows that are in both pushes are pushed again[/]")
     if plan.clears:
-        cleared = ", ".join(f"{name} in {count:,} rows" for name, count in plan.clears.items())
-        console.print(f"  [yellow]clears[/] {escape(cleared)}", soft_wrap=True)
+        cleared = ", ".join(f"{name} in {plural(count, 'row')}" for name, count in plan.clears.items())
+        console.print(f"  [yellow]clears[/] {escape(cleared)}")
     if plan.invalid:
         console.print(f"  [red]{plan.invalid:,} invalid[/]")
     if plan.calls:
-        console.print(f"  at most {plan.calls:,} calls, about {plan.seconds:,} s at the configured rate")
+        console.print(f"  at most {plural(plan.calls, 'call')}, about {plan.seconds:,} s at the configured rate")
 
 
 def _show_change(console: Console, change: Mapping[str, Any]) -> None:
@@ -123,14 +130,14 @@ def _show_change(console: Console, change: Mapping[str, Any]) -> None:
     record = " ".join(str(part) for part in (change["record_id"], change["name"]) if part is not None)
     note = f" ({change['note']})" if change["note"] else ""
     text = f"{change['place']}: {change['action']} {_shortened(record, console.width // 2)}".rstrip() + note
-    console.print(f"  [{SIGNS[sign]}]{sign}[/] {escape(text)}", highlight=False, soft_wrap=True)
+    console.print(f"  [{SIGNS[sign]}]{sign}[/] {escape(text)}", highlight=False)
     width = max((len(field["field"]) for field in change["fields"]), default=0)
     for field in change["fields"]:
         values = [_shown(field.get(side), (console.width - width - 12) // 2) for side in ("old", "new")]
         text = values[1] if change["action"] == "create" and field.get("old") is None else " -> ".join(values)
         text = text if "old" in field else f"? -> {values[1]}"
         text = "(masked by hash or drop)" if field.get("masked") else text
-        console.print(f"      {escape(field['field'].ljust(width))}  {escape(text)}", highlight=False, soft_wrap=True)
+        console.print(f"      {escape(field['field'].ljust(width))}  {escape(text)}", highlight=False)
 
 
 def _shown(value: Any, limit: int) -> str:
@@ -151,21 +158,21 @@ def _show_runs(console: Console, report: Report) -> None:
         unreadable = reasons.get(("skipped", UNREADABLE), []) if "plan" not in report.facts else []
         table = runs_table(report, console.width < WIDE, {*unchanged, *unreadable, *_untouched(report, reasons)})
         if table.row_count:
-            console.print(table)
+            console.print(table, soft_wrap=False)
     if len(unchanged) == len(report.entities) > 0:
-        console.print(f"nothing new in any of {len(unchanged)} entities", soft_wrap=True)
+        console.print(f"nothing new in any of {plural(len(unchanged), 'entity', 'entities')}")
     elif unchanged:
-        console.print(f"nothing new in {listed(unchanged, len(report.entities))}", soft_wrap=True)
+        console.print(f"nothing new in {listed(unchanged, len(report.entities))}")
     cause = _cause(report, reasons)
     for (state, reason), names in reasons.items():
         if (state, reason) != cause:
             who = listed(names, len(report.entities))
-            console.print(f"[{STYLES[state]}]{who} {state}[/]: {escape(reason)}", soft_wrap=True)
+            console.print(f"[{STYLES[state]}]{who} {state}[/]: {escape(reason)}")
     for name, entity in report.entities.items():
         for example in entity.facts.get("examples", ()):
-            console.print(f"[red]{name}[/]: {escape(example)}", soft_wrap=True)
+            console.print(f"[red]{name}[/]: {escape(example)}")
         for change in entity.schema_changes:
-            console.print(f"[cyan]{name}[/]: {escape(change)}", soft_wrap=True)
+            console.print(f"[cyan]{name}[/]: {escape(change)}")
 
 
 def _unchanged(report: Report) -> list[str]:
@@ -217,17 +224,15 @@ def _reason(report: Report) -> str:
 
 
 def _show_entities(console: Console, report: Report) -> None:
-    console.print(entities_table(report, console.width < WIDE))
+    console.print(entities_table(report, console.width < WIDE), soft_wrap=False)
     reasons = dict[str, list[str]]()
     for name, entity in report.entities.items():
         if entity.reason:
             reasons.setdefault(entity.reason, []).append(name)
     for reason, names in reasons.items():
         which = ", ".join(names) if len(names) < len(report.entities) else "readable"
-        console.print(f"{which}: {escape(reason)}", soft_wrap=True)
-    console.print(
-        "can: S search, G get by id, C create, U update, D delete; --json adds child tables and cursors", soft_wrap=True
-    )
+        console.print(f"{which}: {escape(reason)}")
+    console.print("can: S search, G get by id, C create, U update, D delete; --json adds child tables and cursors")
 
 
 def _show_account(console: Console, report: Report) -> None:
@@ -250,7 +255,7 @@ def _show_account(console: Console, report: Report) -> None:
 def _show_status(console: Console, report: Report) -> None:
     """Prints the account, and the last failure in a line."""
     name = escape(report.facts["account"] or "unknown")
-    console.print(f"{escape(report.facts['destination'])}: account {name}", soft_wrap=True)
+    console.print(f"{escape(report.facts['destination'])}: account {name}")
     if (failure := report.facts["last_failure"]) is None:
         return
     reason = (failure["reason"] or "unknown").splitlines()[0]
@@ -258,16 +263,19 @@ def _show_status(console: Console, report: Report) -> None:
         reason = "see above"
     since = "" if failure["open"] else ", done since"
     what = f"{failure['command']} of {listed(failure['entities'], 0)}, {age(failure['at'])} ago{since}"
-    console.print(f"last failure: {what}: {escape(reason)}", soft_wrap=True)
+    console.print(f"last failure: {what}: {escape(reason)}")
 
 
 def _show_marts(console: Console, marts: Mapping[str, Mapping[str, Any]]) -> None:
-    console.print(marts_table(marts))
+    narrow = console.width < WIDE
+    console.print(marts_table(marts, narrow), soft_wrap=False)
+    if narrow and (datasets := {mart["view"].rpartition(".")[0] for mart in marts.values() if mart["view"]}):
+        console.print(f"views are in {escape(', '.join(sorted(datasets)))}, named like their marts")
     for name, mart in marts.items():
         if mart["reason"]:
-            console.print(f"{name} {styled(mart['state'])}: {escape(mart['reason'])}", soft_wrap=True)
+            console.print(f"{name} {styled(mart['state'])}: {escape(mart['reason'])}")
         elif mart["without"]:
-            console.print(f"{name}: without {', '.join(mart['without'])} (never loaded)", soft_wrap=True)
+            console.print(f"{name}: without {', '.join(mart['without'])} (never loaded)")
 
 
 def _show_statements(console: Console, marts: Mapping[str, Mapping[str, Any]]) -> None:
@@ -287,21 +295,18 @@ def _show_push(console: Console, report: Report) -> None:
             plan = Plan(**{key: value for key, value in push.items() if key in Plan.__dataclass_fields__})
             show_plan(console, name, plan)
         elif (at := push["already_done_at"]) is not None:
-            console.print(
-                f"[bold]{name}[/]: already done at {at}, nothing sent; add --again to push these rows again",
-                soft_wrap=True,
-            )
+            console.print(f"[bold]{name}[/]: already done at {at}, nothing sent; add --again to push these rows again")
         else:
             counts = ", ".join(f"{count:,} {result}" for result, count in results.items() if count) or "nothing to do"
             console.print(
-                f"[bold]{name}[/]: {counts}; {entity.merged:,} records read again, {entity.deleted:,} marked deleted",
-                soft_wrap=True,
+                f"[bold]{name}[/]: {counts}; {plural(entity.merged, 'record')} read again, "
+                f"{entity.deleted:,} marked deleted"
             )
         problems = describe(push["problems"])
         if len(problems) == 1 and problems[0] in (report.reason or ""):
             problems = []
         for problem in problems[:SHOWN]:
-            console.print(f"  {escape(problem)}", style="red", soft_wrap=True)
+            console.print(f"  {escape(problem)}", style="red")
         if (more := len(problems) - SHOWN) > 0:
             console.print(f"  and {more:,} more; --json lists them all")
 
@@ -309,16 +314,16 @@ def _show_push(console: Console, report: Report) -> None:
 def _show_closing_line(console: Console, report: Report) -> None:
     if (plan := report.facts.get("plan")) is not None:
         least = "" if report.status == DONE else "at least "
-        console.print(f"Estimate: {least}{plan['calls']:,} calls, about {plan['seconds']:,} s")
+        console.print(f"Estimate: {least}{plural(plan['calls'], 'call')}, about {plan['seconds']:,} s")
     if (views := report.facts.get("all_accounts")) is not None:
-        text = views["note"] or f"{views['views']:,} views over {', '.join(views['accounts'])}"
-        console.print(f"{views['dataset']}: {escape(text)}", soft_wrap=True)
+        text = views["note"] or f"{plural(views['views'], 'view')} over {', '.join(views['accounts'])}"
+        console.print(f"{views['dataset']}: {escape(text)}")
     if report.retries:
         retries = [
             f"{plural(count, 'retry', 'retries')} after {RETRIED[kind]}" for kind, count in report.retries.items()
         ]
         pace = [f"slowed down to {report.slowed_to:g} requests a second"] if report.slowed_to else []
-        console.print(", ".join([*retries, *pace]), soft_wrap=True)
+        console.print(", ".join([*retries, *pace]))
     left = "" if report.calls_left_today is None else f", {report.calls_left_today:,} left today"
     reason = "" if report.status == DONE else f": {escape(_reason(report))}"
-    console.print(f"{report.status}{reason} — {report.calls:,} calls{left}, {report.seconds:.1f} s", soft_wrap=True)
+    console.print(f"{report.status}{reason} — {plural(report.calls, 'call')}{left}, {report.seconds:.1f} s")

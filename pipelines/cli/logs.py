@@ -1,7 +1,9 @@
 """Log lines on stderr: text for people, or one JSON object a line for programs."""
 
 import logging
+import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -39,6 +41,17 @@ def configure(log_format: str, account: str | None = None) -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     if log_format == "json":
         logger.setLevel(logging.INFO)
+
+
+def write_failure(reason: str | None) -> None:
+    """Writes the one line of a command that an exception ended; on a terminal, it ends between words."""
+    from sources.insightly.errors import clean
+
+    line = clean(f"insightly: {reason}")
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        line = "\n".join(textwrap.fill(part, width, break_on_hyphens=False) for part in line.splitlines())
+    sys.stderr.write(f"{line}\n")
 
 
 def log_report(report: "Report") -> None:

@@ -79,7 +79,7 @@ def _ask(console: Console, made: Setup, setting: str, question: str, default: st
             _set(made, setting, answer)
             return
         except ConfigurationError as error:
-            console.print(str(error), style="red", markup=False, soft_wrap=True)
+            console.print(str(error), style="red", markup=False)
 
 
 def _set(made: Setup, setting: str, answer: str) -> None:

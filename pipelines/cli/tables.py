@@ -124,18 +124,18 @@ def entities_table(report: Report, narrow: bool) -> Table:
     return table(("entity", *places, "incremental", "can", "preset", "readable"), rows)
 
 
-def marts_table(marts: Mapping[str, Mapping[str, Any]]) -> Table:
-    """One row per mart: its state, and its view with the number of rows."""
+def marts_table(marts: Mapping[str, Mapping[str, Any]], narrow: bool = False) -> Table:
+    """One row per mart: its state, the number of rows, and, if not narrow, its view."""
     rows = [
         (
             name,
             styled(mart["state"]),
             "" if mart["rows"] is None else f"{mart['rows']:,}",
-            escape(mart["view"] or ""),
+            *(() if narrow else (escape(mart["view"] or ""),)),
         )
         for name, mart in marts.items()
     ]
-    return table(("mart", "state", "rows", "view"), rows, right=("rows",))
+    return table(("mart", "state", "rows", *(() if narrow else ("view",))), rows, right=("rows",))
 
 
 def _verdict(entity: EntityReport) -> str:

@@ -13,7 +13,7 @@ from pipelines.engine.runner import Runner, Watch, opened
 from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import Record, choose
 from sources.insightly.entities import DATE_UPDATED, ENTITIES, RECORDS, Entity
-from sources.insightly.errors import NotAvailable
+from sources.insightly.errors import NotAvailable, plural
 from sources.insightly.paging.probe import Differences, grid
 from sources.insightly.resources.discovery import find
 from sources.insightly.resources.fetch import page_reader, read_pages, tagged_with, top_of
@@ -125,7 +125,8 @@ class _Sweep:
         result.rows, result.deleted = found.listed, len(confirmed.gone)
         result.notes += confirmed.notes
         if orphans := self.runner.dataset.remove_orphans(self.entity):
-            result.notes.append(f"{orphans:,} child rows without a parent row are removed")
+            are = "is" if orphans == 1 else "are"
+            result.notes.append(f"{plural(orphans, 'child row')} without a parent row {are} removed")
         if confirmed.stop is not None:
             raise confirmed.stop
         key = self.entity.key[0]
@@ -134,13 +135,14 @@ class _Sweep:
         if self.tags and self.entity.tagged:
             changed |= self._differently_tagged(result)
         if changed:
-            result.notes.append(f"{len(changed):,} records are read again")
+            result.notes.append(f"{plural(len(changed), 'record is', 'records are')} read again")
             self.request = self._cheapest(changed, found)
             if newer and not self.request.full:
-                result.notes.append(f"{len(newer):,} records are newer than the last sync: the next one reads them")
+                count = plural(len(newer), "record is", "records are")
+                result.notes.append(f"{count} newer than the last sync: the next one reads them")
         elif newer:
             # One search finds them all, as a sync would.
-            result.notes.append(f"{len(newer):,} records are newer than the last sync and are read now")
+            result.notes.append(f"{plural(len(newer), 'record is', 'records are')} newer than the last sync: read now")
             self.request = self.context.request
 
     def _cheapest(self, changed: set[int], found: Differences) -> ReadRequest:

@@ -25,7 +25,7 @@ def test_question_stays_on_the_screen_until_it_is_answered(
     before, source = len(ids(crm, "contacts")), jsonl(crm, people("Ann"))
     with Terminal(crm, ["push", "contacts", source, "--op", "create"]) as terminal:
         shown = terminal.read_until(QUESTION)
-        assert "contacts: 1 rows, 1 to create" in terminal.text
+        assert "contacts: 1 row, 1 to create" in terminal.text
         assert "\x1b[?25h" in shown[shown.rindex("\x1b[?25l") :]  # the live line has shown the cursor again
         assert terminal.written_in(0.5) == ""  # the live line is drawn ten times a second
         terminal.type(keys)

@@ -1,12 +1,16 @@
 """Reports on a terminal: one cause is said once, however many entities it concerns."""
 
+import io
+import re
+import sys
 from errno import ENOSPC
 
 import pytest
 from dlt.load.load import Load
 
-from pipelines.cli.console import show
+from pipelines.cli.console import console_for, show, show_plan
 from pipelines.engine.report import EntityReport, Report, listed
+from pipelines.push.plan import Plan
 from tests.support.crm import Crm
 from tests.support.expected import CORE
 
@@ -72,3 +76,44 @@ def test_many_names_are_counted() -> None:
     assert listed(names, 49) == "all 49"
     assert listed(names[:8], 49) == f"{', '.join(names[:6])} and 2 more"
     assert listed(names[:2], 2) == "entity_0, entity_1"
+
+
+class TerminalOfTest(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_long_line_ends_between_words_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = Report("sync", "failed", "the key is wrong, and so it goes on for many words " * 4, calls=1)
+    (whole,) = shown(report, capsys)
+    assert whole.endswith(" — 1 call, 0.0 s")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("sys.stdout", terminal := TerminalOfTest())
+    show(report)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).splitlines()
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 80
+    assert " ".join(" ".join(lines).split()) == " ".join(whole.split())
+
+
+def test_views_are_named_without_breaks_on_a_narrow_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    view = "insightly_marts.current_organisations_of_the_year"
+    mart = {"state": "made", "rows": 3, "view": view, "reason": None, "without": []}
+    report = Report("marts", facts={"marts": {view.partition(".")[2]: mart}})
+    lines = shown(report, capsys)
+    assert lines[1].split() == [view.partition(".")[2], "made", "3"]
+    assert lines[2] == "views are in insightly_marts, named like their marts"
+
+
+def test_question_mark_of_a_preview_is_explained_once(capsys: pytest.CaptureFixture[str]) -> None:
+    change = {"action": "update", "place": "row 2", "record_id": 7, "name": "Ada", "note": ""}
+    fields = [{"field": "EMAIL", "new": "a@example.com"}, {"field": "PHONE", "new": "1"}]
+    plan = Plan("p", "update", 2, 0, 0, changes=[{**change, "fields": fields}, {**change, "fields": fields}])
+    capsys.readouterr()
+    show_plan(console_for(sys.stdout), "contacts", plan)
+    out = capsys.readouterr().out
+    assert out.count("? -> ") == 4
+    assert out.count("(? is an old value that the tables do not have)") == 1
