@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := -m pip install -q --disable-pip-version-check
-COMPILE := uv pip compile -q --universal --generate-hashes --no-annotate --no-header pyproject.toml
+COMPILE := uv pip compile -q --universal --generate-hashes --no-annotate --no-header
 
 .PHONY: install install-dev demo test test-all browser bench docs check pins clean
 
@@ -31,6 +31,12 @@ install-dev: .venv/installed-dev
 	.venv-airflow/bin/python $(PIP) --no-deps --no-build-isolation -e .
 	touch $@
 
+.venv-dbt/installed: constraints-dbt.txt
+	@echo "Installing dbt for its tests into .venv-dbt; this takes a minute or two ..."
+	$(PYTHON) -m venv .venv-dbt
+	.venv-dbt/bin/python $(PIP) --require-hashes -r constraints-dbt.txt
+	touch $@
+
 demo: install
 	$(BIN)/python -m pipelines.sandbox.demo
 
@@ -42,7 +48,7 @@ check: install-dev
 test: check
 	$(BIN)/pytest -n auto --dist loadgroup -m "not long"
 
-test-all: check browser .venv-airflow/installed
+test-all: check browser .venv-airflow/installed .venv-dbt/installed
 	$(BIN)/pytest -n auto --dist loadgroup -m long
 
 browser:
@@ -60,10 +66,11 @@ docs: install-dev
 
 # After a change of the dependencies in pyproject.toml; each file keeps the versions it has where they still fit.
 pins:
-	$(COMPILE) -o constraints.txt
-	$(COMPILE) --extra postgres --extra delta -c constraints.txt -o constraints-destinations.txt
-	$(COMPILE) --extra dev -c constraints-destinations.txt -o constraints-dev.txt
-	$(COMPILE) --extra airflow --extra postgres -o constraints-airflow.txt
+	$(COMPILE) pyproject.toml -o constraints.txt
+	$(COMPILE) pyproject.toml --extra postgres --extra delta -c constraints.txt -o constraints-destinations.txt
+	$(COMPILE) pyproject.toml --extra dev -c constraints-destinations.txt -o constraints-dev.txt
+	$(COMPILE) pyproject.toml --extra airflow --extra postgres -o constraints-airflow.txt
+	$(COMPILE) --no-strip-extras --group dbt -o constraints-dbt.txt
 
 clean:
-	rm -rf .venv .venv-airflow demo.duckdb demo.html .demo .benchmarks build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-airflow .venv-dbt demo.duckdb demo.html .demo .benchmarks build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -86,7 +86,8 @@ def _run_accounts(args: argparse.Namespace) -> "Report":
 
             show(report, name)
 
-    needs_one = args.command == "push" or getattr(args, "ids", None) is not None or getattr(args, "print", False)
+    options = (getattr(args, name, None) for name in ("ids", "print", "dbt"))
+    needs_one = args.command == "push" or any(value not in (None, False) for value in options)
     names = select_accounts(args.instances, needs_one)
     if names is None:
         return run_account(args, None)

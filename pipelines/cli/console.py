@@ -84,6 +84,8 @@ def show(report: Report, account: str | None = None) -> None:
         _show_runs(console, report)
         if marts:
             _show_marts(console, marts)
+        if "dbt" in report.facts:
+            _show_package(console, report.facts["dbt"])
         if report.command == "check" and report.facts:
             _show_account(console, report)
         if report.command == "init" and report.facts:
@@ -276,6 +278,14 @@ def _show_marts(console: Console, marts: Mapping[str, Mapping[str, Any]]) -> Non
             console.print(f"{name} {styled(mart['state'])}: {escape(mart['reason'])}")
         elif mart["without"]:
             console.print(f"{name}: without {', '.join(mart['without'])} (never loaded)")
+
+
+def _show_package(console: Console, package: Mapping[str, Any]) -> None:
+    """Prints what happened to the files of a dbt package, and what to type next."""
+    folder, written, removed = escape(package["folder"]), len(package["written"]), len(package["removed"])
+    counts = f"{written:,} files written, {removed:,} removed, {package['unchanged']:,} unchanged"
+    console.print(f"{folder}: {counts}", soft_wrap=True)
+    console.print(f"next: dbt build --project-dir {folder} --profile NAME", soft_wrap=True)
 
 
 def _show_statements(console: Console, marts: Mapping[str, Mapping[str, Any]]) -> None:

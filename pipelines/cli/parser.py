@@ -338,10 +338,13 @@ def parser() -> argparse.ArgumentParser:
             "insightly marts",
             "insightly marts --folder our_marts",
             "insightly marts --print --destination snowflake",
+            "insightly marts --dbt insightly_dbt",
         ),
     )
     marts.add_argument("--folder", metavar="DIR", help="add your own marts: .sql files, one SELECT each")
-    marts.add_argument("--print", action="store_true", help="print the SQL; connect to nothing")
+    instead = marts.add_mutually_exclusive_group()
+    instead.add_argument("--print", action="store_true", help="print the SQL; connect to nothing")
+    instead.add_argument("--dbt", metavar="DIR", help="write a dbt package instead: sources, staging, marts, tests")
 
     dashboard = add(
         "dashboard",

@@ -10,7 +10,7 @@ from rich.table import Table
 from pipelines.engine.report import EntityReport, Report
 from sources.insightly.errors import clean
 
-STYLES = {"ok": "green", "made": "green", "skipped": "yellow", "partial": "yellow", "failed": "red"}
+STYLES = {"ok": "green", "made": "green", "written": "green", "skipped": "yellow", "partial": "yellow", "failed": "red"}
 FRESH = "fresh"
 """Column of `status --max-age`."""
 LEFT = {"watermark", "verdict", FRESH}
@@ -125,7 +125,10 @@ def entities_table(report: Report, narrow: bool) -> Table:
 
 
 def marts_table(marts: Mapping[str, Mapping[str, Any]], narrow: bool = False) -> Table:
-    """One row per mart: its state, the number of rows, and, if not narrow, its view."""
+    """One row per mart: its state, and its number of rows and, if not narrow, its view; or its model for dbt."""
+    if any("model" in mart for mart in marts.values()):
+        models = [(name, styled(mart["state"]), escape(mart["model"] or "")) for name, mart in marts.items()]
+        return table(("mart", "state", "model"), models)
     rows = [
         (
             name,

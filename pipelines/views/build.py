@@ -53,7 +53,7 @@ def create_views(target: Target, folder: str | None = None) -> Report:
         NotAllowed: the destination does not let this user create views.
     """
     started, report = time.monotonic(), Report("marts")
-    marts = _marts(folder)
+    marts = marts_of(folder)
     assert_possible(target)
     target.require_exists()
     with target.lock(), target.stored_pipeline(read_only=False) as pipeline:
@@ -64,7 +64,7 @@ def create_views(target: Target, folder: str | None = None) -> Report:
         with target.adapter.keep_open(pipeline), pipeline.sql_client() as client:
             dataset = client.dataset_name + VIEWS
             try:
-                _add_rows(report, _refresh(client, dataset, plans, with_own=folder is not None))
+                add_rows(report, _refresh(client, dataset, plans, with_own=folder is not None))
             except DatabaseException as error:
                 raise NotAllowed(f"no views can be created in {dataset}: {one_line(error)}") from None
     report.seconds = time.monotonic() - started
@@ -96,8 +96,8 @@ def statements(target: Target, folder: str | None = None) -> Report:
     Raises:
         BadSetting: the folder does not exist, or the destination has no SQL.
     """
-    naming, marts = NamingConvention(), _marts(folder)
-    dialect, capabilities = _dialect(target), target.adapter.factory().capabilities()
+    naming, marts = NamingConvention(), marts_of(folder)
+    dialect, capabilities = dialect_of(target), target.adapter.factory().capabilities()
     dataset = capabilities.casefold_identifier(naming.normalize_table_identifier(target.dataset))
     # ClickHouse has no schemas: dlt puts the name of the dataset before that of the table.
     separator = getattr(target.adapter.factory().spec, "dataset_table_separator", None)
@@ -114,7 +114,7 @@ def statements(target: Target, folder: str | None = None) -> Report:
     )
     tables, rows = known_tables(naming.normalize_path), dict[str, Row]()
     for planned in plan(marts, tables, tables):
-        state, reason, sql = _state_of(planned), planned.reason, None
+        state, reason, sql = state_of(planned), planned.reason, None
         if planned.query is not None:
             try:
                 state, sql = PRINTED, writer.create(planned.mart.name, planned.query)
@@ -122,7 +122,7 @@ def statements(target: Target, folder: str | None = None) -> Report:
                 state, reason = INVALID, str(error)
         rows[planned.mart.name] = {"state": state, "reason": reason, "answers": planned.mart.answers, "sql": sql}
     report = Report("marts")
-    _add_rows(report, rows)
+    add_rows(report, rows)
     return report
 
 
@@ -149,7 +149,7 @@ def query_marts(pipeline: dlt.Pipeline, dataset: Dataset, names: Collection[str]
 
 def assert_possible(target: Target) -> None:
     """Raises BadSetting if the destination has no views."""
-    _dialect(target)
+    dialect_of(target)
     if not target.adapter.sql:
         fix = "has no views; print their SQL with insightly marts --print, and run it where the files are read"
         raise BadSetting("--destination", target.destination, fix)
@@ -180,7 +180,7 @@ def _refresh(client: Any, dataset: str, plans: Sequence[MartPlan], with_own: boo
     registry = Registry(client, writer, LIST, ("mart", "own", "answers"))
     keep = {name for name, entry in registry.entries.items() if entry.facts[0] and not with_own}
     for planned in plans:
-        mart, state, reason, create = planned.mart, _state_of(planned), planned.reason, None
+        mart, state, reason, create = planned.mart, state_of(planned), planned.reason, None
         if mart.name in keep:
             continue
         if planned.query is not None:
@@ -188,7 +188,7 @@ def _refresh(client: Any, dataset: str, plans: Sequence[MartPlan], with_own: boo
                 state, create = CREATED, writer.create(mart.name, planned.query)
             except Unusable as error:
                 state, reason = INVALID, str(error)
-        rows[mart.name] = _row(state, reason, mart.answers, planned.needs, planned.without)
+        rows[mart.name] = row_of(state, reason, mart.answers, planned.needs, planned.without)
         # The mart may have been valid before: then its view stays.
         if state != SKIPPED:
             views[mart.name] = View(create, (mart.own, mart.answers))
@@ -212,21 +212,24 @@ def _refresh(client: Any, dataset: str, plans: Sequence[MartPlan], with_own: boo
             except DatabaseException as error:
                 failed[name] = one_line(error)
     for name, message in failed.items():
-        row = rows.setdefault(name, _row(INVALID, message, answers.get(name, "")))
+        row = rows.setdefault(name, row_of(INVALID, message, answers.get(name, "")))
         row |= {"state": INVALID, "reason": message}
     return rows
 
 
-def _row(state: str, reason: str | None, answers: str, needs: Sequence[str] = (), without: Sequence[str] = ()) -> Row:
+def row_of(state: str, reason: str | None, answers: str, needs: Sequence[str] = (), without: Sequence[str] = ()) -> Row:
+    """The row of a mart in a report."""
     row: Row = {"state": state, "reason": reason, "answers": answers, "view": None, "rows": None}
     return {**row, "needs": list(needs), "without": list(without)}
 
 
-def _state_of(planned: MartPlan) -> str:
+def state_of(planned: MartPlan) -> str:
+    """Whether a mart that has no query is wrong, or only lacks tables."""
     return INVALID if planned.invalid else SKIPPED
 
 
-def _marts(folder: str | None) -> list[Mart]:
+def marts_of(folder: str | None) -> list[Mart]:
+    """The bundled marts and those of a folder. Raises BadSetting if it does not exist."""
     if folder is None:
         return load(bundled())
     if not Path(folder).is_dir():
@@ -234,7 +237,8 @@ def _marts(folder: str | None) -> list[Mart]:
     return [*load(bundled()), *load(Path(folder), own=True)]
 
 
-def _dialect(target: Target) -> str:
+def dialect_of(target: Target) -> str:
+    """sqlglot's name of the destination's SQL. Raises BadSetting if it has none."""
     dialect = target.adapter.factory().capabilities().sqlglot_dialect
     if dialect is None:
         raise BadSetting("--destination", target.destination, "has no SQL that marts can be written in")
@@ -243,7 +247,8 @@ def _dialect(target: Target) -> str:
     return str(dialect)
 
 
-def _add_rows(report: Report, rows: dict[str, Row]) -> None:
+def add_rows(report: Report, rows: dict[str, Row]) -> None:
+    """Adds the rows of all marts to a report, which fails if one of them is wrong."""
     report.facts["marts"] = rows
     if failed := [f"{name}: {row['reason']}" for name, row in rows.items() if row["state"] == INVALID]:
         report.status, report.exit_code, report.reason = FAILED, 1, "; ".join(failed)

@@ -55,6 +55,11 @@ class ViewWriter:
         """The query itself, over the tables of the destination."""
         return self._sql(self._resolve_tables(query))
 
+    def expression(self, expression: exp.Expression) -> str:
+        """An expression over columns, such as a condition."""
+        query: Any = self._quote_names(exp.select(expression))
+        return self._sql(query.selects[0])
+
     def read(self, name: str, columns: Sequence[str]) -> str:
         """The query for columns of a view."""
         return self._sql(self._quote_names(exp.select(*columns).from_(_path(self.view(name)))))

@@ -18,10 +18,11 @@ from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import build_scope, traverse_scope
 
 from sources.insightly.entities import ENTITIES
+from sources.insightly.rows.naming import DELETED_AT, IS_EMPTY
 
 DIALECT = "duckdb"
 """The dialect of the files."""
-CURRENT, DELETED_AT = "current_", "_deleted_at"
+CURRENT = "current_"
 HISTORY = "_history"
 
 Tables = Mapping[str, Mapping[str, str]]
@@ -71,12 +72,14 @@ class Mart:
 class MartPlan:
     """A mart as a `query` over existing tables, or the `reason` why there is none.
 
-    `needs` are the tables that it reads, `without` the ones of them that are missing and taken as empty. `invalid`
-    says that the mart itself is wrong.
+    `shallow` is the same query, which reads other marts and `current_<table>` by their names. `needs` are the tables
+    that it reads, `without` the ones of them that are missing and taken as empty. `invalid` says that the mart itself
+    is wrong.
     """
 
     mart: Mart
     query: exp.Query | None = None
+    shallow: exp.Query | None = None
     reason: str | None = None
     invalid: bool = False
     needs: tuple[str, ...] = ()
@@ -94,7 +97,7 @@ def current(tables: Tables) -> list[Mart]:
         Mart(
             CURRENT + table,
             f"Which {table.replace('_', ' ')} exist, without deleted ones? One row per record.",
-            exp.select(*map(exp.column, _of_records(columns))).from_(exp.to_table(table)).where(_is_live()),
+            exp.select(*map(exp.column, record_columns(columns))).from_(exp.to_table(table)).where(_is_live()),
             generated=True,
         )
         for table, columns in tables.items()
@@ -140,9 +143,13 @@ def _parse_query(name: str, text: str) -> exp.Query:
 
 @dataclass(frozen=True)
 class _Expanded:
-    """The query of a mart over tables alone, the names of its columns, and the tables that are not optional in it."""
+    """The query of a mart over tables alone, the names of its columns, and the tables that are not optional in it.
+
+    `shallow` is the query that reads other marts and `current_<table>` by their names.
+    """
 
     query: exp.Query
+    shallow: exp.Query
     columns: tuple[str, ...]
     required: frozenset[str]
 
@@ -172,8 +179,8 @@ class _Planner:
                 if table.name in missing:
                     _replace(table, _empty(self.known[table.name]))
         except Unusable as reason:
-            return MartPlan(mart, None, str(reason), isinstance(reason, InvalidMart), tuple(needs))
-        return MartPlan(mart, query, needs=tuple(needs), without=tuple(missing))
+            return MartPlan(mart, None, None, str(reason), isinstance(reason, InvalidMart), tuple(needs))
+        return MartPlan(mart, query, expanded.shallow, needs=tuple(needs), without=tuple(missing))
 
     def _expand(self, mart: Mart, readers: tuple[str, ...] = ()) -> _Expanded:
         """Replaces the marts that a mart reads with their queries; `readers` lead to it, and it cannot read them."""
@@ -183,8 +190,9 @@ class _Planner:
             return self.expanded[mart.name]
         query, required, readers = mart.query.copy(), set[str](), (*readers, mart.name)
         sources, columns = dict[int, exp.Query](), dict[str, Mapping[str, str]]()
+        stand_ins = dict[int, exp.Query]()
         tables = () if mart.generated else tuple(tables_of(query))
-        for table in tables:
+        for at, table in enumerate(tables):
             name, live = table.name, table.name.removeprefix(CURRENT)
             # A mart may have the name of the table that it reads.
             if name in self.marts and name != mart.name and not self.marts[name].generated:
@@ -206,17 +214,25 @@ class _Planner:
             if existing is not None:
                 columns[name] = {**existing, **dropped}
             if is_live and existing is not None:
-                _name_columns(table, _of_records(existing))
+                _name_columns(table, record_columns(existing))
+            if source not in self.tables and source in self.known:
+                stand_ins[at] = _empty(self.known[source])
+            elif dropped:
+                stand_ins[at] = exp.select("*", *_nulls(dropped)).from_(exp.to_table(name))
             if is_live or dropped:
                 rows = exp.select("*", *_nulls(dropped)).from_(exp.to_table(source))
                 sources[id(table)] = rows.where(_is_live()) if is_live else rows
         names = tuple(query.named_selects)
         if tables and all(table.name in columns for table in tables):
             names = _check_columns(query, columns)
+        shallow = query.copy()
+        for at, table in enumerate(tuple(tables_of(shallow))):
+            if at in stand_ins:
+                _replace(table, stand_ins[at])
         for table in tables:
             if id(table) in sources:
                 _replace(table, sources[id(table)].copy())
-        self.expanded[mart.name] = _Expanded(query, names, frozenset(required))
+        self.expanded[mart.name] = _Expanded(query, shallow, names, frozenset(required))
         return self.expanded[mart.name]
 
     def _columns(self, table: str) -> Mapping[str, str] | None:
@@ -237,9 +253,9 @@ def _row_tables(scope: Any) -> Iterator[str]:
             yield from _row_tables(source)
 
 
-def _of_records(columns: Iterable[str]) -> list[str]:
+def record_columns(columns: Iterable[str]) -> list[str]:
     """The columns without those of this tool and of dlt."""
-    return [name for name in columns if name != DELETED_AT and not name.startswith("_dlt_")]
+    return [name for name in columns if name not in (DELETED_AT, IS_EMPTY) and not name.startswith("_dlt_")]
 
 
 def _name_columns(table: exp.Table, columns: Iterable[str]) -> None:
