@@ -22,18 +22,26 @@ with done as (
         details,
         start_date_utc < current_timestamp,
         start_date_utc,
-        null,
+        cast(null as date),
         owner_user_id
     from current_events
 
     union all
 
-    select 'notes', note_id, title, body, true, date_created_utc, null, owner_user_id
+    select 'notes', note_id, title, body, true, date_created_utc, cast(null as date), owner_user_id
     from current_notes
 
     union all
 
-    select 'emails', email_id, subject, body, true, coalesce(email_date_utc, date_created_utc), null, owner_user_id
+    select
+        'emails',
+        email_id,
+        subject,
+        body,
+        true,
+        coalesce(email_date_utc, date_created_utc),
+        cast(null as date),
+        owner_user_id
     from current_emails
 ),
 

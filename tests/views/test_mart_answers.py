@@ -19,9 +19,11 @@ import pytest
 from pipelines.commands.sweep import sweep
 from pipelines.engine.runner import opened
 from pipelines.sandbox import Fault, Sandbox, Store, evolve
+from pipelines.sandbox.store.shapes import LINK_NAMES
 from pipelines.views.build import bundled, create_views
 from pipelines.views.marts import load, plan
 from pipelines.views.relations import known_tables
+from sources.insightly import ENTITIES
 from sources.insightly.rows.naming import VALID_FROM, VALID_TO
 from tests.support.crm import Crm, PostgresCrm, isolated_crm, read
 from tests.support.expected import Row, normalize
@@ -494,6 +496,46 @@ def test_tags_are_those_of_the_account(seeded: tuple[Path, Sandbox]) -> None:
     used = Counter((kind, tag["TAG_NAME"]) for kind in kinds for row in sandbox.store.rows(kind) for tag in row["TAGS"])
     found = read(database, "select * from insightly_marts.tags_by_record_type")
     assert {(row["record_type"], row["tag_name"]): row["records"] for row in found} == used
+
+
+def test_wide_views_have_each_record_once(seeded: tuple[Path, Sandbox]) -> None:
+    database, sandbox = seeded
+    organisations = {row["ORGANISATION_ID"]: row["ORGANISATION_NAME"] for row in sandbox.store.rows("organisations")}
+    for entity in ("contacts", "leads", "opportunities", "organisations", "tasks"):
+        (key,) = ENTITIES[entity].key
+        records = {row[key]: row for row in sandbox.store.rows(entity)}
+        found = read(database, f"select * from insightly_marts.{entity}_wide")
+        assert sorted(row[key.lower()] for row in found) == sorted(records)
+        for row in found:
+            record = records[row[key.lower()]]
+            if "TAGS" in record:
+                assert set(row["tags"] or ()) == {tag["TAG_NAME"] for tag in record["TAGS"]}
+            if entity in ("contacts", "opportunities"):
+                assert row["organisation_name"] == organisations.get(record["ORGANISATION_ID"])
+    found = read(database, "select record_type, record_id from insightly_marts.activities")
+    assert Counter((row["record_type"], row["record_id"]) for row in found) == Counter(
+        (entity, row[ENTITIES[entity].key[0]])
+        for entity in ("tasks", "events", "notes", "emails")
+        for row in sandbox.store.rows(entity)
+    )
+
+
+def test_links_are_those_of_the_account(seeded: tuple[Path, Sandbox]) -> None:
+    database, sandbox = seeded
+    links = {
+        (link["LINK_ID"], *sorted([(link["OBJECT_NAME"], link["OBJECT_ID"]), (other, link["LINK_OBJECT_ID"])]))
+        for entity in LINK_NAMES
+        for row in sandbox.store.rows(entity)
+        for link in row["LINKS"]
+        for other in [link["LINK_OBJECT_NAME"]]
+    }
+    found = read(database, "select * from insightly_marts.record_links")
+    ends = [
+        (row["link_id"], *sorted([(LINK_NAMES[row[f"{end}_type"]], row[f"{end}_id"]) for end in ("record", "linked")]))
+        for row in found
+    ]
+    assert Counter(ends) == dict.fromkeys(links, 2)
+    assert all(row["record_name"] and row["linked_name"] for row in found)
 
 
 SECTION = re.compile(r"^## `([^`]+)`\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
