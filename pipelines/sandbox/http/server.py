@@ -6,6 +6,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC
 from email.utils import format_datetime
 from http import HTTPStatus
@@ -223,6 +224,8 @@ class Sandbox:
     def stop(self) -> None:
         """Stops the server and closes every connection."""
         if self._thread is not None:
+            with suppress(OSError):  # wakes the thread, where the system allows it for a socket that listens
+                self._server.socket.shutdown(socket.SHUT_RDWR)
             self._server.shutdown()
             self._thread.join()
             self._thread = None
