@@ -16,11 +16,14 @@ from dlt.common.pipeline import PipelineContext
 
 from pipelines.sandbox import Sandbox
 from tests.support.crm import OPEN, Clock, Crm, DeltaCrm, PostgresCrm, begin, contents_of, isolate
+from tests.support.dlt_hints import cache_hints
 from tests.support.postgres import Postgres
 
 # Nothing here asserts on time, and a busy machine is no bug.
 hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("busy")
+
+cache_hints()
 
 
 @pytest.fixture(autouse=True)
