@@ -45,6 +45,9 @@ check: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Containers often have PYTHONDONTWRITEBYTECODE set: each program that a test starts would be compiled anew.
+test test-all: export PYTHONDONTWRITEBYTECODE =
+
 test: check
 	$(BIN)/pytest -n auto --dist loadgroup -m "not long"
 
