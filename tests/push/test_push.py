@@ -1,7 +1,7 @@
 """The push over HTTP: every operation on every entity, invalid input, and exactly-once delivery."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -15,7 +15,7 @@ from pipelines.push.request import PUSHABLE, PushRequest
 from pipelines.push.resolve import LOOKUP_DELAYS
 from pipelines.push.run import push
 from pipelines.sandbox import Contents, Fault, Store
-from pipelines.sandbox.api.writes import Writer
+from pipelines.sandbox.http.service import Service
 from sources.insightly import ENTITIES
 from sources.insightly.errors import BadSetting
 from tests.support.crm import OPEN, Crm
@@ -47,13 +47,14 @@ def crm(synced_crm: Crm) -> Crm:
 @pytest.fixture
 def bodies(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The bodies of PUT requests for records."""
-    seen, update = list[Any](), Writer.update
+    seen, answer = list[Any](), Service.answer
 
-    def spy(writer: Writer, entity: str, request: Any, key: int | None = None) -> Any:
-        seen.append(json.loads(request.body))
-        return update(writer, entity, request, key)
+    def spy(service: Service, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Any:
+        if method == "PUT" and not target.endswith("/Tags"):
+            seen.append(json.loads(body))
+        return answer(service, method, target, headers, body)
 
-    monkeypatch.setattr(Writer, "update", spy)
+    monkeypatch.setattr(Service, "answer", spy)
     return seen
 
 

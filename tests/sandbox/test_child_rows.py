@@ -79,7 +79,7 @@ def test_comment_changes_can_update_the_record(sandbox: Sandbox, moves: bool) ->
         ("PUT", "Comments", {"COMMENT_ID": 5, "BODY": "x"}, 404),
         ("PUT", "Comments", {"COMMENT_ID": 5}, 400),
         ("GET", "Comments", None, 405),
-        ("GET", "Comments/5", None, 404),
+        ("GET", "Comments/5", None, 405),
         ("POST", "Events/{note}/Comments", {"BODY": "x"}, 404),
         ("POST", "Ticket/{ticket}/Comments", {"BODY_HTML": "x"}, 400),
         ("POST", "Ticket/{ticket}/Comments", {"PUBLIC_COMMENT": True, "CHANNEL": "x" * 21}, 400),

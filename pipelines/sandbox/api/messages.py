@@ -1,13 +1,12 @@
 """Requests, responses and errors as plain values, between the socket and the routes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
 import orjson
 
-from pipelines.sandbox.store.shapes import facts_of
 from pipelines.sandbox.switches import Switches
 
 JSON = "application/json; charset=utf-8"
@@ -33,9 +32,6 @@ class Response:
     body: bytes
 
 
-Handler = Callable[[], Response]
-
-
 class ApiError(Exception):
     """An error response: its HTTP status and the message in its body."""
 
@@ -43,25 +39,6 @@ class ApiError(Exception):
         super().__init__(message)
         self.status = status
         self.message = message
-
-
-def record_not_found(entity: str, key: object) -> ApiError:
-    return ApiError(404, f"The record with id {key} was not found in {facts_of(entity).path}.")
-
-
-def route_not_found(request: Request) -> ApiError:
-    return ApiError(404, f"No resource was found at {request.path}.")
-
-
-def method_not_allowed(request: Request) -> ApiError:
-    return ApiError(405, f"The requested resource does not support the method {request.method}.")
-
-
-def handler_for(request: Request, handlers: Mapping[str, Handler]) -> Handler:
-    """The handler of the request's method; raises a 405 where there is none."""
-    if request.method not in handlers:
-        raise method_not_allowed(request)
-    return handlers[request.method]
 
 
 def json_response(status: int, value: Any) -> Response:

@@ -1,32 +1,24 @@
-"""Every path of the API, from a request to a response, without a socket (API.md, sections 1, 5 and 9)."""
+"""Every path of the API as a row: its method, its parts, and who responds (API.md, sections 1, 5, 8 and 9)."""
 
 import base64
 import binascii
 import re
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 
 from pipelines.sandbox.store.custom_objects import object_named
-from pipelines.sandbox.store.shapes import Key, facts_of, has_list
+from pipelines.sandbox.store.shapes import MAIN, facts_of, has_list
 from pipelines.sandbox.store.store import Store
 from pipelines.sandbox.switches import Switches
 from sources.insightly.entities import ENTITIES, Entity, is_custom_object
 
-from .account import Account, plural
-from .arrays import RecordRoutes
-from .messages import (
-    ApiError,
-    Handler,
-    Request,
-    Response,
-    empty_response,
-    error_response,
-    method_not_allowed,
-    record_not_found,
-    route_not_found,
-)
-from .reads import Reader
-from .sublists import ChildRoutes
-from .writes import Writer
+from . import account, arrays, reads, sublists, writes
+from .account import plural
+from .exchange import Exchange
+from .messages import ApiError, Request, Response, error_response
+
+Serves = Callable[[Entity], bool]
 
 _COLLECTIONS = {entity.path.lower(): entity for entity in ENTITIES.values() if has_list(entity)}
 _ALIASES = {path.removesuffix("s"): entity for path, entity in _COLLECTIONS.items() if path.endswith("s")}
@@ -36,21 +28,55 @@ _PLURALS = frozenset(
     for entity in ENTITIES.values()
     if "{" not in entity.path and not entity.path.endswith("s")
 )
-
-
-_OWNED = {
-    (parent.name, match[2].lower()): entity.name
-    for entity in ENTITIES.values()
-    if has_list(entity) and entity.name != "notes"
-    for match in re.finditer(r"(\w+)/\{id\}/(\w+)", entity.create or "")
-    if (parent := _COLLECTIONS.get(match[1].lower())) is not None
-}
-"""(Parent, part of the path) -> the entity whose records are written below their parent."""
 _UNSERVED = frozenset(
     {"follow", "image", "imagefield", "mergedocument", "activitysetassignment", "linkemailaddress", "translations"}
     | {"cti", "marketingcustomevent"}
 )
 """Families of the vendor's list that no sync and no push needs, by a part of their paths."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """One row of the table.
+
+    Attributes:
+        method: GET, POST, PUT or DELETE.
+        path: its parts in lower case; `{entity}` is a collection or a custom object, `{key}` the key of a record,
+            `{item}` a number, `{name}` any text.
+        respond: makes the response.
+        serves: the entities that have the path.
+        name: what `respond` gets as the name in the exchange, such as that of an array or of another entity.
+        entity: the entity of a path that does not begin with `{entity}`.
+    """
+
+    method: str
+    path: str
+    respond: Callable[[Exchange], Response]
+    serves: Serves = lambda _: True
+    name: str = ""
+    entity: str = ""
+
+    def match(self, x: Exchange, parts: list[str]) -> Exchange | None:
+        """The exchange with the parts of the path; None if the path is another one."""
+        patterns = self.path.split("/")
+        if any("{" not in pattern and pattern != part.lower() for pattern, part in zip(patterns, parts, strict=True)):
+            return None
+        x = replace(x, name=self.name, entity=self.entity)
+        for pattern, part in zip(patterns, parts, strict=True):
+            if pattern == "{entity}":
+                entity = _entity(x, part.lower())
+                if entity is None or not self.serves(entity):
+                    return None
+                x.entity = entity.object_name or entity.name
+            elif pattern == "{name}":
+                x.name = part.lower()
+            elif pattern == "{key}" and x.facts.fields[x.facts.key[0]].type != "integer":
+                x.key = part
+            elif "{" in pattern:
+                if not (part.isascii() and part.isdigit()):
+                    return None
+                setattr(x, pattern.strip("{}"), int(part))
+        return x
 
 
 def authorized(header: str | None, key: str, blank_password: bool = True) -> bool:
@@ -66,11 +92,9 @@ def authorized(header: str | None, key: str, blank_password: bool = True) -> boo
 
 def handle(request: Request, store: Store, switches: Switches) -> Response:
     """The response to one authorized request; an error is a response too."""
-    reader = Reader(store, switches)
-    users = store.tables["users"].keys
-    user = users[0] if users else 0
     try:
-        return _Router(reader, user, request).route()
+        with nullcontext() if request.method == "GET" else store.lock:
+            return _respond(Exchange(request, store, switches))
     except ApiError as error:
         return error_response(error, switches)
 
@@ -82,137 +106,115 @@ def entity_of(path: str) -> str | None:
     return found.name if found is not None else head if is_custom_object(head) else None
 
 
-class _Router:
-    """Responds to one request."""
-
-    def __init__(self, reader: Reader, user: int, request: Request) -> None:
-        self.reader, self.request = reader, request
-        self.writer = Writer(reader, user)
-        self.account = Account(reader, user)
-        self.child_routes = ChildRoutes(self.writer, self.account, request)
-
-    def route(self) -> Response:
-        parts = self.request.path.strip("/").split("/")
-        if unserved := next((part for part in parts if part.lower() in _UNSERVED), None):
-            raise ApiError(501, f"The sandbox does not serve {unserved}: no sync and no push needs it.")
-        head, rest = parts[0].lower(), parts[1:]
-        response = self._account_route([head, *(part.lower() for part in rest)])
-        if response is None:
-            response = self.child_routes.by_id(head, rest)
-        if response is not None:
-            return response
-        entity = _COLLECTIONS.get(head) or (_ALIASES.get(head) if self.reader.switches.aliases else None)
-        if entity is None and (name := object_named(self.reader.store, head)):
-            entity = facts_of(name)
-        if entity is None:
-            raise method_not_allowed(self.request) if head in _PLURALS else route_not_found(self.request)
-        self.account.check(entity.name)
-        return self._entity_route(entity, rest)
-
-    def _account_route(self, parts: list[str]) -> Response | None:
-        handler: Handler
-        match parts:
-            case ["users", "me"]:
-                self.account.check("users")
-                handler = self.account.me
-            case ["instance"]:
-                handler = self.account.instance
-            case ["permissions"]:
-                handler = self.account.permissions
-            case ["tags"]:
-                handler = partial(self.account.tags, self.request.query)
-            case ["customfields", name]:
-                handler = partial(self.account.custom_fields, name)
-            case ["customfields", name, "search"]:
-                handler = partial(self.account.custom_field, name, self.request.query)
-            case _:
-                return None
-        self._only_get()
-        return handler()
-
-    def _entity_route(self, entity: Entity, rest: list[str]) -> Response:
-        if not rest:
-            return self._collection(entity)
-        search = None
-        if len(rest) == 1 and rest[0].lower() == "search" and "S" in entity.can:
-            search = self.reader.search
-        elif len(rest) == 1 and rest[0].lower() == "searchbytag" and entity.tagged:
-            search = self.reader.search_by_tag
-        if search is not None:
-            self._only_get()
-            return search(entity.name, self.request.query)
-        key = _key(entity, rest[0])
-        if key is None:
-            raise route_not_found(self.request)
-        if len(rest) == 1:
-            return self._single(entity, key)
-        if not isinstance(key, int):
-            raise route_not_found(self.request)
-        if (owned := _OWNED.get((entity.name, rest[1].lower()))) is not None:
-            return self._owned(owned, entity, key, rest[2:])
-        return self.child_routes.of_record(entity.name, key, rest[1:]) or RecordRoutes(
-            self.writer, entity.name, key, self.request
-        ).handle(rest[1].lower(), rest[2:])
-
-    def _collection(self, entity: Entity) -> Response:
-        method, request = self.request.method, self.request
-        if method == "GET":
-            return self.reader.listing(entity.name, request.query)
-        if method == "POST" and entity.create == entity.path:
-            return self.writer.create(entity.name, request)
-        if method == "PUT" and entity.update == entity.path:
-            return self.writer.update(entity.name, request)
-        if method == "DELETE" and (entity.delete or "").startswith(f"{entity.path}?"):
-            key = request.query.get("id", "")
-            if not key.isdigit():
-                raise ApiError(400, "id is required.")
-            return self.writer.delete(entity.name, int(key))
-        raise method_not_allowed(request)
-
-    def _single(self, entity: Entity, key: Key) -> Response:
-        method = self.request.method
-        if method == "GET" and entity.name == "marketing_visits":
-            return self.reader.children("marketing_visits", "PROSPECT_ID", key, self.request.query)
-        if method == "GET" and "G" in entity.can:
-            return self.reader.single(entity.name, key)
-        if method == "PUT" and "U" in entity.can and entity.update == entity.path and "G" in entity.can:
-            return self.writer.update(entity.name, self.request, int(key))
-        if method == "DELETE" and entity.delete == f"{entity.path}/{{id}}":
-            if entity.name.endswith("_categories") and "ACTIVE" in entity.fields:
-                return self._deactivate(entity, key)
-            return self.writer.delete(entity.name, int(key))
-        raise method_not_allowed(self.request)
-
-    def _owned(self, name: str, parent: Entity, key: int, rest: list[str]) -> Response:
-        """Writes of records that belong to another one, such as `/Opportunities/{id}/OpportunityLineItem`."""
-        reference = parent.key[0]
-        if self.reader.store.get(parent.name, key) is None:
-            raise record_not_found(parent.name, key)
-        self.account.check(name)
-        match self.request.method, rest:
-            case "POST", []:
-                return self.writer.create(name, self.request, owner={reference: key})
-            case "PUT", []:
-                return self.writer.update(name, self.request)
-            case "DELETE", [id_] if id_.isdigit():
-                return self.writer.delete(name, int(id_))
-        raise method_not_allowed(self.request)
-
-    def _deactivate(self, entity: Entity, key: Key) -> Response:
-        row = self.reader.store.get(entity.name, key)
-        if row is None:
-            raise record_not_found(entity.name, key)
-        if not row["ACTIVE"]:
-            raise ApiError(409, f"The category {key} is already deactivated.")
-        self.reader.store.update(entity.name, key, {"ACTIVE": False})
-        return empty_response(202)
-
-    def _only_get(self) -> None:
-        if self.request.method != "GET":
-            raise method_not_allowed(self.request)
+def _respond(x: Exchange) -> Response:
+    method, path, parts = x.request.method, x.request.path, x.request.path.strip("/").split("/")
+    if unserved := next((part for part in parts if part.lower() in _UNSERVED), None):
+        raise ApiError(501, f"The sandbox does not serve {unserved}: no sync and no push needs it.")
+    rows = [(route, route.match(x, parts)) for route in _ROUTES if route.path.count("/") == len(parts) - 1]
+    matches = {route.method: (route, found) for route, found in reversed(rows) if found is not None}
+    if method in matches:
+        route, found = matches[method]
+        if route.path.startswith("{entity}"):
+            found.check(found.entity)
+        return route.respond(found)
+    if matches or parts[0].lower() in _PLURALS:
+        raise ApiError(405, f"The requested resource does not support the method {method}.")
+    raise ApiError(404, f"No resource was found at {path}.")
 
 
-def _key(entity: Entity, text: str) -> Key | None:
-    if entity.fields[entity.key[0]].type != "integer":
-        return text if "G" in entity.can else None
-    return int(text) if text.isascii() and text.isdigit() else None
+def _entity(x: Exchange, head: str) -> Entity | None:
+    """The entity, or the custom object, that a path begins with."""
+    found = _COLLECTIONS.get(head) or (_ALIASES.get(head) if x.switches.aliases else None)
+    name = None if found else object_named(x.store, head)
+    return found or (facts_of(name) if name else None)
+
+
+def _named(*names: str) -> Serves:
+    return lambda entity: entity.name in names
+
+
+def _has(array: str) -> Serves:
+    return lambda entity: array in entity.arrays
+
+
+def _linked(entity: Entity) -> bool:
+    return "LINKS" in entity.arrays and entity.name != "leads"
+
+
+def _below(name: str) -> Serves:
+    """The entities below whose records the path of child rows is."""
+    parents = frozenset(ENTITIES[name].path.lower().partition("/")[0].strip("{}").split("|"))
+    return lambda entity: entity.path.lower() in parents
+
+
+def _filed(entity: Entity) -> bool:
+    return bool(entity.object_name) or _below("file_attachments")(entity)
+
+
+def _family(path: str, serves: Serves, name: str = "", **methods: Callable[[Exchange], Response]) -> Iterator[Route]:
+    """The rows of a path below one record, one a method."""
+    return (Route(method, f"{{entity}}/{{key}}/{path}", each, serves, name) for method, each in methods.items())
+
+
+def _owned() -> Iterator[Route]:
+    """The rows of records that are written below the record they belong to, such as line items."""
+    for entity in ENTITIES.values():
+        for match in re.finditer(r"(\w+)/\{id\}/(\w+)", entity.create or ""):
+            parent = _COLLECTIONS.get(match[1].lower())
+            if parent is not None and has_list(entity):
+                path, serves = match[2].lower(), _named(parent.name)
+                yield from _family(path, serves, entity.name, POST=writes.create_owned, PUT=writes.update_owned)
+                yield from _family(f"{path}/{{item}}", serves, entity.name, DELETE=writes.delete_owned)
+
+
+_LISTS, _DOCUMENTS, _FILES = "static_list_memberships", "quotation_documents", "file_attachments"
+_MAIN, _DEALS = _named(*MAIN), _named("opportunities")
+_ROUTES = (
+    Route("GET", "users/me", account.me),
+    Route("GET", "instance", account.instance),
+    Route("GET", "permissions", account.permissions),
+    Route("GET", "tags", account.tags),
+    Route("GET", "customfields/{name}", account.custom_fields),
+    Route("GET", "customfields/{name}/search", account.custom_field),
+    Route("GET", "marketingvisits/{key}", reads.visits, entity="marketing_visits"),
+    Route("PUT", "comments", sublists.change_comment, name="comments"),
+    Route("DELETE", "comments/{item}", sublists.remove_row, name="comments"),
+    Route("GET", "comments/{item}/fileattachments", sublists.list_rows, name=_FILES, entity="comments"),
+    Route("POST", "comments/{item}/fileattachments", sublists.upload, name=_FILES, entity="comments"),
+    Route("GET", "fileattachments/{item}", sublists.read_file, name=_FILES),
+    Route("DELETE", "fileattachments/{item}", sublists.remove_row, name=_FILES),
+    Route("GET", "{entity}", reads.listing),
+    Route("POST", "{entity}", writes.create, lambda entity: entity.create == entity.path),
+    Route("PUT", "{entity}", writes.update, lambda entity: entity.update == entity.path),
+    Route("DELETE", "{entity}", writes.delete_by_query, lambda entity: "?id=" in (entity.delete or "")),
+    Route("GET", "{entity}/search", reads.search, lambda entity: "S" in entity.can),
+    Route("GET", "{entity}/searchbytag", reads.search_by_tag, lambda entity: entity.tagged),
+    Route("GET", "{entity}/{key}", reads.single, lambda entity: "G" in entity.can),
+    Route("PUT", "{entity}/{key}", writes.update, lambda each: each.update == each.path and {"U", "G"} <= {*each.can}),
+    Route("DELETE", "{entity}/{key}", writes.delete, lambda entity: entity.delete == f"{entity.path}/{{id}}"),
+    *_family("tags", _has("TAGS"), "TAGS", GET=arrays.read_array, POST=arrays.add_tag, PUT=arrays.put_tags),
+    *_family("tags", _has("TAGS"), "TAGS", DELETE=arrays.remove_tag),
+    *_family("links", _linked, "LINKS", GET=arrays.read_array, POST=arrays.add_link),
+    *_family("links", lambda entity: _linked(entity) and _MAIN(entity), "LINKS", PUT=arrays.change_link),
+    *_family("links/{item}", _linked, "LINKS", DELETE=arrays.remove_link),
+    *_family("dates", _has("DATES"), "DATES", GET=arrays.read_array, PUT=arrays.put_array),
+    *_family("emaildomains", _has("EMAILDOMAINS"), "EMAILDOMAINS", GET=arrays.read_array, PUT=arrays.put_array),
+    *_family("notes", _MAIN, "notes", GET=reads.linked, POST=writes.create_note),
+    *_family("tasks", _MAIN, "tasks", GET=reads.linked),
+    *_family("events", _MAIN, "events", GET=reads.linked),
+    *_family("emails", _MAIN, "emails", GET=reads.linked),
+    *_family("pipeline", _DEALS, PUT=arrays.set_stage, DELETE=arrays.clear_stage),
+    *_family("pipelinestage", _DEALS, PUT=arrays.set_stage),
+    *_family("statechange", _DEALS, PUT=arrays.set_state),
+    *_family("statehistory", _DEALS, GET=arrays.state_history),
+    *_family("comments", _below("comments"), "comments", GET=sublists.list_rows, POST=sublists.create_row),
+    *_family("comments", _named("tickets"), "ticket_comments", GET=sublists.list_rows, POST=sublists.create_row),
+    *_family("fileattachments", _filed, _FILES, GET=sublists.list_rows),
+    *_family("fileattachments", lambda each: _filed(each) and each.name != "emails", _FILES, POST=sublists.upload),
+    *_family("staticlistmembership", _named("prospects"), _LISTS, GET=sublists.list_rows, POST=sublists.join_list),
+    *_family("staticlistmembership", _named("prospects"), _LISTS, PUT=sublists.put_lists, DELETE=sublists.leave_list),
+    *_family("quotationdocument", _named("quotes"), _DOCUMENTS, GET=sublists.list_rows),
+    *_family("quotationdocument/{item}", _named("quotes"), _DOCUMENTS, DELETE=sublists.remove_document),
+    *_owned(),
+)
+"""All rows; the first that fits a request responds to it."""

@@ -1,0 +1,93 @@
+"""One authorized request on its way to a response: what its path names, and the account that it is for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.sandbox.store.shapes import Key, Record, facts_of
+from pipelines.sandbox.store.store import Store
+from pipelines.sandbox.switches import Switches
+from sources.insightly.entities import Entity
+
+from .messages import ApiError, Request
+from .validate import json_body, json_object, writable
+
+_404_ON_PROFESSIONAL = frozenset(
+    {"products", "pricebooks", "pricebook_entries", "opportunity_line_items", "quotes", "quote_line_items"}
+)
+_403_ON_PROFESSIONAL = frozenset(
+    {"knowledge_articles", "knowledge_article_categories", "knowledge_article_folders", "tickets", "prospects"}
+    | {"community_forums", "community_posts", "community_comments", "forum_categories"}
+)
+
+
+@dataclass
+class Exchange:
+    """A request with the parts of its path.
+
+    Attributes:
+        entity: the collection, or the custom object, that the path begins with.
+        key: of a record of it.
+        item: the number at the end of a longer path.
+        name: a name in the path, such as that of an object.
+    """
+
+    request: Request
+    store: Store
+    switches: Switches
+    entity: str = ""
+    key: Key = 0
+    item: int = 0
+    name: str = ""
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        return self.request.query
+
+    @property
+    def body(self) -> Any:
+        """The parsed body; raises a 400 if it is not JSON."""
+        return json_body(self.request.body)
+
+    @property
+    def sent(self) -> Record:
+        """The body; raises a 400 if it is not a JSON object."""
+        return json_object(self.request.body)
+
+    @property
+    def facts(self) -> Entity:
+        return facts_of(self.entity)
+
+    @property
+    def record(self) -> Record:
+        """The record that the path names; raises a 404 if there is none."""
+        record = self.store.get(self.entity, self.key)
+        if record is None:
+            raise ApiError(404, f"The record with id {self.key} was not found in {self.facts.path}.")
+        return record
+
+    @property
+    def user(self) -> int:
+        """The id of the key's user."""
+        return next(iter(self.store.tables["users"].keys), 0)
+
+    def writable(self, entity: str, sent: Mapping[str, Any]) -> Record:
+        """The fields of a body to store."""
+        return writable(entity, sent, self.store, self.switches)
+
+    def refusal_status(self, entity: str) -> int | None:
+        """403 or 404 if the plan or the permissions exclude the entity (API.md 7.4), else None."""
+        professional = self.switches.plan == "professional"
+        if entity in self.switches.missing or (professional and entity in _404_ON_PROFESSIONAL):
+            return 404
+        if entity in self.switches.forbidden or (professional and entity in _403_ON_PROFESSIONAL):
+            return 403
+        return None
+
+    def check(self, entity: str) -> None:
+        """Raises ApiError if the key cannot read the entity."""
+        status = self.refusal_status(entity)
+        if status == 404:
+            raise ApiError(404, f"No resource was found at {facts_of(entity).path}.")
+        if status:
+            raise ApiError(403, f"API User does not have access to {facts_of(entity).path}.")
