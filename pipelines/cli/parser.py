@@ -350,8 +350,8 @@ def parser() -> argparse.ArgumentParser:
         "dashboard",
         handlers.dashboard,
         [*output, *target],
-        "show the health of the sync and CRM charts, in a browser or one HTML file",
-        "Show freshness, rows, calls, failures, deletions and schema changes, and the CRM's funnel, wins and activity, "
+        "show pipeline, wins and deals to work on, in a browser or one HTML file",
+        "Show the pipeline, wins, win rate, deals to work on and activity, and the health of the sync in one line, "
         "from the destination alone. Serves the page on loopback, and builds it again at each load.",
         ("insightly dashboard", "insightly dashboard --export crm.html"),
     )

@@ -1,111 +1,166 @@
-"""Rows of marts -> the CRM charts. Pure logic."""
+"""Figures of sales -> tables with bars, and columns by month. Pure logic."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date, timedelta
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
 
-from .page import Bar, Chart, ChartGroup, number
+from .sales import Activity, Closed, Currency, Month, OverdueTasks
 
-Row = Mapping[str, Any]
-MONTHS, WEEKS, OWNERS = 12, 8, 15
-"""The months and weeks that the charts show, and the owners that they name."""
-MARTS = DEALS, ACTIVITY = "pipeline_by_stage_and_month", "activity_by_owner_and_week"
+OWNERS = 12
+"""The owners that a chart names."""
 
 
-def crm_charts(marts: Mapping[str, Sequence[Row] | str], today: date) -> list[ChartGroup]:
-    """Draws the funnel, the deals won by month, and the activity.
+@dataclass(frozen=True)
+class Bar:
+    """A row of a chart: its name, its cells, and the length of its bar."""
 
-    Args:
-        marts: the rows of each of `MARTS`, or the reason why it cannot be queried.
-        today: in UTC.
+    name: str
+    cells: Sequence[str]
+    size: float
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A table with a bar in each row; a screen reader reads the table.
+
+    `scale` is the size of a bar that fills its cell; by default it is the longest one.
     """
-    deals, activity = marts[DEALS], marts[ACTIVITY]
-    return [
-        _group("funnel", "Open deals by stage", deals, funnel),
-        _group("won", f"Won in the last {MONTHS} months", deals, lambda rows: won(rows, today)),
-        _group("activity", f"Activity of the last {WEEKS} weeks", activity, lambda rows: activities(rows, today)),
-    ]
+
+    title: str
+    headings: Sequence[str]
+    rows: Sequence[Bar]
+    note: str | None = None
+    scale: float | None = None
+
+    @property
+    def most(self) -> float:
+        return max((row.size for row in self.rows), default=0) if self.scale is None else self.scale
 
 
-def funnel(rows: Iterable[Row]) -> list[Chart]:
-    """One chart per pipeline and currency: deals and their value by stage, in the pipeline's order."""
-    stages: dict[tuple[str, str], dict[tuple[int, str], list[float]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
-    for row in rows:
-        if row["deal_state"] == "OPEN":
-            chart = stages[row["pipeline_name"] or "No pipeline", row["currency"] or "no currency"]
-            stage = chart[_stage_order(row), row["stage_name"] or "no stage"]
-            stage[0] += row["deals"]
-            stage[1] += float(row["total_value"] or 0)
+@dataclass(frozen=True)
+class Column:
+    """A month: the heights of its two bars, in per cent of the highest month, and what is written above them."""
+
+    month: date
+    won: float
+    expected: float
+    text: str
+    state: str
+
+
+def funnel(currency: Currency) -> list[Chart]:
+    """One chart per pipeline, by stage in its order; all of one currency have one scale."""
+    most = max((stage.value for stages in currency.pipelines.values() for stage in stages), default=0)
     return [
         Chart(
-            f"{pipeline}, {currency}",
-            ["stage", "deals", "value"],
-            [Bar(name, [number(deals), f"{value:,.0f}"], value) for (_, name), (deals, value) in sorted(of.items())],
+            pipeline,
+            ["stage", "deals", "value", "weighted"],
+            [
+                Bar(
+                    stage.name or "no stage",
+                    [number(stage.deals), number(stage.value), number(stage.weighted)],
+                    stage.value,
+                )
+                for stage in stages
+            ],
+            scale=most,
         )
-        for (pipeline, currency), of in sorted(stages.items())
+        for pipeline, stages in currency.pipelines.items()
     ]
 
 
-def won(rows: Iterable[Row], today: date) -> list[Chart]:
-    """One chart per currency: deals won and their value by month, ending with this month."""
-    months = [_month(today, back) for back in range(MONTHS - 1, -1, -1)]
-    by_currency: dict[str, dict[date, list[float]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
-    for row in rows:
-        if row["deal_state"] == "WON" and row["close_month"] in months:
-            month = by_currency[row["currency"] or "no currency"][row["close_month"]]
-            month[0] += row["deals"]
-            month[1] += float(row["total_value"] or 0)
+def columns(months: Sequence[Month], today: date) -> list[Column]:
+    """One column per month: deals won, and on top of them the deals that are expected."""
+    most = max((month.won.value + month.expected.value for month in months), default=0)
+    this = today.replace(day=1)
     return [
-        Chart(
-            currency,
-            ["month", "deals", "value"],
-            [Bar(f"{month:%Y-%m}", [number(of[month][0]), f"{of[month][1]:,.0f}"], of[month][1]) for month in months],
+        Column(
+            month.month,
+            share(month.won.value, most),
+            share(month.expected.value, most),
+            compact(month.won.value + month.expected.value),
+            "now" if month.month == this else "past" if month.month < this else "ahead",
         )
-        for currency, of in sorted(by_currency.items())
+        for month in months
     ]
 
 
-def activities(rows: Iterable[Row], today: date) -> list[Chart]:
-    """Activities by week, and by owner, the most active first."""
-    monday = today - timedelta(days=today.weekday())
-    weeks = [monday - timedelta(weeks=back) for back in range(WEEKS - 1, -1, -1)]
-    by_week: dict[date, list[int]] = defaultdict(lambda: [0, 0, 0])
-    by_owner: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-    for row in rows:
-        if row["week_begins"] in weeks:
-            owner = row["owner_name"] or (f"user {row['owner_user_id']}" if row["owner_user_id"] else "no owner")
-            for at, kind in enumerate(("tasks_completed", "events", "notes")):
-                by_week[row["week_begins"]][at] += row[kind]
-                by_owner[owner][at] += row[kind]
-    if not by_owner:
-        return []
-    most = sorted(by_owner.items(), key=lambda each: (-sum(each[1]), each[0]))
-    more = f"the {OWNERS} most active of {len(most)}" if len(most) > OWNERS else None
-    return [
-        Chart(
-            "By week", ["week from", "tasks", "events", "notes"], [_counts(f"{w:%Y-%m-%d}", by_week[w]) for w in weeks]
-        ),
-        Chart("By owner", ["owner", "tasks", "events", "notes"], [_counts(*each) for each in most[:OWNERS]], more),
+def owners(currency: Currency) -> Chart:
+    """Open deals by owner, and what each has won in this quarter."""
+    rows = [
+        Bar(
+            each.name,
+            [number(each.deals), number(each.value), number(each.won.value)],
+            each.value,
+        )
+        for each in currency.owners
     ]
+    title = currency.code or "No currency"
+    return _longest(title, ["owner", "deals", "open", "won this quarter"], rows)
 
 
-def _group(key: str, title: str, rows: Sequence[Row] | str, draw: Callable[[Sequence[Row]], list[Chart]]) -> ChartGroup:
-    if isinstance(rows, str):
-        return ChartGroup(key, title, missing=f"Not available: {rows}.")
-    charts = draw(rows)
-    return ChartGroup(key, title, charts, None if charts else "No data.")
+def overdue(tasks: Iterable[OverdueTasks]) -> Chart:
+    """Overdue tasks by owner."""
+    rows = [Bar(each.owner, [number(each.tasks), f"{number(each.days)} days"], each.tasks) for each in tasks]
+    return _longest("By owner", ["owner", "tasks", "oldest"], rows)
 
 
-def _counts(name: str, counts: Sequence[int]) -> Bar:
-    return Bar(name, [number(each) for each in counts], sum(counts))
+def pipelines(closed: Mapping[str, Closed]) -> Chart:
+    """Win rate and days by pipeline."""
+    rows = [
+        Bar(name, [number(each.won), number(each.lost), percent(each.rate), days(each.days)], each.rate or 0)
+        for name, each in closed.items()
+    ]
+    return Chart("By pipeline", ["pipeline", "won", "lost", "win rate", "days to close"], rows, scale=1)
 
 
-def _stage_order(row: Row) -> int:
-    """The order of the row's stage; deals without a stage come last."""
-    return 2**31 if row["stage_order"] is None else int(row["stage_order"])
+def activity(title: str, heading: str, rows: Iterable[Activity]) -> Chart:
+    """Tasks, events and notes by week or owner."""
+    bars = [Bar(each.name, [number(each.tasks), number(each.events), number(each.notes)], each.total) for each in rows]
+    return _longest(title, [heading, "tasks", "events", "notes"], bars)
 
 
-def _month(today: date, back: int) -> date:
-    years, month = divmod(today.year * 12 + today.month - 1 - back, 12)
-    return date(years, month + 1, 1)
+def number(value: float) -> str:
+    """Formats a number with separators for thousands.
+
+    >>> number(1234567), number(0)
+    ('1,234,567', '0')
+    """
+    return f"{value:,.0f}"
+
+
+def compact(value: float) -> str:
+    """Formats a number in at most four characters, for a label.
+
+    >>> [compact(value) for value in (0, 950, 1_240, 12_600, 999_600, 1_500_000, 2e9, 3e12)]
+    ['', '950', '1.2k', '13k', '1M', '1.5M', '2B', '3T']
+    """
+    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value >= size * 0.9995:
+            scaled = value / size
+            return f"{scaled:.1f}".removesuffix(".0") + unit if scaled < 9.95 else f"{scaled:.0f}{unit}"
+    return f"{value:.0f}" if value else ""
+
+
+def percent(rate: float | None) -> str:
+    """Formats a rate.
+
+    >>> percent(0.416), percent(None)
+    ('42%', '–')
+    """
+    return "–" if rate is None else f"{100 * rate:.0f}%"
+
+
+def days(value: float | None) -> str:
+    """Formats an average of days; `–` without one."""
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def share(size: float, most: float) -> float:
+    """The length of a bar in per cent of the longest one."""
+    return round(100 * max(size, 0) / most, 1) if most > 0 else 0
+
+
+def _longest(title: str, headings: Sequence[str], rows: Sequence[Bar]) -> Chart:
+    more = f"the first {OWNERS} of {len(rows)}" if len(rows) > OWNERS else None
+    return Chart(title, headings, rows[:OWNERS], more)

@@ -100,6 +100,12 @@ class Health:
             return "failed"
         return "stale" if any(each.stale for each in self.entities) else "fresh"
 
+    @property
+    def behind(self) -> str:
+        """The entities that failed or are stale, as words."""
+        names = [each.entity for each in self.entities if each.state == "failed" or each.stale]
+        return listed(names, len(self.entities))
+
 
 def read_health(pipeline: dlt.Pipeline, dataset: Dataset, max_age: timedelta, at: datetime) -> Health | None:
     """Reads the health from the destination; None if nothing was ever synced.
@@ -219,5 +225,5 @@ def _calls(rows: Iterable[Row], at: datetime) -> list[tuple[str, int]]:
     for row in rows:
         per_day[row["started"].astimezone(UTC).date().isoformat()] += row["calls"]
     days = [(at - timedelta(days=back)).date().isoformat() for back in range(13, -1, -1)]
-    first = min(per_day, default=days[-1])
+    first = min((*per_day, days[-1]))  # runs can lie in the future: clocks are set back
     return [(day, per_day[day]) for day in days if day >= first]

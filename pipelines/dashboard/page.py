@@ -1,64 +1,86 @@
-"""Health and charts -> one HTML page without a script, and without a font or image from elsewhere."""
+"""Health and sales -> one HTML page without a script, and without a font or image from elsewhere."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from pipelines.engine.report import by_reason
+
+from . import charts
+from .charts import Bar, Chart, days, number, percent, share
 from .health import DAYS, Freshness, Health
+from .queries import (
+    ACTIVITY,
+    AHEAD,
+    CLOSED,
+    IDLE,
+    LISTS,
+    MONTHLY,
+    MONTHS,
+    OVERDUE,
+    OWNERS,
+    PERIODS,
+    SOON,
+    STAGES,
+    WEEKS,
+    periods,
+)
+from .sales import Currency, Sales, Won
 
 FOLDER = Path(__file__).parent
-VERDICTS = {
-    "fresh": "✓ Every table is up to date.",
-    "stale": "! Some tables are stale.",
-    "failed": "✗ Some tables could not be updated.",
+VERDICTS = {"fresh": "✓ Every table is up to date.", "stale": "! Not up to date:", "failed": "✗ Not updated:"}
+SUBJECTS = {
+    **dict.fromkeys((STAGES, MONTHLY, PERIODS, LISTS, OWNERS), "Deals"),
+    OVERDUE: "Overdue tasks",
+    ACTIVITY: "Activity",
 }
+"""What a query is about, for the reason why it cannot be run."""
+FIRST = 4
+"""The currencies that are shown at once; the others unfold."""
 
 
 @dataclass(frozen=True)
-class Bar:
-    """A row of a chart: its name, its cells, and the length of its bar."""
+class Change:
+    """What became more or less, in words; `good` is None if it is neither good nor bad."""
+
+    text: str
+    good: bool | None
+
+
+@dataclass(frozen=True)
+class Note:
+    """A line below a figure, after what has changed."""
+
+    text: str
+    change: Change | None = None
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure: its name, its notes, and the id of the list that it counts."""
 
     name: str
-    cells: Sequence[str]
-    size: float
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A table with a bar in each row; a screen reader reads the table."""
-
-    title: str
-    headings: Sequence[str]
-    rows: Sequence[Bar]
-    note: str | None = None
-
-    @property
-    def most(self) -> float:
-        return max((row.size for row in self.rows), default=0)
-
-
-@dataclass(frozen=True)
-class ChartGroup:
-    """The charts about one subject, or the reason why there are none."""
-
-    key: str
-    title: str
-    charts: Sequence[Chart] = ()
-    missing: str | None = None
+    figure: str
+    notes: Sequence[Note] = ()
+    list: str | None = None
 
 
 @dataclass(frozen=True)
 class Page:
-    """The contents of the page; `health` is None if nothing was ever synced."""
+    """The contents of the page; `health` and `sales` are None if nothing was ever synced.
+
+    `deal_url` is the URL of a deal in Insightly up to its id, None if it is not known.
+    """
 
     destination: str
     at: datetime
     health: Health | None
-    charts: Sequence[ChartGroup] = field(default_factory=tuple)
+    sales: Sales | None = None
+    deal_url: str | None = None
 
     def html(self, busy: bool = False) -> str:
         """Renders the page.
@@ -66,32 +88,36 @@ class Page:
         Args:
             busy: whether a run is using the destination, so that the page shows the time before it.
         """
-        health = self.health
+        health, sales = self.health, self.sales
         return _template().render(
-            age=lambda timestamp: age(timestamp, self.at),
             account=(health and health.account) or "Insightly",
+            age=lambda timestamp: age(timestamp, self.at),
+            ahead=AHEAD,
             at=self.at,
             busy=busy,
             calls=_calls(health) if health else None,
+            charts=charts,
+            currency_tiles=lambda currency: _currency_tiles(currency, self.at.date()),
+            closed=CLOSED,
+            day=lambda day: _day(day, self.at.date()),
             days=DAYS,
+            deal_url=self.deal_url,
             deletions=_deletions(health) if health else None,
             destination=self.destination,
+            first=FIRST,
             health=health,
-            groups=self.charts,
+            health_tiles=_health_tiles(health) if health else (),
+            idle=IDLE,
+            missing=_missing(sales) if sales else {},
+            months=MONTHS,
+            sales=sales,
             shared=_shared_reasons(health) if health else {},
+            soon=SOON,
             style=(FOLDER / "page.css").read_text(encoding="utf-8"),
-            tiles=_tiles(health) if health else (),
+            tiles=_tiles(sales) if sales else (),
             verdicts=VERDICTS,
+            weeks=WEEKS,
         )
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One figure of the overview."""
-
-    name: str
-    figure: str
-    note: str | None = None
 
 
 def age(timestamp: datetime, at: datetime) -> str:
@@ -104,21 +130,118 @@ def age(timestamp: datetime, at: datetime) -> str:
     return f"{minutes // 60} hours ago" if minutes < 48 * 60 else f"{minutes // 1440} days ago"
 
 
-def number(value: float) -> str:
-    """Formats a number with separators for thousands, and one decimal below a hundred.
+def plural(count: int, noun: str) -> str:
+    """A count and its noun.
 
-    >>> number(1234567), number(12.345), number(0)
-    ('1,234,567', '12.3', '0')
+    >>> plural(1, "deal"), plural(1200, "deal"), plural(2, "other currency")
+    ('1 deal', '1,200 deals', '2 other currencies')
     """
-    return f"{value:,.1f}" if isinstance(value, float) and abs(value) < 100 else f"{value:,.0f}"
+    return f"{number(count)} {noun if count == 1 else noun[:-1] + 'ies' if noun.endswith('cy') else noun + 's'}"
 
 
-def share(size: float, most: float) -> float:
-    """The length of a bar in per cent of the longest one."""
-    return round(100 * max(size, 0) / most, 1) if most > 0 else 0
+def change(now: float, before: float) -> Change | None:
+    """The growth in per cent; None from nothing.
+
+    >>> change(150, 100).text, change(50, 100).text, change(100, 100).text, change(5000, 1).text, change(1, 0)
+    ('▲ 50%', '▼ 50%', '= 0%', '▲ over 999%', None)
+    """
+    if before <= 0:
+        return None
+    rate = round(100 * (now - before) / before)
+    if rate == 0:
+        return Change("= 0%", None)
+    return Change("▲ over 999%" if rate > 999 else f"▲ {rate}%" if rate > 0 else f"▼ {-rate}%", rate > 0)
 
 
-def _tiles(health: Health) -> list[Tile]:
+def _currency_tiles(currency: Currency, today: date) -> list[Tile]:
+    left_out, bounds = currency.open.unweighted, periods(today)
+    (last_month, same_day), (last_quarter, same_day_of_quarter) = (
+        bounds[f"last {unit} to date"] for unit in ("month", "quarter")
+    )
+    return [
+        Tile("Open pipeline", number(currency.open.value), [Note(plural(currency.open.deals, "deal"))]),
+        Tile(
+            "Weighted",
+            number(currency.open.weighted),
+            [
+                Note("value × probability"),
+                *([Note(f"{plural(left_out, 'deal')} without a probability left out")] * (left_out > 0)),
+            ],
+        ),
+        _won(f"{today:%B}", currency.month, f"{last_month:%B}", same_day),
+        _won(_quarter(today), currency.quarter, _quarter(last_quarter), same_day_of_quarter),
+    ]
+
+
+def _won(period: str, won: Won, before: str, same_day: date) -> Tile:
+    """Compares with the period before until the same day of it."""
+    to_date = f"{number(won.before_to_date.value)} by {same_day.day} {same_day:%B}"
+    growth = change(won.now.value, won.before_to_date.value)
+    notes = [
+        Note(plural(won.now.deals, "deal")),
+        Note(to_date if growth is None else f"vs {to_date}", growth),
+        Note(f"{before}: {number(won.before.value)}, {plural(won.before.deals, 'deal')}"),
+    ]
+    if not won.before.deals:
+        notes[1:] = [Note(f"none in {before}")]
+    return Tile(f"Won in {period}", number(won.now.value), notes)
+
+
+def _quarter(day: date) -> str:
+    return f"Q{(day.month + 2) // 3}"
+
+
+def _tiles(sales: Sales) -> list[Tile]:
+    """The figures that have no currency, without those that cannot be read."""
+    closed, before = sales.closed, sales.closed_before
+    rate, average = f"{percent(before.rate)} in the {CLOSED} before", f"{days(before.days)} in the {CLOSED} before"
+    tiles: dict[str, list[Tile]] = {
+        PERIODS: [
+            Tile(
+                "Win rate",
+                percent(closed.rate),
+                [
+                    Note(f"{number(closed.won)} won, {number(closed.lost)} lost in {CLOSED} days"),
+                    Note(rate, _difference(closed.rate, before.rate, 100, "point", more_is_good=True)),
+                ],
+            ),
+            Tile(
+                "Days to close",
+                days(closed.days),
+                [
+                    Note(f"average of deals won in {CLOSED} days"),
+                    Note(average, _difference(closed.days, before.days, 1, "day", more_is_good=False)),
+                ],
+            ),
+        ],
+        LISTS: [
+            Tile("Closing soon", number(sales.closing.total), [Note(f"in {SOON} days")], "closing"),
+            Tile("Past their date", number(sales.late.total), [Note("still open")], "late"),
+            Tile("No activity", number(sales.idle.total), [Note(f"for {IDLE} days")], "idle"),
+        ],
+        OVERDUE: [
+            Tile("Overdue tasks", number(sum(each.tasks for each in sales.overdue)), [Note("of all owners")], "tasks")
+        ],
+    }
+    return [tile for query, of in tiles.items() if query not in sales.missing for tile in of]
+
+
+def _difference(now: float | None, before: float | None, scale: int, unit: str, more_is_good: bool) -> Change | None:
+    if now is None or before is None:
+        return None
+    more = round(scale * now) - round(scale * before)
+    if more == 0:
+        return Change("=", None)
+    return Change(f"{'▲' if more > 0 else '▼'} {plural(abs(more), unit)},", (more > 0) == more_is_good)
+
+
+def _missing(sales: Sales) -> dict[str, str]:
+    """The reasons why something is not shown, each once, with what it is."""
+    reasons = by_reason((SUBJECTS[query], reason) for query, reason in sales.missing.items())
+    return {reason: ", ".join(dict.fromkeys(subjects)) for reason, subjects in reasons.items()}
+
+
+def _health_tiles(health: Health) -> list[Tile]:
     today = health.calls[-1][1]
     left = "unknown" if health.calls_left is None else number(health.calls_left)
     fresh = sum(each.state == "ok" and not each.stale for each in health.entities)
@@ -128,12 +251,12 @@ def _tiles(health: Health) -> list[Tile]:
         Tile(
             "entities up to date",
             f"{fresh} of {len(health.entities) - skipped}",
-            f"{skipped} not readable with this key" if skipped else None,
+            [Note(f"{skipped} not readable with this key")] if skipped else (),
         ),
-        Tile("calls left today", left, f"after the last run; {number(today)} used today"),
-        Tile("deletions found", number(sum(each.found for each in health.deletions)), f"in {DAYS} days"),
-        Tile("failures", number(len(health.failures)), f"in {DAYS} days"),
-        Tile("new columns", number(len(health.changes)), f"in {DAYS} days"),
+        Tile("calls left today", left, [Note(f"after the last run; {number(today)} used today")]),
+        Tile("deletions found", number(sum(each.found for each in health.deletions)), [Note(f"in {DAYS} days")]),
+        Tile("failures", number(len(health.failures)), [Note(f"in {DAYS} days")]),
+        Tile("new columns", number(len(health.changes)), [Note(f"in {DAYS} days")]),
     ]
 
 
@@ -155,11 +278,20 @@ def _calls(health: Health) -> Chart:
 
 def _deletions(health: Health) -> Chart:
     rows = [Bar(each.entity, [number(each.found), number(each.restored)], each.found) for each in health.deletions]
-    return Chart("Deleted", ["entity", "found", "restored"], rows)
+    return Chart(f"Deleted in the last {DAYS} days", ["entity", "found", "restored"], rows)
 
 
 def _state(each: Freshness) -> str:
     return "stale" if each.stale and each.state in ("ok", "skipped") else each.state
+
+
+def _minute(timestamp: datetime) -> str:
+    utc = timestamp.astimezone(UTC)
+    return f"{utc:%A}, {utc.day} {utc:%B %Y, %H:%M} UTC"
+
+
+def _day(day: date, today: date) -> str:
+    return f"{day.day} {day:%b}" if day.year == today.year else f"{day.day} {day:%b %Y}"
 
 
 @cache
@@ -174,8 +306,10 @@ def _template() -> Template:
     )
     environment.filters |= {
         "iso": lambda timestamp: timestamp.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "minute": lambda timestamp: timestamp.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "minute": _minute,
+        "month": lambda day: f"{day:%b}",
         "number": number,
+        "plural": plural,
         "share": share,
         "state": _state,
     }

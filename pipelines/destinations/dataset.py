@@ -95,9 +95,12 @@ class Dataset:
 
     def row_counts(self, tables: Iterable[str]) -> dict[str, tuple[int, int]]:
         """The live and the deleted rows of each table that exists, in one query."""
+        # Once for all tables: dlt hashes the schema at each access.
+        schema = self._pipeline.default_schema.tables if self.has_schema else {}
         parts = []
-        for name in filter(self.table_exists, tables):
-            marked = f"count({self.column(DELETED_AT)})" if self.has_column(name, DELETED_AT) else "0"
+        for name in filter(schema.__contains__, tables):
+            mark = schema[name]["columns"].get(self.normalize(DELETED_AT), {})
+            marked = f"count({self.column(DELETED_AT)})" if "data_type" in mark else "0"
             parts.append(f"select '{name}' as entity, count(*) as n, {marked} as marked from {self.table_name(name)}")
         if not parts:
             return {}

@@ -2,13 +2,16 @@
 
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import dlt
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
+from sqlglot import exp
 
 from pipelines.destinations.dataset import Dataset
 from pipelines.destinations.target import NothingSynced, Target
@@ -17,7 +20,7 @@ from sources.insightly.config.accounts import VIEWS
 from sources.insightly.errors import BadSetting, InsightlyError
 
 from .dialect import TESTED, ViewWriter, writer_of
-from .marts import Mart, MartPlan, Unusable, load, plan
+from .marts import DIALECT, Mart, MartPlan, Unusable, load, plan
 from .registry import Registry, View, one_line
 from .relations import known_tables, loaded_tables
 
@@ -126,25 +129,33 @@ def statements(target: Target, folder: str | None = None) -> Report:
     return report
 
 
-def query_marts(pipeline: dlt.Pipeline, dataset: Dataset, names: Collection[str]) -> dict[str, list[Row] | str]:
-    """Runs the queries of bundled marts, whether or not their views exist.
+def query(
+    pipeline: dlt.Pipeline, dataset: Dataset, questions: Sequence[Mart], at: datetime
+) -> dict[str, list[Row] | str]:
+    """Runs queries over the tables and the bundled marts, whether or not the views of these exist.
 
     Args:
         pipeline: the pipeline over the destination.
         dataset: its tables.
-        names: of the marts.
+        questions: the queries.
+        at: the time that is `current_timestamp` in all of them.
 
     Returns:
-        The rows of each mart, or the reason why it cannot be queried.
+        The rows of each query, or the reason why it cannot be run.
     """
-    schema = pipeline.default_schema
+    schema, now = pipeline.default_schema, exp.cast(exp.Literal.string(at.isoformat()), "TIMESTAMPTZ", dialect=DIALECT)
     with pipeline.sql_client() as client:
         writer = writer_of(client, client.dataset_name)
-    plans = plan(load(bundled()), loaded_tables(schema), known_tables(schema.naming.normalize_path), names)
-    return {
-        each.mart.name: str(each.reason) if each.query is None else dataset.query(writer.select(each.query))
-        for each in plans
-    }
+    tables, known = loaded_tables(schema), known_tables(schema.naming.normalize_path)
+    plans = plan([*_bundled(), *questions], tables, known, {each.name for each in questions})
+    answers = dict[str, list[Row] | str]()
+    for each in plans:
+        answers[each.mart.name] = str(each.reason)
+        if each.query is not None:
+            for current in list(each.query.find_all(exp.CurrentTimestamp)):
+                current.replace(now.copy())
+            answers[each.mart.name] = dataset.query(writer.select(each.query))
+    return answers
 
 
 def assert_possible(target: Target) -> None:
@@ -159,6 +170,12 @@ def bundled() -> Path:
     """The folder of the bundled marts: marts/ in the repository, insightly_marts/ in an installed package."""
     installed = Path(__file__).parents[1] / "insightly_marts"
     return installed if installed.is_dir() else Path(__file__).parents[2] / "marts"
+
+
+@cache
+def _bundled() -> tuple[Mart, ...]:
+    """The bundled marts, parsed once: that takes longer than to run them."""
+    return tuple(load(bundled()))
 
 
 def _refresh(client: Any, dataset: str, plans: Sequence[MartPlan], with_own: bool) -> dict[str, Row]:

@@ -40,7 +40,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         crm.sandbox.store.delete("contacts", crm.sandbox.store.tables["contacts"].keys[0])
         target = crm.target
         sweep(crm.settings(), target, ["contacts"])
-        export(build_page(target, timedelta(days=1)), crm.folder / "page.html")
+        shown = build_page(target, timedelta(days=1))
+        shown = replace(shown, deal_url="https://crm.na1.insightly.com/details/Opportunity/")
+        export(shown, crm.folder / "page.html")
     return crm.folder / "page.html"
 
 
@@ -72,26 +74,42 @@ def test_page_fits_the_screen_and_shows_figures_and_charts(page: Page) -> None:
     width = page.viewport_size["width"] if page.viewport_size else 0
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.get_by_role("heading", level=1).inner_text() == "Sandbox Trading"
-    assert page.get_by_text("1 not readable with this key").is_visible()
-    for title in ("Open deals by stage", "Won in the last 12 months", "Activity of the last 8 weeks"):
-        assert page.get_by_role("heading", name=title).is_visible()
-    longest = page.locator(".bars .bar").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().width)")
-    assert max(longest) > 20
+    for title in ("Pipeline and wins", "Won and expected by month", "To do", "Open deals by stage", "By owner"):
+        assert page.get_by_role("heading", name=title, exact=True).first.is_visible()
+    assert page.locator("dt", has_text="Open pipeline").count() == 2  # two currencies
+    columns = page.locator(".columns i").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().height)")
+    assert max(columns) > 100
+    if width > PHONE["width"]:
+        longest = page.locator(".bars .bar").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().width)")
+        assert max(longest) > 20
     shot = page.screenshot(full_page=True)
     assert len(shot) > 20_000
 
 
 def test_charts_are_tables_with_names_and_headings(page: Page) -> None:
-    snapshot = page.locator("article").first.aria_snapshot()
+    snapshot = page.locator("#funnel").locator("..").aria_snapshot()
     assert "rowheader" in snapshot
     assert "columnheader" in snapshot
-    assert page.get_by_role("table", name="Calls per day").get_by_role("row").count() >= 2
+    page.get_by_text("EUR by month, as a table").click()
+    months = page.locator("figure", has_text="EUR").get_by_role("table")
+    assert months.get_by_role("row").count() == 16
+    names = page.locator("section.list").first.get_by_role("link")
+    assert (names.first.get_attribute("href") or "").startswith("https://crm.na1.insightly.com/details/Opportunity/4")
 
 
-def test_keyboard_reaches_scrollable_tables(page: Page) -> None:
+def test_health_is_one_line_that_unfolds(page: Page) -> None:
+    entities = page.get_by_role("heading", name="Freshness and rows")
+    assert not entities.is_visible()
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Skip to the health of the sync"
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the figures"
+    page.keyboard.press("Tab")
+    assert "Every table is up to date." in page.evaluate("document.activeElement.textContent")
     page.keyboard.press("Enter")
-    page.wait_for_url("**#sync")
+    assert entities.is_visible()
+    assert page.get_by_text("1 not readable with this key").is_visible()
+    assert page.get_by_role("table", name="Calls per day").get_by_role("row").count() >= 2
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.getAttribute('aria-labelledby')") == "entities"
+    assert page.evaluate("document.documentElement.scrollWidth") <= (page.viewport_size or DESKTOP)["width"]
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()

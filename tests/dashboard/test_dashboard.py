@@ -13,7 +13,8 @@ import pytest
 
 from pipelines.commands.sweep import sweep
 from pipelines.dashboard.build import build_page, export
-from pipelines.dashboard.page import Page, age, number, share
+from pipelines.dashboard.charts import compact, number, share
+from pipelines.dashboard.page import Page, age
 from pipelines.dashboard.serve import Dashboard, server
 from pipelines.destinations.locks import Busy
 from pipelines.destinations.target import NothingSynced, Target
@@ -87,7 +88,7 @@ def test_page_shows_failures_and_stale_entities(synced_crm: Crm) -> None:
     assert stale.verdict == "stale"
     failed = replace(late, entities=[replace(each, state="failed") for each in late.entities])
     assert failed.verdict == "failed"
-    assert "could not be updated" in replace(shown, health=failed).html()
+    assert f"Not updated:</strong> {', '.join(by_name)}." in replace(shown, health=failed).html()
 
 
 def test_page_says_a_cause_of_many_failures_once(synced_crm: Crm) -> None:
@@ -177,7 +178,7 @@ def test_command_exports_a_file_and_prints_figures(synced_crm: Crm, tmp_path: Pa
     assert synced_crm.sandbox.key not in html
     figures = command("dashboard", "--json", *where, cwd=tmp_path).json
     assert figures["health"]["verdict"] == "fresh"
-    assert {group["key"] for group in figures["pictures"]} == {"funnel", "won", "activity"}
+    assert figures["sales"]["missing"]["stages"] == "needs opportunities (never loaded)"
     assert synced_crm.sandbox.log == []
     missing = command("dashboard", "--json", "--database", "none.duckdb", cwd=tmp_path)
     assert (missing.code, missing.json["status"]) == (1, "failed")
@@ -186,5 +187,7 @@ def test_command_exports_a_file_and_prints_figures(synced_crm: Crm, tmp_path: Pa
 def test_ages_and_numbers_are_formatted() -> None:
     ages = [age(NOW - timedelta(minutes=each), NOW) for each in (0, 5, 119, 150, 60 * 47, 60 * 24 * 3)]
     assert ages == ["just now", "5 min ago", "119 min ago", "2 hours ago", "47 hours ago", "3 days ago"]
-    assert [number(each) for each in (0, 1234567, 12.345, 1234.5)] == ["0", "1,234,567", "12.3", "1,234"]
+    assert [number(each) for each in (0, 1234567, 12.345, -1234.5)] == ["0", "1,234,567", "12", "-1,234"]
+    labels = [compact(each) for each in (0, 0.4, 950, 999.6, 1240, 12_600, 999_600, 1_500_000, 2e9, 3e12)]
+    assert labels == ["", "0", "950", "1k", "1.2k", "13k", "1M", "1.5M", "2B", "3T"]
     assert [share(1, 4), share(0, 0), share(-1, 4)] == [25.0, 0, 0]

@@ -247,6 +247,35 @@ def test_pipeline_by_stage_and_month(by_hand: Crm) -> None:
     ]
 
 
+def test_open_deals(by_hand: Crm) -> None:
+    columns = (
+        "pipeline_name, stage_name, owner_name, currency, opportunity_value, weighted_value, activity_planned, "
+        "forecast_close_date, days_left, cast(now() at time zone 'UTC' as date) as today"
+    )
+    found, money = answer(by_hand, "open_deals", columns), Decimal
+    first, last = date(2026, 3, 1), date(2026, 3, 31)
+    assert [row[:-2] for row in found] == [
+        ("Sales", "Offer", None, "EUR", money("0.1"), money("0.05"), False, last),
+        ("Sales", "Offer", None, "EUR", money("0.2"), None, False, first),
+        ("Sales", "Offer", None, "USD", money(1000), money(100), False, last),
+        (None, None, None, "EUR", money(5), money(2), False, last),
+        (None, None, None, None, None, None, False, None),
+    ]
+    assert all(days == (None if closes is None else (closes - today).days) for *_, closes, days, today in found)
+
+
+def test_sales_by_day(by_hand: Crm) -> None:
+    columns = "closed_on, pipeline_name, owner_name, currency, deals_won, deals_lost, won_value, lost_value, "
+    columns += "days_to_win, deals_with_days"
+    money = Decimal
+    assert answer(by_hand, "sales_by_day", columns) == [
+        (date(2026, 2, 1), "Sales", None, "EUR", 0, 1, None, money(8), None, 0),
+        # The records were made on a later day than this.
+        (date(2026, 2, 28), "Sales", None, "EUR", 1, 0, money("70.25"), None, None, 0),
+        (None, "Sales", None, "EUR", 1, 0, money(1), None, None, 0),
+    ]
+
+
 STAYS = [
     (1, 11, 1.0, 8.9792, False, 7, "moved on", 12),
     (1, 12, 8.9792, 20.02, True, 12, "won", None),
@@ -379,7 +408,7 @@ def test_freshness(by_hand: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/Los_Angeles"])
 def test_days_are_in_utc_in_every_session_time_zone(by_hand: Crm, zone: str) -> None:
     dated = ("lead_conversion_by_source", "activity_by_owner_and_week", "stage_stays", "overdue_tasks")
-    for mart in (*dated, "opportunities_wide", "leads_wide", "tasks_wide", "activities"):
+    for mart in (*dated, "open_deals", "opportunities_wide", "leads_wide", "tasks_wide", "activities"):
         there, here = (asked_from(by_hand, where, f"select * from insightly_marts.{mart}") for where in (zone, "UTC"))
         assert there == here
 

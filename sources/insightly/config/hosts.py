@@ -33,6 +33,19 @@ def base_url(pod: str, override: str | None = None) -> str:
     return f"https://api.{match[1] or match[2]}.insightly.com/v3.1"
 
 
+def record_url(api: str, kind: str) -> str | None:
+    """The URL of records in Insightly's web application, up to the record's id; None if the API is not Insightly's own.
+
+    Nothing documents it; it is the URL in the address bar, and programs of others build it the same way.
+
+    Args:
+        api: the base URL of the API.
+        kind: `Opportunity`, `Contact`, ...
+    """
+    match = re.fullmatch(rf"https://api\.{_POD}\.insightly\.com/.*", api)
+    return None if match is None else f"https://crm.{match[1]}.insightly.com/details/{kind}/"
+
+
 def is_loopback(url: str) -> bool:
     """Whether the host of `url` is localhost, in 127.0.0.0/8, or ::1."""
     host = urlsplit(url).hostname or ""
