@@ -128,7 +128,7 @@ def marts(args: argparse.Namespace) -> "Report":
     from pipelines.views.build import create_views, statements
 
     if args.dbt is not None:
-        from pipelines.dashboard.charts import MARTS
+        from pipelines.dashboard.queries import MARTS
         from pipelines.views.dbt.build import write_package
 
         return write_package(target_of(args), Path(args.dbt), args.instance, args.folder, MARTS)

@@ -10,6 +10,9 @@ SOON, IDLE, CLOSED, LISTED = 30, 30, 90, 8
 MONTHS, AHEAD, WEEKS = 12, 3, 8
 """The months until this one, the months after it, and the weeks until this one that the charts show."""
 
+MARTS = ("activity_by_owner_and_week", "open_deals", "overdue_tasks", "pipeline_by_stage_and_month", "sales_by_day")
+"""The marts that the queries read."""
+
 STAGES, MONTHLY, PERIODS, LISTS, OWNERS, OVERDUE, ACTIVITY = (
     "stages",
     "monthly",

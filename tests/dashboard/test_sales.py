@@ -7,16 +7,17 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlglot import exp
 
 from pipelines.commands.sweep import sweep
 from pipelines.dashboard.build import build_page, report
 from pipelines.dashboard.page import Page, change, plural
-from pipelines.dashboard.queries import LISTED, periods
+from pipelines.dashboard.queries import LISTED, MARTS, periods, queries
 from pipelines.dashboard.sales import Closed, Currency, Month, Open, Owner, Sales, Stage, Sum, Won
 from pipelines.destinations.dataset import Dataset
 from pipelines.sandbox import Contents, Store
 from pipelines.views.build import bundled, query
-from pipelines.views.marts import Mart
+from pipelines.views.marts import Mart, tables_of
 from sources.insightly.config.hosts import record_url
 from tests.support.crm import OPEN, Clock, Crm, PostgresCrm, isolated_crm
 
@@ -299,7 +300,6 @@ def test_a_mart_has_the_time_of_the_page(by_hand: Crm) -> None:
             assert query(pipeline, dataset, [Mart.parse("late", sql)], at) == {"late": [{"days": days}]}
         missing = query(pipeline, dataset, [Mart.parse("none", "select a from nowhere")], NOW)["none"]
     assert "nowhere" in str(missing)
-    assert (bundled() / "overdue_tasks.sql").exists()
 
 
 def test_periods_end_on_the_same_day_or_with_their_month() -> None:
@@ -314,6 +314,12 @@ def test_periods_end_on_the_same_day_or_with_their_month() -> None:
     assert ends["2026-01-01"]["last quarter"] == (date(2025, 10, 1), date(2025, 12, 31))
     assert ends["2026-01-01"]["last days"] == (date(2025, 10, 4), date(2026, 1, 1))
     assert ends["2026-01-01"]["days before"] == (date(2025, 7, 6), date(2025, 10, 3))
+
+
+def test_queries_read_the_marts_that_are_named() -> None:
+    read = {table.name for each in queries(date(2026, 3, 31)) for table in tables_of(each.query or exp.select())}
+    assert read == set(MARTS)
+    assert all((bundled() / f"{name}.sql").exists() for name in MARTS)
 
 
 def test_changes_are_in_words() -> None:

@@ -213,7 +213,7 @@ class Package:
             "name": f"{package}_dashboard",
             "label": "Insightly dashboard",
             "type": "dashboard",
-            "description": "The page of `insightly dashboard`: the health of the sync, and charts of the CRM.",
+            "description": "The page of `insightly dashboard`: pipeline, wins, deals to work on, health of the sync.",
             "depends_on": [*shown, f"source('{package}', '{RUNS}')"],
             "owner": {"name": "insightly-sync"},
         }
