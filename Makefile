@@ -73,7 +73,7 @@ pins:
 	$(COMPILE) pyproject.toml --extra postgres --extra delta -c constraints.txt -o constraints-destinations.txt
 	$(COMPILE) pyproject.toml --extra dev -c constraints-destinations.txt -o constraints-dev.txt
 	$(COMPILE) pyproject.toml --extra airflow --extra postgres -o constraints-airflow.txt
-	$(COMPILE) --no-strip-extras --group dbt -o constraints-dbt.txt
+	grep -o '^duckdb==[^ ]*' constraints.txt | $(COMPILE) --no-strip-extras --group dbt -c - -o constraints-dbt.txt
 
 clean:
 	rm -rf .venv .venv-airflow .venv-dbt demo.duckdb demo.html .demo .benchmarks build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -120,7 +120,7 @@ def pins(name: str) -> Pins:
     found: Pins = {}
     for line in (ROOT / name).read_text().replace("\\\n", " ").splitlines():
         requirement, *hashes = line.split(" --hash=")
-        pin = re.fullmatch(r"([a-z0-9-]+)==(\S+)( ; .+)?", requirement.strip())
+        pin = re.fullmatch(r"([a-z0-9-]+)(?:\[[a-z]+\])?==(\S+)( ; .+)?", requirement.strip())
         assert pin is not None, f"{name}: {line[:80]}"
         assert hashes, f"{name}: {requirement} has no hash"
         assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", digest.strip()) for digest in hashes)
@@ -144,12 +144,21 @@ def test_pins_are_what_is_asked_for() -> None:
         "constraints-dev.txt": ("postgres", "delta", "dev"),
         "constraints-airflow.txt": ("postgres", "airflow"),
     }
-    assert sorted(extras) == sorted(path.name for path in ROOT.glob("constraints*.txt"))
+    assert sorted([*extras, "constraints-dbt.txt"]) == sorted(path.name for path in ROOT.glob("constraints*.txt"))
     for file, names in extras.items():
         pinned = pins(file)
         for requirement in declared(*names):
             if requirement.name != "insightly-sync":
                 assert requirement.specifier.contains(pinned[requirement.name][0]), f"make pins: {requirement}"
+
+
+def test_pins_of_dbt_read_the_files_of_the_program() -> None:
+    pinned = pins("constraints-dbt.txt")
+    for requirement in map(
+        Requirement, tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dbt"]
+    ):
+        assert requirement.specifier.contains(pinned[requirement.name][0]), f"make pins: {requirement}"
+    assert pinned["duckdb"] == pins("constraints.txt")["duckdb"], "dbt and the program open one DuckDB file"
 
 
 def test_development_has_the_versions_of_the_program() -> None:
