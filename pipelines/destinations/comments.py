@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from types import MethodType
 from typing import Any
 
+from dlt.common.data_writers.escape import escape_snowflake_literal
 from dlt.common.destination import Destination
 from dlt.common.schema.typing import TSchemaTables
 from dlt.destinations.job_client_impl import SqlJobClientBase
-from sqlglot import exp
 
 DIALECTS = ("bigquery", "duckdb", "postgres", "snowflake")
 DESCRIBED_BY_DLT = ("bigquery", "snowflake")
@@ -87,12 +86,10 @@ def _texts(table: Any) -> dict[str, str]:
     return {"": table.get("description") or "", **columns}
 
 
-def _literal(client: SqlJobClientBase, text: str) -> str:
-    return exp.Literal.string(text).sql(client.capabilities.sqlglot_dialect)
-
-
 def _statements(client: SqlJobClientBase, table: str, texts: Mapping[str, str]) -> Iterator[str]:
-    escape, column_name = partial(_literal, client), client.sql_client.escape_column_name
+    snowflake = client.capabilities.sqlglot_dialect == "snowflake"
+    escape: Any = escape_snowflake_literal if snowflake else client.capabilities.escape_literal
+    column_name = client.sql_client.escape_column_name
     path, columns = client.sql_client.make_qualified_table_name(table), {n: text for n, text in texts.items() if n}
     if client.capabilities.sqlglot_dialect == "bigquery":  # which limits the changes of a table in some seconds
         if "" in texts:
