@@ -18,6 +18,8 @@ from tests.support.push import ids
 
 pytestmark = [pytest.mark.sample(0), pytest.mark.xdist_group("dbt")]
 
+QUIRK = '{{ 1 / 0 }} {% raw %} it\'s: # "odd"'
+"""A label that is no YAML, and that dbt must not render."""
 ENTITIES = ("core", "comments", "custom_objects", "custom_object_records", "emails", "follows", "teams")
 
 
@@ -25,6 +27,7 @@ ENTITIES = ("core", "comments", "custom_objects", "custom_object_records", "emai
 def crm(make_crm: MakeCrm) -> Crm:
     """An account that was synced with what it has: a history, custom objects, deleted records."""
     crm = make_crm(scale=0.02)
+    crm.sandbox.store.define("CONTACT", "Quirk__c", "TEXT", QUIRK, [])
     crm.sync_done(*ENTITIES, history=["opportunities"])
     for entity in ("contacts", "opportunities"):
         delete(crm, entity, *ids(crm, entity)[:2])
@@ -105,6 +108,11 @@ def test_package_builds_and_says_what_the_views_say(crm: Crm, tmp_path: Path) ->
     assert by_name(catalog["sources"]) == by_name(manifest["sources"]) == tables_of(crm)
     models = {name: node for name, node in manifest["nodes"].items() if name.startswith("model.")}
     assert by_name(catalog["nodes"]) == by_name(models)
+    columns = [
+        column for node in (*manifest["sources"].values(), *models.values()) for column in node["columns"].items()
+    ]
+    assert [name for name, column in columns if not column["description"]] == []
+    assert {column["description"] for name, column in columns if name == "quirk__c"} == {f'Custom field "{QUIRK}".'}
 
     create_views(crm.target)
     views = {row["mart"] for row in crm.read("select mart from insightly_marts._marts")}

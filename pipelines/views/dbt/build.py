@@ -1,11 +1,13 @@
 """The command `insightly marts --dbt FOLDER`: writes a dbt package over the tables of a destination."""
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from sqlglot import exp
 
 from pipelines.destinations.system_tables import RUNS, description_of
 from pipelines.destinations.target import NothingSynced, Target
@@ -14,13 +16,13 @@ from sources.insightly.config.accounts import DEFAULT
 
 from ..build import INVALID, PRINTED, add_rows, dialect_of, marts_of, row_of, state_of
 from ..dialect import writer_of
-from ..lineage import origins
-from ..marts import MartPlan, Tables, Unusable, plan
+from ..lineage import columns_of
+from ..marts import MartPlan, Unusable, plan
 from ..relations import known_tables, loaded_tables
 from .folder import OPTION, write
 from .models import ModelWriter, Names
 from .package import Package
-from .sources import SourceTable, source_tables
+from .sources import source_tables
 
 PACKAGE = "insightly"
 
@@ -63,25 +65,29 @@ def write_package(
         plans = {planned.mart.name: planned for planned in plan(defined, tables, known)}
         models = ModelWriter(writer_of(client, client.dataset_name), names, sources, plans)
         paths = {name: client.make_qualified_table_name_path(name, quote=False) for name in sources}
-    marts_written = dict[str, tuple[MartPlan, str]]()
+    marts_written, queries = dict[str, tuple[MartPlan, str]](), dict[str, exp.Query]()
     for planned in plans.values():
         mart, state, reason, model = planned.mart, state_of(planned), planned.reason, None
         if mart.generated:
             continue
         if planned.query is not None:
             try:
-                marts_written[mart.name] = planned, models.mart(planned)
+                marts_written[mart.name], queries[mart.name] = (planned, models.mart(planned)), planned.query
                 state, model = PRINTED, names.mart(mart.name)
             except Unusable as error:
                 state, reason = INVALID, str(error)
         row = row_of(state, reason, mart.answers, planned.needs, planned.without)
         rows[mart.name] = {**row, "model": model}
+
+    def describe(table: str, column: str) -> str:
+        return sources[table].columns.get(column, "")
+
     files = Package(
         models,
         marts_written,
-        {name: _columns(planned, tables, sources) for name, (planned, _) in marts_written.items()},
+        {name: columns_of(query, tables, describe) for name, query in queries.items()},
         exposed,
-        str(target),
+        models.writer.dialect,
         paths[RUNS][-2],
         {name: path[-1] for name, path in paths.items()},
         version("insightly-sync"),
@@ -90,13 +96,3 @@ def write_package(
     add_rows(report, rows)
     report.seconds = time.monotonic() - started
     return report
-
-
-def _columns(planned: MartPlan, tables: Tables, sources: Mapping[str, SourceTable]) -> dict[str, str]:
-    """The columns of a mart, with the descriptions of those that it passes on unchanged."""
-    assert planned.query is not None
-    found = origins(planned.query, tables)
-    return {
-        name: "" if origin is None or origin[0] not in sources else sources[origin[0]].columns.get(origin[1], "")
-        for name, origin in found.items()
-    }

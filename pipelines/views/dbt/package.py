@@ -21,7 +21,7 @@ FRESHNESS = {"warn_after": {"count": 1, "period": "day"}, "error_after": {"count
 README = """\
 # Insightly as a dbt package
 
-Sources, staging models and marts over the tables that `insightly sync` loads, for {destination}.
+Sources, staging models and marts over the tables that `insightly sync` loads, in the SQL of {dialect}.
 
 | folder | content |
 |---|---|
@@ -77,7 +77,7 @@ class Package:
         marts: the marts that can be queried here, with the SQL of their models.
         columns: mart -> column -> what it is.
         exposed: the marts that the dashboard shows.
-        destination: its name, for the README.
+        dialect: its SQL, for the README.
         schema: the dataset with the tables, as the database has it.
         identifiers: table -> its name in the database.
         version: of this program.
@@ -87,7 +87,7 @@ class Package:
     marts: Mapping[str, tuple[MartPlan, str]]
     columns: Mapping[str, Mapping[str, str]]
     exposed: Collection[str]
-    destination: str
+    dialect: str
     schema: str
     identifiers: Mapping[str, str]
     version: str
@@ -127,7 +127,7 @@ class Package:
         names = self.models.names
         staged, marts = next(self._staged(), None), next(iter(self.marts), "")
         return README.format(
-            destination=self.destination,
+            dialect=self.dialect,
             package=names.package,
             schema=self.schema,
             staging=names.staging(staged.name if staged else ""),
