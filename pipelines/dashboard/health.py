@@ -104,7 +104,13 @@ class Health:
     def behind(self) -> str:
         """The entities that failed or are stale, as words."""
         names = [each.entity for each in self.entities if each.state == "failed" or each.stale]
-        return listed(names, len(self.entities))
+        found = listed(names, len(self.entities))
+        return f"{found} tables" if found.startswith("all ") else found or "nothing was ever synced"
+
+    @property
+    def deals_synced(self) -> datetime | None:
+        """When the deals were last synced."""
+        return next((each.synced for each in self.entities if each.entity == "opportunities"), None)
 
 
 def read_health(pipeline: dlt.Pipeline, dataset: Dataset, max_age: timedelta, at: datetime) -> Health | None:

@@ -32,7 +32,7 @@ from .queries import (
 from .sales import Currency, Sales, Won
 
 FOLDER = Path(__file__).parent
-VERDICTS = {"fresh": "✓ Every table is up to date.", "stale": "! Not up to date:", "failed": "✗ Not updated:"}
+VERDICTS = {"fresh": "✓ Every table is up to date.", "stale": "! Not up to date:", "failed": "✗ The last sync failed:"}
 SUBJECTS = {
     **dict.fromkeys((STAGES, MONTHLY, PERIODS, LISTS, OWNERS), "Deals"),
     OVERDUE: "Overdue tasks",

@@ -88,7 +88,7 @@ def test_page_shows_failures_and_stale_entities(synced_crm: Crm) -> None:
     assert stale.verdict == "stale"
     failed = replace(late, entities=[replace(each, state="failed") for each in late.entities])
     assert failed.verdict == "failed"
-    assert f"Not updated:</strong> {', '.join(by_name)}." in replace(shown, health=failed).html()
+    assert f"The last sync failed:</strong> {', '.join(by_name)}." in replace(shown, health=failed).html()
 
 
 def test_page_says_a_cause_of_many_failures_once(synced_crm: Crm) -> None:
