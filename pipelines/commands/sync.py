@@ -9,7 +9,7 @@ from pipelines.engine.report import Report
 from pipelines.engine.runner import Runner, Watch, opened
 from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import choose
-from sources.insightly.errors import ImplausibleDeletion
+from sources.insightly.errors import ImplausibleDeletion, plural
 from sources.insightly.paging.probe import Differences
 from sources.insightly.resources.discovery import find
 from sources.insightly.rows.naming import history_table
@@ -96,12 +96,11 @@ def _report_repeated(runner: Runner, found: Mapping[str, int]) -> None:
     for name, count in found.items():
         result, remaining = runner.context.result(name), left.get(name, 0)
         if remaining < count:
-            result.notes.append(
-                f"{count - remaining:,} keys were in more than one row, as after two runs at once: repaired"
-            )
+            repaired = plural(count - remaining, "key was", "keys were")
+            result.notes.append(f"{repaired} in more than one row, as after two runs at once: repaired")
         if remaining and result.state == "ok":
             fix = "the API does not list their records, so delete the surplus rows yourself"
-            result.notes.append(f"{remaining:,} keys are in more than one row: {fix}")
+            result.notes.append(f"{plural(remaining, 'key is', 'keys are')} in more than one row: {fix}")
             runner.record_repeated(name, remaining)
 
 

@@ -15,6 +15,7 @@ from pipelines.engine.runner import Runner, Watch, opened
 from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import Record, choose
 from sources.insightly.entities import RECORDS, Entity
+from sources.insightly.errors import plural
 from sources.insightly.resources import RowShaper
 from sources.insightly.resources.discovery import find, refresh_catalog
 from sources.insightly.resources.enrich import define, fill_tags, shape
@@ -138,7 +139,9 @@ class _Verification:
     def _add_orphans_and_repeated(self) -> None:
         """Adds what the destination shows by itself: rows that are there more than once, and rows without a record."""
         for table, count in self.dataset.orphans(self.entity).items():
-            self.found.add(f"{table}: {count:,} rows belong to no record: insightly sweep removes them")
+            self.found.add(
+                f"{table}: {plural(count, 'row belongs', 'rows belong')} to no record: insightly sweep removes them"
+            )
         for table, key, count in self.dataset.repeated_keys(self.entity):
             self.found.add(f"{describe(table, key, key.values())} is in the table {times(count)}: {self._fix_by_full}")
 
@@ -213,7 +216,7 @@ class _Verification:
         for table_name, loaded_rows in loaded.items():
             groups = Counter(str(row[normalize(part)]) for row in loaded_rows for part in group)
             for name in groups.keys() - known:
-                self.found.add(f"{table_name}: {groups[name]:,} rows of {name}, which no sync has read")
+                self.found.add(f"{table_name}: {plural(groups[name], 'row')} of {name}, which no sync has read")
 
     def _loaded_groups(self) -> Set[str]:
         """The groups of a replaced list that syncs have read."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pipelines.destinations.system_tables import ensure_table
 from sources.insightly.entities import Entity
-from sources.insightly.errors import ImplausibleDeletion, NotAvailable, NotFound, Stop, Unsorted
+from sources.insightly.errors import ImplausibleDeletion, NotAvailable, NotFound, Stop, Unsorted, plural
 from sources.insightly.paging.probe import Differences, compare, probe
 from sources.insightly.resources.fetch import page_reader, pages_at, read_pages, records_of, top_of
 from sources.insightly.state.missing import is_plausible
@@ -113,7 +113,7 @@ def confirm(runner: Runner, entity: Entity, found: Differences, force: bool) -> 
         else:
             result.readable.add(id_)
     if result.readable:
-        result.notes.append(f"{len(result.readable)} records are not listed but readable: kept")
+        result.notes.append(f"{plural(len(result.readable), 'record is', 'records are')} not listed but readable: kept")
     if sampled and result.stop is None:
         reasons = set(result.gone.values())
         result.gone = dict.fromkeys(ids, reasons.pop() if len(reasons) == 1 else "unlisted")

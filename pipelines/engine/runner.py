@@ -243,7 +243,7 @@ class Runner:
         variants = {} if shaper is None else shaper.variants
         changes = [] if shaper is None else shaper.changes
         notes = [f"{count} values of {column} kept as text in {column}__v_text" for column, count in variants.items()]
-        counted = [f"{count:,} {text}" for text, count in result.counted.items()]
+        counted = [f"{text}: {count:,}" for text, count in result.counted.items()]
         return EntityReport(
             state=result.state or "partial",
             reason=result.reason,

@@ -24,7 +24,7 @@ class EntityResult:
         missing_ids: in a full read, the loaded ids that it has not met.
         gone: requested ids that were answered with 404; `hidden` those with 403.
         not_read: requested ids without an answer yet; None where no ids were requested.
-        notes: sentences for the report; `counted` are further ones, each with the number in front of it.
+        notes: sentences for the report; `counted` are further ones, each with a number behind it.
         progress: what the reader keeps from one round of the run to the next.
     """
 

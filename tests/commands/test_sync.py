@@ -221,7 +221,7 @@ def test_record_deleted_before_its_tags_are_read_is_reported(crm: Crm) -> None:
     key = first_key(crm, "projects")
     crm.sandbox.faults.add(Fault("missing", match=f"Projects/{key}/Tags"))
     report = crm.sync_done("projects", tags="endpoint")
-    assert any("were deleted before" in note for note in report.entities["projects"].schema_changes)
+    assert any("deleted before their tags were read: 1" in note for note in report.entities["projects"].schema_changes)
 
 
 # Lists that are read in full

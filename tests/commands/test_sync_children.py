@@ -275,7 +275,7 @@ def test_rows_with_a_repeated_key_are_all_kept_and_reported(crm: Crm) -> None:
     rows.append({**rows[0], "DATE_CHANGED_UTC": None})
     report = crm.sync_done("opportunity_state_history").entities["opportunity_state_history"]
     assert_equal(crm, "opportunity_state_history")
-    assert "2 rows have the key of another row of their record; all are kept" in report.schema_changes
+    assert "rows with the key of another row of their record, which are all kept: 2" in report.schema_changes
     verified(crm, "opportunity_state_history", full=True)
     crm.sync_done("opportunity_state_history", request=ReadRequest(full=True))
     assert_equal(crm, "opportunity_state_history")
@@ -379,8 +379,11 @@ def test_refused_parents_are_skipped_and_reported(crm: Crm) -> None:
     for key, kind in ((one, "forbidden"), (last, "forbidden"), (gone, "missing")):
         crm.sandbox.faults.add(Fault(kind, match=f"Notes/{key}/Comments", times=None))
     notes = crm.sync_done("comments").entities["comments"].schema_changes
-    assert any(note.startswith("2 records of notes do not show this key their comments (403)") for note in notes)
-    assert "1 records of notes were deleted before their comments were read" in notes
+    assert any(
+        note.startswith("records of notes that do not show this key their comments (403)") and note.endswith(": 2")
+        for note in notes
+    )
+    assert "records of notes deleted before their comments were read: 1" in notes
     refused = {one, gone, last}
     expected = [row for row in expected_rows(crm.sandbox, "comments") if row["parent_id"] not in refused]
     assert count_rows(live_rows(crm, "comments")) == count_rows(expected)

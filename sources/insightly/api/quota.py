@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 
-from ..errors import BudgetExhausted, QuotaExhausted
+from ..errors import BudgetExhausted, QuotaExhausted, plural
 
 
 class CallBudget:
@@ -44,9 +44,10 @@ class CallBudget:
                     "the day's calls are used up; what was read is kept. Run again after the reset (24 hours at most)"
                 )
             if self._max_calls is not None and self._calls >= self._max_calls:
+                made = plural(self._calls, "call is", "calls are")
                 raise BudgetExhausted(
-                    f"sources.insightly.max_calls is {self._max_calls} and {self._calls} calls are made; what was "
-                    "read is kept. Run again to continue, or raise it"
+                    f"sources.insightly.max_calls is {self._max_calls} and {made} made; what was read is kept. "
+                    "Run again to continue, or raise it"
                 )
             if self._reserve > 0 and self._remaining is not None and self._remaining - self._in_flight <= self._reserve:
                 raise BudgetExhausted(

@@ -79,5 +79,5 @@ def fill_tags(entity: Entity, context: SyncContext, records: list[Record], resul
         else:
             record["TAGS"] = own
     if gone:
-        result.notes.append(f"{gone} records of {entity.name} were deleted before their tags were read")
+        result.notes.append(f"records of {entity.name} deleted before their tags were read: {gone:,}")
     return records

@@ -241,13 +241,13 @@ class _ParentRead:
         parent, name, counted = self.parent.name, self.entity.name, self.result.counted
         for sublist in sublists:
             if isinstance(sublist.refused, NotFound):
-                counted[f"records of {parent} were deleted before their {name} were read"] += 1
+                counted[f"records of {parent} deleted before their {name} were read"] += 1
             elif sublist.refused is not None:
-                counted[f"records of {parent} do not show this key their {name} (403); their rows are kept"] += 1
+                counted[f"records of {parent} that do not show this key their {name} (403), whose rows are kept"] += 1
             elif duplicates := _duplicates(self.entity, sublist.rows):
-                counted["rows have the key of another row of their record; all are kept"] += duplicates
+                counted["rows with the key of another row of their record, which are all kept"] += duplicates
             if sublist.miscounted:
-                counted[f"records of {parent} list other numbers of {name} than the API counts"] += 1
+                counted[f"records of {parent} that list other numbers of {name} than the API counts"] += 1
 
     def _end(self) -> None:
         checkpoint = replace(self.progress.checkpoint, started=self._started())

@@ -10,7 +10,7 @@ import dlt
 from ..api.search import parse_filter
 from ..context import Record, SyncContext, normalize
 from ..entities import DATE_UPDATED, Entity
-from ..errors import Forbidden, MalformedResponse, NotFound, Stop
+from ..errors import Forbidden, MalformedResponse, NotFound, Stop, plural
 from ..paging.digests import forget
 from ..paging.walk import read_list
 from ..result import EntityResult
@@ -141,7 +141,7 @@ def _tables(
     inside = [record for record in records if _is_inside(record, start_date)]
     if len(inside) < len(records):
         skipped = len(records) - len(inside)
-        result.notes.append(f"{skipped} records last changed before start_date are left out, as a sync does")
+        result.notes.append(f"{plural(skipped, 'record')} last changed before start_date left out, as a sync does")
     if not inside:
         return len(records)
     if cursor_reliable(entity, state):
