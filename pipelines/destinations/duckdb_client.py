@@ -4,7 +4,6 @@ dlt copies the file into a table of a staging dataset and merges that in a secon
 """
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from typing import Any, cast
 
 import dlt
@@ -12,7 +11,6 @@ from dlt.common.destination.client import FollowupJobRequest, LoadJob, RunnableL
 from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.schema import TTableSchema
 from dlt.common.schema.utils import get_columns_names_with_prop
-from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 
 ROWS = "read_parquet(%s, file_row_number = true)"
@@ -78,27 +76,9 @@ class MergingClient(DuckDbClient):
 
 
 class MergingDuckDb(dlt.destinations.duckdb):
-    """dlt's destination `duckdb`, with `MergingClient`.
-
-    Its clients share one configuration, and with it one pool of connections. dlt resolves a configuration for each
-    client, some twenty times a run: a sixth of the time of a small run.
-    """
+    """dlt's destination `duckdb`, with `MergingClient`."""
 
     destination_type = "dlt.destinations.duckdb"
-
-    @cached_property
-    def _resolved(self) -> dict[tuple[str | None, str | None], DuckDbClientConfiguration]:
-        return {}
-
-    def configuration(
-        self, initial_config: DuckDbClientConfiguration, accept_partial: bool = False
-    ) -> DuckDbClientConfiguration:
-        if accept_partial:
-            return super().configuration(initial_config, accept_partial)
-        key = initial_config.dataset_name, initial_config.default_schema_name
-        if key not in self._resolved:
-            self._resolved[key] = super().configuration(initial_config)
-        return self._resolved[key]
 
     @property
     def client_class(self) -> type[DuckDbClient]:
