@@ -131,7 +131,7 @@ def marts(args: argparse.Namespace) -> "Report":
         from pipelines.dashboard.queries import MARTS
         from pipelines.views.dbt.build import write_package
 
-        return write_package(target_of(args), Path(args.dbt), args.instance, args.folder, MARTS)
+        return write_package(target_of(args), args.dbt, args.instance, args.folder, MARTS)
     return (statements if args.print else create_views)(target_of(args), args.folder)
 
 

@@ -13,6 +13,7 @@ from pipelines.destinations.system_tables import RUNS, description_of
 from pipelines.destinations.target import NothingSynced, Target
 from pipelines.engine.report import Report
 from sources.insightly.config.accounts import DEFAULT
+from sources.insightly.errors import BadSetting
 
 from ..build import INVALID, PRINTED, add_rows, dialect_of, marts_of, row_of, state_of
 from ..dialect import writer_of
@@ -28,7 +29,7 @@ PACKAGE = "insightly"
 
 
 def write_package(
-    target: Target, output: Path, account: str | None, marts: str | None, exposed: Collection[str]
+    target: Target, output: str, account: str | None, marts: str | None, exposed: Collection[str]
 ) -> Report:
     """Writes a dbt package, in the destination's dialect, from the tables that exist and the marts over them.
 
@@ -50,6 +51,8 @@ def write_package(
         Unreachable: the destination does not answer.
     """
     started, report, rows = time.monotonic(), Report("marts"), dict[str, dict[str, Any]]()
+    if not output.strip():
+        raise BadSetting(OPTION, output, "must be a folder for the package, such as insightly_dbt")
     defined = marts_of(marts)
     dialect_of(target)
     target.require_sql(f"{OPTION} needs a database that dbt can query")
@@ -92,7 +95,7 @@ def write_package(
         {name: path[-1] for name, path in paths.items()},
         version("insightly-sync"),
     ).files()
-    report.facts["dbt"] = {"folder": str(output), "package": package, **asdict(write(output, files))}
+    report.facts["dbt"] = {"folder": output, "package": package, **asdict(write(Path(output), files))}
     add_rows(report, rows)
     report.seconds = time.monotonic() - started
     return report

@@ -49,8 +49,8 @@ Your project can override what the package sets:
 
 ```
 vars:
-  {package}_schema: {schema}      # the dataset of the tables
-  {package}_database: crm         # their database, if it is not that of your profile
+  {package}_schema: {schema} # the dataset of the tables
+  {package}_database: crm # their database, if it is not that of your profile
 models:
   {package}:
     marts:
