@@ -25,7 +25,7 @@ how each is read. Words in parentheses are those of other CRMs: search this page
   `<column>__v_text`. A number of more than 23 digits before the point is there only.
 - A custom field `Hobby__c` is the column `hobby__c`, typed from its definition. A value that does not fit is kept as
   text in `hobby__c__v_text` and reported. Two names that would become one column are refused; the message names both.
-- A field that Insightly adds later becomes a column, and the run reports it.
+- A field that Insightly adds later becomes a column, and the run reports it. The `ETag` of a record becomes none.
 
 Marks: **key**; → the table whose keys the values are; *new*: seen in live answers, absent from Insightly's own model;
 `!`: never null as far as seen.

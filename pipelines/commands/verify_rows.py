@@ -12,8 +12,8 @@ from sources.insightly.rows.naming import DELETED_AT, IS_EMPTY, LIST_IDX, VARIAN
 
 Row = Mapping[str, Any]
 Normalize = Callable[[str], str]
-IGNORED = frozenset({DELETED_AT, IS_EMPTY, "_dlt_id", "_dlt_load_id", "e_tag", "etag"})
-"""Columns that this tool and dlt add, and the ETag, which is no property of the record (API.md 1.3)."""
+IGNORED = frozenset({DELETED_AT, IS_EMPTY, "_dlt_id", "_dlt_load_id"})
+"""Columns that this tool and dlt add."""
 EXAMPLES = 20
 
 

@@ -22,10 +22,11 @@ UNVERSIONED = frozenset(
     {
         *(DATE_UPDATED, "LAST_ACTIVITY_DATE_UTC", "NEXT_ACTIVITY_DATE_UTC"),
         *("PAGE_VIEW_COUNT", "LAST_PAGE_VIEW_DATE_UTC", "VIEW_COUNT"),
-        *("ETag", "ETAG"),
     }
 )
 """Fields that change without an edit of the record (API.md 1.3): a change of these alone makes no new version."""
+METADATA = frozenset({"ETag", "ETAG"})
+"""Keys of a response's records that are no property of the record, and become no column (API.md 1.3)."""
 SAME = "same"
 OBJECTS, RECORDS = "custom_objects", "custom_object_records"
 """The entity with the definitions of custom objects, and the entity that stands for the records of all of them."""

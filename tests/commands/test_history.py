@@ -104,7 +104,7 @@ def test_unchanged_record_gets_no_new_version(kept: Crm) -> None:
     kept.sync_done("contacts", request=ReadRequest(full=True), **KEPT)
     store.update("contacts", key, {}, touch=True)
     kept.sync_done("contacts", **KEPT)
-    assert "e_tag" in kept.columns("contacts_history")
+    assert not [name for name in kept.columns("contacts_history") if "tag" in name]
     assert count(kept) == known
     assert_level(kept.read, "contacts")
 
@@ -386,4 +386,4 @@ def test_no_entity_table_is_named_like_a_history() -> None:
 
 def test_unversioned_fields_are_fields_that_nobody_edits() -> None:
     known = {name: field for entity in ENTITIES.values() for name, field in entity.fields.items()}
-    assert {"ETag", "ETAG"} == UNVERSIONED - known.keys()
+    assert known.keys() >= UNVERSIONED

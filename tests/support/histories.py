@@ -10,7 +10,7 @@ FROM, TO = "_dlt_valid_from", "_dlt_valid_to"
 Read = Callable[[str], list[Row]]
 """Runs a query in the destination."""
 UNCOUNTED = {
-    *("date_updated_utc", "last_activity_date_utc", "next_activity_date_utc", "e_tag", "etag"),
+    *("date_updated_utc", "last_activity_date_utc", "next_activity_date_utc"),
     *("page_view_count", "last_page_view_date_utc", "view_count"),
 }
 

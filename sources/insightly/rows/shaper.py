@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..entities import Entity, FieldType, child_fields
+from ..entities import METADATA, Entity, FieldType, child_fields
 from ..errors import DataError, MalformedResponse
 from .arrow import infer_type, rename_variants, to_column, to_table
 from .custom_fields import declared_types, entries_of, pivot, unlisted_names
@@ -155,7 +155,7 @@ class RowShaper:
         types = self._masked_types(name, {key: facts.type for key, facts in entity.fields.items()} | entity.parent_key)
         if self.group:
             types[IS_EMPTY] = "boolean"
-        inferred = self._infer(name, {*types, *entity.arrays, "CUSTOMFIELDS"}, records)
+        inferred = self._infer(name, {*types, *entity.arrays, "CUSTOMFIELDS", *METADATA}, records)
         types |= inferred
         custom = pivot(records, self._custom) if entity.custom_fields else {}
         if custom.keys() - self._custom.keys() or inferred or self.group:

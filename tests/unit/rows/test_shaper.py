@@ -83,6 +83,13 @@ def test_unknown_field_becomes_a_column_with_its_first_value() -> None:
     assert row_shaper.changes == ["new column projects.new (integer)"]
 
 
+def test_etag_becomes_no_column() -> None:
+    row_shaper = shaper(existing={"projects": {}})
+    names = row_shaper.shape([{"PROJECT_ID": 1, "ETag": "a1", "COLOUR": "red"}])[0].rows.column_names
+    assert ("ETag" in names, "COLOUR" in names) == (False, True)
+    assert row_shaper.changes == ["new column projects.colour (string)"]
+
+
 def test_unknown_field_keeps_the_type_of_the_existing_column() -> None:
     row_shaper = shaper(existing={"projects": {"new": "string"}})
     assert pick(tables(row_shaper.shape([{"PROJECT_ID": 1, "NEW": 5}]))["projects"], "NEW") == [("5",)]
