@@ -45,17 +45,28 @@ with done as (
     from current_emails
 ),
 
-linked as (
+links as (
     select
         record_type,
         record_id,
         linked_type,
         linked_id,
         linked_name,
-        count(*) over (partition by record_type, record_id) as links,
         row_number() over (partition by record_type, record_id order by link_id, linked_type, linked_id) as nth
     from record_links
     where record_type in ('tasks', 'events', 'notes', 'emails')
+),
+
+linked as (
+    select
+        record_type,
+        record_id,
+        max(case when nth = 1 then linked_type end) as linked_type,
+        max(case when nth = 1 then linked_id end) as linked_id,
+        max(case when nth = 1 then linked_name end) as linked_name,
+        count(*) as links
+    from links
+    group by record_type, record_id
 )
 
 select
@@ -74,4 +85,4 @@ select
     coalesce(l.links, 0) as links
 from done as a
 left join users as u on u.user_id = a.owner_user_id
-left join linked as l on l.record_type = a.record_type and l.record_id = a.record_id and l.nth = 1
+left join linked as l on l.record_type = a.record_type and l.record_id = a.record_id

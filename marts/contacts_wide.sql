@@ -1,27 +1,60 @@
 -- What is known about each contact, with the names of its owner and organisation, its source and its deals?
 -- One row per contact, with all its own columns.
--- Optional: users, organisations, leads, lead_sources, opportunities, contacts__tags
+-- Optional: users, organisations, leads, lead_sources, opportunities
+-- Optional: opportunities__links, contacts__links, contacts__tags
 with people as (
     select user_id, nullif(trim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')), '') as name
     from users
 ),
 
+converted as (
+    select
+        converted_contact_id as contact_id,
+        lead_id,
+        lead_source_id,
+        row_number() over (partition by converted_contact_id order by converted_date_utc, lead_id) as nth
+    from current_leads
+    where converted_contact_id is not null
+),
+
 origins as (
     select
-        l.converted_contact_id as contact_id,
-        l.lead_id,
-        s.lead_source,
-        row_number() over (partition by l.converted_contact_id order by l.converted_date_utc, l.lead_id) as nth
-    from current_leads as l
-    left join lead_sources as s on s.lead_source_id = l.lead_source_id
-    where l.converted_contact_id is not null
+        contact_id,
+        max(case when nth = 1 then lead_id end) as lead_id,
+        max(case when nth = 1 then lead_source_id end) as lead_source_id
+    from converted
+    group by contact_id
+),
+
+-- Both records list most links.
+contact_links as (
+    select
+        opportunity_id,
+        case
+            when lower(link_object_name) = 'contact' then link_object_id
+            when lower(object_name) = 'contact' then object_id
+        end as contact_id,
+        role,
+        link_id
+    from opportunities__links
+
+    union all
+
+    select
+        case
+            when lower(link_object_name) = 'opportunity' then link_object_id
+            when lower(object_name) = 'opportunity' then object_id
+        end,
+        contact_id,
+        role,
+        link_id
+    from contacts__links
 ),
 
 linked_deals as (
-    select distinct l.record_id as contact_id, o.opportunity_id, upper(o.opportunity_state) as deal_state
-    from record_links as l
-    inner join current_opportunities as o on o.opportunity_id = l.linked_id
-    where l.record_type = 'contacts' and l.linked_type = 'opportunities'
+    select distinct l.contact_id, o.opportunity_id, upper(o.opportunity_state) as deal_state
+    from contact_links as l
+    inner join current_opportunities as o on o.opportunity_id = l.opportunity_id
 ),
 
 deal_counts as (
@@ -46,7 +79,7 @@ select
     owners.name as owner_name,
     g.organisation_name,
     f.lead_id,
-    f.lead_source,
+    d.lead_source,
     coalesce(n.deals, 0) as deals,
     coalesce(n.open_deals, 0) as open_deals,
     coalesce(n.won_deals, 0) as won_deals,
@@ -54,6 +87,7 @@ select
 from current_contacts as c
 left join people as owners on owners.user_id = c.owner_user_id
 left join current_organisations as g on g.organisation_id = c.organisation_id
-left join origins as f on f.contact_id = c.contact_id and f.nth = 1
+left join origins as f on f.contact_id = c.contact_id
+left join lead_sources as d on d.lead_source_id = f.lead_source_id
 left join deal_counts as n on n.contact_id = c.contact_id
 left join tagged as t on t.contact_id = c.contact_id

@@ -1,43 +1,81 @@
 -- What is known about each deal, with the names of its stage, owner, organisation, contact and source?
 -- One row per deal, with all its own columns.
--- Optional: users, pipelines, pipeline_stages, opportunity_categories, organisations, opportunities__tags
--- Optional: leads, lead_sources, contacts
+-- Optional: users, pipelines, pipeline_stages, opportunity_categories, organisations, contacts, leads, lead_sources
+-- Optional: opportunities__links, contacts__links, opportunities__tags
 with people as (
     select user_id, nullif(trim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')), '') as name
     from users
 ),
 
-linked_contacts as (
+-- Both records list most links.
+contact_links as (
     select
-        record_id as opportunity_id,
-        linked_id as contact_id,
-        linked_name as contact_name,
+        opportunity_id,
+        case
+            when lower(link_object_name) = 'contact' then link_object_id
+            when lower(object_name) = 'contact' then object_id
+        end as contact_id,
         role,
-        row_number() over (
-            partition by record_id
-            order by case when lower(role) like '%primary%' then 0 else 1 end, link_id, linked_id
-        ) as nth
-    from record_links
-    where record_type = 'opportunities' and linked_type = 'contacts'
+        link_id
+    from opportunities__links
+
+    union all
+
+    select
+        case
+            when lower(link_object_name) = 'opportunity' then link_object_id
+            when lower(object_name) = 'opportunity' then object_id
+        end,
+        contact_id,
+        role,
+        link_id
+    from contacts__links
 ),
 
-contact_counts as (
-    select opportunity_id, count(distinct contact_id) as contacts
+linked_contacts as (
+    select
+        l.opportunity_id,
+        l.contact_id,
+        nullif(trim(coalesce(c.first_name, '') || ' ' || coalesce(c.last_name, '')), '') as contact_name,
+        c.email_address,
+        l.role,
+        row_number() over (
+            partition by l.opportunity_id
+            order by case when lower(l.role) like '%primary%' then 0 else 1 end, l.link_id, l.contact_id, l.role
+        ) as nth
+    from contact_links as l
+    inner join current_contacts as c on c.contact_id = l.contact_id
+),
+
+primary_contacts as (
+    select
+        opportunity_id,
+        max(case when nth = 1 then contact_id end) as contact_id,
+        max(case when nth = 1 then contact_name end) as contact_name,
+        max(case when nth = 1 then email_address end) as email_address,
+        max(case when nth = 1 then role end) as role,
+        count(distinct contact_id) as contacts
     from linked_contacts
     group by opportunity_id
 ),
 
+converted as (
+    select
+        converted_opportunity_id as opportunity_id,
+        lead_id,
+        lead_source_id,
+        row_number() over (partition by converted_opportunity_id order by converted_date_utc, lead_id) as nth
+    from current_leads
+    where converted_opportunity_id is not null
+),
+
 origins as (
     select
-        l.converted_opportunity_id as opportunity_id,
-        l.lead_id,
-        s.lead_source,
-        row_number() over (
-            partition by l.converted_opportunity_id order by l.converted_date_utc, l.lead_id
-        ) as nth
-    from current_leads as l
-    left join lead_sources as s on s.lead_source_id = l.lead_source_id
-    where l.converted_opportunity_id is not null
+        opportunity_id,
+        max(case when nth = 1 then lead_id end) as lead_id,
+        max(case when nth = 1 then lead_source_id end) as lead_source_id
+    from converted
+    group by opportunity_id
 ),
 
 tagged as (
@@ -59,10 +97,10 @@ select
     c.contact_id as primary_contact_id,
     c.contact_name as primary_contact_name,
     c.role as primary_contact_role,
-    a.email_address as primary_contact_email,
-    coalesce(n.contacts, 0) as contacts,
+    c.email_address as primary_contact_email,
+    coalesce(c.contacts, 0) as contacts,
     f.lead_id,
-    f.lead_source,
+    d.lead_source,
     date_diff(
         'day',
         cast(o.date_created_utc at time zone 'UTC' as date),
@@ -83,8 +121,7 @@ left join opportunity_categories as k on k.category_id = o.category_id
 left join people as owners on owners.user_id = o.owner_user_id
 left join people as responsible on responsible.user_id = o.responsible_user_id
 left join current_organisations as g on g.organisation_id = o.organisation_id
-left join linked_contacts as c on c.opportunity_id = o.opportunity_id and c.nth = 1
-left join current_contacts as a on a.contact_id = c.contact_id
-left join contact_counts as n on n.opportunity_id = o.opportunity_id
-left join origins as f on f.opportunity_id = o.opportunity_id and f.nth = 1
+left join primary_contacts as c on c.opportunity_id = o.opportunity_id
+left join origins as f on f.opportunity_id = o.opportunity_id
+left join lead_sources as d on d.lead_source_id = f.lead_source_id
 left join tagged as t on t.opportunity_id = o.opportunity_id

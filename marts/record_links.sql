@@ -81,48 +81,51 @@ named as (
         'contacts' as record_type,
         contact_id as record_id,
         nullif(trim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')), '') as record_name,
-        _deleted_at as deleted_at
+        _deleted_at is not null as is_deleted
     from contacts
 
     union all
 
-    select 'emails', email_id, subject, _deleted_at
+    select 'emails', email_id, subject, _deleted_at is not null
     from emails
 
     union all
 
-    select 'events', event_id, title, _deleted_at
+    select 'events', event_id, title, _deleted_at is not null
     from events
 
     union all
 
     select
-        'leads', lead_id, nullif(trim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')), ''), _deleted_at
+        'leads',
+        lead_id,
+        nullif(trim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')), ''),
+        _deleted_at is not null
     from leads
 
     union all
 
-    select 'notes', note_id, title, _deleted_at
+    select 'notes', note_id, title, _deleted_at is not null
     from notes
 
     union all
 
-    select 'opportunities', opportunity_id, opportunity_name, _deleted_at
+    select 'opportunities', opportunity_id, opportunity_name, _deleted_at is not null
     from opportunities
 
     union all
 
-    select 'organisations', organisation_id, organisation_name, _deleted_at
+    select 'organisations', organisation_id, organisation_name, _deleted_at is not null
     from organisations
 
     union all
 
-    select 'projects', project_id, project_name, _deleted_at
+    select 'projects', project_id, project_name, _deleted_at is not null
     from projects
 
     union all
 
-    select 'tasks', task_id, title, _deleted_at
+    select 'tasks', task_id, title, _deleted_at is not null
     from tasks
 ),
 
@@ -163,27 +166,48 @@ typed as (
 
 both_ways as (
     select
-        record_type, record_id, linked_type, linked_id, link_id, role, details, relationship_id, is_forward,
-        1 as source
+        record_type,
+        record_id,
+        linked_type,
+        linked_id,
+        link_id,
+        role,
+        details,
+        relationship_id,
+        case when is_forward then 1 when not is_forward then 0 end as forward,
+        1 as is_own
     from typed
 
     union all
 
     select
-        linked_type, linked_id, record_type, record_id, link_id, role, details, relationship_id, not is_forward,
-        2
+        linked_type,
+        linked_id,
+        record_type,
+        record_id,
+        link_id,
+        role,
+        details,
+        relationship_id,
+        case when is_forward then 0 when not is_forward then 1 end,
+        0
     from typed
 ),
 
-numbered as (
+merged as (
     select
-        *,
+        record_type,
+        record_id,
+        linked_type,
+        linked_id,
+        link_id,
         -- Both records list most links. What the record itself says about its link comes first.
-        row_number() over (
-            partition by record_type, record_id, linked_type, linked_id, coalesce(link_id, 0)
-            order by source, role, details
-        ) as nth
+        coalesce(max(case when is_own = 1 then role end), max(role)) as role,
+        coalesce(max(case when is_own = 1 then details end), max(details)) as details,
+        coalesce(max(case when is_own = 1 then relationship_id end), max(relationship_id)) as relationship_id,
+        coalesce(max(case when is_own = 1 then forward end), max(forward)) as forward
     from both_ways
+    group by record_type, record_id, linked_type, linked_id, link_id
 )
 
 select
@@ -196,11 +220,11 @@ select
     l.role,
     l.details,
     l.relationship_id,
-    case when l.is_forward then s.forward else s.reverse end as relationship,
-    l.is_forward,
+    case when l.forward = 1 then s.forward when l.forward = 0 then s.reverse end as relationship,
+    l.forward = 1 as is_forward,
     l.link_id
-from numbered as l
+from merged as l
 left join named as r on r.record_type = l.record_type and r.record_id = l.record_id
 left join named as o on o.record_type = l.linked_type and o.record_id = l.linked_id
 left join relationships as s on s.relationship_id = l.relationship_id
-where l.nth = 1 and r.deleted_at is null and o.deleted_at is null
+where not coalesce(r.is_deleted, false) and not coalesce(o.is_deleted, false)

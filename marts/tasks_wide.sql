@@ -6,16 +6,26 @@ with people as (
     from users
 ),
 
-linked as (
+links as (
     select
         record_id as task_id,
         linked_type,
         linked_id,
         linked_name,
-        count(*) over (partition by record_id) as links,
         row_number() over (partition by record_id order by link_id, linked_type, linked_id) as nth
     from record_links
     where record_type = 'tasks'
+),
+
+linked as (
+    select
+        task_id,
+        max(case when nth = 1 then linked_type end) as linked_type,
+        max(case when nth = 1 then linked_id end) as linked_id,
+        max(case when nth = 1 then linked_name end) as linked_name,
+        count(*) as links
+    from links
+    group by task_id
 )
 
 select
@@ -43,4 +53,4 @@ left join people as assigning on assigning.user_id = t.assigned_by_user_id
 left join teams as m on m.team_id = t.assigned_team_id
 left join current_opportunities as o on o.opportunity_id = t.opportunity_id
 left join current_projects as p on p.project_id = t.project_id
-left join linked as l on l.task_id = t.task_id and l.nth = 1
+left join linked as l on l.task_id = t.task_id

@@ -84,6 +84,24 @@ def test_optional_tables_add_columns_but_no_rows(name: str) -> None:
             assert join.side == "LEFT"
 
 
+@pytest.mark.parametrize("name", [name for name in MARTS if name.endswith("_wide") or name == "activities"])
+def test_joins_of_wide_views_cannot_multiply_rows(name: str) -> None:
+    """Each is by the key of a table, or of rows that are grouped by it: Postgres expects one row of `nth = 1`."""
+    query = MARTS[name].query
+    assert query is not None
+    ctes = {cte.alias: cte.this for cte in query.ctes}
+    for join in query.args["joins"]:
+        source, alias = join.this.name.removeprefix("current_"), join.this.alias_or_name
+        by = {column.name for column in join.args["on"].find_all(exp.Column) if column.table == alias}
+        if source == "people":
+            key = {"user_id"}
+        elif source in ctes:
+            key = {column.name for column in ctes[source].args["group"].expressions}
+        else:
+            key = {field.lower() for field in ENTITIES[source].key}
+        assert (join.side, by) == ("LEFT", key), join.sql()
+
+
 def test_every_taggable_entity_is_counted() -> None:
     tagged = {name for name, entity in ENTITIES.items() if entity.tagged}
     needs = EVERYTHING["tags_by_record_type"].needs
