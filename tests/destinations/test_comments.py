@@ -11,6 +11,7 @@ from pipelines.destinations.system_tables import description_of
 from pipelines.sandbox.store.shapes import definition
 from sources.insightly.resources import build
 from tests.support.crm import ON_POSTGRES, Crm, PostgresCrm
+from tests.support.process import command, reach
 
 MakeCrm = Callable[..., Crm]
 NAMES = ("contacts", "organisations", "users", "tags")
@@ -146,3 +147,10 @@ def test_schema_of_the_destination_draws_the_diagram(make_crm: MakeCrm) -> None:
         assert {table for table, *_ in references.values()} <= schema.tables.keys()
         assert "contacts }|--|| organisations" in schema.to_mermaid()
         assert "organisations" in schema.to_dot()
+
+
+def test_two_references_to_one_table_are_no_warning(make_crm: MakeCrm) -> None:
+    crm = make_crm(scale=0.005)
+    arguments = ("sync", "contacts", "users", "--progress", "off", *crm.arguments())
+    ran = command(*arguments, cwd=crm.folder, **reach(crm.sandbox))
+    assert (ran.code, ran.err) == (0, "")

@@ -1,5 +1,6 @@
 """Descriptions and references in dlt's schema: what dlt's own tools and diagrams show, and comments are made of."""
 
+import logging
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +17,8 @@ from ..rows.naming import history_table
 DescriptionOf = Callable[[str, str], str]
 ByColumn = Mapping[tuple[str, str], str]
 NONE: ByColumn = MappingProxyType({})
+# dlt warns of each table in which two columns refer to the same other table, and then keeps both references.
+logging.getLogger("dlt").addFilter(lambda record: "has multiple references to" not in record.getMessage())
 UNKNOWN = "Field of Insightly that this version of the program does not know; its type is that of its values."
 
 
