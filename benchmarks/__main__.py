@@ -11,7 +11,7 @@ from dataclasses import asdict
 from .measure import ROOT, Result
 from .render import machine, page
 
-PROGRAMS = ("limit", "cpu", "calls", "growth", "startup", "tags", "size", "accounts")
+PROGRAMS = ("limit", "cpu", "calls", "growth", "startup", "dashboard", "tags", "size", "accounts")
 RESULTS = ROOT / "benchmarks/results"
 
 

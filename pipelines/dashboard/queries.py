@@ -51,7 +51,11 @@ where
 group by currency, deal_state, close_month
 """,
     PERIODS: """
-with days as (
+with sales as (
+    select * from sales_by_day
+),
+
+days as (
     {periods}
 )
 
@@ -160,7 +164,7 @@ def queries(today: date) -> list[Mart]:
         "this_week": monday,
         "quarter": bounds["this quarter"],
         "periods": " union all ".join(
-            f"select *, '{name}' as period from sales_by_day where closed_on between date '{first}' and date '{last}'"
+            f"select *, '{name}' as period from sales where closed_on between date '{first}' and date '{last}'"
             for name, (first, last) in bounds.items()
         ),
     }

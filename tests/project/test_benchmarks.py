@@ -5,15 +5,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from benchmarks import calls, capacity, limit, measure, size, startup, trace
+from benchmarks import calls, capacity, dashboard, limit, measure, size, startup, trace
 from benchmarks.__main__ import PROGRAMS
 from benchmarks.measure import UNLIMITED, InsightlySync, Result, Service, server
 from benchmarks.render import plot
-from tests.support.crm import read
+from pipelines.dashboard.build import build_page
+from tests.support.crm import Crm, read
 from tests.support.process import ROOT
 
 
@@ -119,6 +121,17 @@ def test_size_measures_every_destination() -> None:
     assert 1_500 < found["JSON"] < 1_800
     assert all(found[name] > 0 for name in found)
     assert found["Postgres"] > 4 * 24, "each row in Postgres has a header of 24 bytes"
+
+
+def test_dashboard_is_measured_over_generated_deals_and_tasks(synced_crm: Crm) -> None:
+    synced_crm.sync_done("opportunities", "tasks", "users", "pipelines", "pipeline_stages")
+    before = synced_crm.count("opportunities"), synced_crm.count("tasks")
+    dashboard.fill(synced_crm.database, 500, ("EUR", "SEK"))
+    assert (synced_crm.count("opportunities") - before[0], synced_crm.count("tasks") - before[1]) == (500, 500)
+    shown = build_page(synced_crm.target, timedelta(days=1)).sales
+    assert shown is not None
+    assert {each.code for each in shown.currencies} >= {"EUR", "SEK"}
+    assert min(shown.closed.won, shown.closed.lost, shown.closing.total, shown.late.total, shown.idle.total) > 0
 
 
 def test_trace_counts_only_the_projects_code() -> None:
