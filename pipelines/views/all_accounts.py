@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import dlt
@@ -12,7 +13,7 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from pipelines.destinations.locks import Busy
 from pipelines.destinations.pipeline_state import SCHEMA
-from pipelines.destinations.system_tables import RUNS
+from pipelines.destinations.system_tables import RUNS, description_of
 from pipelines.destinations.target import Target
 from pipelines.engine.report import FAILED, WORST_FIRST, Report
 from sources.insightly.config.accounts import ALL, DEFAULT, is_account_name
@@ -162,13 +163,23 @@ class _Views:
             else:
                 select = self._select(name, accounts, existing.get(name, ()))
                 view = self.sql.make_qualified_table_name(name)
-                views[name] = View(f"create or replace view {view} as {select}")
+                texts = self._comments(name, accounts)
+                views[name] = View(f"create or replace view {view} as {select}", (), partial(dict, texts), str(texts))
         changes = registry.refresh(views, existing.__contains__)
         result.refreshed, result.dropped = changes.replaced, changes.dropped
         result.failed |= changes.failed
         failed = views.keys() & changes.failed
         result.views = sum(bool(entry.digest) and name not in failed for name, entry in registry.entries.items())
         return result
+
+    def _comments(self, table: str, accounts: Mapping[str, Tables]) -> dict[str, str]:
+        """What a view and its columns are; the text about a custom field is beside the table of each account."""
+        names = {column for tables in accounts.values() for column in tables.get(table, ())} - {INSTANCE}
+        return {
+            "": f"All accounts: {description_of(table) or table}",
+            INSTANCE: "Account that the row is of, by its name in the settings.",
+            **{name: text for name in sorted(names) if (text := description_of(table, name))},
+        }
 
     def _read_tables(self) -> tuple[dict[str, Tables], dict[str, list[str]]]:
         """The tables of each account, and what is in the dataset of the views, with its columns in order."""

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pipelines.engine.report import FAILED, Report
 from sources.insightly.config.accounts import VIEWS
 from sources.insightly.errors import BadSetting, InsightlyError
 
+from .comments import Descriptions
 from .dialect import TESTED, ViewWriter, writer_of
 from .marts import DIALECT, Mart, MartPlan, Unusable, load, plan
 from .registry import Registry, View, one_line
@@ -63,11 +64,13 @@ def create_views(target: Target, folder: str | None = None) -> Report:
         if pipeline.default_schema_name is None:
             raise NothingSynced(target)
         schema = pipeline.default_schema
-        plans = plan(marts, loaded_tables(schema), known_tables(schema.naming.normalize_path))
+        tables = loaded_tables(schema)
+        plans = plan(marts, tables, known_tables(schema.naming.normalize_path))
+        described = Descriptions(schema.tables, tables)
         with target.adapter.keep_open(pipeline), pipeline.sql_client() as client:
             dataset = client.dataset_name + VIEWS
             try:
-                add_rows(report, _refresh(client, dataset, plans, with_own=folder is not None))
+                add_rows(report, _refresh(client, dataset, plans, described, with_own=folder is not None))
             except DatabaseException as error:
                 raise NotAllowed(f"no views can be created in {dataset}: {one_line(error)}") from None
     report.seconds = time.monotonic() - started
@@ -178,13 +181,16 @@ def _bundled() -> tuple[Mart, ...]:
     return tuple(load(bundled()))
 
 
-def _refresh(client: Any, dataset: str, plans: Sequence[MartPlan], with_own: bool) -> dict[str, Row]:
+def _refresh(
+    client: Any, dataset: str, plans: Sequence[MartPlan], described: Descriptions, with_own: bool
+) -> dict[str, Row]:
     """Creates, replaces and drops views.
 
     Args:
         client: dlt's SQL client, connected.
         dataset: of the views.
         plans: the marts.
+        described: what the tables that the marts read are.
         with_own: whether the user's marts are among them; if not, their views stay.
 
     Returns:
@@ -208,7 +214,8 @@ def _refresh(client: Any, dataset: str, plans: Sequence[MartPlan], with_own: boo
         rows[mart.name] = row_of(state, reason, mart.answers, planned.needs, planned.without)
         # The mart may have been valid before: then its view stays.
         if state != SKIPPED:
-            views[mart.name] = View(create, (mart.own, mart.answers))
+            facts, comments = (mart.own, mart.answers), partial(described.comments, planned)
+            views[mart.name] = View(create, facts, comments, described.behind(planned))
     counts = dict[str, int]()
 
     def exists(name: str) -> bool:

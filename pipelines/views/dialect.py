@@ -1,6 +1,6 @@
 """Queries as statements for a destination, written by sqlglot: no SQL is put together from strings."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,11 @@ from .marts import DIALECT, Unusable, tables_of
 
 TESTED = ("bigquery", "clickhouse", "databricks", "duckdb", "postgres", "redshift", "snowflake")
 """The dialects in which the bundled marts are tested."""
+TRANSACTIONAL = ("duckdb", "postgres", "redshift")
+"""Dialects in which views are created in transactions."""
+COMMENT_ON_COLUMNS = ("duckdb", "postgres")
+COMMENT = (*COMMENT_ON_COLUMNS, "snowflake")
+"""The dialects with COMMENT ON for the columns of views, and for views."""
 KEEPS_COLUMNS = ("postgres", "redshift")
 """Dialects that replace a view only with one of the same columns."""
 SORTED_ARRAY = {"clickhouse": ("arraySort", "groupArray"), "databricks": ("SORT_ARRAY", "COLLECT_LIST")}
@@ -74,6 +79,22 @@ class ViewWriter:
         for view in list(statement.find_all(exp.Table)):
             view.replace(_path(self.view(name)))
         return self._sql(statement)
+
+    def comments(self, name: str, texts: Mapping[str, str]) -> list[str]:
+        """The statements that say what a view is, by the text under "", and what its columns are."""
+        view, text = self.view(name), exp.Literal.string(texts.get("", ""))
+        statements = list[exp.Expression]()
+        if self.dialect == "bigquery" and texts.get(""):
+            return [f"alter view {self._sql(_path(view))} set options (description = {self._sql(text)})"]
+        if self.dialect in COMMENT and texts.get(""):
+            statements.append(exp.Comment(this=_path(view), kind="VIEW", expression=text))
+        for column, text_ in texts.items() if self.dialect in COMMENT_ON_COLUMNS else ():
+            if column and text_:
+                path = exp.Column(this=_quoted(self.normalize(column)))
+                for part, each in zip(("table", "db", "catalog"), reversed(view), strict=False):
+                    path.set(part, _quoted(each))
+                statements.append(exp.Comment(this=path, kind="COLUMN", expression=exp.Literal.string(text_)))
+        return list(map(self._sql, statements))
 
     def _resolve_tables(self, query: exp.Query) -> exp.Query:
         """The query with the full paths of its tables, in the dialect."""

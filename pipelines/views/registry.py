@@ -1,22 +1,38 @@
 """The views of one dataset: created, replaced and dropped, and listed in a view of their own."""
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
 
-from .dialect import KEEPS_COLUMNS, ViewWriter
+from .dialect import KEEPS_COLUMNS, TRANSACTIONAL, ViewWriter
+
+ABOUT_LIST = "Views that this program made in this dataset, a row for each."
 
 
 @dataclass(frozen=True)
 class View:
-    """A view to create: its statement, and what the list says about it. Without a statement it stays as it is."""
+    """A view to create.
+
+    Attributes:
+        create: the statement; without one the view stays as it is.
+        facts: what the list says about it.
+        comments: what it is under "", and what its columns are; only called for a view that is created or replaced.
+        described_by: what `comments` depends on beside the statement.
+    """
 
     create: str | None
     facts: tuple[str | bool, ...] = ()
+    comments: Callable[[], Mapping[str, str]] = dict
+    described_by: str = ""
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(f"{self.create}{self.described_by}".encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -84,11 +100,10 @@ class Registry:
         for name, view in views.items():
             if view.create is None:
                 continue
-            digest = hashlib.sha256(view.create.encode()).hexdigest()[:16]
             try:
-                if entries[name].digest != digest or not exists(name):
-                    self._replace(name, view.create)
-                    entries[name] = Entry(view.facts, digest)
+                if entries[name].digest != view.digest or not exists(name):
+                    self._replace(name, view.create, self.writer.comments(name, view.comments()))
+                    entries[name] = Entry(view.facts, view.digest)
                     changes.replaced.append(name)
             except DatabaseException as error:
                 changes.failed[name] = one_line(error)
@@ -107,20 +122,26 @@ class Registry:
         self.entries = entries
         return changes
 
-    def _replace(self, name: str, create: str) -> None:
+    def _replace(self, name: str, create: str, comments: Sequence[str] = ()) -> None:
         try:
-            self._execute(create)
+            self._execute_together([create, *comments])
         except DatabaseException:
             if self.writer.dialect not in KEEPS_COLUMNS:
                 raise
-            with self.client.begin_transaction():
-                self._execute(self.writer.drop(name))
-                self._execute(create)
+            self._execute_together([self.writer.drop(name), create, *comments])
+
+    def _execute_together(self, statements: Sequence[str]) -> None:
+        """Executes statements in one transaction, where the database has such for views."""
+        together = len(statements) > 1 and self.writer.dialect in TRANSACTIONAL
+        with self.client.begin_transaction() if together else nullcontext():
+            for statement in statements:
+                self._execute(statement)
 
     def _write_list(self, entries: Mapping[str, Entry]) -> None:
         if entries:
             rows = [(name, *entry.facts, entry.digest) for name, entry in sorted(entries.items())]
-            self._execute(self.writer.create_values(self.name, (*self.columns, "digest"), rows))
+            create = self.writer.create_values(self.name, (*self.columns, "digest"), rows)
+            self._execute_together([create, *self.writer.comments(self.name, {"": ABOUT_LIST})])
 
     def _execute(self, statement: str) -> None:
         self.client.execute_sql(statement)

@@ -9,6 +9,8 @@ from dlt.destinations.sql_client import SqlClientBase
 from pipelines.destinations import system_tables
 from pipelines.destinations.system_tables import description_of
 from pipelines.sandbox.store.shapes import definition
+from pipelines.views.all_accounts import refresh
+from pipelines.views.build import create_views
 from sources.insightly.resources import build
 from tests.support.crm import ON_POSTGRES, Crm, PostgresCrm
 from tests.support.process import command, reach
@@ -154,3 +156,32 @@ def test_two_references_to_one_table_are_no_warning(make_crm: MakeCrm) -> None:
     arguments = ("sync", "contacts", "users", "--progress", "off", *crm.arguments())
     ran = command(*arguments, cwd=crm.folder, **reach(crm.sandbox))
     assert (ran.code, ran.err) == (0, "")
+
+
+@pytest.mark.everywhere("postgres", quick=True)
+def test_views_have_the_comments_of_their_tables(make_crm: MakeCrm) -> None:
+    crm = make_crm(scale=0.005)
+    crm.sync_done(*NAMES, "opportunities", "pipeline_stages", "pipelines")
+    create_views(crm.target)
+
+    def found() -> dict[tuple[str, str], str | None]:
+        sql = POSTGRES if crm.target.destination == "postgres" else DUCKDB
+        sql = sql.replace("duckdb_tables", "duckdb_views").replace("table_name, ''", "view_name as table_name, ''")
+        rows = crm.read(sql.replace("'insightly'", "'insightly_marts'").replace("relkind = 'r'", "relkind = 'v'"))
+        return {(row["table_name"], row["column_name"]): row["comment"] for row in rows}
+
+    texts = found()
+    assert "Which contacts exist" in str(texts["current_contacts", ""])
+    assert texts["current_contacts", "phone"] == description_of("contacts", "phone")
+    assert texts["current_contacts", "hobby__c"] == 'Custom field "Hobby".'
+    assert texts["opportunities_wide", "opportunity_name"] == description_of("opportunities", "opportunity_name")
+    assert not [name for (name, column), text in texts.items() if not column and not text]
+    create_views(crm.target)
+    assert found() == texts
+    refresh(crm.target)
+    (view,) = crm.read(
+        "select obj_description('insightly_all.contacts'::regclass) as comment"
+        if crm.target.destination == "postgres"
+        else "select comment from duckdb_views() where schema_name = 'insightly_all' and view_name = 'contacts'"
+    )
+    assert view["comment"] == f"All accounts: {description_of('contacts')}"

@@ -350,7 +350,7 @@ def test_view_that_cannot_be_dropped_is_reported(
 def test_unchanged_view_is_not_replaced(synced_crm: Crm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     replaced: list[str] = []
     monkeypatch.setattr(
-        Registry, "_replace", lambda views, name, sql: (replaced.append(name), REPLACE(views, name, sql))
+        Registry, "_replace", lambda views, name, *sql: (replaced.append(name), REPLACE(views, name, *sql))
     )
     folder = write_marts(tmp_path / "own", one="select 1 as one", two="select 2 as two")
     first = create_views(target(synced_crm), folder).facts["marts"]
