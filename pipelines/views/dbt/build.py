@@ -7,8 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sqlglot import exp
-
 from pipelines.destinations.system_tables import RUNS, description_of
 from pipelines.destinations.target import NothingSynced, Target
 from pipelines.engine.report import Report
@@ -68,14 +66,14 @@ def write_package(
         plans = {planned.mart.name: planned for planned in plan(defined, tables, known)}
         models = ModelWriter(writer_of(client, client.dataset_name), names, sources, plans)
         paths = {name: client.make_qualified_table_name_path(name, quote=False) for name in sources}
-    marts_written, queries = dict[str, tuple[MartPlan, str]](), dict[str, exp.Query]()
+    marts_written = dict[str, tuple[MartPlan, str]]()
     for planned in plans.values():
         mart, state, reason, model = planned.mart, state_of(planned), planned.reason, None
         if mart.generated:
             continue
         if planned.query is not None:
             try:
-                marts_written[mart.name], queries[mart.name] = (planned, models.mart(planned)), planned.query
+                marts_written[mart.name] = planned, models.mart(planned)
                 state, model = PRINTED, names.mart(mart.name)
             except Unusable as error:
                 state, reason = INVALID, str(error)
@@ -83,12 +81,15 @@ def write_package(
         rows[mart.name] = {**row, "model": model}
 
     def describe(table: str, column: str) -> str:
-        return sources[table].columns.get(column, "")
+        return sources[table].columns.get(column, "") if table in sources else description_of(table, column)
 
+    # What a column is does not depend on which tables exist.
+    possible = {**known, **tables}
+    queries = {each.mart.name: each.query for each in plan(defined, possible, known) if each.query is not None}
     files = Package(
         models,
         marts_written,
-        {name: columns_of(query, tables, describe) for name, query in queries.items()},
+        {name: columns_of(queries[name], possible, describe) for name in marts_written},
         exposed,
         models.writer.dialect,
         paths[RUNS][-2],
