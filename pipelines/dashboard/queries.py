@@ -22,7 +22,7 @@ STAGES, MONTHLY, PERIODS, LISTS, OWNERS, OVERDUE, ACTIVITY = (
     "overdue",
     "activity",
 )
-_QUERIES = {
+QUERIES = {
     STAGES: """
 select
     pipeline_name,
@@ -168,7 +168,7 @@ def queries(today: date) -> list[Mart]:
             for name, (first, last) in bounds.items()
         ),
     }
-    return [Mart.parse(name, sql.format(**facts)) for name, sql in _QUERIES.items()]
+    return [Mart.parse(name, sql.format(**facts)) for name, sql in QUERIES.items()]
 
 
 def periods(today: date) -> dict[str, tuple[date, date]]:

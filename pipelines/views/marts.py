@@ -292,7 +292,9 @@ def _check_columns(query: exp.Query, tables: Tables) -> tuple[str, ...]:
     try:
         return tuple(qualify(query.copy(), schema=dict(tables), dialect=DIALECT).named_selects)
     except OptimizeError as error:
-        raise Unusable(f"this account's tables do not have what it reads: {_first_line(error)}") from None
+        # Without the place in the query, so that marts that lack the same column say the same.
+        reason = _first_line(error).partition(". Line:")[0]
+        raise Unusable(f"this account's tables do not have what it reads: {reason}") from None
 
 
 def _missing_table(table: str) -> str:

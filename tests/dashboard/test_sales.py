@@ -7,19 +7,23 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlglot
 from sqlglot import exp
 
 from pipelines.commands.sweep import sweep
 from pipelines.dashboard.build import build_page, report
 from pipelines.dashboard.page import Page, change, plural
-from pipelines.dashboard.queries import LISTED, MARTS, periods, queries
+from pipelines.dashboard.queries import LISTED, MARTS, QUERIES, periods, queries
 from pipelines.dashboard.sales import Closed, Currency, Month, Open, Owner, Sales, Stage, Sum, Won
 from pipelines.destinations.dataset import Dataset
 from pipelines.sandbox import Contents, Store
 from pipelines.views.build import bundled, query
-from pipelines.views.marts import Mart, tables_of
+from pipelines.views.dialect import TESTED, ViewWriter
+from pipelines.views.marts import Mart, load, plan, tables_of
+from pipelines.views.relations import known_tables
 from sources.insightly.config.hosts import record_url
 from tests.support.crm import OPEN, Clock, Crm, PostgresCrm, isolated_crm
+from tests.support.expected import normalize
 
 pytestmark = pytest.mark.xdist_group("sales")
 
@@ -280,6 +284,34 @@ def test_page_without_deals_says_why_once(synced_crm: Crm) -> None:
     html = build_page(synced_crm.target, timedelta(days=1)).html()
     assert html.count("needs opportunities (never loaded)") == 1
     assert "Win rate</dt>" not in html
+
+
+def test_page_without_a_column_says_so_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with isolated_crm(tmp_path_factory.mktemp("dropped"), contents=Contents(), switches=OPEN) as crm:
+        write(crm.sandbox.store)
+        crm.sync_done("opportunities", "tasks", drop=["opportunities.bid_currency"])
+        html = page(crm).html()
+    # Amounts of unknown currencies are not added.
+    assert (
+        html.count("<b>Deals</b> cannot be shown")
+        == html.count("Column &#39;bid_currency&#39; could not be resolved.")
+        == 1
+    )
+    assert "Open pipeline</dt>" not in html
+    assert "2 days" in html  # the oldest overdue task
+
+
+@pytest.mark.parametrize("dialect", TESTED)
+def test_queries_are_valid_in_every_dialect(dialect: str) -> None:
+    known = known_tables(normalize)
+    plans = plan([*load(bundled()), *queries(date(2026, 3, 31))], known, known, QUERIES)
+    assert len(plans) == len(QUERIES)
+    writer = ViewWriter(dialect, str, lambda name: ["crm", name], lambda name: ["marts", name])
+    for each in plans:
+        assert each.query is not None, each.reason
+        (statement,) = sqlglot.parse(writer.select(each.query), read=dialect)
+        assert isinstance(statement, exp.Query)
+        assert statement.named_selects == each.query.named_selects
 
 
 def test_page_of_an_empty_account_has_no_figures(tmp_path_factory: pytest.TempPathFactory) -> None:
