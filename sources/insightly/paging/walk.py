@@ -7,6 +7,7 @@ is greater, rows were missed, and the walk steps back a page.
 """
 
 import logging
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -87,14 +88,15 @@ def read_list(fetch: Fetch, key: Key, skip: int = 0, last_id: Id = None, patienc
         MalformedResponse: a row has no id.
         EndlessList: too many pages have no new rows.
     """
-    seen: set[Id] = set()
+    seen = array("q")
     try:
         for step in walk(fetch, key, skip, last_id, patience):
-            seen.update(identify(row, key) for row in step.rows)
             yield step
+            if step.skip is not None:  # a list of one page is not read again, and its ids need not be numbers
+                seen.extend(identify(row, key) for row in step.rows)
     except Unsorted as error:
         logger.warning("%s; reading the list in full passes", error)
-        yield from read_unsorted(fetch, key, seen)
+        yield from read_unsorted(fetch, key, set(seen))
 
 
 def walk(fetch: Fetch, key: Key, skip: int = 0, last_id: Id = None, patience: int | None = None) -> Iterator[Step]:
@@ -143,7 +145,8 @@ def walk(fetch: Fetch, key: Key, skip: int = 0, last_id: Id = None, patience: in
             skip = max(0, back if ids or page.total is None else min(back, page.total - page.top + 1))
             continue
         new = [row for row, id_ in zip(page.rows, ids, strict=True) if last_id is None or id_ > last_id]
-        new = distinct(new, key, set())
+        if len(set(ids)) < len(ids):
+            new = distinct(new, key, set())
         last_id = ids[-1] if new else last_id
         patience += 2 if new else -1
         ended = is_short and (is_counted or (not new and end <= reached))

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import ROUND_HALF_UP, Context, Decimal
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -81,7 +82,7 @@ def to_table(
     variants: dict[str, int] = {}
     for (name, kind), values in zip(types.items(), wire, strict=True):
         if values is None or kind in _SAFE_TYPES or _contains(values, _REPLACEMENT):
-            decoded = [row.get(name) for row in rows]
+            decoded = _values(rows, name)
             values = decoded if values is None or not _is_safe(decoded, kind) else values
         columns[name], variant = to_column(values, kind)
         if variant is not None:
@@ -93,6 +94,13 @@ def to_table(
             raise DataError(f"key {name} is null or not of type {types[name]} in a record of the API: {redact(value)}")
     fields = [pa.field(name, array.type, nullable=name not in required) for name, array in columns.items()]
     return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields)), variants
+
+
+def _values(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+    try:
+        return list(map(itemgetter(name), rows))
+    except KeyError:
+        return [row.get(name) for row in rows]
 
 
 def to_column(values: Sequence[Any] | pa.Array, kind: FieldType) -> tuple[pa.Array, pa.Array | None]:

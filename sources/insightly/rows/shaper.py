@@ -1,8 +1,8 @@
 """Records of the API -> the tables they become: one for the entity and one for each array. Pure logic."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any
 
 import pyarrow as pa
@@ -139,7 +139,7 @@ class RowShaper:
         """
         rows: list[Record] = []
         for values, records in groups:
-            _assert_no_marker(self.entity.name, records)
+            _assert_no_marker(self.entity.name, records, _keys(records))
             placeholders = {part: "-" for part in self._required if part not in values}
             empty = {**placeholders, IS_EMPTY: True, **{array: [] for array in self.entity.arrays}, **values}
             rows += [{**_without_values(record, values), **values} for record in records] or [empty]
@@ -155,7 +155,8 @@ class RowShaper:
         types = self._masked_types(name, {key: facts.type for key, facts in entity.fields.items()} | entity.parent_key)
         if self.group:
             types[IS_EMPTY] = "boolean"
-        inferred = self._infer(name, {*types, *entity.arrays, "CUSTOMFIELDS", *METADATA}, records)
+        known = {*types, *entity.arrays, "CUSTOMFIELDS", *METADATA}
+        inferred = self._infer(name, _keys(records) - known, records)
         types |= inferred
         custom = pivot(records, self._custom) if entity.custom_fields else {}
         if custom.keys() - self._custom.keys() or inferred or self.group:
@@ -188,20 +189,19 @@ class RowShaper:
 
     def _child_rows(self, array: str, records: Sequence[Record], parents: pa.Table) -> ShapedTable:
         name, key = child_table(self.entity, array), self.entity.key
-        parent_indexes, positions, rows, childless = list[int](), list[int](), list[Record](), list[int]()
-        for index, record in enumerate(records):
-            if array in record:
-                items = _items(self.entity, array, record)
-                parent_indexes += [index] * len(items)
-                positions += range(len(items))
-                rows += items
-                childless += [] if items else [index]
-        _assert_no_marker(name, rows)
-        if not {*key, LIST_IDX}.isdisjoint(chain.from_iterable(rows)):
+        owned = _items(self.entity, array, records)
+        rows = list(chain.from_iterable(owned.values()))
+        parent_indexes = list(chain.from_iterable(repeat(index, len(items)) for index, items in owned.items()))
+        positions = list(chain.from_iterable(range(len(items)) for items in owned.values()))
+        childless = [index for index, items in owned.items() if not items]
+        keys = _keys(rows)
+        _assert_no_marker(name, rows, keys)
+        if not keys.isdisjoint((*key, LIST_IDX)):
             rows = [
                 _without_values(item, {**_part(records[index], key), LIST_IDX: position})
                 for item, index, position in zip(rows, parent_indexes, positions, strict=True)
             ]
+            keys = _keys(rows)
         if self.group or name in self.existing:
             # Such a row deletes the rows of this parent at the destination, and is not stored itself.
             parent_indexes += childless
@@ -209,14 +209,14 @@ class RowShaper:
             rows += [{IS_EMPTY: True}] * len(childless)
         fields = {field: facts.type for field, facts in child_fields(array).items() if field not in key}
         types = {**self._masked_types(name, fields), IS_EMPTY: "boolean"}
-        types |= self._infer(name, {*key, LIST_IDX, *types}, rows)
+        types |= self._infer(name, keys - {*key, LIST_IDX, *types}, rows)
         own = {IS_EMPTY, *(part + VARIANT for part in (*key, LIST_IDX))}
         check_collisions(name, [*key, LIST_IDX, *types], self.normalize, own)
         table, variants = to_table(rows, types)
         self._count_variants(name, variants)
-        keys = parents.select(key).take(pa.array(parent_indexes, pa.int64()))
+        of_parents = parents.select(key).take(pa.array(parent_indexes, pa.int64()))
         for at, part in enumerate(key):
-            table = table.add_column(at, keys.schema.field(part), keys[part])
+            table = table.add_column(at, of_parents.schema.field(part), of_parents[part])
         list_idx = pa.field(LIST_IDX, pa.int64(), nullable=False)
         table = table.add_column(len(key), list_idx, pa.array(positions, pa.int64()))
         return ShapedTable(name, rename_variants(table, self.normalize), (*key, LIST_IDX), self.group or key)
@@ -224,12 +224,10 @@ class RowShaper:
     def _masked_types(self, table: str, types: Mapping[str, Any]) -> dict[str, Any]:
         return dict(types) if self.mask is None else self.mask.types(table, types)
 
-    def _infer(self, table: str, known: Iterable[str], rows: Sequence[Record]) -> Types:
+    def _infer(self, table: str, unknown: Set[str], rows: Sequence[Record]) -> Types:
         """The types of keys that the entity table does not have: those of existing columns, or of the values."""
         inferred = self._inferred.setdefault(table, {})
-        # Most rows have the same keys in the same order: comparing rows of keys is twice as fast.
-        keys = set(chain.from_iterable(set(map(tuple, rows))))
-        for key in sorted(keys - set(known) - inferred.keys()):
+        for key in sorted(unknown - inferred.keys()):
             existing = self.existing.get(table, {}).get(column_of(table, key, self.normalize))
             kind = existing or infer_type([row.get(key) for row in rows])
             if kind is not None:
@@ -249,17 +247,26 @@ class RowShaper:
             self.variants[column] = self.variants.get(column, 0) + count
 
 
-def _assert_no_marker(table: str, rows: Iterable[Record]) -> None:
-    if any(row.get(IS_EMPTY) is not None for row in rows):
+def _keys(rows: Sequence[Record]) -> set[str]:
+    """The keys that any of the rows has."""
+    # Most rows have the same keys in the same order: comparing rows of keys is twice as fast.
+    return set(chain.from_iterable(set(map(tuple, rows))))
+
+
+def _assert_no_marker(table: str, rows: Sequence[Record], keys: Set[str]) -> None:
+    if IS_EMPTY in keys and any(row.get(IS_EMPTY) is not None for row in rows):
         raise collision(table, IS_EMPTY, f"field {IS_EMPTY!r}", "become this tool's")
 
 
-def _items(entity: Entity, array: str, record: Record) -> list[Record]:
-    items = record[array]
-    if items is None or items == "":
-        return []
-    if type(items) is not list or not all(type(item) is dict for item in items):
-        raise MalformedResponse(f"{array} of {entity.name} {_part(record, entity.key)} is not a list of objects")
+def _items(entity: Entity, array: str, records: Sequence[Record]) -> dict[int, list[Record]]:
+    """The items of an array, by the index of the record that has them."""
+    items = {index: record[array] for index, record in enumerate(records) if array in record}
+    for index, own in items.items():
+        if own is None or own == "":
+            items[index] = []
+        elif type(own) is not list or not {dict}.issuperset(map(type, own)):
+            part = _part(records[index], entity.key)
+            raise MalformedResponse(f"{array} of {entity.name} {part} is not a list of objects")
     return items
 
 
