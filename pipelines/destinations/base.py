@@ -148,8 +148,8 @@ class DestinationAdapter:
         """
         return None
 
-    def after_load(self, _: dlt.Pipeline) -> None:
-        """Runs after each loaded package."""
+    def before_load(self, _: dlt.Pipeline) -> None:
+        """Runs before a package is loaded."""
 
 
 def cache_configuration(destination: "Destination[Any, Any]") -> "Destination[Any, Any]":

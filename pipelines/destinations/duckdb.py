@@ -4,7 +4,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +13,6 @@ from typing import Any
 import dlt
 import duckdb
 from dlt.common.destination import Destination
-from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
 from sources.insightly.errors import BadSetting, chain
@@ -24,8 +23,11 @@ from .locks import describe_process, wait_for
 
 logger = logging.getLogger(__name__)
 
-MEMORY, CACHE = "400MB", "50MB"
-"""DuckDB's memory limit during a run, and of the pages it caches after a load. Its default is 80% of the machine."""
+MEMORY, MEMORY_PER_COLUMN = 100, 1
+"""Megabytes that DuckDB may use during a run, and more for each column of the widest table: a merge writes all columns
+side by side. DuckDB's default is 80% of the machine."""
+WAL = "64MB"
+"""Size of the log of what was committed at which DuckDB writes it into the tables."""
 HEADERS, MAGIC = 3 * 4096, slice(8, 12)
 """Bytes of the headers that a DuckDB file begins with, and where in them DuckDB's mark is."""
 IN_USE = re.compile(r"Could not set lock on file|being used by another process|already open in")
@@ -132,16 +134,17 @@ class DuckDbAdapter(DestinationAdapter):
         again afterwards, which takes longer than the jobs themselves.
         """
         with pipeline.sql_client() as client:
-            client.execute_sql(f"set memory_limit = '{MEMORY}'")
+            client.execute_sql("set threads = 1")  # dlt runs the jobs in threads, and each thread has its own buffers
+            client.execute_sql(f"set checkpoint_threshold = '{WAL}'")
+            self.before_load(pipeline)
             yield
 
-    def after_load(self, pipeline: dlt.Pipeline) -> None:
-        """Frees the memory in which DuckDB caches the tables it wrote."""
+    def before_load(self, pipeline: dlt.Pipeline) -> None:
+        """Sets the memory limit."""
+        schema = pipeline.default_schema if pipeline.default_schema_name else None
+        columns = max((len(table["columns"]) for table in schema.tables.values()), default=0) if schema else 0
         with pipeline.sql_client() as client:
-            client.execute_sql("checkpoint")
-            with suppress(DatabaseException):
-                client.execute_sql(f"set memory_limit = '{CACHE}'")
-            client.execute_sql(f"set memory_limit = '{MEMORY}'")
+            client.execute_sql(f"set memory_limit = '{MEMORY + MEMORY_PER_COLUMN * columns}MB'")
 
 
 def _process_in(error: str) -> str:

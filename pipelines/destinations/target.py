@@ -268,8 +268,8 @@ class Target:
         """Loads the package."""
         pipeline.normalize()
         self.adapter.check_lock()
+        self.adapter.before_load(pipeline)
         pipeline.load()
-        self.adapter.after_load(pipeline)
 
     @contextmanager
     def lock(self, wait: float = WAIT_SECONDS, *, writes: bool = True) -> Iterator[None]:
