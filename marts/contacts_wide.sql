@@ -1,6 +1,6 @@
 -- What is known about each contact, with the names of its owner and organisation, its source and its deals?
 -- One row per contact, with all its own columns.
--- Optional: users, organisations, leads, lead_sources, opportunities
+-- Optional: contacts, users, organisations, leads, lead_sources, opportunities
 -- Optional: opportunities__links, contacts__links, contacts__tags
 with people as (
     select user_id, nullif(trim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')), '') as name

@@ -1,6 +1,6 @@
 -- What is known about each lead, with the names of its status, source and owner, and of what it became?
 -- One row per lead, with all its own columns.
--- Optional: users, lead_sources, lead_statuses, contacts, organisations, opportunities, leads__tags
+-- Optional: leads, users, lead_sources, lead_statuses, contacts, organisations, opportunities, leads__tags
 with people as (
     select user_id, nullif(trim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')), '') as name
     from users

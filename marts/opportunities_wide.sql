@@ -1,7 +1,7 @@
 -- What is known about each deal, with the names of its stage, owner, organisation, contact and source?
 -- One row per deal, with all its own columns.
--- Optional: users, pipelines, pipeline_stages, opportunity_categories, organisations, contacts, leads, lead_sources
--- Optional: opportunities__links, contacts__links, opportunities__tags
+-- Optional: opportunities, users, pipelines, pipeline_stages, opportunity_categories, organisations, contacts
+-- Optional: leads, lead_sources, opportunities__links, contacts__links, opportunities__tags
 with people as (
     select user_id, nullif(trim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')), '') as name
     from users

@@ -1,6 +1,6 @@
 -- What is known about each organisation, with the name of its owner, its contacts, deals and domains?
 -- One row per organisation, with all its own columns.
--- Optional: users, contacts, opportunities, organisations__emaildomains, organisations__tags
+-- Optional: organisations, users, contacts, opportunities, organisations__emaildomains, organisations__tags
 with people as (
     select user_id, nullif(trim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')), '') as name
     from users

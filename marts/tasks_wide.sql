@@ -1,6 +1,6 @@
 -- What is known about each task, with the names of its people, category, deal, project and linked record?
 -- One row per task, with all its own columns.
--- Optional: users, teams, task_categories, opportunities, projects
+-- Optional: tasks, users, teams, task_categories, opportunities, projects
 with people as (
     select user_id, nullif(trim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')), '') as name
     from users

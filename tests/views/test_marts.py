@@ -68,7 +68,7 @@ def test_mart_reads_only_columns_of_every_account(name: str) -> None:
     read = {table.name.removeprefix("current_") for table in tables_of(MARTS[name].query)} - MARTS.keys()
     assert read <= set(each.needs)
     for table in read:
-        tables = {**KNOWN, table: {"other": "BIGINT"}}
+        tables = {**{need: KNOWN[need] for need in each.needs}, table: {"other": "BIGINT"}}
         (without,) = plan(MARTS.values(), tables, tables, [name])
         assert without.query is None, f"{table} is not checked"
 
@@ -154,6 +154,11 @@ def test_columns_that_an_optional_table_lacks_are_null() -> None:
     for each in plan(MARTS.values(), {**KNOWN, "users": lacking}, KNOWN, ["overdue_tasks", "opportunities_wide"]):
         assert (each.reason, each.without) == (None, ())
         assert 'CAST(NULL AS TEXT) AS "last_name" FROM "crm"."users"' in " ".join(create("duckdb", each).split())
+    nameless = {name: kind for name, kind in KNOWN["contacts"].items() if name != "last_name"}
+    (each,) = plan(MARTS.values(), {**KNOWN, "contacts": nameless}, KNOWN, ["contacts_wide"])
+    assert each.query is not None
+    assert "contact_name" in each.query.named_selects
+    assert "last_name" not in each.query.named_selects
     lacking = {name: kind for name, kind in KNOWN["tasks"].items() if name != "due_date"}
     (each,) = plan(MARTS.values(), {**KNOWN, "tasks": lacking}, KNOWN, ["overdue_tasks"])
     assert "due_date" in (each.reason or "")
