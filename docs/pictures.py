@@ -1,4 +1,5 @@
-"""Draws docs/why/layers.svg and docs/why/record.svg from the imports in the code: `make docs`.
+"""Draws docs/why/layers.svg and docs/why/record.svg from the imports in the code, and docs/reference/tables.svg from
+the references between tables: `make docs`.
 
 The folders, their levels and the arrows follow from the imports. What a folder is for, and the steps of a record, are
 written below; a step whose function does not exist, or a folder without a text, is an error.
@@ -12,6 +13,8 @@ from html import escape
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
+
+from docs import diagram
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs/why"
@@ -359,14 +362,14 @@ def is_linked(one: str, other: str) -> bool:
     return "dlt" in (one, other) or other in imports(one) or one in imports(other)
 
 
-def svg(width: int, height: int, title: str, text: str, parts: Sequence[str]) -> str:
+def svg(width: int, height: int, title: str, text: str, parts: Sequence[str], style: str = STYLE) -> str:
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
             'font-family="system-ui, -apple-system, Segoe UI, DejaVu Sans, sans-serif">',
             f"<title>{title}</title>",
             f"<desc>{text}</desc>",
-            f"<style>\n{STYLE}</style>",
+            f"<style>\n{style}</style>",
             '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
             'orient="auto"><path d="M0 0 8 4 0 8z" fill="#64748b"/></marker></defs>',
             f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
@@ -380,6 +383,10 @@ def pictures() -> Iterator[tuple[Path, str]]:
     """Each picture's file, and what it should contain."""
     yield PICTURES / "layers.svg", layers()
     yield PICTURES / "record.svg", record()
+    text = "Boxes are tables with their keys and the columns that refer to other tables; lines lead to these."
+    width, height, parts = diagram.tables()
+    picture = svg(width, height, "How the tables refer to each other", text, parts, STYLE + diagram.STYLE)
+    yield ROOT / "docs/reference/tables.svg", picture
 
 
 if __name__ == "__main__":

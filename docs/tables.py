@@ -27,6 +27,16 @@ how each is read. Words in parentheses are those of other CRMs: search this page
   text in `hobby__c__v_text` and reported. Two names that would become one column are refused; the message names both.
 - A field that Insightly adds later becomes a column, and the run reports it. The `ETag` of a record becomes none.
 
+[![How the tables refer to each other](tables.svg)](tables.svg)
+
+Each table and column has its description as a comment in the database (BigQuery: description), so that other tools show
+it: what it is, the key of the table, and the table whose keys a column holds. The comment of a custom field is its
+label, help text and options. Comments are written with the tables, and again only when they changed. The views of
+[marts](../guide/marts.md) have the texts of the columns that they pass on. dlt's schema has the same descriptions and
+`references`, so that `schema.to_mermaid()`, `to_dot()` and `to_dbml()` draw the tables of your account. No primary key
+is declared in the database: in DuckDB it makes each load three times slower. On Snowflake, dlt declares keys, which
+Snowflake does not enforce, if `DESTINATION__SNOWFLAKE__CREATE_INDEXES` is true.
+
 Marks: **key**; → the table whose keys the values are; *new*: seen in live answers, absent from Insightly's own model;
 `!`: never null as far as seen.
 """

@@ -66,7 +66,11 @@ def test_tables_and_columns_have_comments(make_crm: MakeCrm, written: list[str])
     assert not [names for names, text in found.items() if text is None and not names[0].startswith("_dlt")]
     for table, column in found:
         if not table.startswith("_dlt") and (text := description_of(table, column)):
-            assert found[table, column] == text
+            assert str(found[table, column]).startswith(text)
+    keys = {"contacts": "contact_id", "contacts__tags": "contact_id, list_idx", "users": "user_id"}
+    for table, key in keys.items():
+        assert str(found[table, ""]).endswith(f" Key: {key}.")
+    assert str(found["contacts", "organisation_id"]).endswith(" References organisations.organisation_id.")
     text = "Custom field \"Discount in %s; isn't it?\": Agreed with sales. Options: 5 %, it's 10 %."
     assert {found["contacts", "discount__c"], found["contacts_history", "discount__c"]} == {text}
     assert "does not know" in str(found["contacts", "newer_field"])
@@ -119,7 +123,7 @@ def test_tables_of_another_owner_get_no_comments(make_crm: MakeCrm, monkeypatch:
         crm.change("alter table insightly.users owner to postgres; grant all on insightly.users to loader")
         crm.sync_done(*NAMES)
         found = comments(crm)
-        assert (found["users", ""], found["contacts", ""]) == (None, description_of("contacts"))
+        assert (found["users", ""], found["contacts", ""]) == (None, f"{description_of('contacts')} Key: contact_id.")
     finally:
         crm.change("drop schema insightly cascade; drop owned by loader; drop role loader")
 

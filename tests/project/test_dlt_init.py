@@ -56,4 +56,4 @@ def test_copied_source_loads_without_the_project(crm: Crm, tmp_path: Path) -> No
     (stored,) = read(database, "select schema from insightly._dlt_version order by version desc limit 1")
     contacts = Schema.from_dict(json.loads(stored["schema"])).tables["contacts"]
     assert contacts["columns"]["phone"]["description"] == description_of("contacts", "phone")
-    assert contacts["description"] == description_of("contacts")
+    assert contacts["description"] == f"{description_of('contacts')} Key: contact_id."

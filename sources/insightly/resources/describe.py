@@ -12,7 +12,7 @@ from ..context import SyncContext
 from ..entities import ENTITIES, RECORDS
 from ..rows.custom_fields import definitions_of, lookups, text_of
 from ..rows.descriptions import references_of
-from ..rows.naming import history_table
+from ..rows.naming import LIST_IDX, Normalize, history_table
 
 DescriptionOf = Callable[[str, str], str]
 ByColumn = Mapping[tuple[str, str], str]
@@ -47,11 +47,15 @@ def describe_tables(
     """
     for name in schema.tables.keys() - schema.dlt_table_names():
         table: Any = schema.tables[name]
-        table["description"] = description_of(name, "") or table.get("description")
-        for column, facts in table["columns"].items():
-            text = texts.get((name, column)) or description_of(name, column)
-            facts["description"] = text or facts.get("description", UNKNOWN)
         _refer(schema, table, lookups)
+        if text := description_of(name, ""):
+            keys = _keys(table, schema.naming.normalize_path)
+            table["description"] = f"{text} Key: {', '.join(keys)}." if keys else text
+        targets = _targets(table)
+        for column, facts in table["columns"].items():
+            if text := texts.get((name, column)) or description_of(name, column):
+                facts["description"] = f"{text} References {targets[column]}." if column in targets else text
+            facts.setdefault("description", UNKNOWN)
 
 
 def _custom_fields(context: SyncContext, schema: Schema) -> tuple[ByColumn, ByColumn]:
@@ -66,6 +70,21 @@ def _custom_fields(context: SyncContext, schema: Schema) -> tuple[ByColumn, ByCo
             texts |= dict.fromkeys([(name, column), (history_table(entity), column)], text_of(definition))
         tables |= {(name, normalize(field)): other.name for field, other in lookups(own, others).items()}
     return texts, tables
+
+
+def _keys(table: Any, normalize: Normalize) -> list[str]:
+    """The columns that identify a row; that they do is no constraint, which would make each load slower."""
+    hinted = [name for name, facts in table["columns"].items() if facts.get("primary_key")]
+    if hinted or normalize(LIST_IDX) not in table["columns"]:
+        return hinted
+    (parent_key, _), *_ = references_of(table["name"])
+    return [*map(normalize, parent_key), normalize(LIST_IDX)]
+
+
+def _targets(table: Any) -> dict[str, str]:
+    """The columns that are the key of another table by themselves, each with that table and column."""
+    references = [each for each in table.get("references", ()) if len(each["columns"]) == 1]
+    return {each["columns"][0]: f"{each['referenced_table']}.{each['referenced_columns'][0]}" for each in references}
 
 
 def _refer(schema: Schema, table: Any, lookups: ByColumn) -> None:
