@@ -51,6 +51,7 @@ class Switches:
         object_dates: records of custom objects have DATE_UPDATED_UTC; else a Search by date finds none.
         error_style: the format of an error's body; `html` is for 5xx only, other errors stay JSON.
         latency: seconds that every response is delayed.
+        dirty: records are generated with odd values: other scripts, HTML, dates of 0000, duplicates, blanks.
     """
 
     top_limit: Literal["clamp", "refuse"] = "clamp"
@@ -92,6 +93,7 @@ class Switches:
     object_dates: bool = True
     error_style: Literal["json", "text", "html"] = "json"
     latency: float = 0.0
+    dirty: bool = False
 
     def set(self, values: Mapping[str, Any]) -> Self:
         """These switches with some of them set.

@@ -71,9 +71,8 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_the_wheel_holds_the_program_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert {"sources/insightly/fields.toml", "pipelines/dashboard/page.html.j2", "pipelines/dashboard/page.css"} <= set(
-        names
-    )
+    data = {"sources/insightly/fields.toml", "pipelines/sandbox/seed/data.toml"}
+    assert {*data, "pipelines/dashboard/page.html.j2", "pipelines/dashboard/page.css"} <= set(names)
     modules = {
         path.relative_to(ROOT).as_posix() for top in ("sources", "pipelines") for path in ROOT.glob(f"{top}/**/*.py")
     }

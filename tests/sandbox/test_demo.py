@@ -18,7 +18,7 @@ def test_demo_answers_by_currency_and_says_what_it_read(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("SOURCES__INSIGHTLY__REQUESTS_PER_SECOND", "1000")
-    monkeypatch.setattr(demo, "Sandbox", partial(Sandbox, scale=0.02))
+    monkeypatch.setattr(demo, "Sandbox", partial(Sandbox, scale=0.08))
     assert demo.main() == 0
     first = capfd.readouterr().out
     assert "records that have changed" not in first

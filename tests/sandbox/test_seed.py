@@ -1,6 +1,8 @@
 """The sandbox's data: the same for the same seed, whole, and true to themselves."""
 
 import json
+from collections import defaultdict
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,6 +10,7 @@ import orjson
 import pytest
 
 from pipelines.sandbox import SEED_NOW, Contents, Store, evolve, generate
+from sources.insightly.entities import ENTITIES, child_fields
 from tests.support.process import ROOT
 
 RECORDED = json.loads((ROOT / "tests/recorded/entities.json").read_text(encoding="utf-8"))["entities"]
@@ -22,6 +25,25 @@ NAMES = {
     "Contact": "contacts", "Organisation": "organisations", "Opportunity": "opportunities", "Project": "projects",
     "Lead": "leads", "Task": "tasks", "Event": "events", "Note": "notes", "Email": "emails",
 }  # fmt: skip
+
+
+def every_row(contents: Contents, tables: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each row that an account has, and each item of its arrays, with the name of its entity or array."""
+    rows = [(name, row) for name, records in tables.items() for row in records.values()]
+    rows += [
+        (name, row) for name, parents in contents.child_rows.items() for of_one in parents.values() for row in of_one
+    ]
+    rows += [("opportunity_state_history", row) for some in contents.history.values() for row in some]
+    rows += [("custom_fields", row) for row in contents.definitions]
+    for name, row in rows:
+        facts = ENTITIES.get(name) or ENTITIES["custom_object_records"]
+        yield facts.name, row
+        for array in facts.arrays:
+            yield from ((array, item) for item in row[array])
+
+
+def fields_of(table: str) -> Any:
+    return ENTITIES[table].fields if table in ENTITIES else child_fields(table)
 
 
 @pytest.fixture(scope="module")
@@ -118,27 +140,23 @@ def test_converted_leads_match_their_contacts_and_deals(tables):
             assert any(link["LINK_OBJECT_ID"] == contact["CONTACT_ID"] for link in deal["LINKS"])
 
 
-def test_references_name_existing_records(tables):
-    for entity, column, target in [
-        ("opportunity_line_items", "OPPORTUNITY_ID", "opportunities"),
-        ("opportunity_line_items", "PRICEBOOK_ENTRY_ID", "pricebook_entries"),
-        ("pricebook_entries", "PRODUCT_ID", "products"),
-        ("pricebook_entries", "PRICEBOOK_ID", "pricebooks"),
-        ("quotes", "OPPORTUNITY_ID", "opportunities"),
-        ("quotes", "CONTACT_ID", "contacts"),
-        ("quote_line_items", "QUOTE_ID", "quotes"),
-        ("quote_line_items", "PRICEBOOK_ENTRY_ID", "pricebook_entries"),
-        ("milestones", "PROJECT_ID", "projects"),
-        ("tickets", "CONTACT_ID", "contacts"),
-        ("knowledge_articles", "FOLDER_ID", "knowledge_article_folders"),
-        ("community_forums", "FORUM_CATEGORY_ID", "forum_categories"),
-        ("community_posts", "FORUM_ID", "community_forums"),
-        ("community_comments", "POST_ID", "community_posts"),
-        ("team_members", "TEAM_ID", "teams"),
-        ("team_members", "MEMBER_USER_ID", "users"),
-        ("marketing_visits", "PROSPECT_ID", "prospects"),
-    ]:
-        assert all(row[column] in tables[target] for row in tables[entity].values()), (entity, column)
+def test_every_field_has_a_value_in_some_record(contents, tables):
+    seen: dict[str, set[str]] = defaultdict(set)
+    for table, row in every_row(contents, tables):
+        seen[table] |= {name for name, value in row.items() if value is not None}
+    assert len(seen) > 55
+    wanted = {(table, name) for table in seen for name in fields_of(table)}
+    assert wanted - {(table, name) for table, names in seen.items() for name in names} == set()
+
+
+def test_references_name_existing_records(contents, tables):
+    checked = 0
+    for table, row in every_row(contents, tables):
+        for name, field in fields_of(table).items():
+            if field.references and row[name] is not None:
+                assert row[name] in tables[field.references], (table, name)
+                checked += 1
+    assert checked > 30_000
     followed = {"CONTACT": "contacts", "OPPORTUNITY": "opportunities", "ORGANISATION": "organisations"}
     assert all(row["RECORD_ID"] in tables[followed[row["RECORD_TYPE"]]] for row in tables["follows"].values())
     members = [member for team in tables["teams"].values() for member in team["TEAMMEMBERS"]]

@@ -118,6 +118,8 @@ def stored(value: Any, kind: str) -> Any:
             return None
         parsed = datetime.strptime(value, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
         return parsed if kind == "datetime" else parsed.date()
+    if kind == "json":
+        return json.dumps(value, ensure_ascii=False)
     if kind == "number":
         return Decimal(str(value))
     return value

@@ -77,7 +77,8 @@ class Control:
         if unknown:
             raise ValueError(f"unknown: {', '.join(sorted(unknown))}; known are seed, scale and empty")
         empty = body.get("empty") in (True, "true")
-        contents = Contents() if empty else generate(int(body.get("seed", 1)), float(body.get("scale", 1)))
+        seed, scale = int(body.get("seed", 1)), float(body.get("scale", 1))
+        contents = Contents() if empty else generate(seed, scale, dirty=self.service.switches.dirty)
         self.service.store.restore(contents)
         return self.counts(None)
 

@@ -182,9 +182,10 @@ class Sandbox:
         on_call: Callable[[Call], object] = lambda _: None,
     ) -> None:
         self.key, self.limits, self.faults = key, limits or Limits(), FaultScript(faults)
-        contents = contents if contents is not None else generate(seed, scale)
+        switches = switches or Switches()
+        contents = contents if contents is not None else generate(seed, scale, dirty=switches.dirty)
         self.store = Store(contents, clock)
-        self.service = Service(self.store, key, switches or Switches(), self.limits, self.faults, on_call=on_call)
+        self.service = Service(self.store, key, switches, self.limits, self.faults, on_call=on_call)
         if fixtures:
             load(self.store, fixtures)
             contents = self.store.snapshot()

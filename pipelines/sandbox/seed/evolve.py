@@ -1,6 +1,7 @@
 """A day of business on a store: the changes that an incremental sync finds after the first one."""
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -8,7 +9,9 @@ from pipelines.sandbox.api.reads import CONVERTED_STATUS
 from pipelines.sandbox.store.shapes import LINK_NAMES, Record, facts_of
 from pipelines.sandbox.store.store import Store
 
-from .words import DEALS, FIRST, LAST, SUBJECTS, TAGS, email_address
+from .data import TAGS, WORDS, email_address
+
+Test = Callable[[Record], Any]
 
 
 def evolve(store: Store, seed: int = 1, steps: int = 25) -> list[str]:
@@ -18,9 +21,10 @@ def evolve(store: Store, seed: int = 1, steps: int = 25) -> list[str]:
     """
     day = _Day(store, Random(f"a day of business {seed}"))
     edits: tuple[Callable[[], str], ...] = (
-        day.new_lead, day.move_deal, day.complete_task, day.new_note, day.retag,
-        day.win_deal, day.call_contact, day.convert_lead, day.new_task, day.delete_note,
-        day.new_email, day.solve_ticket, day.sell_more, day.tag_email, day.delete_email, day.join_team,
+        day.new_lead, day.move_deal, day.complete_task, day.new_note, partial(day.tag, "contacts"),
+        day.win_deal, day.call_contact, day.convert_lead, day.new_task, partial(day.delete, "notes"),
+        day.new_email, day.solve_ticket, day.sell_more, partial(day.tag, "emails"), partial(day.delete, "emails"),
+        day.join_team,
     )  # fmt: skip
     lines = []
     with store.lock:
@@ -38,51 +42,44 @@ class _NoRecordError(Exception):
 
 class _Day:
     def __init__(self, store: Store, rng: Random) -> None:
-        self.store = store
-        self.rng = rng
+        self.store, self.rng = store, rng
 
     def new_lead(self) -> str:
-        first, last = self.rng.choice(FIRST), self.rng.choice(LAST)
-        fields = {
-            "FIRST_NAME": first,
-            "LAST_NAME": last,
-            "EMAIL": email_address(first, last, "newcomer.example"),
-            "LEAD_SOURCE_ID": self._any_id("lead_sources"),
-            "LEAD_STATUS_ID": self._status(converted=False),
-            "CONVERTED": False,
-            "OWNER_USER_ID": self._any_id("users"),
-            "VISIBLE_TO": "EVERYONE",
-            "TAGS": [{"TAG_NAME": "web form"}],
-        }
-        return f"new lead {self.store.create('leads', fields)['LEAD_ID']}: {first} {last}"
+        first, last = self.rng.choice(WORDS["first"]), self.rng.choice(WORDS["last"])
+        lead = self.store.create(
+            "leads",
+            {
+                "FIRST_NAME": first,
+                "LAST_NAME": last,
+                "EMAIL": email_address(first, last, "newcomer.example"),
+                "LEAD_SOURCE_ID": self._any_id("lead_sources"),
+                "LEAD_STATUS_ID": self._status(converted=False),
+                "CONVERTED": False,
+                "OWNER_USER_ID": self._any_id("users"),
+                "VISIBLE_TO": "EVERYONE",
+                "TAGS": [{"TAG_NAME": "web form"}],
+            },
+        )
+        return f"new lead {lead['LEAD_ID']}: {first} {last}"
 
     def convert_lead(self) -> str:
         lead = self._one("leads", lambda row: not row["CONVERTED"])
         copied = ("FIRST_NAME", "LAST_NAME", "PHONE", "TITLE", "OWNER_USER_ID", "VISIBLE_TO")
         fields = {name: lead[name] for name in copied} | {"EMAIL_ADDRESS": lead["EMAIL"], "EMAIL_OPTED_OUT": False}
-        contact = self.store.create("contacts", fields)["CONTACT_ID"]
-        deal = self.store.create(
-            "opportunities",
-            {
-                "OPPORTUNITY_NAME": f"{lead['LAST_NAME']} - {self.rng.choice(DEALS)}",
-                "OPPORTUNITY_STATE": "OPEN",
-                "BID_AMOUNT": 1_000,
-                "OPPORTUNITY_VALUE": 1_000,
-                "BID_CURRENCY": "EUR",
-                "BID_TYPE": "Fixed Bid",
-                "OWNER_USER_ID": lead["OWNER_USER_ID"],
-                "LINKS": [{"LINK_OBJECT_NAME": "Contact", "LINK_OBJECT_ID": contact, "ROLE": "Buyer"}],
-            },
-        )["OPPORTUNITY_ID"]
+        contact = self.store.create("contacts", fields)
+        name = f"{lead['LAST_NAME']} - {self.rng.choice(WORDS['deals'])}"
+        price = {"BID_AMOUNT": 1_000, "OPPORTUNITY_VALUE": 1_000, "BID_CURRENCY": "EUR", "BID_TYPE": "Fixed Bid"}
+        fields = {"OPPORTUNITY_NAME": name, "OPPORTUNITY_STATE": "OPEN"} | price
+        deal = self._create_about("contacts", contact, "opportunities", fields)
         converted = {
             "CONVERTED": True,
             "LEAD_STATUS_ID": self._status(converted=True),
-            "CONVERTED_CONTACT_ID": contact,
+            "CONVERTED_CONTACT_ID": contact["CONTACT_ID"],
             "CONVERTED_OPPORTUNITY_ID": deal,
             "CONVERTED_DATE_UTC": self.store.now(),
         }
         self.store.update("leads", lead["LEAD_ID"], converted)
-        return f"lead {lead['LEAD_ID']} became contact {contact} with deal {deal}"
+        return f"lead {lead['LEAD_ID']} became contact {contact['CONTACT_ID']} with deal {deal}"
 
     def move_deal(self) -> str:
         deal = self._one("opportunities", lambda row: row["OPPORTUNITY_STATE"] == "OPEN" and row["STAGE_ID"])
@@ -94,15 +91,16 @@ class _Day:
         return f"deal {deal['OPPORTUNITY_ID']} moved to {stage['STAGE_NAME']}"
 
     def win_deal(self) -> str:
-        deal, now = self._one("opportunities", lambda row: row["OPPORTUNITY_STATE"] == "OPEN"), self.store.now()
+        now = self.store.now()
         won = {"OPPORTUNITY_STATE": "WON", "PROBABILITY": 100, "ACTUAL_CLOSE_DATE": f"{now[:10]} 00:00:00"}
-        self.store.record_state(self.store.update("opportunities", deal["OPPORTUNITY_ID"], won), now, None)
+        deal = self._change("opportunities", lambda row: row["OPPORTUNITY_STATE"] == "OPEN", won)
+        self.store.record_state(deal, now, None)
         return f"deal {deal['OPPORTUNITY_ID']} was won"
 
     def complete_task(self) -> str:
-        task = self._one("tasks", lambda row: not row["COMPLETED"])["TASK_ID"]
         done = {"COMPLETED": True, "STATUS": "COMPLETED", "PERCENT_COMPLETE": 100}
-        self.store.update("tasks", task, done | {"COMPLETED_DATE_UTC": self.store.now()})
+        done |= {"COMPLETED_DATE_UTC": self.store.now()}
+        task = self._change("tasks", lambda row: not row["COMPLETED"], done)["TASK_ID"]
         self.store.child_rows.add("comments", "tasks", task, {"BODY": "Done, they are happy."})
         return f"task {task} was completed"
 
@@ -117,45 +115,30 @@ class _Day:
         return f"new note {self._create_about('opportunities', self._one('opportunities'), 'notes', fields)}"
 
     def new_email(self) -> str:
-        contact = self._one("contacts")
-        fields = {
-            "EMAIL_FROM": contact["EMAIL_ADDRESS"],
-            "EMAIL_TO": "sales@our-company.example",
-            "SUBJECT": "Re: " + self.rng.choice(SUBJECTS),
-            "FORMAT": "HTML",
-            "EMAIL_DATE_UTC": self.store.now(),
-        }
+        contact, subject = self._one("contacts"), "Re: " + self.rng.choice(WORDS["subjects"])
+        fields = {"EMAIL_FROM": contact["EMAIL_ADDRESS"], "EMAIL_TO": "sales@our-company.example", "SUBJECT": subject}
+        fields |= {"FORMAT": "HTML", "EMAIL_DATE_UTC": self.store.now()}
         return f"new e-mail {self._create_about('contacts', contact, 'emails', fields)}"
 
-    def delete_note(self) -> str:
-        note = self._one("notes")["NOTE_ID"]
-        self.store.delete("notes", note)
-        return f"note {note} was deleted"
+    def delete(self, entity: str) -> str:
+        key = self._one(entity)[facts_of(entity).key[0]]
+        self.store.delete(entity, key)
+        return f"{LINK_NAMES[entity].lower()} {key} was deleted"
 
-    def delete_email(self) -> str:
-        email = self._one("emails")["EMAIL_ID"]
-        self.store.delete("emails", email)
-        return f"e-mail {email} was deleted"
-
-    def tag_email(self) -> str:
-        email = self._one("emails")["EMAIL_ID"]
-        self.store.set_tags("emails", email, [self.rng.choice(TAGS["emails"])])
-        return f"e-mail {email} was tagged"
-
-    def retag(self) -> str:
-        contact, name = self._one("contacts"), self.rng.choice(TAGS["contacts"])
-        self.store.set_tags("contacts", contact["CONTACT_ID"], [tag["TAG_NAME"] for tag in contact["TAGS"]] + [name])
-        return f"contact {contact['CONTACT_ID']} was tagged {name!r}"
+    def tag(self, entity: str) -> str:
+        record, name = self._one(entity), self.rng.choice(TAGS[entity])
+        key = record[facts_of(entity).key[0]]
+        self.store.set_tags(entity, key, [tag["TAG_NAME"] for tag in record["TAGS"]] + [name])
+        return f"{LINK_NAMES[entity].lower()} {key} was tagged {name!r}"
 
     def call_contact(self) -> str:
-        contact = self._one("contacts")["CONTACT_ID"]
-        self.store.update("contacts", contact, {"LAST_ACTIVITY_DATE_UTC": self.store.now()})
-        return f"contact {contact} was called"
+        contact = self._change("contacts", lambda _: True, {"LAST_ACTIVITY_DATE_UTC": self.store.now()})
+        return f"contact {contact['CONTACT_ID']} was called"
 
     def solve_ticket(self) -> str:
-        ticket = self._one("tickets", lambda row: row["TICKET_STATUS"] == "OPEN")["TICKET_ID"]
-        self.store.update("tickets", ticket, {"TICKET_STATUS": "SOLVED", "DATE_SOLVED_UTC": self.store.now()})
-        return f"ticket {ticket} was solved"
+        solved = {"TICKET_STATUS": "SOLVED", "DATE_SOLVED_UTC": self.store.now()}
+        ticket = self._change("tickets", lambda row: row["TICKET_STATUS"] == "OPEN", solved)
+        return f"ticket {ticket['TICKET_ID']} was solved"
 
     def sell_more(self) -> str:
         item = self._one("opportunity_line_items")
@@ -172,7 +155,7 @@ class _Day:
         self.store.update("teams", team["TEAM_ID"], {"TEAMMEMBERS": [*team["TEAMMEMBERS"], member]})
         return f"user {user} joined the team {team['TEAM_NAME']}"
 
-    def _one(self, entity: str, matches: Callable[[Record], Any] = lambda _: True) -> Record:
+    def _one(self, entity: str, matches: Test = lambda _: True) -> Record:
         """A record that matches, the first one from a random place on: no need to read a large table.
 
         Raises:
@@ -186,7 +169,7 @@ class _Day:
                 return row
         raise _NoRecordError
 
-    def _any_id(self, entity: str, matches: Callable[[Record], Any] = lambda _: True) -> int | None:
+    def _any_id(self, entity: str, matches: Test = lambda _: True) -> int | None:
         try:
             return int(self._one(entity, matches)[facts_of(entity).key[0]])
         except _NoRecordError:
@@ -194,6 +177,10 @@ class _Day:
 
     def _status(self, converted: bool) -> int | None:
         return self._any_id("lead_statuses", lambda row: (row["STATUS_TYPE"] == CONVERTED_STATUS) == converted)
+
+    def _change(self, entity: str, matches: Test, fields: Record) -> Record:
+        """Sets fields of a record that matches, and returns it. Raises _NoRecordError."""
+        return self.store.update(entity, self._one(entity, matches)[facts_of(entity).key[0]], fields)
 
     def _create_about(self, entity: str, record: Record, new_entity: str, fields: Record) -> int:
         """Creates a record linked to another one, with the same owner, and returns its id."""

@@ -4,91 +4,54 @@ All draws come from one random generator in a fixed order, so the same seed and 
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from random import Random
+from typing import Any
 
-from pipelines.sandbox.store.shapes import LINK_NAMES, Record, blank, facts_of, link
+from pipelines.sandbox.store.child_rows import FIRST_IDS
+from pipelines.sandbox.store.shapes import LINK_NAMES, Record, link
 
-from .reference import PIPELINES
-from .words import CITIES, FIRST, LAST, PLACE_WORDS, SUFFIXES, TRADES, nth
+from .data import CITIES, FACTS, WORDS, Item, nth
 
 DAY = 86_400
 
-_MAIN = {
-    "organisations": (120_000_000, 400),
-    "contacts": (330_000_000, 1_000),
-    "leads": (60_000_000, 600),
-    "opportunities": (41_000_000, 500),
-    "projects": (8_100_000, 200),
-    "tasks": (210_000_000, 1_500),
-    "events": (90_000_000, 800),
-    "notes": (150_000_000, 1_000),
-    "products": (700_000, 40),
-    "users": (1_200_000, 12),
-}
-_FURTHER = {
-    "opportunity_line_items": (1_700_000, 300),
-    "quotes": (2_100_000, 120),
-    "emails": (510_000_000, 1_200),
-    "prospects": (27_000_000, 150),
-    "marketing_visits": (700_000_000, 400),
-    "milestones": (5_200_000, 150),
-    "tickets": (3_100_000, 200),
-    "knowledge_articles": (420_000, 40),
-    "community_posts": (450_000, 60),
-    "community_comments": (470_000, 120),
-    "follows": (0, 60),
-    "pricebook_entries": (1_500_000, 0),
-    "quote_line_items": (2_300_000, 0),
-    "team_members": (880_000, 0),
-}
-"""The first id and the records at scale 1 (0: as many as others need) of each entity.
-
-The dates of the main ones are drawn before everything else, those of the others when they are written.
-"""
-_ENTITIES = _MAIN | _FURTHER
-
 _YEARS = 3
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-STAGES = [
-    (6_001 + 100 * index + order, 501 + index, name, order + 1)
-    for index, (_, _, _, names) in enumerate(PIPELINES)
-    for order, name in enumerate(names)
-]
-"""(STAGE_ID, PIPELINE_ID, STAGE_NAME, STAGE_ORDER) of every stage."""
+_MINUTES = [f" {minute // 60:02}:{minute % 60:02}:" for minute in range(24 * 60)]
+_SECONDS = [f"{second:02}" for second in range(60)]
 
 
-class Calendar:
-    """Formats seconds since 1970 as the API writes them; much faster than `strftime` for each."""
+def day(second: int) -> str:
+    """The day of a second since 1970, at 00:00:00, as the API writes it."""
+    return _date(second // DAY) + " 00:00:00"
 
-    def __init__(self) -> None:
-        self._times = [f" {s // 3600:02}:{s // 60 % 60:02}:{s % 60:02}" for s in range(DAY)]
-        self._dates: dict[int, str] = {}
 
-    def day(self, second: int) -> str:
-        """The day of `second` at 00:00:00."""
-        return self.at(second - second % DAY)
+def at(second: int) -> str:
+    """A second since 1970 as the API writes it; much faster than `strftime`."""
+    rest = second % DAY
+    return _date(second // DAY) + _MINUTES[rest // 60] + _SECONDS[rest % 60]
 
-    def at(self, second: int) -> str:
-        """The date and time of `second`."""
-        day, rest = divmod(second, DAY)
-        if day not in self._dates:
-            self._dates[day] = (_EPOCH + timedelta(days=day)).strftime("%Y-%m-%d")
-        return self._dates[day] + self._times[rest]
+
+@cache
+def _date(days: int) -> str:
+    return (_EPOCH + timedelta(days=days)).strftime("%Y-%m-%d")
 
 
 class Story:
     """The plan of one account. Lists are indexed by a record's number within its entity, from 0."""
 
     def __init__(self, seed: int, scale: float, now: datetime) -> None:
-        self.seed, self.scale, self.now = seed, scale, int(now.timestamp())
+        self.now = int(now.timestamp())
         self.rng = Random(f"insightly sandbox {seed}")
         self.start = self.now - _YEARS * 365 * DAY
-        self.calendar = Calendar()
-        self.size = {entity: max(1, round(size * scale)) for entity, (_, size) in _ENTITIES.items()}
-        self.created = {entity: self._creation_times(entity) for entity in _MAIN}
+        self.size = {entity: _size(facts, scale) for entity, facts in FACTS.items()}
+        # Of each of these there are as many as others need.
+        self.size["pricebook_entries"] = self.size["products"] * self.size["pricebooks"]
+        self.size["quote_line_items"] = self.size["quotes"] * 2
+        self.size["team_members"] = self.size["users"] * 4 // 3
+        self.created = {entity: self._creation_times(entity) for entity in FACTS}
         self.links: defaultdict[tuple[str, int], list[tuple[int, str, int, str | None, bool]]] = defaultdict(list)
         self._link_id = 500_000_000
         self._word_offset = self.rng.randrange(1_000)
@@ -98,33 +61,20 @@ class Story:
         self._plan_projects()
 
     def id(self, entity: str, number: int) -> int:
-        """The id of a record: rising with its number, with gaps."""
-        return _ENTITIES[entity][0] + 7 * number + number * number % 5
+        """The id of a record: rising with its number, in an entity that grows with gaps."""
+        facts = FACTS.get(entity)
+        if facts is None:
+            return FIRST_IDS[entity] + 2 * number + 1
+        first = int(facts["id"])
+        return first + 7 * number + number * number % 5 if "size" in facts else first + number
 
-    def blank(self, entity: str, number: int) -> Record:
-        """A blank record with its id."""
-        return blank(entity) | {facts_of(entity).key[0]: self.id(entity, number)}
-
-    def records(self, entity: str) -> Iterator[tuple[int, int, Record]]:
-        """The number, the second of creation and a blank record with its id, for each record of `entity`."""
-        for number, created in enumerate(self.created.get(entity) or self._creation_times(entity)):
-            yield number, created, self.blank(entity, number)
-
-    def pick(self, words: Sequence[str]) -> str:
-        """A random word."""
+    def pick(self, words: Sequence[Item]) -> Item:
+        """A random one."""
         return words[int(self.rng.random() * len(words))]
-
-    def any(self, entity: str) -> int:
-        """The number of a random record."""
-        return self.earlier(entity, 1)
 
     def earlier(self, entity: str, share: float) -> int:
         """The number of a random record of `entity` that existed when `share` of the time had passed."""
         return int(self.rng.random() * max(1, int(share * self.size[entity])))
-
-    def user(self) -> int:
-        """The id of a random user."""
-        return self.id("users", self.any("users"))
 
     def since(self, second: int) -> int:
         """A random second between `second` and now, more often soon after it."""
@@ -132,21 +82,18 @@ class Story:
 
     def organisation_name(self, number: int) -> str:
         number += self._word_offset
-        word, rest = number % len(PLACE_WORDS), number // len(PLACE_WORDS)
-        trade, rest = (number * 7 + rest) % len(TRADES), rest // len(TRADES)
-        mark = f" {rest + 1}" if rest else ""
-        return f"{PLACE_WORDS[word]} {TRADES[trade]}{mark} {nth(SUFFIXES, number * 3 + rest)}"
+        places, trades = WORDS["places"], WORDS["trades"]
+        rest = number // len(places)
+        mark = f" {rest // len(trades) + 1}" if rest >= len(trades) else ""
+        return f"{nth(places, number)} {nth(trades, number * 7 + rest)}{mark} {nth(WORDS['suffixes'], number * 3)}"
 
     def domain(self, organisation: int) -> str:
         words = self.organisation_name(organisation).lower().split()
         return f"{''.join(words[:-1])}.example".replace("&", "")
 
-    def city(self, organisation: int) -> tuple[str, str, str, str, str]:
+    def city(self, organisation: int) -> list[str]:
         """City, state, start of the postcode, country and dialling code."""
-        return CITIES[(organisation * 11 + self._word_offset) % len(CITIES)]
-
-    def phone(self, dial: str) -> str:
-        return f"{dial} {200_000 + int(self.rng.random() * 799_999)}"
+        return nth(CITIES, organisation * 11 + self._word_offset)
 
     def connect(self, own: tuple[str, int], other: tuple[str, int], role: str | None = None, both: bool = True) -> None:
         """Links two records (entity, number); `both` shows the link on the other one too."""
@@ -157,24 +104,34 @@ class Story:
 
     def links_of(self, entity: str, number: int) -> list[Record]:
         """The value of LINKS of a record."""
-        own = (LINK_NAMES[entity], self.id(entity, number))
-        return [
-            link(link_id, own, (LINK_NAMES[far], self.id(far, other)), role, forward)
-            for link_id, far, other, role, forward in self.links.pop((entity, number), ())
-        ]
+        own, links = (LINK_NAMES[entity], self.id(entity, number)), []
+        for link_id, far, other, role, forward in self.links.pop((entity, number), ()):
+            made = link(link_id, own, (LINK_NAMES[far], self.id(far, other)), role, forward)
+            if far == entity or link_id % 40 == 0:
+                made["RELATIONSHIP_ID"] = self.id("relationships", entity != "contacts")
+                made["DETAILS"] = nth(WORDS["sentences"], link_id)
+                made["ROLE"] = role or "Partner"
+            links.append(made)
+        return links
 
     def _creation_times(self, entity: str) -> list[int]:
+        if "size" not in FACTS[entity]:
+            return [self.start] * self.size[entity]
         step = (self.now - self.start) / self.size[entity]
         return [self.start + int((number + self.rng.random()) * step) for number in range(self.size[entity])]
 
     def _plan_contacts(self) -> None:
         count = self.size["contacts"]
-        self.contact_names = [(self.pick(FIRST), self.pick(LAST)) for _ in range(count)]
+        self.contact_names = [(self.pick(WORDS["first"]), self.pick(WORDS["last"])) for _ in range(count)]
         self.employer = [self.earlier("organisations", number / count) for number in range(count)]
         created = self.created["contacts"]
         for number, organisation in enumerate(self.employer):
             created[number] = max(created[number], self.created["organisations"][organisation])
             self.connect(("contacts", number), ("organisations", organisation))
+            if number % 9 == 8:
+                self.connect(("contacts", number - 4), ("contacts", number), "Manager")
+        for number in range(5, self.size["organisations"], 11):
+            self.connect(("organisations", number - 5), ("organisations", number), "Supplier")
 
     def _plan_leads(self) -> None:
         """Which contact a converted lead became; one contact comes from one lead at most."""
@@ -184,6 +141,8 @@ class Story:
             contact = -(-(number + 1) * contacts // leads)
             if contact < contacts and self.rng.random() < 0.3:
                 self.became[number] = contact
+            elif number % 4 == 0:
+                self.connect(("leads", number), ("organisations", self.earlier("organisations", number / leads)))
 
     def _plan_deals(self) -> None:
         count, random = self.size["opportunities"], self.rng.random
@@ -223,3 +182,9 @@ class Story:
             else:
                 client = self.earlier("organisations", number / count)
             self.connect(("projects", number), ("organisations", client))
+
+
+def _size(facts: Mapping[str, Any], scale: float) -> int:
+    if "size" in facts:
+        return max(1, round(float(facts["size"]) * scale))
+    return max(len(values) for values in facts.values() if isinstance(values, list))

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from sources.insightly.entities import ENTITIES, Entity, custom_object
+from sources.insightly.entities import ENTITIES, Entity, child_fields, custom_object
 
 Record = dict[str, Any]
 Key = int | str
@@ -28,6 +28,7 @@ LINKED = {name: entity for entity, name in LINK_NAMES.items()}
 MAIN = ("contacts", "leads", "opportunities", "organisations", "projects")
 """The entities that show links from both sides, and that notes, tasks, events and e-mails belong to."""
 
+_LINK = tuple(child_fields("LINKS"))
 CHILD_KEYS = {"LINKS": "LINK_ID", "DATES": "DATE_ID", "EMAILDOMAINS": "EMAIL_DOMAIN_ID"}
 
 
@@ -64,8 +65,9 @@ def blank(entity: str) -> Record:
 
 def key_of(entity: str, record: Record) -> Key:
     """The primary key of a record; the values of a key of several fields are joined to one text."""
-    first, *more = (record[part] for part in facts_of(entity).key)
-    return first if not more else " ".join(map(str, (first, *more)))
+    parts = facts_of(entity).key
+    key: Key = record[parts[0]] if len(parts) == 1 else " ".join(str(record[part]) for part in parts)
+    return key
 
 
 def has_list(entity: Entity) -> bool:
@@ -75,28 +77,13 @@ def has_list(entity: Entity) -> bool:
 
 def link(link_id: int, own: tuple[str, int], other: tuple[str, int], role: str | None, forward: bool = True) -> Record:
     """One item of LINKS of the record `own`; `own` and `other` are (object name in the singular, id)."""
-    return {
-        "LINK_ID": link_id,
-        "OBJECT_NAME": own[0],
-        "OBJECT_ID": own[1],
-        "LINK_OBJECT_NAME": other[0],
-        "LINK_OBJECT_ID": other[1],
-        "ROLE": role,
-        "DETAILS": None,
-        "RELATIONSHIP_ID": None,
-        "IS_FORWARD": forward,
-    }
+    return dict(zip(_LINK, (link_id, *own, *other, role, None, None, forward), strict=True))
 
 
 def state_row(opportunity_id: int, at: str, state: str, reason: Record | None) -> Record:
     """One row of an opportunity's state history; `reason` is a record of `opportunity_state_reasons`."""
-    return {
-        "OPPORTUNITY_ID": opportunity_id,
-        "DATE_CHANGED_UTC": at,
-        "FOR_OPPORTUNITY_STATE": state,
-        "STATE_REASON_ID": reason and reason["STATE_REASON_ID"],
-        "STATE_REASON": reason and reason["STATE_REASON"],
-    }
+    why = (reason["STATE_REASON_ID"], reason["STATE_REASON"]) if reason else (None, None)
+    return dict(zip(nulls("opportunity_state_history"), (opportunity_id, at, state, *why), strict=True))
 
 
 def definition(

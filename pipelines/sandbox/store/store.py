@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from pipelines.sandbox.seed.reference import INSTANCE
 from sources.insightly.entities import ENTITIES
 
 from .child_rows import ChildRows, Rows
@@ -34,6 +33,13 @@ from .shapes import (
 from .table import Table, dump, parse
 
 Clock = Callable[[], datetime]
+
+INSTANCE = {
+    "INSTANCE_NAME": "Sandbox Trading",
+    "INSTANCE_SUBDOMAIN": "sandbox-trading",
+    "PLAN_NAME": None,
+    "NEW_USER_EXPERIENCE_ENABLED": True,
+}
 
 _FIRST_CHILD_ID = 900_000_000
 
