@@ -498,9 +498,15 @@ def test_object_records_are_read_by_id_and_by_custom_field(synced: Crm) -> None:
 
     report = read([str(key), str(gone)], None).entities["site_visit__c"]
     assert (report.rows, report.deleted, report.facts["gone"]) == (1, 1, [gone])
-    store.update(WARRANTIES, first_key(synced, WARRANTIES), {"RECORD_NAME": "silently"}, touch=False)
-    custom = {item["FIELD_NAME"]: item["FIELD_VALUE"] for item in store.rows(WARRANTIES)[0]["CUSTOMFIELDS"]}
-    assert read(None, [f"months__c={custom['Months__c']}"], "warranty__c").entities["warranty__c"].rows > 0
+    found = {
+        row["RECORD_ID"]: item["FIELD_VALUE"]
+        for row in store.rows(WARRANTIES)
+        for item in row["CUSTOMFIELDS"]
+        if item["FIELD_NAME"] == "Months__c" and item["FIELD_VALUE"]
+    }
+    warranty, months = next(iter(found.items()))
+    store.update(WARRANTIES, warranty, {"RECORD_NAME": "silently"}, touch=False)
+    assert read(None, [f"months__c={months}"], "warranty__c").entities["warranty__c"].rows > 0
     synced.assert_equal(VISITS, WARRANTIES, deleted=True)
     with pytest.raises(BadSetting, match="one entity by name"):
         read([str(key)], None, RECORDS)
