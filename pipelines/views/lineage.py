@@ -1,9 +1,6 @@
-"""Where the columns of a mart come from, and what they are."""
+"""Where the columns of a mart come from. Pure."""
 
-import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sqlglot import exp
@@ -14,23 +11,6 @@ from .marts import DIALECT, Tables
 
 Origin = tuple[str, str]
 """A table and its column."""
-
-
-def columns_of(query: exp.Query, tables: Tables, description_of: Callable[[str, str], str]) -> dict[str, str]:
-    """The columns of a mart, each with what it is: as its table says, or else as `columns.toml` does; "" if unknown.
-
-    Args:
-        query: of the mart, over tables.
-        tables: their columns.
-        description_of: a table and its column -> what it is.
-    """
-    found = origins(query, tables).items()
-    return {name: (description_of(*origin) if origin else "") or _texts().get(name, "") for name, origin in found}
-
-
-@cache
-def _texts() -> dict[str, str]:
-    return tomllib.loads(Path(__file__).with_name("columns.toml").read_text(encoding="utf-8"))
 
 
 def origins(query: exp.Query, tables: Tables) -> dict[str, Origin | None]:

@@ -11,13 +11,13 @@ import pytest
 import yaml
 from jinja2 import Environment
 
-from pipelines.destinations.system_tables import description_of
 from pipelines.views.build import bundled
+from pipelines.views.comments import Descriptions
 from pipelines.views.dbt.folder import NOTE, write
 from pipelines.views.dbt.models import ModelWriter, Names, escape_jinja
 from pipelines.views.dbt.sources import source_tables
 from pipelines.views.dialect import TESTED, ViewWriter
-from pipelines.views.lineage import columns_of, origins
+from pipelines.views.lineage import origins
 from pipelines.views.marts import Mart, MartPlan, Tables, load, plan
 from pipelines.views.relations import known_tables
 from sources.insightly import ENTITIES
@@ -170,13 +170,13 @@ def test_origins_lead_through_subqueries_and_unions() -> None:
 
 
 def test_every_column_of_every_mart_is_described() -> None:
+    described = Descriptions({}, KNOWN)
     for name, each in planned(tuple(MARTS.values())).items():
         if not each.mart.generated:
             assert each.query is not None
-            described = columns_of(each.query, KNOWN, description_of)
-            assert [column for column, text in described.items() if not text] == [], (
-                f"{name}: add a line to columns.toml"
-            )
+            texts = described.comments(each)
+            assert texts.keys() == {"", *each.query.named_selects}
+            assert [key for key, text in texts.items() if not text] == [], f"{name}: add a line to columns.toml"
 
 
 @pytest.fixture

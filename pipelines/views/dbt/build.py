@@ -14,9 +14,9 @@ from sources.insightly.config.accounts import DEFAULT
 from sources.insightly.errors import BadSetting
 
 from ..build import INVALID, PRINTED, add_rows, dialect_of, marts_of, row_of, state_of
+from ..comments import Descriptions
 from ..dialect import writer_of
-from ..lineage import columns_of
-from ..marts import MartPlan, Unusable, plan
+from ..marts import Unusable, plan
 from ..relations import known_tables, loaded_tables
 from .folder import OPTION, write
 from .models import ModelWriter, Names
@@ -66,30 +66,28 @@ def write_package(
         plans = {planned.mart.name: planned for planned in plan(defined, tables, known)}
         models = ModelWriter(writer_of(client, client.dataset_name), names, sources, plans)
         paths = {name: client.make_qualified_table_name_path(name, quote=False) for name in sources}
-    marts_written = dict[str, tuple[MartPlan, str]]()
+    marts_written = dict[str, str]()
     for planned in plans.values():
         mart, state, reason, model = planned.mart, state_of(planned), planned.reason, None
         if mart.generated:
             continue
         if planned.query is not None:
             try:
-                marts_written[mart.name] = planned, models.mart(planned)
+                marts_written[mart.name] = models.mart(planned)
                 state, model = PRINTED, names.mart(mart.name)
             except Unusable as error:
                 state, reason = INVALID, str(error)
         row = row_of(state, reason, mart.answers, planned.needs, planned.without)
         rows[mart.name] = {**row, "model": model}
 
-    def describe(table: str, column: str) -> str:
-        return sources[table].columns.get(column, "") if table in sources else description_of(table, column)
-
     # What a column is does not depend on which tables exist.
     possible = {**known, **tables}
-    queries = {each.mart.name: each.query for each in plan(defined, possible, known) if each.query is not None}
+    described = Descriptions(schema.tables, possible)
+    comments = {each.mart.name: described.comments(each) for each in plan(defined, possible, known)}
     files = Package(
         models,
         marts_written,
-        {name: columns_of(queries[name], possible, describe) for name in marts_written},
+        comments,
         exposed,
         models.writer.dialect,
         paths[RUNS][-2],

@@ -11,7 +11,7 @@ from sqlglot import exp
 from pipelines.destinations.system_tables import RUNS
 from sources.insightly.rows.naming import DELETED_AT
 
-from ..marts import DIALECT, MartPlan, record_columns
+from ..marts import DIALECT, record_columns
 from .models import ModelWriter, escape_jinja
 from .sources import SourceTable
 
@@ -75,7 +75,7 @@ class Package:
     Attributes:
         models: writes the models, and knows the sources.
         marts: the marts that can be queried here, with the SQL of their models.
-        columns: mart -> column -> what it is.
+        comments: mart -> column, or "" for the mart itself -> what it is.
         exposed: the marts that the dashboard shows.
         dialect: its SQL, for the README.
         schema: the dataset with the tables, as the database has it.
@@ -84,8 +84,8 @@ class Package:
     """
 
     models: ModelWriter
-    marts: Mapping[str, tuple[MartPlan, str]]
-    columns: Mapping[str, Mapping[str, str]]
+    marts: Mapping[str, str]
+    comments: Mapping[str, Mapping[str, str]]
     exposed: Collection[str]
     dialect: str
     schema: str
@@ -106,7 +106,7 @@ class Package:
         }
         for table in self._staged():
             files[f"models/staging/{names.staging(table.name)}.sql"] = self.models.staging(table) + "\n"
-        for name, (_, sql) in self.marts.items():
+        for name, sql in self.marts.items():
             files[f"models/marts/{names.mart(name)}.sql"] = sql + "\n"
         return files
 
@@ -196,15 +196,18 @@ class Package:
     def _staging(self) -> Iterator[Yaml]:
         for table in self._staged():
             columns = {name: table.columns[name] for name in record_columns(table.columns)}
-            yield self._model(self.models.names.staging(table.name), table.description, columns)
+            yield self._model(self.models.names.staging(table.name), {"": table.description, **columns})
 
     def _marts(self) -> Iterator[Yaml]:
-        for name, (planned, _) in self.marts.items():
-            yield self._model(self.models.names.mart(name), planned.mart.answers, self.columns[name])
+        for name in self.marts:
+            yield self._model(self.models.names.mart(name), self.comments[name])
 
-    def _model(self, name: str, description: str, columns: Mapping[str, str]) -> Yaml:
-        listed = [_without_empty({"name": name, "description": escape_jinja(columns[name])}) for name in columns]
-        return _without_empty({"name": name, "description": escape_jinja(description), "columns": listed})
+    def _model(self, name: str, texts: Mapping[str, str]) -> Yaml:
+        """A model of which `texts` says what it is, under "", and what its columns are."""
+        description, *columns = (
+            _without_empty({"name": column, "description": escape_jinja(text)}) for column, text in texts.items()
+        )
+        return {"name": name, **description, "columns": columns}
 
     def _exposures(self) -> Yaml:
         package = self.models.names.package
