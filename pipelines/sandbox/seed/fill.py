@@ -29,7 +29,7 @@ class Row:
     def __init__(self, story: Story, entity: str, number: int, created: int) -> None:
         self.story, self.entity, self.number, self.created = story, entity, number, created
         self.earliest, self.updated, self.place = created, created, number
-        self.owner = story.id("users", story.earlier("users", 1))
+        self.owner = story.pick(story.users)
 
     @property
     def id(self) -> int:

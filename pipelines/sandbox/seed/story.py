@@ -51,6 +51,9 @@ class Story:
         self.size["pricebook_entries"] = self.size["products"] * self.size["pricebooks"]
         self.size["quote_line_items"] = self.size["quotes"] * 2
         self.size["team_members"] = self.size["users"] * 4 // 3
+        self._ids = {entity: (int(facts.get("id", 0)), "size" in facts) for entity, facts in FACTS.items()}
+        self._ids |= {entity: (first, True) for entity, first in FIRST_IDS.items()}
+        self.users = [self.id("users", number) for number in range(self.size["users"])]
         self.created = {entity: self._creation_times(entity) for entity in FACTS}
         self.links: defaultdict[tuple[str, int], list[tuple[int, str, int, str | None, bool]]] = defaultdict(list)
         self._link_id = 500_000_000
@@ -61,12 +64,9 @@ class Story:
         self._plan_projects()
 
     def id(self, entity: str, number: int) -> int:
-        """The id of a record: rising with its number, in an entity that grows with gaps."""
-        facts = FACTS.get(entity)
-        if facts is None:
-            return FIRST_IDS[entity] + 2 * number + 1
-        first = int(facts["id"])
-        return first + 7 * number + number * number % 5 if "size" in facts else first + number
+        """The id of a record: rising with its number, and with gaps in an entity that grows."""
+        first, grows = self._ids[entity]
+        return first + 7 * number + number * number % 5 if grows else first + number
 
     def pick(self, words: Sequence[Item]) -> Item:
         """A random one."""
