@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from rich.console import Console
+from rich.text import Text
 
 from pipelines.push.plan import Plan
 from sources.insightly.errors import BadSetting
@@ -14,7 +15,7 @@ from .console import console_for, show_plan
 
 def agrees(console: Console, question: str) -> bool:
     """Asks a question whose answer is no unless it is yes. Raises EOFError after Ctrl-D."""
-    return console.input(f"{question} [y/N] ", markup=False).strip().lower() in ("y", "yes")
+    return console.input(Text(f"{question} [y/N] ")).strip().lower() in ("y", "yes")
 
 
 def confirmation(
