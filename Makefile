@@ -37,6 +37,13 @@ install-dev: .venv/installed-dev
 	.venv-dbt/bin/python $(PIP) --require-hashes -r constraints-dbt.txt
 	touch $@
 
+# Without dependencies, for some differ from what the source pins: see pyproject.toml.
+.venv-airbyte/installed: constraints-airbyte.txt
+	@echo "Installing Airbyte's source for Insightly for its test into .venv-airbyte; this takes a minute ..."
+	$(PYTHON) -m venv .venv-airbyte
+	.venv-airbyte/bin/python $(PIP) --no-deps --ignore-requires-python --require-hashes -r constraints-airbyte.txt
+	touch $@
+
 demo: install
 	$(BIN)/python -m pipelines.sandbox.demo
 
@@ -51,7 +58,7 @@ test test-all: export PYTHONDONTWRITEBYTECODE =
 test: check
 	$(BIN)/pytest -n auto --dist loadgroup -m "not long"
 
-test-all: check browser .venv-airflow/installed .venv-dbt/installed
+test-all: check browser .venv-airflow/installed .venv-dbt/installed .venv-airbyte/installed
 	$(BIN)/pytest -n auto --dist loadgroup -m long
 
 browser:
@@ -74,6 +81,7 @@ pins:
 	$(COMPILE) pyproject.toml --extra dev -c constraints-destinations.txt -o constraints-dev.txt
 	$(COMPILE) pyproject.toml --extra airflow --extra postgres -o constraints-airflow.txt
 	grep -o '^duckdb==[^ ]*' constraints.txt | $(COMPILE) --no-strip-extras --group dbt -c - -o constraints-dbt.txt
+	$(COMPILE) --group airbyte -o constraints-airbyte.txt
 
 clean:
-	rm -rf .venv .venv-airflow .venv-dbt demo.duckdb demo.html .demo .benchmarks build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-airflow .venv-dbt .venv-airbyte demo.duckdb demo.html .demo .benchmarks build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -143,21 +143,23 @@ def test_pins_are_what_is_asked_for() -> None:
         "constraints-dev.txt": ("postgres", "delta", "dev"),
         "constraints-airflow.txt": ("postgres", "airflow"),
     }
-    assert sorted([*extras, "constraints-dbt.txt"]) == sorted(path.name for path in ROOT.glob("constraints*.txt"))
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    of_groups = [f"constraints-{name}.txt" for name in groups]
+    assert sorted([*extras, *of_groups]) == sorted(path.name for path in ROOT.glob("constraints*.txt"))
     for file, names in extras.items():
         pinned = pins(file)
         for requirement in declared(*names):
             if requirement.name != "insightly-sync":
                 assert requirement.specifier.contains(pinned[requirement.name][0]), f"make pins: {requirement}"
+    for file, names in zip(of_groups, groups.values(), strict=True):
+        pinned = pins(file)
+        for requirement in map(Requirement, names):
+            assert requirement.specifier.contains(pinned[requirement.name][0]), f"make pins: {requirement}"
 
 
 def test_pins_of_dbt_read_the_files_of_the_program() -> None:
-    pinned = pins("constraints-dbt.txt")
-    for requirement in map(
-        Requirement, tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dbt"]
-    ):
-        assert requirement.specifier.contains(pinned[requirement.name][0]), f"make pins: {requirement}"
-    assert pinned["duckdb"] == pins("constraints.txt")["duckdb"], "dbt and the program open one DuckDB file"
+    duckdb = pins("constraints.txt")["duckdb"]
+    assert pins("constraints-dbt.txt")["duckdb"] == duckdb, "dbt and the program open one DuckDB file"
 
 
 def test_development_has_the_versions_of_the_program() -> None:
