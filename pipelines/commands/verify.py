@@ -23,6 +23,7 @@ from sources.insightly.resources.fetch import page_reader, pages_at, read_pages,
 from sources.insightly.resources.hints import shaper_of
 from sources.insightly.resources.reference import GROUPS, read_groups
 from sources.insightly.result import EntityResult
+from sources.insightly.state.known_ids import KnownIds
 
 from .sweep import is_newer, not_verifiable
 from .verify_children import ChildComparison
@@ -146,22 +147,22 @@ class _Verification:
             self.found.add(f"{describe(table, key, key.values())} is in the table {times(count)}: {self._fix_by_full}")
 
     def _compare_every_record(self, since: str | None, live_ids: Sequence[int], result: EntityResult) -> None:
-        live, listed, unknown = set(live_ids), set[Any](), list[Record]()
+        live, unknown = KnownIds(live_ids), list[Record]()
         for records in read_pages(page_reader(self.context, self.entity, since), self.key, result.notes):
-            listed.update(record[self.key] for record in records)
+            live.meet(record[self.key] for record in records)
             self.found.ids += len(records)
             self._compare_fields([record for record in records if record[self.key] in live], result)
             unknown += [record for record in records if record[self.key] not in live]
             self.context.on_progress()
-        self._add_ids([id_ for id_ in live_ids if id_ not in listed], unknown)
+        self._add_ids(list(live.missing()), unknown)
 
     def _compare_ids_and_sample(self, since: str | None, live_ids: Sequence[int], result: EntityResult) -> None:
         ids = deletions.differences(self.runner, self.entity, since, thorough=not self.quick)
         self.found.ids = ids.listed
         self._add_ids(ids.missing_ids, ids.unknown)
         # Pages of a few rows cost fewer calls than single records, and a short list fits into one page.
-        live = set(live_ids)
-        total, top = len(live), top_of(self.context)
+        live = KnownIds(live_ids)
+        total, top = len(live_ids), top_of(self.context)
         page_rows = top if total <= top else min(top, PAGE_ROWS)
         offsets = range(0, max(total - page_rows, 1), page_rows)
         chosen = random.sample(offsets, min(QUICK_PAGES if self.quick else PAGES, len(offsets)))

@@ -1,5 +1,6 @@
 """The tables of a dataset, read and changed by SQL through dlt's client."""
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -82,15 +83,15 @@ class Dataset:
         """A table's qualified name, quoted for SQL."""
         return str(self._client.make_qualified_table_name(table))
 
-    def live_ids(self, entity: Entity) -> list[int]:
-        """The ids of the records that are not marked deleted, in ascending order; [] without a table."""
+    def live_ids(self, entity: Entity) -> Sequence[int]:
+        """The ids of the records that are not marked deleted, ascending, in 8 bytes each; none without a table."""
+        ids = array("q")
         if not self.table_exists(entity.name):
-            return []
+            return ids
         sql = f"select {self._key(entity)} from {self.table_name(entity.name)} where {self._live} order by 1"
-        ids: list[int] = []
         with self._client.execute_query(sql) as cursor:
             while rows := cursor.fetchmany(FETCH_ROWS):
-                ids += (int(id_) for (id_,) in rows)
+                ids.extend(int(id_) for (id_,) in rows)
         return ids
 
     def row_counts(self, tables: Iterable[str]) -> dict[str, tuple[int, int]]:

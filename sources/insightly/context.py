@@ -103,7 +103,7 @@ class SyncContext:
         self.changed_keys: dict[str, set[Any]] = {}
         self.earlier_reads: dict[str, str | None] = {}
         self.required: frozenset[str] = frozenset()
-        self.live_ids: Callable[[Entity], list[int]] | None = None
+        self.live_ids: Callable[[Entity], Sequence[int]] | None = None
         self.stored_values: Callable[[Entity, Sequence[str], Sequence[Any]], Stored] | None = None
         self.results: dict[str, EntityResult] = {}
         self.shapers: dict[str, RowShaper] = {}

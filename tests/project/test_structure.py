@@ -22,7 +22,8 @@ SOURCE = "sources.insightly"
 SOURCE_LAYERS = (
     {"errors"},
     {"entities"},
-    {"paging", "state"},
+    {"state"},
+    {"paging"},
     {"rows"},
     {"result", "config"},
     {"api"},

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import Unsorted
+from ..state.known_ids import KnownIds
 from .walk import Page, Row, ascend, identify
 
 NOWHERE = float("inf")
@@ -87,14 +88,13 @@ def probe(read: ReadPages, key: str, known: Sequence[int], top: int) -> Differen
 
 def compare(pages: Iterable[Sequence[Row]], key: str, known: Sequence[int]) -> Differences:
     """Compares the rows of a whole list, page by page, with the ids known of it."""
-    found, left = Differences(len(known)), set(known)
-    expected = frozenset(left)
+    found, ids = Differences(len(known)), KnownIds(known)
     for rows in pages:
         found.pages += 1
         found.listed += len(rows)
-        found.unknown += [row for row in rows if row[key] not in expected]
-        left.difference_update(row[key] for row in rows)
-    found.missing_ids = [id_ for id_ in known if id_ in left]
+        found.unknown += [row for row in rows if row[key] not in ids]
+        ids.meet(row[key] for row in rows)
+    found.missing_ids = list(ids.missing())
     return found
 
 
