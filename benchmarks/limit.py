@@ -5,7 +5,7 @@ from pipelines.sandbox import DEMO_KEY, Sandbox, Switches
 from .measure import InsightlySync, Result, Run, server
 
 RATE, LATENCY = 10, 0.2
-FROM_FIRST, WHOLE, REFUSALS = 1.10, 1.20, 3
+FROM_FIRST, WHOLE, REFUSALS = 1.05, 1.10, 1
 
 
 def measure(records: int = 100_000, scale: float = 15) -> Result:
