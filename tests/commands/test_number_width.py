@@ -7,11 +7,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from pipelines.commands.verify_rows import differences
+from sources.insightly.resources import ShapedTable
 from sources.insightly.rows import arrow
 from tests.support.commands import verified
 from tests.support.crm import Crm
 from tests.support.expected import Row
 
+D = Decimal
 MakeCrm = Callable[..., Crm]
 DEALS = {1: 0.1234567885, 2: 0.123456789012345, 3: 0.3333333333333333, 4: 12.5, 5: 99999999999.99}
 
@@ -84,3 +87,26 @@ def set_width(patch: pytest.MonkeyPatch, scale: int) -> None:
         return rounded
 
     patch.setattr(arrow, "_convert_decimal", exact_or_nothing)
+
+
+@pytest.mark.parametrize(
+    ("api", "loaded", "same"),
+    [
+        ((D("0.333333333"), "0.3333333333333333"), (None, "0.3333333333333333"), True),
+        ((D("0.123456789"), "0.123456789012"), (D("0.123456789012"), None), True),
+        ((D("0.123456789"), "0.123456789012"), (D("0.123456789"), None), False),
+        ((D("0.123456789"), "0.123456789012"), (D("0.123456788"), "0.123456789012"), False),
+        ((D("0E-9"), "1e-10"), (D("0E-9"), "1E-10"), True),
+        ((None, "NaN"), (None, "NaN"), True),
+        ((None, "1" + 23 * "0"), (None, "1" + 23 * "0"), True),
+        ((D("12.5"), None), (D("12.500000000"), None), True),
+    ],
+)
+def test_rounded_number_is_no_difference(
+    api: tuple[Decimal | None, str | None], loaded: tuple[Decimal | None, str | None], same: bool
+) -> None:
+    types = {"id": pa.int64(), "value": pa.decimal128(38, 9), "value__v_text": pa.string()}
+    rows = pa.Table.from_pylist([dict(zip(types, (1, *api), strict=True))], pa.schema(list(types.items())))
+    shaped = ShapedTable("deals", rows, ("id",), None)
+    found = differences(shaped, [dict(zip(types, (1, *loaded), strict=True))], str)
+    assert (found == {}) == same, found
