@@ -9,7 +9,7 @@ import pyarrow as pa
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.extract import DltResource
 
-from sources.insightly.resources.describe import describe_tables
+from sources.insightly.resources.describe import describe_table
 from sources.insightly.rows import descriptions
 
 logger = logging.getLogger(__name__)
@@ -156,6 +156,6 @@ def table_resource(table: str, rows: Sequence[Mapping[str, Any]]) -> DltResource
 
     def tables() -> Iterator[pa.Table]:
         yield pa.Table.from_pylist(list(rows), schema=schema)
-        describe_tables(dlt.current.source_schema(), description_of)
+        describe_table(dlt.current.source_schema(), table, description_of)
 
     return dlt.resource(tables, name=table, write_disposition="append")

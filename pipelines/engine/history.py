@@ -19,7 +19,7 @@ from pipelines.destinations.system_tables import HISTORIES, description_of, ensu
 from sources.insightly.context import MAX_CHANGED_KEYS
 from sources.insightly.entities import ENTITIES, UNVERSIONED, Entity
 from sources.insightly.errors import BadSetting
-from sources.insightly.resources.describe import describe_tables
+from sources.insightly.resources.describe import describe_table
 from sources.insightly.rows.naming import DELETED_AT, VALID_FROM, VALID_TO, VARIANT, history_table
 
 from .runner import Runner
@@ -116,9 +116,11 @@ class _History:
                 columns[name] = {"name": name, "data_type": "timestamp", "nullable": name == VALID_TO}
             empty = columns_to_arrow(columns, self.pipeline.destination.capabilities(), "UTC").empty_table()
 
+            own = {(self.table, name): facts.get("description", "") for name, facts in columns.items()}
+
             def tables() -> Iterator[Any]:
                 yield empty
-                describe_tables(dlt.current.source_schema(), description_of)
+                describe_table(dlt.current.source_schema(), self.table, description_of, own)
 
             self.pipeline.run(dlt.resource(tables, name=self.table, columns=columns, write_disposition="append"))
         return not existing

@@ -12,7 +12,9 @@ from pipelines.sandbox.store.shapes import definition
 from pipelines.views.all_accounts import refresh
 from pipelines.views.build import create_views
 from sources.insightly.resources import build
+from sources.insightly.state.request import ReadRequest
 from tests.support.crm import ON_POSTGRES, Crm, PostgresCrm
+from tests.support.masking import HASH_KEY
 from tests.support.process import command, reach
 
 MakeCrm = Callable[..., Crm]
@@ -38,7 +40,7 @@ def comments(crm: Crm) -> dict[tuple[str, str], str | None]:
 
 def leave_undescribed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(build, "describe", lambda _: None)
-    patch.setattr(system_tables, "describe_tables", lambda *_: None)
+    patch.setattr(system_tables, "describe_table", lambda *_: None)
 
 
 @pytest.fixture
@@ -97,6 +99,15 @@ def test_tables_of_an_earlier_version_get_comments(make_crm: MakeCrm, monkeypatc
     assert comments(crm)["contacts", "phone"] is None
     crm.sync_done(*NAMES)
     assert [names for names, text in comments(crm).items() if text is None and not names[0].startswith("_dlt")] == []
+
+
+def test_comment_says_that_a_column_is_hashed(make_crm: MakeCrm) -> None:
+    crm = make_crm(scale=0.005)
+    crm.sync_done("contacts", hash=["contacts.phone"], hash_key=HASH_KEY)
+    text = description_of("contacts", "phone")
+    assert comments(crm)["contacts", "phone"] == f"{text} Hashed with a secret key."
+    crm.sync_done("contacts", request=ReadRequest(full=True))
+    assert comments(crm)["contacts", "phone"] == text
 
 
 def test_a_table_that_was_dropped_is_no_obstacle(make_crm: MakeCrm, monkeypatch: pytest.MonkeyPatch) -> None:

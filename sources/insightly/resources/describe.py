@@ -16,6 +16,7 @@ from ..rows.naming import LIST_IDX, Normalize, history_table
 
 DescriptionOf = Callable[[str, str], str]
 ByColumn = Mapping[tuple[str, str], str]
+HISTORY = "_history"
 NONE: ByColumn = MappingProxyType({})
 # dlt warns of each table in which two columns refer to the same other table, and then keeps both references.
 logging.getLogger("dlt").addFilter(lambda record: "has multiple references to" not in record.getMessage())
@@ -29,36 +30,44 @@ def describe(context: SyncContext) -> None:
     if context.described == size:
         return
     context.described = size
-    describe_tables(schema, context.description_of, *_custom_fields(context, schema))
+    texts, lookups = _custom_fields(context, schema)
+    for table, columns in context.settings.privacy.rules.items():
+        for column in (column for column, action in columns.items() if action == "hash"):
+            if text := texts.get((table, column)) or context.description_of(table, column):
+                hashed = f"{text} Hashed with a secret key."
+                texts |= dict.fromkeys([(table, column), (f"{table}{HISTORY}", column)], hashed)
+    for name in schema.tables.keys() - schema.dlt_table_names():
+        describe_table(schema, name, context.description_of, texts, lookups)
 
 
-def describe_tables(
-    schema: Schema, description_of: DescriptionOf, texts: ByColumn = NONE, lookups: ByColumn = NONE
+def describe_table(
+    schema: Schema, name: str, description_of: DescriptionOf, texts: ByColumn = NONE, lookups: ByColumn = NONE
 ) -> None:
-    """Says in a schema what its tables and columns are, and which columns are keys of other tables.
+    """Says in a schema what a table and its columns are, and which columns are keys of other tables.
 
     What is not known stays, such as the text of a custom field whose definition was not read.
 
     Args:
         schema: of dlt; it is changed.
+        name: of the table.
         description_of: what a table is, or one of its columns; "" if that is not known.
         texts: what custom fields are, by table and column.
         lookups: the tables that custom fields refer to.
     """
-    for name in schema.tables.keys() - schema.dlt_table_names():
-        table: Any = schema.tables[name]
-        _refer(schema, table, lookups)
-        if text := description_of(name, ""):
-            keys = _keys(table, schema.naming.normalize_path)
-            table["description"] = f"{text} Key: {', '.join(keys)}." if keys else text
-        targets = _targets(table)
-        for column, facts in table["columns"].items():
-            if text := texts.get((name, column)) or description_of(name, column):
-                facts["description"] = f"{text} References {targets[column]}." if column in targets else text
-            facts.setdefault("description", UNKNOWN)
+    table: Any = schema.tables[name]
+    _refer(schema, table, lookups)
+    if text := description_of(name, ""):
+        keys = _keys(table, schema.naming.normalize_path)
+        table["description"] = f"{text} Key: {', '.join(keys)}." if keys else text
+    targets = _targets(table)
+    for column, facts in table["columns"].items():
+        if text := texts.get((name, column)) or description_of(name, column):
+            reference = f" References {targets[column]}." if column in targets else ""
+            facts["description"] = text.removesuffix(reference) + reference
+        facts.setdefault("description", UNKNOWN)
 
 
-def _custom_fields(context: SyncContext, schema: Schema) -> tuple[ByColumn, ByColumn]:
+def _custom_fields(context: SyncContext, schema: Schema) -> tuple[dict[tuple[str, str], str], ByColumn]:
     """What custom fields are, and which tables those that are keys refer to; both by table and column."""
     normalize, others = schema.naming.normalize_path, (*ENTITIES.values(), *context.objects.values())
     texts, tables = dict[tuple[str, str], str](), dict[tuple[str, str], str]()
@@ -68,7 +77,9 @@ def _custom_fields(context: SyncContext, schema: Schema) -> tuple[ByColumn, ByCo
         for definition in own:
             column = normalize(str(definition.get("FIELD_NAME")))
             texts |= dict.fromkeys([(name, column), (history_table(entity), column)], text_of(definition))
-        tables |= {(name, normalize(field)): other.name for field, other in lookups(own, others).items()}
+        for field, other in lookups(own, others).items():
+            column = normalize(field)
+            tables |= dict.fromkeys([(name, column), (history_table(entity), column)], other.name)
     return texts, tables
 
 

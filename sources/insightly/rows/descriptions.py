@@ -25,7 +25,8 @@ def description_of(table: str, column: str = "") -> str:
 def references_of(table: str) -> tuple[tuple[tuple[str, ...], str], ...]:
     """The fields of a table of the source that are the key of a record in another table, each with that table.
 
-    A child table and a history refer to their entity. What a custom field refers to is not known here.
+    A child table and a history refer to their entity; a history also to what its entity refers to. What a custom field
+    refers to is not known here.
     """
     if table in ENTITIES or is_custom_object(table):
         entity = ENTITIES.get(table, ENTITIES[RECORDS])
@@ -33,7 +34,7 @@ def references_of(table: str) -> tuple[tuple[tuple[str, ...], str], ...]:
         return tuple(dict.fromkeys([*parents, *_references(entity.fields)]))
     for entity in ENTITIES.values():
         if table == history_table(entity):
-            return ((entity.key, entity.name),)
+            return ((entity.key, entity.name), *references_of(entity.name))
         for array in entity.arrays:
             if table == child_table(entity, array):
                 return ((entity.key, entity.name), *_references(child_fields(array)))
