@@ -119,3 +119,8 @@ def test_paths_ignore_case_and_wrong_plurals_are_405(read_only):
         assert send(read_only, path).status_code == 405, path
     for path in ("Quote", "Nothing", "Contacts/abc", "Contacts/1/Nothing", "Leads/60000000/Links"):
         assert send(read_only, path).status_code == 404, path
+
+
+def test_singular_paths_of_plural_objects_work(read_only):
+    for path in ("Project", "Opportunity", "Country", "LeadStatus"):
+        assert send(read_only, path).status_code == 200, path

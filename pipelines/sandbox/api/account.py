@@ -73,6 +73,12 @@ def plural(path: str) -> str:
     return f"{path[:-1]}ies" if path.endswith("y") else f"{path}s"
 
 
+def singular(path: str) -> str:
+    if path.endswith("ies"):
+        return f"{path[:-3]}y"
+    return path.removesuffix("es" if path.endswith("ses") else "s")
+
+
 def _object_names(entity: Entity) -> set[str]:
     names = {entity.path.lower(), entity.field_for.lower(), entity.name.lower()}
     return names | {plural(name) for name in names if not name.endswith("s")}

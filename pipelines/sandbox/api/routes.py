@@ -14,14 +14,14 @@ from pipelines.sandbox.switches import Switches
 from sources.insightly.entities import ENTITIES, Entity, is_custom_object
 
 from . import account, arrays, reads, sublists, writes
-from .account import plural
+from .account import plural, singular
 from .exchange import Exchange
 from .messages import ApiError, Request, Response, error_response
 
 Serves = Callable[[Entity], bool]
 
 _COLLECTIONS = {entity.path.lower(): entity for entity in ENTITIES.values() if has_list(entity)}
-_ALIASES = {path.removesuffix("s"): entity for path, entity in _COLLECTIONS.items() if path.endswith("s")}
+_ALIASES = {singular(path): entity for path, entity in _COLLECTIONS.items() if path.endswith("s")}
 """Singular paths of plural objects: not in the vendor's list, and used by some clients."""
 _PLURALS = frozenset(
     plural(entity.path.lower())
