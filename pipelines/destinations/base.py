@@ -9,7 +9,7 @@ from typing import Any
 import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.configuration.specs import CredentialsConfiguration
-from dlt.common.configuration.specs.base_configuration import is_secret_hint
+from dlt.common.configuration.specs.base_configuration import CredentialsWithDefault, is_secret_hint
 from dlt.common.destination import Destination, DestinationCapabilitiesContext
 from dlt.common.destination.exceptions import InvalidDestinationReference, UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
@@ -155,7 +155,8 @@ class DestinationAdapter:
 def cache_configuration(destination: "Destination[Any, Any]") -> "Destination[Any, Any]":
     """Makes the destination read its configuration once for a dataset, and compute its capabilities once.
 
-    dlt does both some fifty times a run: a third of the time of a small run.
+    dlt does both some fifty times a run: a third of the time of a small run. Credentials that a cloud gives the
+    machine expire, and are read each time.
     """
     resolve, resolved = destination.configuration, dict[Any, Any]()
     compute, computed = destination.capabilities, dict[Any, tuple[Any, DestinationCapabilitiesContext]]()
@@ -164,11 +165,17 @@ def cache_configuration(destination: "Destination[Any, Any]") -> "Destination[An
         if accept_partial:
             return resolve(initial_config, accept_partial)
         key = tuple(getattr(initial_config, name, None) for name in ("dataset_name", "default_schema_name"))
-        if key not in resolved:
-            resolved[key] = resolve(initial_config)
-        return resolved[key]
+        if key in resolved:
+            return resolved[key]
+        found = resolve(initial_config)
+        credentials = getattr(found, "credentials", None)
+        if not (isinstance(credentials, CredentialsWithDefault) and credentials.has_default_credentials()):
+            resolved[key] = found
+        return found
 
     def capabilities(config: Any = None, naming: NamingConvention | None = None) -> DestinationCapabilitiesContext:
+        if config is not None and all(config is not each for each in resolved.values()):
+            return compute(config, naming)
         key = type(naming), getattr(naming, "max_length", None), id(config)
         if key not in computed:
             computed[key] = config, compute(config, naming)

@@ -5,11 +5,15 @@ import logging
 import sys
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from dlt.common.configuration.specs import CredentialsConfiguration
+from dlt.common.configuration.specs.base_configuration import CredentialsWithDefault
 
 from pipelines.cli.__main__ import main
-from pipelines.destinations.base import Unreachable
+from pipelines.destinations.base import Unreachable, cache_configuration
 from pipelines.destinations.target import Target
 from sources.insightly.errors import BadSetting, InsightlyError
 from tests.support.crm import Crm
@@ -138,3 +142,23 @@ def test_log_of_dlt_has_one_line_for_a_failed_job(caplog: pytest.LogCaptureFixtu
     log.error("another error")
     lines = ["Transient exception in job contacts.1.sql: canceling statement due to lock timeout", "another error"]
     assert (caplog.messages, [record.exc_info for record in caplog.records]) == (lines, [None, None])
+
+
+@pytest.mark.parametrize(("expire", "reads"), [(False, 1), (True, 2)])
+def test_credentials_that_expire_are_read_again(expire: bool, reads: int) -> None:
+    class Machine(CredentialsConfiguration, CredentialsWithDefault):
+        """What a cloud gives a machine."""
+
+    credentials = Machine()
+    if expire:
+        credentials._set_default_credentials(object())
+    read = list[Any]()
+
+    def configuration(initial: Any, accept_partial: bool = False) -> Any:
+        read.append(initial)
+        return SimpleNamespace(credentials=credentials)
+
+    cached = cache_configuration(SimpleNamespace(configuration=configuration, capabilities=None))  # type: ignore[arg-type]
+    for _ in range(2):
+        cached.configuration(SimpleNamespace(dataset_name="insightly"))  # type: ignore[arg-type]
+    assert len(read) == reads
