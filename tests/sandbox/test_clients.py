@@ -73,3 +73,11 @@ def test_client_gets_the_recorded_answers(contents: Contents, client: str) -> No
     assert requests
     with Sandbox(contents=contents, switches=Switches(rate=None)) as sandbox:
         assert {request["send"]: found for request in requests if (found := replay(sandbox, request))} == {}
+
+
+def test_recorded_requests_differ_and_refused_ones_say_why() -> None:
+    requests = RECORDED["requests"]
+    sent = [json.dumps([request["send"], request.get("body"), request.get("headers")]) for request in requests]
+    assert len(set(sent)) == len(sent)
+    assert {name for request in requests for name in request["by"]} == RECORDED["clients"].keys()
+    assert [request["send"] for request in requests if (request["status"] >= 400) != ("because" in request)] == []
