@@ -175,7 +175,7 @@ def test_verify_counts_the_rows_of_replaced_lists(make_crm: MakeCrm) -> None:
     for name in REPLACED:
         assert entities[name].facts["differences"] == crm.count(name) // 2 + (name == "tags"), name
         assert "is in the table twice, in the API once: insightly sync" in str(entities[name].facts["examples"])
-    assert "tags: 1 rows of cars, which no sync has read" in entities["tags"].facts["examples"]
+    assert "tags: 1 row of cars, which no sync has read" in entities["tags"].facts["examples"]
     crm.change("delete from insightly.tags where record_type = 'cars'")
     crm.sync_done(*REPLACED, request=ReadRequest(full=True))
     verified(crm, *REPLACED)

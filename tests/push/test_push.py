@@ -113,7 +113,7 @@ def test_push_creates_updates_and_deletes_records(make_crm: MakeCrm, bodies: lis
 def test_push_adds_sets_and_removes_tags(crm: Crm) -> None:
     store = crm.sandbox.store
     a, b = ids(crm, "contacts")[:2]
-    lead = ids(crm, "leads")[0]
+    lead = next(row["LEAD_ID"] for row in store.rows("leads") if row["TAGS"])
 
     def tags(entity: str, id_: int) -> set[str]:
         return {tag["TAG_NAME"] for tag in (store.get(entity, id_) or {})["TAGS"]}

@@ -521,7 +521,7 @@ def test_each_lead_and_activity_is_counted_once(seeded: tuple[Path, Sandbox]) ->
 
 def test_tags_are_those_of_the_account(seeded: tuple[Path, Sandbox]) -> None:
     database, sandbox = seeded
-    kinds = ("contacts", "leads", "opportunities", "organisations", "projects")
+    kinds = ("contacts", "emails", "leads", "opportunities", "organisations", "projects")
     used = Counter((kind, tag["TAG_NAME"]) for kind in kinds for row in sandbox.store.rows(kind) for tag in row["TAGS"])
     found = read(database, "select * from insightly_marts.tags_by_record_type")
     assert {(row["record_type"], row["tag_name"]): row["records"] for row in found} == used
