@@ -12,7 +12,7 @@ class Switches:
 
     Attributes:
         top_limit: clamps a `top` above 500 to 500, or refuses it with 400.
-        date_formats: `updated_after_utc` takes every ISO 8601 form, as JavaScript writes it too, or the documented one.
+        date_formats: dates may have every ISO 8601 form, as JavaScript writes them too, or the documented ones.
         flag_values: `brief` and `count_total` take 1 and 0 too, or `true` and `false` alone.
         list_filter: ignores `updated_after_utc` on a plain list, or honours it as some clients assume.
         filter_inclusive: `updated_after_utc` returns rows of that second too.

@@ -130,8 +130,13 @@ def test_what_is_unknown_has_a_switch(sandbox, switch, value, default, other):
             case "duplicate_link":
                 return [send(sandbox, f"Contacts/{contact}/Links", "POST", json=link).status_code for _ in range(2)][-1]
             case "date_formats":
-                after = {"updated_after_utc": "2026-11-01T03:00:00.000+02:00"}
-                return send(sandbox, "Contacts/Search", params=after).status_code
+                stamp = "2026-11-01T03:00:00.000+02:00"
+                born = {"CONTACT_ID": contact, "DATE_OF_BIRTH": stamp}
+                statuses = {
+                    send(sandbox, "Contacts/Search", params={"updated_after_utc": stamp}).status_code,
+                    send(sandbox, "Contacts", "PUT", json=born).status_code,
+                }
+                return statuses.pop() if len(statuses) == 1 else 0
             case "flag_values":
                 return send(sandbox, "Contacts", params={"brief": "1"}).status_code
             case "password":

@@ -26,7 +26,7 @@ def put_array(x: Exchange) -> Response:
 
 
 def add_tag(x: Exchange) -> Response:
-    tag = item_of("TAGS", x.sent)
+    tag = item_of("TAGS", x.sent, x.switches)
     _save_tags(x, [*x.record["TAGS"], tag])
     return json_response(201, tag)
 
@@ -37,7 +37,7 @@ def put_tags(x: Exchange) -> Response:
 
 
 def remove_tag(x: Exchange) -> Response:
-    name, stored = item_of("TAGS", x.sent)["TAG_NAME"], x.record["TAGS"]
+    name, stored = item_of("TAGS", x.sent, x.switches)["TAG_NAME"], x.record["TAGS"]
     kept = [tag for tag in stored if tag["TAG_NAME"] != name]
     if len(kept) == len(stored):
         raise ApiError(417, f"The record with id {x.key} has no tag {name!r}.")
@@ -46,7 +46,7 @@ def remove_tag(x: Exchange) -> Response:
 
 
 def add_link(x: Exchange) -> Response:
-    sent, links = item_of("LINKS", x.sent), x.record["LINKS"]
+    sent, links = item_of("LINKS", x.sent, x.switches), x.record["LINKS"]
     name, other, role = sent["LINK_OBJECT_NAME"], sent["LINK_OBJECT_ID"], sent["ROLE"]
     if other not in x.store.tables[LINKED[name]].raw:
         raise ApiError(400, f"There is no {name} with id {other}.")
@@ -108,7 +108,7 @@ def state_history(x: Exchange) -> Response:
 
 def _items(x: Exchange) -> list[Record]:
     body = x.body
-    return [item_of(x.name, item) for item in (body if isinstance(body, list) else [body])]
+    return [item_of(x.name, item, x.switches) for item in (body if isinstance(body, list) else [body])]
 
 
 def _save_tags(x: Exchange, tags: list[Record]) -> Record:

@@ -60,8 +60,12 @@ def parse_datetime(value: str) -> str:
     return text
 
 
-def _parse_iso(value: str) -> str:
-    """A date or date-time in any ISO 8601 form, with its fraction cut off. Raises ValueError for other text."""
+def parse_date(value: str, switches: Switches) -> str:
+    """A date or date-time, as it is stored: in any ISO 8601 form, its fraction cut off, or by the switch `date_formats`
+    in the documented ones. Raises ValueError for other text.
+    """
+    if switches.date_formats == "documented":
+        return parse_datetime(value)
     time = datetime.fromisoformat(value.strip().replace(" ", "+") if value.count(":") > 2 else value.strip())
     return (time if time.tzinfo is None else time.astimezone(UTC)).strftime(STAMP)
 
@@ -72,7 +76,7 @@ def updated_after(query: Mapping[str, str], switches: Switches) -> Filter | None
     if not value.strip():
         return None
     try:
-        bound = (_parse_iso if switches.date_formats == "iso" else parse_datetime)(value)
+        bound = parse_date(value, switches)
     except ValueError:
         raise ApiError(400, f"The value {value!r} of updated_after_utc is not a valid date.") from None
     if switches.filter_inclusive:

@@ -12,7 +12,7 @@ from pipelines.sandbox.switches import Switches
 from sources.insightly.entities import Field, child_fields
 
 from .messages import ApiError
-from .query import parse_datetime
+from .query import parse_date
 
 _TYPES: dict[str, Any] = {"integer": int, "boolean": bool, "number": (int, float), "string": str}
 _CUSTOM_TYPES: dict[str, Any] = {"BIT": bool, "NUMERIC": (int, float), "PERCENT": (int, float)}
@@ -44,12 +44,12 @@ def writable(entity: str, sent: Mapping[str, Any], store: Store, switches: Switc
         name = name.upper() if switches.field_case == "any" and name.upper() in facts.fields else name
         if name in facts.fields:
             if name in facts.writable:
-                fields[name] = checked(facts.fields[name], value)
+                fields[name] = checked(facts.fields[name], value, switches)
                 _check_reference(facts.fields[name], fields[name], store)
         elif name == "CUSTOMFIELDS" and name in array_fields(entity):
-            fields[name] = _custom_fields(facts.field_for, value, store.definitions)
+            fields[name] = _custom_fields(facts.field_for, value, store.definitions, switches)
         elif name in facts.arrays:
-            fields[name] = [item_of(name, item) for item in _objects(name, value)]
+            fields[name] = [item_of(name, item, switches) for item in _objects(name, value)]
         elif name != "ETag" and switches.unknown_fields == "refused":
             raise ApiError(400, f"{name} is not a field of {facts.path}.")
     return fields
@@ -66,12 +66,12 @@ def require(entity: str, fields: Mapping[str, Any]) -> None:
         raise ApiError(400, f"{', '.join(missing)} is required.")
 
 
-def checked(field: Field, value: Any) -> Any:
+def checked(field: Field, value: Any, switches: Switches) -> Any:
     """`value` if it fits the field, as None always does; else raises a 400."""
     if value is None or field.type in {"json", "any"}:
         return value
     if field.type in {"date", "datetime"}:
-        return _date(field.name, value)
+        return _date(field.name, value, switches)
     if field.type == "integer" and isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
         return int(value)  # clients send ids as strings, and the service takes them
     if not isinstance(value, _TYPES[field.type]) or (isinstance(value, bool) and field.type != "boolean"):
@@ -81,7 +81,7 @@ def checked(field: Field, value: Any) -> Any:
     return value
 
 
-def item_of(array: str, sent: Mapping[str, Any]) -> Record:
+def item_of(array: str, sent: Mapping[str, Any], switches: Switches) -> Record:
     """One item of an array, validated, with null for each missing field."""
     known = child_fields(array)
     for name in sent:
@@ -91,12 +91,12 @@ def item_of(array: str, sent: Mapping[str, Any]) -> Record:
         raise ApiError(400, "TAG_NAME is required.")
     if array == "LINKS" and (sent.get("LINK_OBJECT_NAME") not in LINKED or not sent.get("LINK_OBJECT_ID")):
         raise ApiError(400, "LINK_OBJECT_NAME must be a singular object name, with a LINK_OBJECT_ID.")
-    return {name: checked(field, sent.get(name)) for name, field in known.items()}
+    return {name: checked(field, sent.get(name), switches) for name, field in known.items()}
 
 
-def _date(name: str, value: Any) -> str:
+def _date(name: str, value: Any, switches: Switches) -> str:
     try:
-        return parse_datetime(f"{value} 00:00:00" if len(value) == 10 else value)
+        return parse_date(f"{value} 00:00:00" if len(value) == 10 else value, switches)
     except (ValueError, TypeError, AttributeError):
         raise ApiError(400, f"{name} must be a date in the form yyyy-MM-dd HH:mm:ss.") from None
 
@@ -116,24 +116,24 @@ def _objects(array: str, value: Any) -> list[Record]:
     return value
 
 
-def _custom_fields(field_for: str, value: Any, definitions: Iterable[Record]) -> list[Record]:
+def _custom_fields(field_for: str, value: Any, definitions: Iterable[Record], switches: Switches) -> list[Record]:
     known = {row["FIELD_NAME"]: row for row in definitions if row["FIELD_FOR"] == field_for}
     written = []
     for item in _objects("CUSTOMFIELDS", value):
         name = item.get("FIELD_NAME") or item.get("CUSTOM_FIELD_ID")
         if name not in known:
             raise ApiError(400, f"{name} is not a custom field of {field_for}.")
-        _check_custom_value(known[name], item.get("FIELD_VALUE"))
+        _check_custom_value(known[name], item.get("FIELD_VALUE"), switches)
         written.append({"FIELD_NAME": name, "FIELD_VALUE": item.get("FIELD_VALUE"), "CUSTOM_FIELD_ID": name})
     return written
 
 
-def _check_custom_value(definition: Record, value: Any) -> None:
+def _check_custom_value(definition: Record, value: Any, switches: Switches) -> None:
     kind, name = definition["FIELD_TYPE"], definition["FIELD_NAME"]
     if value is None:
         return
     if kind in {"DATE", "DATETIME"}:
-        _date(name, value)
+        _date(name, value, switches)
         return
     type_: Any = int if definition["JOIN_OBJECT"] else _CUSTOM_TYPES.get(kind, str)
     if not isinstance(value, type_) or (isinstance(value, bool) and kind != "BIT"):

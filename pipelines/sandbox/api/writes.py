@@ -71,7 +71,7 @@ def delete_owned(x: Exchange) -> Response:
 def update(x: Exchange) -> Response:
     """PUT of the fields in the body; null clears one. The id is in the body, in the path, or in both."""
     sent, name = x.sent, x.facts.key[0]
-    body_key = checked(x.facts.fields[name], sent.get(name, sent.get(name.lower())))
+    body_key = checked(x.facts.fields[name], sent.get(name, sent.get(name.lower())), x.switches)
     if x.key and body_key not in (None, x.key):
         raise ApiError(400, f"{name} differs from the id in the path.")
     x.key = x.key or body_key
