@@ -85,7 +85,6 @@ STAGES = [
     ("rewrite of files", "after"),
     ("load", "before"),
     ("change of tables", "after"),
-    ("copy", "after"),
     *(("merge", when) for when in ("before", "after")),
     ("end of a job", "before"),
     *(("note in _dlt_loads", when) for when in ("before", "after")),
@@ -97,6 +96,7 @@ LONG = [
     *(("first", Point(4, *stage), kept) for stage in STAGES for kept in (True, False)),
     *(("second", Point(1, *stage), kept) for stage in STAGES for kept in (True, False)),
     *(("first", Point(1, *stage), True) for stage in STAGES),
+    *(("first", Point(1, "copy of the state", "after"), kept) for kept in (True, False)),
     *(("second", Point(nth, "statement"), nth % 4 > 1) for nth in range(7, 30)),
 ]
 
