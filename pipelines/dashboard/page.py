@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from pipelines.engine.report import by_reason
+from sources.insightly.errors import plural
 
 from . import charts
 from .charts import Bar, Chart, days, number, percent, share
@@ -128,15 +129,6 @@ def age(timestamp: datetime, at: datetime) -> str:
     if minutes < 120:
         return f"{minutes} min ago"
     return f"{minutes // 60} hours ago" if minutes < 48 * 60 else f"{minutes // 1440} days ago"
-
-
-def plural(count: int, noun: str) -> str:
-    """A count and its noun.
-
-    >>> plural(1, "deal"), plural(1200, "deal"), plural(2, "other currency")
-    ('1 deal', '1,200 deals', '2 other currencies')
-    """
-    return f"{number(count)} {noun if count == 1 else noun[:-1] + 'ies' if noun.endswith('cy') else noun + 's'}"
 
 
 def change(now: float, before: float) -> Change | None:

@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from pipelines.commands.sweep import sweep
 from pipelines.dashboard.build import build_page, report
-from pipelines.dashboard.page import Page, change, plural
+from pipelines.dashboard.page import Page, change
 from pipelines.dashboard.queries import LISTED, MARTS, QUERIES, periods, queries
 from pipelines.dashboard.sales import Closed, Currency, Month, Open, Owner, Sales, Stage, Sum, Won
 from pipelines.destinations.dataset import Dataset
@@ -22,6 +22,7 @@ from pipelines.views.dialect import TESTED, ViewWriter
 from pipelines.views.marts import Mart, load, plan, tables_of
 from pipelines.views.relations import known_tables
 from sources.insightly.config.hosts import record_url
+from sources.insightly.errors import plural
 from tests.support.crm import OPEN, Clock, Crm, PostgresCrm, isolated_crm
 from tests.support.expected import normalize
 

@@ -74,7 +74,8 @@ def remove_link(x: Exchange) -> Response:
 
 
 def set_stage(x: Exchange) -> Response:
-    _, sent = x.record, x.sent
+    x.require_record()
+    sent = x.sent
     stage_id = (sent.get("PIPELINE_STAGE_CHANGE") or sent).get("STAGE_ID")
     stage = x.store.get("pipeline_stages", stage_id) if isinstance(stage_id, int) else None
     if stage is None or stage["PIPELINE_ID"] != sent.get("PIPELINE_ID", stage["PIPELINE_ID"]):
@@ -84,14 +85,15 @@ def set_stage(x: Exchange) -> Response:
 
 
 def clear_stage(x: Exchange) -> Response:
-    _ = x.record
+    x.require_record()
     x.store.update(x.entity, x.key, {"PIPELINE_ID": None, "STAGE_ID": None})
     return empty_response(202)
 
 
 def set_state(x: Exchange) -> Response:
     """Sets the state, and answers the new row of the state history."""
-    _, sent, now = x.record, x.sent, x.store.now()
+    x.require_record()
+    sent, now = x.sent, x.store.now()
     state = sent.get("FOR_OPPORTUNITY_STATE") or sent.get("OPPORTUNITY_STATE")
     if state not in _STATES:
         raise ApiError(400, "FOR_OPPORTUNITY_STATE must be OPEN, WON, LOST, SUSPENDED or ABANDONED.")
@@ -102,7 +104,7 @@ def set_state(x: Exchange) -> Response:
 
 
 def state_history(x: Exchange) -> Response:
-    _ = x.record
+    x.require_record()
     return json_response(200, x.store.history.get(int(x.key), []))
 
 
@@ -117,7 +119,7 @@ def _save_tags(x: Exchange, tags: list[Record]) -> Record:
 
 
 def _save_link(x: Exchange, link_id: int | None, change: Record | None) -> Record | None:
-    _ = x.record
+    x.require_record()
     try:
         return x.store.change_links(x.entity, x.key, link_id or 0, change, x.switches.tag_change_moves_date)
     except KeyError:

@@ -63,8 +63,16 @@ class Exchange:
         """The record that the path names; raises a 404 if there is none."""
         record = self.store.get(self.entity, self.key)
         if record is None:
-            raise ApiError(404, f"The record with id {self.key} was not found in {self.facts.path}.")
+            raise self._not_found()
         return record
+
+    def require_record(self) -> None:
+        """Raises a 404 if there is no record that the path names."""
+        if self.key not in self.store.tables[self.entity].raw:
+            raise self._not_found()
+
+    def _not_found(self) -> ApiError:
+        return ApiError(404, f"The record with id {self.key} was not found in {self.facts.path}.")
 
     @property
     def user(self) -> int:

@@ -47,7 +47,7 @@ def search_by_tag(x: Exchange) -> Response:
 
 def linked(x: Exchange) -> Response:
     """`/{Parent}/{id}/Notes` and the like: the records of `name` that link to the parent."""
-    _ = x.record
+    x.require_record()
     parent, key, x.entity = LINK_NAMES[x.entity], x.key, x.name
     mark = str(key).encode()
 
@@ -72,7 +72,7 @@ def single(x: Exchange) -> Response:
 
 def saved(x: Exchange) -> bytes:
     """The JSON of the record that the path names."""
-    _ = x.record
+    x.require_record()
     return _shaped(x, x.store.tables[x.entity].raw[x.key], brief=False)
 
 

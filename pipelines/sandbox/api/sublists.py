@@ -109,7 +109,7 @@ def _parent(x: Exchange) -> Parent:
     if x.entity == "comments":
         _found(x)
         return "comments", x.item
-    _ = x.record
+    x.require_record()
     return x.entity, x.key
 
 

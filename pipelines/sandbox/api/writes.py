@@ -38,7 +38,7 @@ def create(x: Exchange, owner: Record | None = None) -> Response:
 
 def create_note(x: Exchange) -> Response:
     """A note, which is linked to the record that the path names."""
-    _ = x.record
+    x.require_record()
     sent = x.writable("notes", x.sent)
     link = {"LINK_OBJECT_NAME": LINK_NAMES[x.entity], "LINK_OBJECT_ID": x.key}
     x.entity = "notes"
@@ -47,7 +47,7 @@ def create_note(x: Exchange) -> Response:
 
 def create_owned(x: Exchange) -> Response:
     """A record of `name` that belongs to the one that the path names, such as a line item of an opportunity."""
-    _ = x.record
+    x.require_record()
     owner = {x.facts.key[0]: x.key}
     x.check(x.name)
     x.entity = x.name
@@ -55,14 +55,14 @@ def create_owned(x: Exchange) -> Response:
 
 
 def update_owned(x: Exchange) -> Response:
-    _ = x.record
+    x.require_record()
     x.check(x.name)
     x.entity, x.key = x.name, 0
     return update(x)
 
 
 def delete_owned(x: Exchange) -> Response:
-    _ = x.record
+    x.require_record()
     x.check(x.name)
     x.entity, x.key = x.name, x.item
     return delete(x)

@@ -73,8 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self._send(Delivery(json_response(400, {"Message": f"The request body cannot be read: {error}."})), False)
             return
-        request = parse_request(self.command, self.path, headers, body)
-        if request.path.lower().startswith(ROOT):
+        if self.path.lower().startswith(ROOT):
+            request = parse_request(self.command, self.path, headers, body)
             delivery = Delivery(self.server.control.answer(request))
         else:
             delivery = self.server.service.answer(self.command, self.path, headers, body)
