@@ -16,7 +16,7 @@ class Pace:
         self._total, self._amount, self._seconds = 0.0, 0.0, 0.0
 
     def update(self, now: float, total: float) -> None:
-        """Records how much is done at a time; the first call begins. A total that falls begins anew from there."""
+        """Records how much is done at a time; the first call begins. After a total that falls, it counts from there."""
         if self._at is not None:
             seconds, amount = now - self._at, max(total - self._total, 0.0)
             keep = 0.5 ** (seconds / HALF_LIFE)
