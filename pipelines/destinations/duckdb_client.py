@@ -3,7 +3,7 @@
 dlt copies the file into a table of a staging dataset and merges that in a second job: twice the jobs, tables and rows.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, cast
 
 import dlt
@@ -52,14 +52,6 @@ class MergeJob(RunnableLoadJob):
 
 class MergingClient(DuckDbClient):
     """Loads each file of a package straight into its table."""
-
-    def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
-        super().initialize_storage(truncate_tables or ())
-        with self.sql_client.with_staging_dataset() as staging:
-            # Earlier versions left the rows of their last loads there.
-            found = "select table_name from information_schema.tables where table_schema = %s"
-            tables = {name for (name,) in staging.execute_sql(found, staging.dataset_name) or ()}
-            staging.drop_tables(*sorted(tables & self.schema.tables.keys()))
 
     def create_load_job(
         self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False

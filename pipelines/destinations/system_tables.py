@@ -95,7 +95,7 @@ COLUMNS: Mapping[str, Mapping[str, Column]] = {
         "entity": Column(pa.string(), "Entity whose versions are kept, by the name of its table."),
         "followed_at": Column(TIMESTAMP, "When its history last matched its table, in UTC; null while it is behind."),
         "mask": Column(pa.string(), "Fingerprint of the settings by which values of the history are masked."),
-        "concealed": Column(pa.string(), "Columns of the history that are masked, with blanks between."),
+        "masked": Column(pa.string(), "Columns of the history that are masked, with blanks between."),
     },
 }
 

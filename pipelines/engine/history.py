@@ -126,7 +126,7 @@ class _History:
         return not existing
 
     def read_state(self) -> _State:
-        sql = "select mask, concealed, followed_at from {} where entity = %s"
+        sql = "select mask, masked, followed_at from {} where entity = %s"
         for mask, masked, followed_at in self.dataset.execute(HISTORIES, sql, self.entity.name):
             return _State(mask or "", tuple(filter(None, (masked or "").split())), followed_at)
         return _State()
@@ -136,7 +136,7 @@ class _History:
         table, values = self.dataset.table_name(HISTORIES), (self.entity.name, state.mask, " ".join(state.masked))
         with self.dataset.transaction() as execute:
             execute(f"delete from {table} where entity = %s", self.entity.name)
-            insert = f"insert into {table} (entity, mask, concealed, followed_at) values (%s, %s, %s, %s)"
+            insert = f"insert into {table} (entity, mask, masked, followed_at) values (%s, %s, %s, %s)"
             execute(insert, *values, datetime.now(UTC))
 
     def counts_match(self) -> bool:
