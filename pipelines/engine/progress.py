@@ -11,6 +11,7 @@ from typing import Any
 
 from sources.insightly.context import SyncContext
 from sources.insightly.errors import plural
+from sources.insightly.resources.calls_to_go import calls_to_go
 
 from .pace import Pace, TimeLeft
 
@@ -90,7 +91,7 @@ class _Facts:
         rows, names = sum(result.rows for result in results.values()), context.with_objects(context.chosen)
         ended = sum(name in results and not results[name].open for name in names)
         self.rows.update(now, rows)
-        seconds = self.time_left.update(now, context.calls_done, context.calls_to_go())
+        seconds = self.time_left.update(now, context.calls_done, calls_to_go(context))
         return {
             "instance": context.settings.instance,
             "entity": context.current,

@@ -132,7 +132,7 @@ class Runner:
             for name, request in self._unfinished(requests).items():
                 prime(context.entity(name), known.get(name, {}), request, context)
         while unfinished := self._unfinished(requests):
-            context.begin_chunk()
+            context.chunk.begin()
             committed = self._results()
             try:
                 self.target.extract(self.pipeline, insightly(context=context, requests=unfinished))

@@ -20,6 +20,7 @@ from dlt.common.normalizers.naming.snake_case import NamingConvention
 from .api.client import Client
 from .api.quota import CallBudget
 from .api.rate_limit import RateLimiter
+from .chunk import Chunk
 from .config.settings import InsightlySettings
 from .entities import ENTITIES, OBJECTS, PRESETS, RECORDS, Entity, canonical, custom_object, select
 from .errors import BadCredentials, ConfigurationError, InsightlyError, NotAvailable, Stop
@@ -34,11 +35,6 @@ from .state.times import iso
 
 logger = logging.getLogger(__name__)
 
-CHUNK_SECONDS = 30.0
-CHUNK_SHARE, CHUNK_MIN_CALLS = 0.01, 50
-"""What a kill may cost: this share of the calls left today, but a chunk need not be smaller than so many calls."""
-CHUNK_BYTES = 64_000_000
-"""Size of the responses behind one load package: the memory that loading takes grows with it."""
 PREFETCH_MIN_CALLS = 1000
 """Pages are requested ahead only while this many calls are left, since a prefetched page may be wasted."""
 MAX_CHANGED_KEYS = 5000
@@ -94,9 +90,10 @@ class SyncContext:
             full_before=None if days is None else iso(datetime.now(UTC) - timedelta(days=days)),
             run=uuid4().hex[:8],
         )
-        self.chunked = self.dataset_checked = chunked
+        self.dataset_checked = chunked
         self.tolerant = tolerant
         self.budget = CallBudget(settings.max_calls, settings.quota_reserve)
+        self.chunk = Chunk(self.budget, settings.chunk_calls, endless=not chunked)
         self.account: dict[str, str] | None = None
         self.objects: dict[str, Entity] = {}
         self.object_definitions: list[Record] | NotAvailable | None = None
@@ -117,7 +114,6 @@ class SyncContext:
         self.calls_done = 0
         self.page_readers: dict[tuple[str, ...], PageReader] = {}
         self.started = time.monotonic()
-        self.begin_chunk()
 
     @cached_property
     def client(self) -> Client:
@@ -188,60 +184,15 @@ class SyncContext:
         if changed is not None and len(changed) <= MAX_CHANGED_KEYS:
             changed.update(record[entity.key[0]] for record in records)
 
-    def calls_to_go(self) -> int | None:
-        """Calls that the rest of the chosen entities takes, at most those that may be made; None if that is not known.
-
-        It follows from the totals of the lists, whose first pages are requested before all others.
-        """
-        names = self.with_objects(self.chosen)
-        calls = [self._calls_to_go(name) for name in names if name not in self.results or self.results[name].open]
-        known = [count for count in calls if count is not None]
-        if len(known) < len(calls):
-            return None
-        left = self.budget.left()
-        return sum(known) if left is None else min(sum(known), left)
-
-    def _calls_to_go(self, name: str) -> int | None:
-        if name == RECORDS:  # each custom object is an entity of its own
-            return 0
-        entity = self.entity(name)
-        readers = [reader for key, reader in list(self.page_readers.items()) if key[0] == name]
-        if entity.read == "per_parent":
-            totals = [reader.total for reader in readers]
-            if len(totals) < len(entity.read_parents) or None in totals:
-                return None
-            return max(sum(total for total in totals if total) - self.budget.by_label[name], 0)
-        pages = [reader.pages_to_go for reader in readers]
-        if not pages or None in pages:
-            # Reference lists are short.
-            return 1 if entity.read in ("reference", "object") else None
-        rows = sum(reader.rows_to_go for reader in readers) if name in self.tags_cost_calls else 0
-        return rows + sum(count for count in pages if count)
-
-    def begin_chunk(self) -> None:
-        self._chunk_calls = self._chunk_bytes = 0
-        self._chunk_until = time.monotonic() + CHUNK_SECONDS
-
     def begin(self, entity: str) -> None:
         """Records which entity is at work."""
         self.current = entity
         self.on_progress()
 
     def count_calls(self, calls: int, size: int = 0) -> None:
-        """Counts calls, and the `size` of their responses in bytes, towards the end of the chunk."""
-        self._chunk_calls += calls
-        self._chunk_bytes += size
+        """Counts calls whose responses are processed, and the `size` of these in bytes."""
+        self.chunk.add(calls, size)
         self.calls_done += calls
-
-    def chunk_spent(self) -> bool:
-        """True when what was read since `begin_chunk` is to be committed before more is read."""
-        if not self.chunked:
-            return False
-        full = self._chunk_calls >= self._max_chunk_calls() or self._chunk_bytes >= CHUNK_BYTES
-        return full or time.monotonic() > self._chunk_until
-
-    def _max_chunk_calls(self) -> float:
-        return self.settings.chunk_calls or max(CHUNK_SHARE * (self.budget.left() or 0), CHUNK_MIN_CALLS)
 
     @contextmanager
     def reading(self, entity: str) -> Iterator[EntityResult]:

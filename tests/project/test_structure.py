@@ -27,6 +27,7 @@ SOURCE_LAYERS = (
     {"rows"},
     {"result", "config"},
     {"api"},
+    {"chunk"},
     {"context"},
     {"resources"},
     {"source"},

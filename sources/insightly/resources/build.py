@@ -65,14 +65,14 @@ def resource_of_objects(name: str, request: ReadRequest, context: SyncContext) -
         if name == RECORDS:
             with context.reading(name) as result:
                 context.save_account()
-                if context.chunk_spent():
+                if context.chunk.full:
                     return
                 refused = discover(context)
                 context.end(result, dlt.current.resource_state())
                 record_refusals(result, refused)
         else:
             find(context, [name])
-        for each in [] if context.chunked else context.with_objects([name]):
+        for each in context.with_objects([name]) if context.chunk.endless else ():
             if each in context.objects:
                 state = dlt.current.resource_state(each)
                 yield from _read(context.objects[each], request, context, StoredWatermark(state))

@@ -49,7 +49,7 @@ def read_changes(
     watermark = updated.last_value if updated is not None and cursor_reliable(entity, state) else None
     result.watermark = result.watermark_before = watermark
     checkpoint = _begin(entity, context, result, state, request, watermark)
-    if context.chunk_spent():
+    if context.chunk.full:
         return
     shaper = shaper_of(entity, context)
     yield from empty_tables(shaper)
@@ -67,9 +67,9 @@ def read_changes(
         Not so the first page, after which it is known whether definitions and tags cost calls, nor pages whose tags do.
         """
         at_once = not result.rows or tags_cost_calls(context, entity)
-        return at_once or step.size >= BATCH_BYTES or context.chunk_spent()
+        return at_once or step.size >= BATCH_BYTES or context.chunk.full
 
-    for step in batches(steps, is_enough, key if in_blocks else None, context.chunk_spent):
+    for step in batches(steps, is_enough, key if in_blocks else None, lambda: context.chunk.full):
         if checkpoint.started is None and step.requested_at is not None:
             checkpoint = replace(checkpoint, started=iso(step.requested_at))
         _remember_page_rows(state, reader.max_rows, context)
@@ -103,7 +103,7 @@ def read_changes(
         if cut:
             context.budget.check()
             return
-        if step.skip is not None and context.chunk_spent():
+        if step.skip is not None and context.chunk.full:
             return
     assert checkpoint.started is not None
     # Pages may have been too large for a busy hour alone, so the next walk tries larger ones.

@@ -78,7 +78,7 @@ def read_per_parent(
         _begin(entity, request, result, state)
         result.watermark = result.watermark_before = watermark_of_parents(entity, state)
     progress: _Progress = result.progress
-    if context.chunk_spent():
+    if context.chunk.full:
         return
     yield from empty_tables(shaper_of(entity, context, tuple(entity.parent_key)))
     left = [parent for parent in entity.read_parents if parent not in progress.done]
@@ -182,9 +182,9 @@ class _ParentRead:
             elif len(unwritten) == REFUSALS:
                 self._assert_readable()
             size = sum(each.size for each, _ in unwritten)
-            if len(unwritten) >= BATCH or size >= BATCH_BYTES or self.context.chunk_spent():
+            if len(unwritten) >= BATCH or size >= BATCH_BYTES or self.context.chunk.full:
                 yield from self._write()
-            if self.context.chunk_spent():
+            if self.context.chunk.full:
                 return False
         self._assert_readable()
         yield from self._write()

@@ -38,7 +38,7 @@ def read_reference(
     """
     state = dlt.current.resource_state()
     start_full(state, request)
-    if context.chunk_spent():
+    if context.chunk.full:
         return
     group = GROUPS.get(entity.name, ())
     shaper = shaper_of(entity, context, group)

@@ -68,7 +68,7 @@ def _by_id(
     if result.not_read is None:
         result.not_read = list(request.ids or ())
     while result.not_read:
-        if context.chunk_spent():
+        if context.chunk.full:
             return
         ids = result.not_read[: _affordable(entity, context)]
         answers = dict(zip(ids, records_of(context, entity, ids), strict=True))
@@ -107,7 +107,7 @@ def _by_search(
 ) -> Iterator[Any]:
     search = request.search
     assert search is not None
-    if context.chunk_spent():
+    if context.chunk.full:
         return
     checkpoint = result.progress = result.progress or Checkpoint(None)
     reader = page_reader(context, entity, search=search)
@@ -123,7 +123,7 @@ def _by_search(
             context.budget.check()
         if step.skip is not None:
             result.progress = replace(checkpoint, skip=step.skip, last_id=step.last_id, patience=step.patience)
-            if context.chunk_spent():
+            if context.chunk.full:
                 return
     result.state = "ok"
 

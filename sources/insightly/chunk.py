@@ -1,0 +1,43 @@
+"""The chunk of a run: what is read before it is committed, so the most that a kill can cost."""
+
+import time
+
+from .api.quota import CallBudget
+
+SECONDS = 30.0
+SHARE, MIN_CALLS = 0.01, 50
+"""What a kill may cost: this share of the calls left today, but a chunk need not be smaller than so many calls."""
+SIZE = 64_000_000
+"""Bytes of the responses behind one load package: the memory that loading takes grows with it."""
+
+
+class Chunk:
+    """Counts what was read since the last commit.
+
+    Args:
+        budget: the calls of the run.
+        max_calls: calls of a chunk; None for a share of those left today.
+        endless: whether nothing is committed before the end, as when the source is used alone.
+    """
+
+    def __init__(self, budget: CallBudget, max_calls: int | None, endless: bool) -> None:
+        self.endless = endless
+        self._budget, self._max_calls = budget, max_calls
+        self.begin()
+
+    def begin(self) -> None:
+        self._calls = self._size = 0
+        self._until = time.monotonic() + SECONDS
+
+    def add(self, calls: int, size: int = 0) -> None:
+        """Counts calls, and the `size` of their responses in bytes."""
+        self._calls += calls
+        self._size += size
+
+    @property
+    def full(self) -> bool:
+        """True when what was read is to be committed before more is read."""
+        if self.endless:
+            return False
+        max_calls = self._max_calls or max(SHARE * (self._budget.left() or 0), MIN_CALLS)
+        return self._calls >= max_calls or self._size >= SIZE or time.monotonic() > self._until
