@@ -2,6 +2,7 @@
 
 import io
 import time
+from collections.abc import Callable
 from http.client import HTTPResponse
 from socket import socket
 from typing import Any
@@ -25,16 +26,35 @@ def too_many_bytes() -> ResponseOutOfBounds:
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Reads of its connections raise ResponseOutOfBounds beyond `MAX_SECONDS` or `MAX_BYTES`."""
+    """Reads of its connections raise ResponseOutOfBounds beyond `MAX_SECONDS` or `MAX_BYTES`.
+
+    Args:
+        connections: at most so many at a time.
+        on_sent: called when a request has left, which can take a while: first there must be a connection.
+    """
+
+    def __init__(self, connections: int, on_sent: Callable[[], None]) -> None:
+        self._on_sent = on_sent
+        super().__init__(1, connections, pool_block=True)
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         """The pool of connections for a request, direct or through a proxy."""
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        class_ = pool.ConnectionCls
-        if class_.response_class is not _BoundedResponse:
-            # urllib3's errors contain the name of the class.
-            pool.ConnectionCls = type(class_.__name__, (class_,), {"response_class": _BoundedResponse})
+        if pool.ConnectionCls.response_class is not _BoundedResponse:
+            pool.ConnectionCls = _bounded(pool.ConnectionCls, self._on_sent)
         return pool
+
+
+def _bounded(class_: Any, on_sent: Callable[[], None]) -> Any:
+    class Connection(class_):  # type: ignore[misc]
+        response_class = _BoundedResponse
+
+        def endheaders(self, *args: Any, **kwargs: Any) -> None:
+            super().endheaders(*args, **kwargs)
+            on_sent()
+
+    Connection.__name__ = class_.__name__  # which urllib3's errors contain
+    return Connection
 
 
 class _BoundedResponse(HTTPResponse):

@@ -105,7 +105,7 @@ class Client:
         session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
         agent = f"insightly-sync/{version()}"
         session.headers.update({"User-Agent": agent, "Accept": "application/json", "Accept-Encoding": "gzip"})
-        session.mount(self.base, bounds.BoundedAdapter(1, settings.max_connections, pool_block=True))
+        session.mount(self.base, bounds.BoundedAdapter(settings.max_connections, self.rate_limiter.record_sent))
         self._request = functools.partial(session.request, timeout=timeout, allow_redirects=False, stream=True)
 
     @property

@@ -45,6 +45,8 @@ class RateLimiter:
         self._queue: deque[threading.Event] = deque()
         self._slot = self._held_until = self._changed_at = clock()
         self._bursts = deque[float](maxlen=BURSTS)
+        self._sent = deque[float](maxlen=max(round(rate), 1))
+        self._sent_within = (self._sent.maxlen or 1) / rate + SLACK
 
     @property
     def slowest_rate(self) -> float | None:
@@ -66,6 +68,11 @@ class RateLimiter:
                 self._queue.remove(turn)
                 if self._queue:
                     self._queue[0].set()
+
+    def record_sent(self) -> None:
+        """Record that a request has left. One that left long after its slot would be too close to later ones."""
+        with self._lock:
+            self._sent.append(self._clock())
 
     def hold(self, seconds: float) -> None:
         """Give out no slot for `seconds` from now. A longer hold stays in force."""
@@ -96,9 +103,11 @@ class RateLimiter:
     def _claim(self) -> float:
         """Take the slot and return 0.0, or return the seconds until it comes."""
         with self._lock:
-            now = self._clock()
-            if now < self._slot:
-                return self._slot - now
+            now, slot = self._clock(), self._slot
+            if len(self._sent) == self._sent.maxlen:
+                slot = max(slot, self._sent[0] + self._sent_within)
+            if now < slot:
+                return slot - now
             if self.interval > self._shortest and now - self._changed_at >= FASTER_AFTER:
                 self.interval, self._changed_at = max(self.interval * FASTER, self._shortest), now
             self._slot = max(self._slot, now - SLACK) + self.interval

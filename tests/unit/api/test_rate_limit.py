@@ -71,6 +71,20 @@ def test_short_delays_are_made_up_for():
     assert clock.now - 1000 == pytest.approx(100 * 0.1015 + 0.004)
 
 
+def test_requests_that_leave_late_do_not_crowd_a_second():
+    rate_limiter, clock = make_limiter(10)
+    sent = []
+    for number in range(40):
+        rate_limiter.wait()
+        claimed = clock.now
+        clock.now += 0.08 if number % 7 == 0 else 0.0
+        sent.append(clock.now)
+        rate_limiter.record_sent()
+        clock.now = claimed  # another thread goes on meanwhile
+    assert all(later - earlier > 1.0 for earlier, later in zip(sorted(sent), sorted(sent)[10:], strict=False))
+    assert sent[-1] - sent[0] < 39 * 0.1015 + 0.5
+
+
 def test_hold_stops_every_thread_and_the_longer_hold_wins():
     rate_limiter, clock = make_limiter(10)
     rate_limiter.wait()
