@@ -14,6 +14,7 @@ from pipelines.commands.verify import verify
 from pipelines.destinations.target import Target
 from pipelines.engine.report import Report
 from pipelines.sandbox import Contents, Fault
+from pipelines.sandbox.store.table import dump
 from sources.insightly import ENTITIES, insightly
 from sources.insightly.entities import PRESETS
 from sources.insightly.errors import BadSetting
@@ -240,12 +241,12 @@ def test_emptied_child_list_and_deleted_child_leave_no_rows(crm: Crm) -> None:
     crm.first_sync("comments", "ticket_comments", "static_list_memberships")
     crm.clock.advance()
     several, prospect = keys(crm.sandbox, "tickets")[-2], keys(crm.sandbox, "prospects")[-1]
-    below = crm.sandbox.store.child_rows
-    for row in below.of("ticket_comments", "tickets", several):
-        below.remove("ticket_comments", row["TICKET_COMMENT_ID"])
-    below.remove("static_list_memberships", 901, ("prospects", prospect))
+    store = crm.sandbox.store
+    for row in store.children("ticket_comments", "tickets", several):
+        store.delete("ticket_comments", row["TICKET_COMMENT_ID"])
+    store.delete("static_list_memberships", f"{prospect} 901")
     gone = account_rows(crm.sandbox, "comments")[0][2]
-    below.remove("comments", gone["COMMENT_ID"])
+    store.delete("comments", gone["COMMENT_ID"])
     crm.sync_done("comments", "ticket_comments", "static_list_memberships")
     assert not [row for row in live_rows(crm, "ticket_comments") if row["ticket_id"] == several]
     assert_equal(crm, "comments", "ticket_comments", "static_list_memberships")
@@ -253,13 +254,14 @@ def test_emptied_child_list_and_deleted_child_leave_no_rows(crm: Crm) -> None:
 
 
 def test_one_id_under_two_parents_is_two_rows(crm: Crm) -> None:
-    one, other = keys(crm.sandbox, "notes")[0], keys(crm.sandbox, "tasks")[0]
+    one, other, store = keys(crm.sandbox, "notes")[0], keys(crm.sandbox, "tasks")[0], crm.sandbox.store
     row = add(crm.sandbox, "comments", "notes", one, BODY="twice")
-    add(crm.sandbox, "comments", "tasks", other, **{**row, "NOTE_ID": None})
+    store.tables["comments"].put("the same", dump(row | {"NOTE_ID": None, "TASK_ID": other}), ("tasks", other))
+    store.touch("tasks", other)
     crm.sync_done("comments")
     assert_equal(crm, "comments")
     crm.clock.advance()
-    crm.sandbox.store.child_rows.remove("comments", row["COMMENT_ID"], ("tasks", other))
+    store.delete("comments", "the same")
     crm.sync_done("comments")
     rows = [each for each in live_rows(crm, "comments") if each["comment_id"] == row["COMMENT_ID"]]
     assert [(each["parent_type"], each["parent_id"]) for each in rows] == [("notes", one)]
@@ -294,7 +296,7 @@ def test_sweep_marks_the_rows_of_deleted_parents(crm: Crm, policy: str) -> None:
     crm.first_sync("comments", "quotation_documents")
     note = next(key for parent, key, _ in account_rows(crm.sandbox, "comments") if parent == "notes")
     quote = keys(crm.sandbox, "quotes")[-1]
-    kept, rows = crm.sandbox.store.get("notes", note), crm.sandbox.store.child_rows.of("comments", "notes", note)
+    kept, rows = crm.sandbox.store.get("notes", note), crm.sandbox.store.children("comments", "notes", note)
     crm.sandbox.store.delete("notes", note)
     crm.sandbox.store.delete("quotes", quote)
     report = swept(crm, "comments", "quotation_documents", deletions=policy)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from pipelines.sandbox import Store
-from tests.support.child_rows import add_child_rows, assert_equal, child_requests
+from tests.support.child_rows import add_child_rows, assert_equal, child_requests, child_rows
 from tests.support.crm import Crm
 from tests.support.sync_kill import PAGING, Point, sync_and_die
 
@@ -26,11 +26,11 @@ LONG = [
 def edit_meanwhile(store: Store) -> None:
     """Edits between the killed run and the next: of records that it had read, and of others."""
     for parent in ("notes", "tasks"):
-        parents = [key for (kind, key), _ in store.child_rows.all("comments") if kind == parent]
+        parents = [key for (kind, key), _ in child_rows(store, "comments") if kind == parent]
         for key in {parents[0], parents[-1]}:
-            for row in store.child_rows.of("comments", parent, key):
-                store.child_rows.remove("comments", row["COMMENT_ID"])
-        store.child_rows.add("comments", parent, store.tables[parent].keys[1], {"BODY": "meanwhile"})
+            for row in store.children("comments", parent, key):
+                store.delete("comments", row["COMMENT_ID"])
+        store.create("comments", {"BODY": "meanwhile"}, (parent, store.tables[parent].keys[1]))
         store.create(parent, {})
     deal = store.tables["opportunities"].keys[0]
     store.record_state(store.update("opportunities", deal, {"OPPORTUNITY_STATE": "LOST"}), store.now(), None)

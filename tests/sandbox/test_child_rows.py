@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.sandbox import Sandbox, Store, generate
 from sources.insightly import ENTITIES
-from tests.support.child_rows import PARENTS, account_rows, add_child_rows, keys
+from tests.support.child_rows import PARENTS, account_rows, add_child_rows, child_rows, keys
 from tests.support.crm import OPEN, Clock, contents_of
 from tests.support.requests_to_sandbox import send
 
@@ -40,13 +40,13 @@ def test_list_has_every_field_and_needs_its_parent(sandbox: Sandbox, entity: str
 
 
 def test_comments_are_paged_counted_and_filtered(sandbox: Sandbox) -> None:
-    note, below = keys(sandbox, "notes")[1], sandbox.store.child_rows
+    note, store = keys(sandbox, "notes")[1], sandbox.store
     for hour in range(5):
         stamp = f"2026-11-03 0{hour}:00:00"
-        below.add("comments", "notes", note, {"BODY": str(hour), "DATE_UPDATED_UTC": stamp})
+        store.create("comments", {"BODY": str(hour), "DATE_UPDATED_UTC": stamp}, ("notes", note))
     path = path_of("comments", "notes", note)
     page = send(sandbox, f"{path}?top=2&skip=1&count_total=true")
-    assert (len(page.json()), page.headers["X-Total-Count"]) == (2, str(len(below.of("comments", "notes", note))))
+    assert (len(page.json()), page.headers["X-Total-Count"]) == (2, str(len(store.children("comments", "notes", note))))
     late = send(sandbox, f"{path}?updated_after_utc=2026-11-03T02:00:00Z").json()
     assert [row["BODY"] for row in late] == ["3", "4"]
 
@@ -104,7 +104,7 @@ def test_comment_changes_can_update_the_record(sandbox: Sandbox, moves: bool) ->
 def test_invalid_requests_are_refused(sandbox: Sandbox, method: str, path: str, body: Any, status: int) -> None:
     names = {"note": "notes", "email": "emails", "ticket": "tickets", "prospect": "prospects", "quote": "quotes"}
     ids = {name: keys(sandbox, entity)[-1] for name, entity in {**names, "deal": "opportunities"}.items()}
-    document = sandbox.store.child_rows.of("quotation_documents", "quotes", ids["quote"])[0]["QUOTE_DOCUMENT_ID"]
+    document = sandbox.store.children("quotation_documents", "quotes", ids["quote"])[0]["QUOTE_DOCUMENT_ID"]
     assert send(sandbox, path.format(**ids, document=document), method, json=body).status_code == status
 
 
@@ -131,7 +131,7 @@ def test_files_of_comments_are_deleted_with_the_record(sandbox: Sandbox) -> None
     assert len(send(sandbox, path).json()) == 1
     assert send(sandbox, f"Notes/{note}", "DELETE").status_code == 202
     assert send(sandbox, path).status_code == 404
-    assert not [at for at, _ in sandbox.store.child_rows.all("file_attachments") if at == ("comments", comment)]
+    assert not sandbox.store.children("file_attachments", "comments", comment)
 
 
 def test_forbidden_child_rows_return_403(sandbox: Sandbox) -> None:
@@ -143,14 +143,14 @@ def test_forbidden_child_rows_return_403(sandbox: Sandbox) -> None:
 
 def test_child_rows_follow_the_seed_and_the_dates_of_their_records() -> None:
     contents = contents_of(0.05)
-    assert generate(1, 0.05).child_rows == contents.child_rows != generate(2, 0.05).child_rows
+    assert generate(1, 0.05).parents == contents.parents != generate(2, 0.05).parents
     store = Store(contents)
-    rows = list(store.child_rows.all("comments"))
+    rows = child_rows(store, "comments")
     assert rows
     assert {parent for (parent, _), _ in rows} == set(PARENTS["comments"])
     for (parent, key), row in rows:
         record = store.get(parent, key) or {}
         latest = record.get("DATE_UPDATED_UTC", record["DATE_CREATED_UTC"])
         assert record["DATE_CREATED_UTC"] <= row["DATE_CREATED_UTC"] <= latest
-    ids = [row["FILE_ID"] for _, row in store.child_rows.all("file_attachments")]
+    ids = [row["FILE_ID"] for row in store.rows("file_attachments")]
     assert len(ids) == len(set(ids))

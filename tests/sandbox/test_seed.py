@@ -30,9 +30,6 @@ NAMES = {
 def every_row(contents: Contents, tables: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each row that an account has, and each item of its arrays, with the name of its entity or array."""
     rows = [(name, row) for name, records in tables.items() for row in records.values()]
-    rows += [
-        (name, row) for name, parents in contents.child_rows.items() for of_one in parents.values() for row in of_one
-    ]
     rows += [("opportunity_state_history", row) for some in contents.history.values() for row in some]
     rows += [("custom_fields", row) for row in contents.definitions]
     for name, row in rows:

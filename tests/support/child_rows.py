@@ -4,7 +4,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from pipelines.sandbox import Sandbox
+import orjson
+
+from pipelines.sandbox import Sandbox, Store
+from pipelines.sandbox.store.shapes import Parent
 from sources.insightly import ENTITIES
 from tests.support.crm import Crm
 from tests.support.expected import Row, known, normalize, stored
@@ -36,19 +39,19 @@ def add_child_rows(sandbox: Sandbox) -> None:
         "prospects": {"EMAIL_ADDRESS": "a@b.example"},
         "quotes": {"QUOTATION_NAME": "Offer"},
     }
-    child_rows: dict[str, tuple[str, dict[str, Any]]] = {
+    children: dict[str, tuple[str, dict[str, Any]]] = {
         "emails": ("comments", {"BODY": "seen"}),
         "tickets": ("ticket_comments", {"BODY_HTML": "<p>hello</p>", "PUBLIC_COMMENT": True, "CHANNEL": "Email"}),
         "prospects": ("static_list_memberships", {}),
         "quotes": ("quotation_documents", {"FILE_NAME": "offer.pdf", "FILE_ID": "77", "CURRENCY_CODE": "EUR"}),
     }
     for parent, values in parents.items():
-        entity, row = child_rows[parent]
+        entity, row = children[parent]
         for number in range(4):
             key = store.create(parent, values)[ENTITIES[parent].key[0]]
             for index in range(number):
                 fields = {"LIST_ID": 900 + index} if parent == "prospects" else row
-                store.child_rows.add(entity, parent, key, fields, touch=False)
+                store.create(entity, fields, (parent, key), touch_parent=False)
 
 
 def keys(sandbox: Sandbox, parent: str) -> list[Any]:
@@ -57,14 +60,20 @@ def keys(sandbox: Sandbox, parent: str) -> list[Any]:
 
 def add(sandbox: Sandbox, entity: str, parent: str, key: Any, *, touch: bool = True, **fields: Any) -> Row:
     """Adds a child row to a record."""
-    return sandbox.store.child_rows.add(entity, parent, key, fields, touch=touch)
+    return sandbox.store.create(entity, fields, (parent, key), touch_parent=touch)
+
+
+def child_rows(store: Store, entity: str) -> list[tuple[Parent, Row]]:
+    """Each child row of an entity with the record that it belongs to."""
+    table = store.tables[entity]
+    return [(parent, orjson.loads(table.raw[key])) for key, parent in table.parents.items()]
 
 
 def account_rows(sandbox: Sandbox, entity: str) -> list[tuple[str, int, Row]]:
     """The account's rows of an entity as (parent entity, parent id, row); parents that no sync reads are left out."""
     if entity == "opportunity_state_history":
         return [("opportunities", key, row) for key, rows in sandbox.store.history.items() for row in rows]
-    rows = [(parent, int(key), row) for (parent, key), row in sandbox.store.child_rows.all(entity)]
+    rows = [(parent, int(key), row) for (parent, key), row in child_rows(sandbox.store, entity)]
     return [each for each in rows if each[0] in PARENTS[entity]]
 
 

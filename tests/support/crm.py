@@ -22,7 +22,6 @@ from pipelines.destinations.target import Target
 from pipelines.engine.report import Report
 from pipelines.engine.runner import opened
 from pipelines.sandbox import Contents, Sandbox, Switches, generate
-from pipelines.sandbox.store.child_rows import CHILD_ENTITIES
 from sources.insightly.config.settings import resolve_settings
 from sources.insightly.state.request import ReadRequest
 from tests.support.expected import CORE, Row, assert_equal, normalize
@@ -112,9 +111,8 @@ class Crm:
     def digest(self, names: Iterable[str], settings: Row) -> str:
         """Names all that the first rows of a destination depend on."""
         store = self.sandbox.store
-        tables = {name: table.raw for name, table in sorted(store.tables.items())}
-        children = {name: list(store.child_rows.all(name)) for name in CHILD_ENTITIES}
-        account = (tables, children, store.definitions, store.history, store.instance, self.sandbox.switches)
+        tables = {name: (table.raw, table.parents) for name, table in sorted(store.tables.items())}
+        account = (tables, store.definitions, store.history, store.instance, self.sandbox.switches)
         request = (type(self), self.clock.now, names, sorted(self.settings(**settings).items()))
         return f"copy_{hashlib.sha256(repr((account, request)).encode()).hexdigest()[:16]}"
 

@@ -2,31 +2,30 @@
 
 from pipelines.sandbox.store.custom_objects import object_named
 from pipelines.sandbox.store.shapes import Record
-from sources.insightly.entities import ENTITIES, RECORD_TYPES, Entity
+from sources.insightly.entities import ENTITIES, RECORD_TYPES
 
 from .exchange import Exchange
 from .messages import ApiError, Response, json_response
 from .query import page_response
 from .reads import single
 
+_CUSTOMIZED = [entity for entity in ENTITIES.values() if entity.custom_fields and "{" not in entity.path]
+
 
 def me(x: Exchange) -> Response:
-    x.check("users")
-    x.entity, x.key = "users", x.user
+    x.key = x.user
     return single(x)
 
 
 def instance(x: Exchange) -> Response:
-    x.check("instance")
     return json_response(200, x.store.instance | {"PLAN_NAME": x.switches.plan.capitalize()})
 
 
 def permissions(x: Exchange) -> Response:
     """A row for each object that has custom fields, notes and e-mails; the switches set what is allowed."""
-    x.check("permissions")
     rows = []
     for name, facts in ENTITIES.items():
-        if (facts.custom_fields and "{" not in facts.path) or name in {"notes", "emails"}:
+        if facts in _CUSTOMIZED or name in {"notes", "emails"}:
             allowed = x.refusal_status(name) is None
             can = {"CAN_CREATE": "C", "CAN_EDIT": "U", "CAN_DELETE": "D"}
             rows.append(
@@ -48,7 +47,6 @@ def tags(x: Exchange) -> Response:
 
 def custom_fields(x: Exchange) -> Response:
     """The definitions of one object, singular or plural; of all objects for an unknown name."""
-    x.check("custom_fields")
     return json_response(200, _definitions(x))
 
 
@@ -64,29 +62,13 @@ def custom_field(x: Exchange) -> Response:
 
 
 def _definitions(x: Exchange) -> list[Record]:
-    own = object_named(x.store, x.name)
-    field_for = own.upper() if own else _FIELD_FOR.get(x.name.lower())
-    return [row for row in x.store.definitions if field_for in (None, row["FIELD_FOR"])]
-
-
-def plural(path: str) -> str:
-    return f"{path[:-1]}ies" if path.endswith("y") else f"{path}s"
+    own, name = object_named(x.store, x.name), singular(x.name.lower())
+    named = [own.upper()] if own else [each.field_for for each in _CUSTOMIZED if each.matches_name(name)]
+    return [row for row in x.store.definitions if not named or row["FIELD_FOR"] in named]
 
 
 def singular(path: str) -> str:
+    """A path, or the name of an object, in lower case and the singular."""
     if path.endswith("ies"):
         return f"{path[:-3]}y"
     return path.removesuffix("es" if path.endswith("ses") else "s")
-
-
-def _object_names(entity: Entity) -> set[str]:
-    names = {entity.path.lower(), entity.field_for.lower(), entity.name.lower()}
-    return names | {plural(name) for name in names if not name.endswith("s")}
-
-
-_FIELD_FOR = {
-    name: entity.field_for
-    for entity in ENTITIES.values()
-    if entity.custom_fields and "{" not in entity.path
-    for name in _object_names(entity)
-}

@@ -74,7 +74,6 @@ def remove_link(x: Exchange) -> Response:
 
 
 def set_stage(x: Exchange) -> Response:
-    x.require_record()
     sent = x.sent
     stage_id = (sent.get("PIPELINE_STAGE_CHANGE") or sent).get("STAGE_ID")
     stage = x.store.get("pipeline_stages", stage_id) if isinstance(stage_id, int) else None
@@ -85,14 +84,12 @@ def set_stage(x: Exchange) -> Response:
 
 
 def clear_stage(x: Exchange) -> Response:
-    x.require_record()
     x.store.update(x.entity, x.key, {"PIPELINE_ID": None, "STAGE_ID": None})
     return empty_response(202)
 
 
 def set_state(x: Exchange) -> Response:
     """Sets the state, and answers the new row of the state history."""
-    x.require_record()
     sent, now = x.sent, x.store.now()
     state = sent.get("FOR_OPPORTUNITY_STATE") or sent.get("OPPORTUNITY_STATE")
     if state not in _STATES:
@@ -104,7 +101,6 @@ def set_state(x: Exchange) -> Response:
 
 
 def state_history(x: Exchange) -> Response:
-    x.require_record()
     return json_response(200, x.store.history.get(int(x.key), []))
 
 
@@ -119,7 +115,6 @@ def _save_tags(x: Exchange, tags: list[Record]) -> Record:
 
 
 def _save_link(x: Exchange, link_id: int | None, change: Record | None) -> Record | None:
-    x.require_record()
     try:
         return x.store.change_links(x.entity, x.key, link_id or 0, change, x.switches.tag_change_moves_date)
     except KeyError:

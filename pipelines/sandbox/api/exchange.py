@@ -6,19 +6,12 @@ from typing import Any
 
 from pipelines.sandbox.store.shapes import Key, Record, facts_of
 from pipelines.sandbox.store.store import Store
+from pipelines.sandbox.store.table import parse
 from pipelines.sandbox.switches import Switches
 from sources.insightly.entities import Entity
 
 from .messages import ApiError, Request
 from .validate import json_body, json_object, writable
-
-_404_ON_PROFESSIONAL = frozenset(
-    {"products", "pricebooks", "pricebook_entries", "opportunity_line_items", "quotes", "quote_line_items"}
-)
-_403_ON_PROFESSIONAL = frozenset(
-    {"knowledge_articles", "knowledge_article_categories", "knowledge_article_folders", "tickets", "prospects"}
-    | {"community_forums", "community_posts", "community_comments", "forum_categories"}
-)
 
 
 @dataclass
@@ -58,21 +51,16 @@ class Exchange:
     def facts(self) -> Entity:
         return facts_of(self.entity)
 
+    def raw(self) -> bytes:
+        """The JSON of the record that the path names; raises a 404 if there is none."""
+        raw = self.store.tables[self.entity].raw.get(self.key)
+        if raw is None:
+            raise ApiError(404, f"The record with id {self.key} was not found in {self.facts.path}.")
+        return raw
+
     @property
     def record(self) -> Record:
-        """The record that the path names; raises a 404 if there is none."""
-        record = self.store.get(self.entity, self.key)
-        if record is None:
-            raise self._not_found()
-        return record
-
-    def require_record(self) -> None:
-        """Raises a 404 if there is no record that the path names."""
-        if self.key not in self.store.tables[self.entity].raw:
-            raise self._not_found()
-
-    def _not_found(self) -> ApiError:
-        return ApiError(404, f"The record with id {self.key} was not found in {self.facts.path}.")
+        return parse(self.raw())
 
     @property
     def user(self) -> int:
@@ -85,12 +73,10 @@ class Exchange:
 
     def refusal_status(self, entity: str) -> int | None:
         """403 or 404 if the plan or the permissions exclude the entity (API.md 7.4), else None."""
-        professional = self.switches.plan == "professional"
-        if entity in self.switches.missing or (professional and entity in _404_ON_PROFESSIONAL):
+        lacking = facts_of(entity).plan if self.switches.plan == "professional" else ""
+        if entity in self.switches.missing or "404" in lacking:
             return 404
-        if entity in self.switches.forbidden or (professional and entity in _403_ON_PROFESSIONAL):
-            return 403
-        return None
+        return 403 if entity in self.switches.forbidden or "403" in lacking else None
 
     def check(self, entity: str) -> None:
         """Raises ApiError if the key cannot read the entity."""

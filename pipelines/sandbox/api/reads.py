@@ -2,7 +2,7 @@
 
 from zlib import crc32
 
-from pipelines.sandbox.store.shapes import LINK_NAMES, Key, array_fields
+from pipelines.sandbox.store.shapes import LINK_NAMES, Key, Parent, array_fields
 from pipelines.sandbox.store.table import dump, parse
 
 from .exchange import Exchange
@@ -47,7 +47,6 @@ def search_by_tag(x: Exchange) -> Response:
 
 def linked(x: Exchange) -> Response:
     """`/{Parent}/{id}/Notes` and the like: the records of `name` that link to the parent."""
-    x.require_record()
     parent, key, x.entity = LINK_NAMES[x.entity], x.key, x.name
     mark = str(key).encode()
 
@@ -58,6 +57,12 @@ def linked(x: Exchange) -> Response:
         )
 
     return _page(x, (("linked", parent, key), links), updated_after(x.query, x.switches))
+
+
+def child_rows(x: Exchange) -> Response:
+    """`/{Parent}/{id}/Comments` and the like: the rows of `name` that belong to the record."""
+    parent, x.entity = (x.entity, x.key), x.name
+    return _page(x, updated_after(x.query, x.switches) if x.facts.paged else None, parent=parent)
 
 
 def visits(x: Exchange) -> Response:
@@ -72,8 +77,7 @@ def single(x: Exchange) -> Response:
 
 def saved(x: Exchange) -> bytes:
     """The JSON of the record that the path names."""
-    x.require_record()
-    return _shaped(x, x.store.tables[x.entity].raw[x.key], brief=False)
+    return _shaped(x, x.raw(), brief=False)
 
 
 def etag(raw: bytes) -> str:
@@ -81,12 +85,12 @@ def etag(raw: bytes) -> str:
     return f"{len(raw):x}-{crc32(raw):08x}"
 
 
-def _page(x: Exchange, *filters: Filter | None) -> Response:
+def _page(x: Exchange, *filters: Filter | None, parent: Parent | None = None) -> Response:
     brief = bool(x.facts.brief) and flag(x.query, "brief", x.switches)
     skip, top = paging(x.query, x.switches) if x.facts.paged else (0, None)
     counted = flag(x.query, "count_total", x.switches) and x.facts.paged
     token, matches = all_of(*filters)
-    rows, total = x.store.page(x.entity, skip, top, token, matches)
+    rows, total = x.store.page(x.entity, skip, top, token, matches, parent)
     if brief or x.switches.etag or not x.switches.embed_tags or _undated(x):
         rows = [_shaped(x, raw, brief) for raw in rows]
     if images := frozenset() if x.switches.images_listed or brief else _images(x):

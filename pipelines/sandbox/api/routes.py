@@ -8,13 +8,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from pipelines.sandbox.store.custom_objects import object_named
-from pipelines.sandbox.store.shapes import MAIN, facts_of, has_list
+from pipelines.sandbox.store.shapes import CHILD_ENTITIES, MAIN, facts_of, has_list
 from pipelines.sandbox.store.store import Store
 from pipelines.sandbox.switches import Switches
 from sources.insightly.entities import ENTITIES, Entity, is_custom_object
 
 from . import account, arrays, reads, sublists, writes
-from .account import plural, singular
+from .account import singular
 from .exchange import Exchange
 from .messages import ApiError, Request, Response, error_response
 
@@ -23,11 +23,6 @@ Serves = Callable[[Entity], bool]
 _COLLECTIONS = {entity.path.lower(): entity for entity in ENTITIES.values() if has_list(entity)}
 _ALIASES = {singular(path): entity for path, entity in _COLLECTIONS.items() if path.endswith("s")}
 """Singular paths of plural objects: not in the vendor's list, and used by some clients."""
-_PLURALS = frozenset(
-    plural(entity.path.lower())
-    for entity in ENTITIES.values()
-    if "{" not in entity.path and not entity.path.endswith("s")
-)
 _UNSERVED = frozenset(
     {"follow", "image", "imagefield", "mergedocument", "activitysetassignment", "linkemailaddress", "translations"}
     | {"cti", "marketingcustomevent"}
@@ -45,7 +40,8 @@ class Route:
             `{item}` a number, `{name}` any text.
         respond: makes the response.
         serves: the entities that have the path.
-        name: what `respond` gets as the name in the exchange, such as that of an array or of another entity.
+        name: what `respond` gets as the name in the exchange: that of an array, or of the entity that the rows below
+            the record are of.
         entity: the entity of a path that does not begin with `{entity}`.
     """
 
@@ -114,10 +110,13 @@ def _respond(x: Exchange) -> Response:
     matches = {route.method: (route, found) for route, found in reversed(rows) if found is not None}
     if method in matches:
         route, found = matches[method]
-        if route.path.startswith("{entity}"):
-            found.check(found.entity)
+        for entity in (found.entity, route.name):
+            if entity in ENTITIES or is_custom_object(entity):
+                found.check(entity)
+        if "{key}/" in route.path:
+            found.raw()  # raises a 404 if there is no such record
         return route.respond(found)
-    if matches or parts[0].lower() in _PLURALS:
+    if matches or singular(parts[0].lower()) in _COLLECTIONS:
         raise ApiError(405, f"The requested resource does not support the method {method}.")
     raise ApiError(404, f"No resource was found at {path}.")
 
@@ -141,19 +140,20 @@ def _linked(entity: Entity) -> bool:
     return "LINKS" in entity.arrays and entity.name != "leads"
 
 
-def _below(name: str) -> Serves:
-    """The entities below whose records the path of child rows is."""
-    parents = frozenset(ENTITIES[name].path.lower().partition("/")[0].strip("{}").split("|"))
-    return lambda entity: entity.path.lower() in parents
-
-
 def _filed(entity: Entity) -> bool:
-    return bool(entity.object_name) or _below("file_attachments")(entity)
+    return bool(entity.object_name) or entity.name in {*ENTITIES[_FILES].read_parents} - {"emails"}
 
 
 def _family(path: str, serves: Serves, name: str = "", **methods: Callable[[Exchange], Response]) -> Iterator[Route]:
     """The rows of a path below one record, one a method."""
     return (Route(method, f"{{entity}}/{{key}}/{path}", each, serves, name) for method, each in methods.items())
+
+
+def _child_rows() -> Iterator[Route]:
+    """The rows that list what belongs to one record."""
+    for name in CHILD_ENTITIES:
+        entity = ENTITIES[name]
+        yield from _family(entity.sub_path.lower(), _named(*entity.read_parents), name, GET=reads.child_rows)
 
 
 def _owned() -> Iterator[Route]:
@@ -167,22 +167,22 @@ def _owned() -> Iterator[Route]:
                 yield from _family(f"{path}/{{item}}", serves, entity.name, DELETE=writes.delete_owned)
 
 
-_LISTS, _DOCUMENTS, _FILES = "static_list_memberships", "quotation_documents", "file_attachments"
+_LISTS, _FILES = "static_list_memberships", "file_attachments"
 _MAIN, _DEALS = _named(*MAIN), _named("opportunities")
 _ROUTES = (
-    Route("GET", "users/me", account.me),
-    Route("GET", "instance", account.instance),
-    Route("GET", "permissions", account.permissions),
+    Route("GET", "users/me", account.me, entity="users"),
+    Route("GET", "instance", account.instance, entity="instance"),
+    Route("GET", "permissions", account.permissions, entity="permissions"),
     Route("GET", "tags", account.tags),
-    Route("GET", "customfields/{name}", account.custom_fields),
-    Route("GET", "customfields/{name}/search", account.custom_field),
+    Route("GET", "customfields/{name}", account.custom_fields, entity="custom_fields"),
+    Route("GET", "customfields/{name}/search", account.custom_field, entity="custom_fields"),
     Route("GET", "marketingvisits/{key}", reads.visits, entity="marketing_visits"),
-    Route("PUT", "comments", sublists.change_comment, name="comments"),
-    Route("DELETE", "comments/{item}", sublists.remove_row, name="comments"),
-    Route("GET", "comments/{item}/fileattachments", sublists.list_rows, name=_FILES, entity="comments"),
-    Route("POST", "comments/{item}/fileattachments", sublists.upload, name=_FILES, entity="comments"),
-    Route("GET", "fileattachments/{item}", sublists.read_file, name=_FILES),
-    Route("DELETE", "fileattachments/{item}", sublists.remove_row, name=_FILES),
+    Route("PUT", "comments", sublists.change_comment, entity="comments"),
+    Route("DELETE", "comments/{key}", writes.delete, entity="comments"),
+    Route("GET", "comments/{key}/fileattachments", reads.child_rows, name=_FILES, entity="comments"),
+    Route("POST", "comments/{key}/fileattachments", sublists.upload, name=_FILES, entity="comments"),
+    Route("GET", "fileattachments/{key}", sublists.read_file, entity=_FILES),
+    Route("DELETE", "fileattachments/{key}", writes.delete, entity=_FILES),
     Route("GET", "{entity}", reads.listing),
     Route("POST", "{entity}", writes.create, lambda entity: entity.create == entity.path),
     Route("PUT", "{entity}", writes.update, lambda entity: entity.update == entity.path),
@@ -207,14 +207,14 @@ _ROUTES = (
     *_family("pipelinestage", _DEALS, PUT=arrays.set_stage),
     *_family("statechange", _DEALS, PUT=arrays.set_state),
     *_family("statehistory", _DEALS, GET=arrays.state_history),
-    *_family("comments", _below("comments"), "comments", GET=sublists.list_rows, POST=sublists.create_row),
-    *_family("comments", _named("tickets"), "ticket_comments", GET=sublists.list_rows, POST=sublists.create_row),
-    *_family("fileattachments", _filed, _FILES, GET=sublists.list_rows),
-    *_family("fileattachments", lambda each: _filed(each) and each.name != "emails", _FILES, POST=sublists.upload),
-    *_family("staticlistmembership", _named("prospects"), _LISTS, GET=sublists.list_rows, POST=sublists.join_list),
+    *_family("comments", _named(*ENTITIES["comments"].read_parents), "comments", POST=writes.create_owned),
+    *_family("comments", _named("tickets"), "ticket_comments", POST=writes.create_owned),
+    *_family("fileattachments", lambda entity: bool(entity.object_name), _FILES, GET=reads.child_rows),
+    *_family("fileattachments", _filed, _FILES, POST=sublists.upload),
+    *_family("staticlistmembership", _named("prospects"), _LISTS, POST=sublists.join_list),
     *_family("staticlistmembership", _named("prospects"), _LISTS, PUT=sublists.put_lists, DELETE=sublists.leave_list),
-    *_family("quotationdocument", _named("quotes"), _DOCUMENTS, GET=sublists.list_rows),
-    *_family("quotationdocument/{item}", _named("quotes"), _DOCUMENTS, DELETE=sublists.remove_document),
+    *_family("quotationdocument/{item}", _named("quotes"), "quotation_documents", DELETE=writes.delete_owned),
+    *_child_rows(),
     *_owned(),
 )
 """All rows; the first that fits a request responds to it."""

@@ -3,7 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.sandbox.store.shapes import CHILD_KEYS, LINK_NAMES, LINKED, Record
+from pipelines.sandbox.store.shapes import (
+    CHILD_KEYS,
+    LINK_NAMES,
+    LINKED,
+    Parent,
+    Record,
+    has_list,
+    key_of,
+    parent_field,
+)
 from sources.insightly.entities import ENTITIES
 
 from .exchange import Exchange
@@ -16,9 +25,13 @@ _MAIL_DROPS = {"leads": "L", "opportunities": "O", "projects": "P"}
 _LEAD_SETTINGS = {"lead_sources": "LEAD_SOURCE_ID", "lead_statuses": "LEAD_STATUS_ID"}
 
 
-def create(x: Exchange, owner: Record | None = None) -> Response:
-    """201 with the full record, which has the fields of `owner` too."""
-    fields, store = x.writable(x.entity, x.sent) | (owner or {}), x.store
+def create(x: Exchange) -> Response:
+    return created(x, x.writable(x.entity, x.sent))
+
+
+def created(x: Exchange, fields: Record, parent: Parent | None = None) -> Response:
+    """201 with the full record, which `parent` has if it is a child row."""
+    store = x.store
     require(x.entity, fields)
     links = fields.get("LINKS", ())
     for item in links:
@@ -29,7 +42,7 @@ def create(x: Exchange, owner: Record | None = None) -> Response:
         filled["OPPORTUNITY_VALUE"] = value_of(filled)
     elif x.entity == "tasks" and "COMPLETED" in (filled["STATUS"], filled["COMPLETED"] and "COMPLETED"):
         filled |= {"COMPLETED": True, "STATUS": "COMPLETED", "COMPLETED_DATE_UTC": store.now()}
-    x.key = store.create(x.entity, filled)[x.facts.key[0]]
+    x.key = key_of(x.entity, store.create(x.entity, filled, parent, x.switches.comment_moves_date), parent)
     if letter := _MAIL_DROPS.get(x.entity):
         address = f"{store.instance.get('INSTANCE_SUBDOMAIN')}-{letter}{x.key}@mail.sandbox.example"
         store.update(x.entity, x.key, {"LINKED_EMAIL_ADDRESS": address}, touch=False)
@@ -38,33 +51,28 @@ def create(x: Exchange, owner: Record | None = None) -> Response:
 
 def create_note(x: Exchange) -> Response:
     """A note, which is linked to the record that the path names."""
-    x.require_record()
-    sent = x.writable("notes", x.sent)
+    fields = x.writable("notes", x.sent)
     link = {"LINK_OBJECT_NAME": LINK_NAMES[x.entity], "LINK_OBJECT_ID": x.key}
     x.entity = "notes"
-    return create(x, {"LINKS": [*sent.get("LINKS", ()), link]})
+    return created(x, fields | {"LINKS": [*fields.get("LINKS", ()), link]})
 
 
 def create_owned(x: Exchange) -> Response:
-    """A record of `name` that belongs to the one that the path names, such as a line item of an opportunity."""
-    x.require_record()
-    owner = {x.facts.key[0]: x.key}
-    x.check(x.name)
-    x.entity = x.name
-    return create(x, owner)
+    """A record of `name` that belongs to the one that the path names: a line item of a quote, a comment of a note."""
+    parent, x.entity = (x.entity, x.key), x.name
+    fields = x.writable(x.entity, x.sent) | parent_field(x.entity, parent)
+    return created(x, fields, None if has_list(x.facts) else parent)
 
 
 def update_owned(x: Exchange) -> Response:
-    x.require_record()
-    x.check(x.name)
     x.entity, x.key = x.name, 0
     return update(x)
 
 
 def delete_owned(x: Exchange) -> Response:
-    x.require_record()
-    x.check(x.name)
-    x.entity, x.key = x.name, x.item
+    parent, x.entity, x.key = (x.entity, x.key), x.name, x.item
+    if parent != x.store.tables[x.entity].parents.get(x.key, parent):
+        raise ApiError(404, f"The record with id {x.key} was not found there.")
     return delete(x)
 
 
@@ -78,14 +86,16 @@ def update(x: Exchange) -> Response:
     if not isinstance(x.key, int):
         raise ApiError(400, f"{name} is required.")
     stored, if_match = x.record, x.request.headers.get("if-match")
-    if x.switches.etag and if_match not in (None, "*", etag(x.store.tables[x.entity].raw[x.key])):
+    if x.switches.etag and if_match not in (None, "*", etag(x.raw())):
         raise ApiError(400, "The If-Match header value is not valid.")
     fields = x.writable(x.entity, sent)
     for field, facts in x.facts.fields.items():
         if "required" in facts.flags and field in fields and fields[field] in (None, ""):
             raise ApiError(400, f"{field} is required.")
     fields.pop("LINKS", None)
-    made = x.store.update(x.entity, x.key, _merged(x, stored, fields) | _derived(x, stored, fields))
+    changed = _merged(x, stored, fields) | _derived(x, stored, fields)
+    made = x.store.update(x.entity, x.key, changed, touch_parent=x.switches.comment_moves_date)
+
     if x.entity == "opportunities" and made["OPPORTUNITY_STATE"] != stored["OPPORTUNITY_STATE"]:
         x.store.record_state(made, x.store.now(), None)
     return json_response(x.switches.put_status, saved(x))
@@ -101,7 +111,7 @@ def delete(x: Exchange) -> Response:
         return empty_response(202)
     if column and any(f'"{column}":{x.key},'.encode() in raw for raw in x.store.tables["leads"].raw.values()):
         raise ApiError(409, f"{column} {x.key} is in use.")
-    x.store.delete(x.entity, x.key)
+    x.store.delete(x.entity, x.key, x.switches.comment_moves_date)
     return empty_response(202)
 
 

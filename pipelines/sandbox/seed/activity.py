@@ -129,6 +129,22 @@ def community_comments(row: Row) -> Record:
     }
 
 
+def child_row(row: Row, place: int, record: Record) -> Record:
+    """The values of the child row at a place below a record."""
+    match row.entity:
+        case "comments":
+            return {"BODY": row.story.pick(WORDS["sentences"])}
+        case "static_list_memberships":
+            return {"LIST_ID": 4_001 + place}
+        case "quotation_documents":
+            return {"QUOTATION_NAME": record["QUOTATION_NAME"], "FILE_ID": str(920_000 + row.number)}
+        case "ticket_comments" if place % 2:
+            return {"AUTHOR_CONTACT_ID": None}
+        case "ticket_comments":
+            return {"AUTHOR_CONTACT_ID": record["CONTACT_ID"], "CREATED_USER_ID": None}
+    return {"FILE_SIZE": 9_000 + row.number * 7_919 % 4_000_000}
+
+
 def _subject(row: Row, kinds: tuple[str, ...]) -> tuple[str, int, str]:
     """Links a record to another one of `kinds`, which exists when it is created.
 

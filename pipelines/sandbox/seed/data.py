@@ -23,7 +23,7 @@ FACTS = _DATA["entities"]
 DIRTY: dict[str, list[str]] = _DATA["dirty"]
 """Values by the names of fields that have them, as a regular expression; `dates` are those of dates."""
 CHILDREN = _DATA["children"]
-"""The same of each entity whose rows belong to a record, and which of the records of each parent have rows."""
+"""The same of each entity whose rows belong to a record each, and which of the records of each parent have rows."""
 CUSTOM_FIELDS: dict[str, list[tuple[str, str, list[str]]]] = {}
 """By FIELD_FOR: FIELD_NAME, FIELD_TYPE, and the values to choose from, or the object of a lookup."""
 for _owner, _text in _DATA["custom_fields"].items():

@@ -101,7 +101,7 @@ class _Day:
         done = {"COMPLETED": True, "STATUS": "COMPLETED", "PERCENT_COMPLETE": 100}
         done |= {"COMPLETED_DATE_UTC": self.store.now()}
         task = self._change("tasks", lambda row: not row["COMPLETED"], done)["TASK_ID"]
-        self.store.child_rows.add("comments", "tasks", task, {"BODY": "Done, they are happy."})
+        self.store.create("comments", {"BODY": "Done, they are happy."}, ("tasks", task))
         return f"task {task} was completed"
 
     def new_task(self) -> str:

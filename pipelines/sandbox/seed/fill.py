@@ -173,7 +173,7 @@ def _plan(entity: str) -> tuple[Record, Plan, Plan]:
     every: Plan = []
     for name, field in facts.fields.items():
         if name in given or name not in facts.key:
-            value = _given(given[name]) if name in given else _value(field)
+            value = _given(given[name]) if name in given else None if field.references in given else _value(field)
             if callable(value):
                 every.append((name, field, value))
             else:

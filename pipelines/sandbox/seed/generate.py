@@ -3,18 +3,19 @@
 import gc
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from typing import cast
 
-from pipelines.sandbox.store.shapes import Key, Record, definition, key_of
+from pipelines.sandbox.store.shapes import Record, definition, facts_of, key_of, parent_field
 from pipelines.sandbox.store.store import Contents
 from pipelines.sandbox.store.table import dump
+from sources.insightly.entities import DATE_CREATED, DATE_UPDATED
 
 from . import activity, deals, people
-from .child_rows import Children
-from .data import CUSTOM_FIELDS, FACTS
+from .data import CHILDREN, CUSTOM_FIELDS, FACTS
 from .dirty import make_dirty
 from .fill import Row, fill
-from .story import Story
+from .story import Story, at
 
 SEED_NOW = datetime(2026, 11, 1, tzinfo=UTC)
 """When the generated history ends; fixed, so that the data are the same on every day."""
@@ -46,18 +47,38 @@ def generate(seed: int = 1, scale: float = 1, now: datetime = SEED_NOW, dirty: b
 
 
 def _write(story: Story) -> Contents:
-    children = Children()
-    tables: dict[str, dict[Key, bytes]] = {}
+    contents = Contents(definitions=_definitions())
     for entity in FACTS:
-        table: dict[Key, bytes] = {}
-        tables[entity], write = table, _writer(entity)
+        contents.tables[entity], writer = {}, _writer(entity)
         for number, created in enumerate(story.created[entity]):
             row = Row(story, entity, number, created)
-            record = fill(row, write(row))
+            record = fill(row, writer(row))
             story.created[entity][number] = row.created
-            table[key_of(entity, record)] = dump(record)
-            children.add(row, record)
-    return Contents(tables=tables, definitions=_definitions(), history=deals.history(story), child_rows=children.rows)
+            contents.tables[entity][key_of(entity, record)] = dump(record)
+            _write_children(contents, row, record)
+    contents.history = deals.history(story)
+    return contents
+
+
+def _write_children(contents: Contents, row: Row, record: Record) -> None:
+    """The first child row of a record has its date of creation, others that of its update."""
+    parent = row.entity, row.id
+    for entity, every in _children_of(row.entity):
+        if row.number % every:
+            continue
+        table, parents = contents.tables.setdefault(entity, {}), contents.parents.setdefault(entity, {})
+        for place in range(1 + int(row.story.rng.random() ** 3 * 4)):
+            child = Row(row.story, entity, len(table), row.updated if place else row.created)
+            stamps = dict.fromkeys({DATE_CREATED, DATE_UPDATED} & facts_of(entity).fields.keys(), at(child.created))
+            made = fill(child, parent_field(entity, parent) | stamps | activity.child_row(child, place, record))
+            child.updated, key = child.created, key_of(entity, made, parent)
+            table[key], parents[key] = dump(made), parent
+            _write_children(contents, child, made)
+
+
+@cache
+def _children_of(parent: str) -> list[tuple[str, int]]:
+    return [(entity, facts[parent]) for entity, facts in CHILDREN.items() if parent in facts]
 
 
 def _writer(entity: str) -> Callable[[Row], Record]:

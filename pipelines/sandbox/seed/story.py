@@ -10,10 +10,9 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from pipelines.sandbox.store.child_rows import FIRST_IDS
 from pipelines.sandbox.store.shapes import LINK_NAMES, Record, link
 
-from .data import CITIES, FACTS, WORDS, Item, nth
+from .data import CHILDREN, CITIES, FACTS, WORDS, Item, nth
 
 DAY = 86_400
 
@@ -52,7 +51,7 @@ class Story:
         self.size["quote_line_items"] = self.size["quotes"] * 2
         self.size["team_members"] = self.size["users"] * 4 // 3
         self._ids = {entity: (int(facts.get("id", 0)), "size" in facts) for entity, facts in FACTS.items()}
-        self._ids |= {entity: (first, True) for entity, first in FIRST_IDS.items()}
+        self._ids |= {entity: (int(facts.get("id", 0)), True) for entity, facts in CHILDREN.items()}
         self.users = [self.id("users", number) for number in range(self.size["users"])]
         self.created = {entity: self._creation_times(entity) for entity in FACTS}
         self.links: defaultdict[tuple[str, int], list[tuple[int, str, int, str | None, bool]]] = defaultdict(list)

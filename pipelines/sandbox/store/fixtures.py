@@ -13,13 +13,12 @@ A record may leave out fields, which are null, and its id and dates, which are n
 
 from typing import Any
 
-from sources.insightly.entities import ENTITIES, child_fields, is_custom_object
+from sources.insightly.entities import ENTITIES, is_custom_object
 
-from .child_rows import CHILD_ENTITIES
 from .custom_objects import define_object
-from .shapes import Record, blank, definition, facts_of, has_list, nulls
+from .shapes import CHILD_ENTITIES, Key, definition, has_list, nulls
 from .store import Store
-from .table import parse
+from .table import Table, parse
 
 DEFINITIONS, HISTORY, INSTANCE, PARENT = "custom_fields", "opportunity_state_history", "instance", "PARENT"
 
@@ -28,11 +27,10 @@ def dump(store: Store) -> dict[str, Any]:
     """Everything that `load` needs to make the same store of an empty one."""
     with store.lock:
         data: dict[str, Any] = {
-            name: [parse(table.raw[key]) for key in table.keys] for name, table in store.tables.items() if table.keys
+            name: [_parent_of(table, key) | parse(table.raw[key]) for key in table.keys]
+            for name, table in store.tables.items()
+            if table.keys
         }
-        for name in CHILD_ENTITIES:
-            if rows := [{PARENT: f"{parent}/{key}", **row} for (parent, key), row in store.child_rows.all(name)]:
-                data[name] = rows
         data[DEFINITIONS] = store.definitions
         data[HISTORY] = [row for rows in store.history.values() for row in rows]
         data[INSTANCE] = store.instance
@@ -56,30 +54,19 @@ def load(store: Store, data: object) -> None:
             if is_custom_object(name) and name not in store.tables:
                 define_object(store, name)
         for name, rows in data.items():
-            if name in CHILD_ENTITIES:
-                for row in rows:
-                    parent, _, key = row[PARENT].partition("/")
-                    fields = {field: value for field, value in row.items() if field != PARENT}
-                    store.child_rows.add(name, parent, int(key) if key.isdigit() else key, fields, touch=False)
-            elif name == HISTORY:
+            if name == HISTORY:
                 for row in rows:
                     store.history.setdefault(row["OPPORTUNITY_ID"], []).append(nulls(HISTORY) | row)
             elif name not in (DEFINITIONS, INSTANCE):
                 for row in rows:
-                    store.put(name, _complete(store, name, row))
+                    parent, _, key = row.get(PARENT, "").partition("/")
+                    fields = {field: value for field, value in row.items() if field != PARENT}
+                    store.put(name, fields, (parent, int(key) if key.isdigit() else key) if parent else None)
 
 
-def _complete(store: Store, entity: str, row: Record) -> Record:
-    """A record with all fields, its id and its dates."""
-    record, key = blank(entity) | row, facts_of(entity).key
-    if record.get(key[0]) is None and len(key) == 1:
-        record[key[0]] = store.tables[entity].next_id()
-    for name in ("DATE_CREATED_UTC", "DATE_UPDATED_UTC"):
-        if name in record and record[name] is None:
-            record[name] = store.now()
-    for array in facts_of(entity).arrays:
-        record[array] = [dict.fromkeys(child_fields(array)) | item for item in record[array] or ()]
-    return record
+def _parent_of(table: Table, key: Key) -> dict[str, str]:
+    parent = table.parents.get(key)
+    return {PARENT: f"{parent[0]}/{parent[1]}"} if parent else {}
 
 
 def check(data: object) -> None:

@@ -9,21 +9,13 @@ from sources.insightly.entities import ENTITIES, Entity, child_fields, custom_ob
 
 Record = dict[str, Any]
 Key = int | str
+Parent = tuple[str, Key]
+"""The record that a child row belongs to: its entity and id."""
 
 STAMP = "%Y-%m-%d %H:%M:%S"
 MAX_PAGE = 500
 
-LINK_NAMES = {
-    "contacts": "Contact",
-    "leads": "Lead",
-    "opportunities": "Opportunity",
-    "organisations": "Organisation",
-    "projects": "Project",
-    "tasks": "Task",
-    "events": "Event",
-    "notes": "Note",
-    "emails": "Email",
-}
+LINK_NAMES = {entity.name: entity.field_for.capitalize() for entity in ENTITIES.values() if "LINKS" in entity.arrays}
 LINKED = {name: entity for entity, name in LINK_NAMES.items()}
 MAIN = ("contacts", "leads", "opportunities", "organisations", "projects")
 """The entities that show links from both sides, and that notes, tasks, events and e-mails belong to."""
@@ -63,16 +55,33 @@ def blank(entity: str) -> Record:
     return record
 
 
-def key_of(entity: str, record: Record) -> Key:
+def key_of(entity: str, record: Record, parent: Parent | None = None) -> Key:
     """The primary key of a record; the values of a key of several fields are joined to one text."""
+    if parent and entity == "static_list_memberships":  # the ids of lists, which are those of other prospects too
+        return f"{parent[1]} {record['LIST_ID']}"
     parts = facts_of(entity).key
     key: Key = record[parts[0]] if len(parts) == 1 else " ".join(str(record[part]) for part in parts)
     return key
 
 
+def parent_field(entity: str, parent: Parent | None) -> Record:
+    """The field of a record that names the one it belongs to, with its value; many have none."""
+    name = facts_of(parent[0]).key[0] if parent else ""
+    field = facts_of(entity).fields.get(name)
+    return {name: str(parent[1]) if field.type == "string" else parent[1]} if parent and field else {}
+
+
 def has_list(entity: Entity) -> bool:
     """True if the entity has a path that returns a list of its records."""
     return "{" not in entity.path and entity.read != "object" and entity.name not in {"tags"}
+
+
+CHILD_ENTITIES = tuple(
+    entity.name
+    for entity in ENTITIES.values()
+    if entity.read == "per_parent" and entity.name != "opportunity_state_history"
+)
+"""The entities whose records belong to one record each, and have no list of their own."""
 
 
 def link(link_id: int, own: tuple[str, int], other: tuple[str, int], role: str | None, forward: bool = True) -> Record:

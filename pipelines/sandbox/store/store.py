@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sources.insightly.entities import ENTITIES
+from sources.insightly.entities import DATE_CREATED, DATE_UPDATED, ENTITIES, child_fields
 
-from .child_rows import ChildRows, Rows
 from .shapes import (
+    CHILD_ENTITIES,
     CHILD_KEYS,
     LINK_NAMES,
     LINKED,
     MAIN,
     Key,
+    Parent,
     Record,
     blank,
     definition,
@@ -27,6 +28,7 @@ from .shapes import (
     has_list,
     key_of,
     link,
+    parent_field,
     stamp,
     state_row,
 )
@@ -46,13 +48,13 @@ _FIRST_CHILD_ID = 900_000_000
 
 @dataclass
 class Contents:
-    """Generated data: JSON bytes by key for each entity, definitions, state history, and child rows."""
+    """Generated data: JSON bytes by key for each entity, parents of child rows, definitions, and state history."""
 
     tables: dict[str, dict[Key, bytes]] = field(default_factory=dict)
+    parents: dict[str, dict[Key, Parent]] = field(default_factory=dict)
     definitions: list[Record] = field(default_factory=list)
     history: dict[int, list[Record]] = field(default_factory=dict)
     instance: Record = field(default_factory=lambda: dict(INSTANCE))
-    child_rows: Rows = field(default_factory=dict)
 
 
 class Store:
@@ -71,16 +73,14 @@ class Store:
 
     def restore(self, contents: Contents) -> None:
         """Replaces everything by the contents, which stay unchanged."""
+        names = {name for name, facts in ENTITIES.items() if has_list(facts)} | {*CHILD_ENTITIES, *contents.tables}
         with self.lock:
-            self._restore(contents)
-
-    def _restore(self, contents: Contents) -> None:
-        names = {name for name, facts in ENTITIES.items() if has_list(facts)} | contents.tables.keys()
-        self.tables = {name: Table(contents.tables.get(name, {}).items()) for name in names}
-        self.definitions = copy.deepcopy(contents.definitions)
-        self.history = {key: list(rows) for key, rows in contents.history.items()}
-        self.instance = dict(contents.instance)
-        self.child_rows = ChildRows(contents.child_rows, self.lock, self.now, self.touch)
+            self.tables = {name: Table(contents.tables.get(name), contents.parents.get(name)) for name in names}
+            self.definitions = copy.deepcopy(contents.definitions)
+            self.history = {key: list(rows) for key, rows in contents.history.items()}
+            self.instance = dict(contents.instance)
+            self.files: dict[Key, bytes] = {}
+            """What was uploaded, by FILE_ID."""
 
     def now(self) -> str:
         """The current second as the API writes it."""
@@ -91,10 +91,10 @@ class Store:
         with self.lock:
             return Contents(
                 {name: dict(table.raw) for name, table in self.tables.items()},
+                {name: dict(table.parents) for name, table in self.tables.items() if table.parents},
                 copy.deepcopy(self.definitions),
                 {key: list(rows) for key, rows in self.history.items()},
                 dict(self.instance),
-                self.child_rows.snapshot(),
             )
 
     def rows(self, entity: str) -> list[Record]:
@@ -109,6 +109,12 @@ class Store:
             raw = self.tables[entity].raw.get(key)
             return None if raw is None else parse(raw)
 
+    def children(self, entity: str, parent: str, key: Key) -> list[Record]:
+        """Copies of the rows of `entity` that belong to one record, oldest first."""
+        with self.lock:
+            table = self.tables[entity]
+            return [parse(table.raw[child]) for child in table.children((parent, key))]
+
     def count(self, entity: str) -> int:
         return len(self.tables[entity].keys)
 
@@ -119,73 +125,96 @@ class Store:
         top: int | None,
         token: Hashable = None,
         matches: Callable[[Key, bytes], bool] | None = None,
+        parent: Parent | None = None,
     ) -> tuple[list[bytes], int]:
         """The JSON of the records on one page, and the number of records on all pages.
 
-        With `matches`, only the records it is true for; `token` is equal for equal tests.
+        With `matches`, only the records it is true for; `token` is equal for equal tests. With `parent`, only the rows
+        that belong to that record.
         """
         with self.lock:
             table = self.tables[entity]
             keys = table.keys if matches is None else table.select(token, matches)
+            if parent:
+                keys = [key for key in table.children(parent) if matches is None or matches(key, table.raw[key])]
             end = None if top is None else skip + top
             return [table.raw[key] for key in keys[skip:end]], len(keys)
 
-    def create(self, entity: str, fields: Mapping[str, Any]) -> Record:
-        """Creates a record and returns it.
+    def create(
+        self, entity: str, fields: Mapping[str, Any], parent: Parent | None = None, touch_parent: bool = True
+    ) -> Record:
+        """Creates a record and returns it; what `fields` lacks is as `put` says.
 
-        What `fields` does not have is null, but for the id and the stamps. The LINKS are added to both records.
+        Args:
+            entity: what it is.
+            fields: its values. The LINKS are added to both records.
+            parent: the record that a child row belongs to.
+            touch_parent: whether to set DATE_UPDATED_UTC of the parent.
         """
         with self.lock:
-            facts, record, now = facts_of(entity), blank(entity), self.now()
-            key_name = facts.key[0]
-            if len(facts.key) == 1 and facts.fields[key_name].type == "integer":
-                record[key_name] = self.tables[entity].next_id()
-            for name in ("DATE_CREATED_UTC", "DATE_UPDATED_UTC"):
-                if name in record:
-                    record[name] = now
-            record.update(copy.deepcopy({name: value for name, value in fields.items() if name != "LINKS"}))
-            self._number_children(record)
-            self._save(entity, record)
+            record = self.put(entity, {name: value for name, value in fields.items() if name != "LINKS"}, parent)
+            key = key_of(entity, record, parent)
             if entity == "opportunities" and record["OPPORTUNITY_STATE"]:
-                self.record_state(record, now, None)
+                self.record_state(record, self.now(), None)
             for item in fields.get("LINKS") or ():
-                self.add_link(
-                    entity, record[key_name], item["LINK_OBJECT_NAME"], item["LINK_OBJECT_ID"], item.get("ROLE")
-                )
-            return parse(self.tables[entity].raw[key_of(entity, record)])
+                self.add_link(entity, key, item["LINK_OBJECT_NAME"], item["LINK_OBJECT_ID"], item.get("ROLE"))
+            if touch_parent:
+                self._touch_parent(entity, key)
+            return parse(self.tables[entity].raw[key])
 
-    def update(self, entity: str, key: Key, fields: Mapping[str, Any], touch: bool = True) -> Record:
-        """Sets `fields` of one record and returns it; `touch` sets DATE_UPDATED_UTC unless `fields` has it.
+    def update(
+        self, entity: str, key: Key, fields: Mapping[str, Any], touch: bool = True, touch_parent: bool = True
+    ) -> Record:
+        """Sets `fields` of one record and returns it.
+
+        `touch` sets its DATE_UPDATED_UTC unless `fields` has it, and `touch_parent` that of the record it belongs to.
 
         Raises:
             KeyError: no such record.
         """
         with self.lock:
             record = parse(self.tables[entity].raw[key])
-            if touch and "DATE_UPDATED_UTC" in record:
-                record["DATE_UPDATED_UTC"] = self.now()
+            if touch and DATE_UPDATED in record:
+                record[DATE_UPDATED] = self.now()
             record.update(copy.deepcopy(dict(fields)))
             self._number_children(record)
-            self._save(entity, record)
+            self.tables[entity].put(key, dump(record))
+            if touch_parent:
+                self._touch_parent(entity, key)
             return record
 
     def touch(self, entity: str, key: Key, at: str | None = None) -> None:
         """Sets DATE_UPDATED_UTC of one record to `at`, or to now where it has one."""
-        self.update(entity, key, {"DATE_UPDATED_UTC": at} if at else {})
+        self.update(entity, key, {DATE_UPDATED: at} if at else {})
 
-    def delete(self, entity: str, key: Key) -> None:
-        """Removes one record. Raises KeyError where there is none."""
+    def delete(self, entity: str, key: Key, touch_parent: bool = True) -> None:
+        """Removes one record, and the rows that belong to it. Raises KeyError where there is none."""
         with self.lock:
+            self.tables[entity].raw[key]
+            if touch_parent:
+                self._touch_parent(entity, key)
             self.tables[entity].remove(key)
-            self.child_rows.remove_parent(entity, key)
+            for name in CHILD_ENTITIES:
+                for child in [*self.tables[name].children((entity, key))]:
+                    self.delete(name, child, touch_parent=False)
             if entity == "opportunities":
                 self.history.pop(int(key), None)
 
-    def put(self, entity: str, record: Record) -> None:
-        """Stores a record as it is, and numbers the items of its arrays that have no id."""
+    def put(self, entity: str, fields: Mapping[str, Any], parent: Parent | None = None) -> Record:
+        """Stores a record, and returns it: what `fields` lacks is null, but for a new id and the dates."""
         with self.lock:
+            facts, record = facts_of(entity), blank(entity) | parent_field(entity, parent) | copy.deepcopy(dict(fields))
+            key = facts.key[0]
+            if record[key] is None and len(facts.key) == 1 and facts.fields[key].type == "integer":
+                record[key] = self.tables[entity].next_id()
+            for name in (DATE_CREATED, DATE_UPDATED):
+                if name in record and record[name] is None:
+                    record[name] = self.now()
+            for array in facts.arrays:
+                record[array] = [dict.fromkeys(child_fields(array)) | item for item in record[array] or ()]
             self._number_children(record)
-            self._save(entity, record)
+            self.tables[entity].put(key_of(entity, record, parent), dump(record), parent)
+            return record
 
     def put_raw(self, entity: str, record: Record | bytes) -> None:
         """Stores a record as it is, with unknown keys and odd values; bytes are served unchanged."""
@@ -280,5 +309,7 @@ class Store:
                     self._child_id += 1
                     item[key] = self._child_id
 
-    def _save(self, entity: str, record: Record) -> None:
-        self.tables[entity].put(key_of(entity, record), dump(record))
+    def _touch_parent(self, entity: str, key: Key) -> None:
+        """A file of a comment changes the comment's date, and not that of the comment's record."""
+        if parent := self.tables[entity].parents.get(key):
+            self.update(*parent, {}, touch_parent=False)

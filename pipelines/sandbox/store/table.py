@@ -3,12 +3,12 @@
 import json
 import re
 from bisect import bisect_left, insort
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import orjson
 
-from .shapes import Key, Record
+from .shapes import Key, Parent, Record
 
 _LONG_NUMBER = re.compile(rb"[0-9]{17}")
 _STAMPS = (b'"DATE_UPDATED_UTC":"', b'"DATE_CREATED_UTC":"')
@@ -44,10 +44,18 @@ def stamp_of(raw: bytes) -> str:
 
 
 class Table:
-    """Records by key, in ascending key order. An id is never used again, even after a deletion."""
+    """Records by key, in ascending key order. An id is never used again, even after a deletion.
 
-    def __init__(self, rows: Iterable[tuple[Key, bytes]] = ()) -> None:
-        self.raw: dict[Key, bytes] = dict(rows)
+    Attributes:
+        parents: the record that each child row belongs to.
+    """
+
+    def __init__(self, rows: Mapping[Key, bytes] | None = None, parents: Mapping[Key, Parent] | None = None) -> None:
+        self.raw: dict[Key, bytes] = dict(rows or {})
+        self.parents: dict[Key, Parent] = dict(parents or {})
+        self._children: dict[Parent, list[Key]] = {}
+        for key, parent in self.parents.items():
+            self._children.setdefault(parent, []).append(key)
         self.keys: list[Any] = sorted(self.raw, key=_order)
         self.stamps: dict[Key, str] = {key: stamp_of(raw) for key, raw in self.raw.items()}
         self._last = max((key for key in self.keys if isinstance(key, int)), default=0)
@@ -57,7 +65,14 @@ class Table:
         self._last += 1
         return self._last
 
-    def put(self, key: Key, raw: bytes) -> None:
+    def children(self, parent: Parent) -> list[Key]:
+        """The keys of the rows that belong to a record, oldest first."""
+        return self._children.get(parent, [])
+
+    def put(self, key: Key, raw: bytes, parent: Parent | None = None) -> None:
+        if parent and key not in self.parents:
+            self.parents[key] = parent
+            self._children.setdefault(parent, []).append(key)
         if key not in self.raw:
             insort(self.keys, key, key=_order)
             if isinstance(key, int):
@@ -68,6 +83,8 @@ class Table:
 
     def remove(self, key: Key) -> None:
         del self.raw[key], self.stamps[key]
+        if parent := self.parents.pop(key, None):
+            self._children[parent].remove(key)
         del self.keys[bisect_left(self.keys, _order(key), key=_order)]
         self._selected.clear()
 
