@@ -52,8 +52,8 @@ check: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Containers often have PYTHONDONTWRITEBYTECODE set: each program that a test starts would be compiled anew.
-test test-all: export PYTHONDONTWRITEBYTECODE =
+# Containers often have PYTHONDONTWRITEBYTECODE set: each program that a test or benchmark starts would be compiled anew.
+test test-all bench: export PYTHONDONTWRITEBYTECODE =
 
 test: check
 	$(BIN)/pytest -n auto --dist loadgroup -m "not long"

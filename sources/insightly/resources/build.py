@@ -7,12 +7,12 @@ import dlt
 from dlt.extract import DltResource
 
 from ..context import SyncContext
-from ..entities import DATE_UPDATED, OBJECTS, RECORDS, Entity, ReadMode
+from ..entities import OBJECTS, RECORDS, Entity, ReadMode
 from ..errors import EndlessList, Stop
 from ..result import EntityResult
 from ..state.checkpoint import Checkpoint, begin, restart
 from ..state.request import ReadRequest
-from ..state.watermark import StoredWatermark, Watermark, watermark_in
+from ..state.watermark import watermark_in
 from .describe import describe
 from .discovery import discover, find, record_refusals
 from .fetch import page_reader
@@ -23,7 +23,7 @@ from .per_parent import read_per_parent
 from .reference import GROUPS, read_reference
 from .selected import read_selected
 
-Reader = Callable[[Entity, SyncContext, ReadRequest, EntityResult, Watermark | None], Iterator[Any]]
+Reader = Callable[[Entity, SyncContext, ReadRequest, EntityResult], Iterator[Any]]
 
 READERS: dict[ReadMode, Reader] = {
     "incremental": read_changes,
@@ -36,17 +36,11 @@ READERS: dict[ReadMode, Reader] = {
 
 def resource_of(entity: Entity, request: ReadRequest, context: SyncContext) -> DltResource:
     """The dlt resource of one entity; its child tables are variants of it, so all are selected together."""
-    # Airflow 3 would set the bounds to an empty interval.
-    cursor: Any = dlt.sources.incremental(DATE_UPDATED, allow_external_schedulers=False)
 
-    def incremental(updated: Any = cursor) -> Iterator[Any]:
-        return _read(entity, request, context, updated)
-
-    def other() -> Iterator[Any]:
+    def records() -> Iterator[Any]:
         return _read(entity, request, context)
 
-    hints: Any = {"name": entity.name, "primary_key": list(entity.key), "write_disposition": MERGE}
-    return dlt.resource(incremental if entity.read == "incremental" else other, **hints)
+    return dlt.resource(records, name=entity.name, primary_key=list(entity.key), write_disposition=MERGE)
 
 
 def resource_of_objects(name: str, request: ReadRequest, context: SyncContext) -> DltResource:
@@ -74,18 +68,12 @@ def resource_of_objects(name: str, request: ReadRequest, context: SyncContext) -
             find(context, [name])
         for each in context.with_objects([name]) if context.chunk.endless else ():
             if each in context.objects:
-                state = dlt.current.resource_state(each)
-                yield from _read(context.objects[each], request, context, StoredWatermark(state))
+                yield from _read(context.objects[each], request, context)
 
     return dlt.resource(objects, name=name, write_disposition=MERGE)
 
 
-def _read(
-    entity: Entity, request: ReadRequest, context: SyncContext, updated: Watermark | None = None
-) -> Iterator[Any]:
-    if updated is not None:
-        # This turns the row logic of dlt's incremental off: hashes of boundary rows would grow the state without bound.
-        updated.advance(None)
+def _read(entity: Entity, request: ReadRequest, context: SyncContext) -> Iterator[Any]:
     if not context.result(entity.name).open:
         return
     if not context.dataset_checked:
@@ -95,7 +83,7 @@ def _read(
     with context.reading(entity.name) as result:
         context.save_account()
         read = read_selected if request.selects else READERS[entity.read]
-        yield from read(entity, context, context.request_for(entity, request), result, updated)
+        yield from read(entity, context, context.request_for(entity, request), result)
         describe(context)
     if result.error is not None and not isinstance(result.error, Stop) and not request.selects:
         # The next full read starts anew, for this entity may fail in every run; only a stop is resumed.

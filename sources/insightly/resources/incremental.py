@@ -19,7 +19,7 @@ from ..state.checkpoint import Checkpoint, State, begin, checkpoint_of, end, loa
 from ..state.missing import MissingIds
 from ..state.request import ReadRequest
 from ..state.times import earlier, iso, parse_api
-from ..state.watermark import Watermark, cursor_reliable, next_watermark, record_dates
+from ..state.watermark import cursor_reliable, next_watermark, record_dates, store_watermark, watermark_in
 from .enrich import define, definition_tables, fill_tags, shape
 from .fetch import page_reader, tags_cost_calls, top_of
 from .hints import empty_tables, marked, shaper_of
@@ -29,9 +29,7 @@ logger = logging.getLogger(__name__)
 BATCH_BYTES = 8_000_000
 
 
-def read_changes(
-    entity: Entity, context: SyncContext, request: ReadRequest, result: EntityResult, updated: Watermark | None
-) -> Iterator[Any]:
+def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, result: EntityResult) -> Iterator[Any]:
     """Yields the tables of what changed since the watermark, from where the last run stopped.
 
     Checkpoint and rows are one load package: the checkpoint is written to the state before the rows are yielded. When a
@@ -42,11 +40,10 @@ def read_changes(
         context: the run.
         request: what the run requests of the entity.
         result: what the run did with the entity.
-        updated: keeps the watermark; None for a list without a cursor.
     """
     state, key = dlt.current.resource_state(entity.name), entity.key[0]
     request = with_state(request, entity, state)
-    watermark = updated.last_value if updated is not None and cursor_reliable(entity, state) else None
+    watermark = watermark_in(entity, state)
     result.watermark = result.watermark_before = watermark
     checkpoint = _begin(entity, context, result, state, request, watermark)
     if context.chunk.full:
@@ -108,10 +105,10 @@ def read_changes(
     assert checkpoint.started is not None
     # Pages may have been too large for a busy hour alone, so the next walk tries larger ones.
     _remember_page_rows(state, 2 * reader.max_rows, context)
-    if updated is not None and cursor_reliable(entity, state):
+    if entity.read == "incremental" and cursor_reliable(entity, state):
         full = rereads_everything(state, loaded_from(state, request.start_date))
         result.watermark = next_watermark(checkpoint.started, context.settings.lookback_seconds, watermark, full)
-        updated.advance(result.watermark)
+        store_watermark(state, result.watermark)
         forget(state)
     elif blocks is not None:
         blocks.end()

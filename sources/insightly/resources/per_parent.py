@@ -28,7 +28,7 @@ from ..state.checkpoint import (
 )
 from ..state.request import ReadRequest
 from ..state.times import iso
-from ..state.watermark import Watermark, next_watermark
+from ..state.watermark import next_watermark
 from .hints import empty_tables, marked, shaper_of
 from .incremental import BATCH_BYTES, note_contradiction
 from .sublists import Sublist, Sublists, read_sublist
@@ -64,9 +64,7 @@ class _Progress:
     refused: dict[str, NotAvailable] = field(default_factory=dict)
 
 
-def read_per_parent(
-    entity: Entity, context: SyncContext, request: ReadRequest, result: EntityResult, _: Watermark | None
-) -> Iterator[Any]:
+def read_per_parent(entity: Entity, context: SyncContext, request: ReadRequest, result: EntityResult) -> Iterator[Any]:
     """Yields the rows of the parent records that changed, all rows of a record together.
 
     Raises:

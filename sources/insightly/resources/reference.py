@@ -19,15 +19,12 @@ from ..rows.shaper import RowShaper
 from ..state.checkpoint import State, finish_full, start_full
 from ..state.missing import is_plausible
 from ..state.request import ReadRequest
-from ..state.watermark import Watermark
 from .discovery import discover
 from .fetch import page_reader, read_objects, read_pages, require_definitions
 from .hints import MERGE, REPLACE, empty_tables, marked, shaper_of
 
 
-def read_reference(
-    entity: Entity, context: SyncContext, request: ReadRequest, result: EntityResult, _: Watermark | None
-) -> Iterator[Any]:
+def read_reference(entity: Entity, context: SyncContext, request: ReadRequest, result: EntityResult) -> Iterator[Any]:
     """Yields the list, or each group of it, if it has changed.
 
     Only the yielded table has the disposition `replace`: a run that reads nothing empties nothing. A group is replaced

@@ -17,7 +17,7 @@ from ..result import EntityResult
 from ..state.checkpoint import Checkpoint, State, loaded_from
 from ..state.request import ReadRequest, SearchFilter
 from ..state.times import parse, parse_api
-from ..state.watermark import Watermark, cursor_reliable, record_dates
+from ..state.watermark import cursor_reliable, record_dates, watermark_in
 from .enrich import define, definition_tables, fill_tags, shape
 from .fetch import page_reader, read_definitions, records_of
 from .hints import empty_tables, marked, shaper_of
@@ -35,9 +35,7 @@ def search_filter(context: SyncContext, entity: Entity, where: str) -> SearchFil
     return parse_filter(entity, where, normalize, lambda: read_definitions(context, entity))
 
 
-def read_selected(
-    entity: Entity, context: SyncContext, request: ReadRequest, result: EntityResult, updated: Watermark | None
-) -> Iterator[Any]:
+def read_selected(entity: Entity, context: SyncContext, request: ReadRequest, result: EntityResult) -> Iterator[Any]:
     """Yields the tables of the records with the request's `ids`, or of those that its `search` finds.
 
     The row of a record that is gone or hidden stays as it is; its id is in the result.
@@ -47,11 +45,9 @@ def read_selected(
         context: the run.
         request: which records.
         result: what the run did with the entity.
-        updated: keeps the watermark; None for an entity without one.
     """
     state = dlt.current.resource_state(entity.name)
-    if updated is not None:
-        result.watermark = result.watermark_before = updated.last_value if cursor_reliable(entity, state) else None
+    result.watermark = result.watermark_before = watermark_in(entity, state)
     # The next sync must write these records even if by then they are as they were before.
     contents: State = state.get("contents", {})
     contents.update({name: without_digest(content) for name, content in contents.items()})

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from ..entities import DATE_UPDATED, Entity
 from .checkpoint import State
@@ -19,30 +19,13 @@ def next_watermark(started: str, lookback_seconds: int, current: str | None, ful
     return reached if current is None or (full and current > started) else max(reached, current)
 
 
-class Watermark(Protocol):
-    """Keeps a watermark in the state: dlt's incremental, or `StoredWatermark`."""
+def store_watermark(state: State, watermark: str) -> None:
+    """Stores a watermark in the state of a resource, where dlt's own `incremental` would.
 
-    @property
-    def last_value(self) -> Any: ...
-
-    def advance(self, last_value: Any) -> object: ...
-
-
-class StoredWatermark:
-    """A watermark where dlt's incremental keeps it in a resource's state, for a resource of several entities."""
-
-    def __init__(self, state: State) -> None:
-        self._stored: State = state.setdefault("incremental", {}).setdefault(DATE_UPDATED, {})
-        if not self._stored:
-            self._stored.update(initial_value=None, last_value=None, unique_hashes=[])
-
-    @property
-    def last_value(self) -> str | None:
-        return self._stored["last_value"]  # type: ignore[no-any-return]
-
-    def advance(self, last_value: str | None) -> None:
-        if last_value is not None:
-            self._stored["last_value"] = last_value
+    That one is not used: it keeps a hash of each row that has the latest date, and resolves its configuration each run.
+    """
+    stored: State = {"initial_value": None, "last_value": watermark, "unique_hashes": []}
+    state.setdefault("incremental", {})[DATE_UPDATED] = stored
 
 
 def watermark_in(entity: Entity, state: Mapping[str, Any]) -> str | None:
