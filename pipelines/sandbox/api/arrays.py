@@ -1,12 +1,12 @@
 """What lies below one record: tags, links, dates, e-mail domains, and the stage and state of an opportunity."""
 
-from pipelines.sandbox.store.shapes import CHILD_KEYS, LINKED, Record
+from pipelines.sandbox.store.shapes import LINKED, Record
 
 from .exchange import Exchange
 from .messages import ApiError, Response, empty_response, json_response
 from .reads import single
 from .validate import item_of
-from .writes import closing_date
+from .writes import ITEM_KEYS, closing_date, merged
 
 _STATES = ("OPEN", "WON", "LOST", "SUSPENDED", "ABANDONED")
 
@@ -17,23 +17,17 @@ def read_array(x: Exchange) -> Response:
 
 def put_array(x: Exchange) -> Response:
     """A list replaces all items; a single object, or the merge switch, changes the items it names."""
-    stored, sent, key = x.record[x.name], _items(x), CHILD_KEYS[x.name]
-    if not isinstance(x.body, list) or x.switches.put_collections == "merge":
-        named = {item[key]: item for item in sent if item[key] is not None}
-        kept = [named.pop(item[key], item) for item in stored]
-        sent = kept + [item for item in sent if item[key] is None or item[key] in named]
-    return json_response(200, x.store.update(x.entity, x.key, {x.name: sent})[x.name])
+    body, replace = x.body, isinstance(x.body, list) and x.switches.put_collections == "replace"
+    sent = [item_of(x.name, item, x.switches) for item in (body if isinstance(body, list) else [body])]
+    items = merged([] if replace else x.record[x.name], sent, ITEM_KEYS[x.name])
+    touch = x.name != "TAGS" or x.switches.tag_change_moves_date
+    return json_response(x.switches.put_status, x.store.update(x.entity, x.key, {x.name: items}, touch)[x.name])
 
 
 def add_tag(x: Exchange) -> Response:
     tag = item_of("TAGS", x.sent, x.switches)
     _save_tags(x, [*x.record["TAGS"], tag])
     return json_response(201, tag)
-
-
-def put_tags(x: Exchange) -> Response:
-    kept = x.record["TAGS"] if x.switches.put_collections == "merge" else []
-    return json_response(x.switches.put_status, _save_tags(x, [*kept, *_items(x)])["TAGS"])
 
 
 def remove_tag(x: Exchange) -> Response:
@@ -102,11 +96,6 @@ def set_state(x: Exchange) -> Response:
 
 def state_history(x: Exchange) -> Response:
     return json_response(200, x.store.history.get(int(x.key), []))
-
-
-def _items(x: Exchange) -> list[Record]:
-    body = x.body
-    return [item_of(x.name, item, x.switches) for item in (body if isinstance(body, list) else [body])]
 
 
 def _save_tags(x: Exchange, tags: list[Record]) -> Record:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from pipelines.sandbox.store.shapes import Key, Record, facts_of
 from pipelines.sandbox.store.store import Store
 from pipelines.sandbox.store.table import parse
@@ -11,7 +13,6 @@ from pipelines.sandbox.switches import Switches
 from sources.insightly.entities import Entity
 
 from .messages import ApiError, Request
-from .validate import json_body, json_object, writable
 
 
 @dataclass
@@ -40,12 +41,18 @@ class Exchange:
     @property
     def body(self) -> Any:
         """The parsed body; raises a 400 if it is not JSON."""
-        return json_body(self.request.body)
+        try:
+            return orjson.loads(self.request.body)
+        except orjson.JSONDecodeError:
+            raise ApiError(400, "The request body is not valid JSON.") from None
 
     @property
     def sent(self) -> Record:
         """The body; raises a 400 if it is not a JSON object."""
-        return json_object(self.request.body)
+        body = self.body
+        if not isinstance(body, dict):
+            raise ApiError(400, "The request body must be a JSON object.")
+        return body
 
     @property
     def facts(self) -> Entity:
@@ -66,10 +73,6 @@ class Exchange:
     def user(self) -> int:
         """The id of the key's user."""
         return next(iter(self.store.tables["users"].keys), 0)
-
-    def writable(self, entity: str, sent: Mapping[str, Any]) -> Record:
-        """The fields of a body to store."""
-        return writable(entity, sent, self.store, self.switches)
 
     def refusal_status(self, entity: str) -> int | None:
         """403 or 404 if the plan or the permissions exclude the entity (API.md 7.4), else None."""

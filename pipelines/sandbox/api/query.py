@@ -1,11 +1,11 @@
 """Query parameters: paging, flags and filters (API.md, sections 2 and 7.1)."""
 
 import re
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pipelines.sandbox.store.shapes import MAX_PAGE, STAMP, Key, Record, facts_of
+from pipelines.sandbox.store.shapes import MAX_PAGE, STAMP, Record, facts_of
 from pipelines.sandbox.store.table import parse, stamp_of
 from pipelines.sandbox.switches import Switches
 
@@ -13,9 +13,8 @@ from .messages import ApiError, Response, json_response
 
 DEFAULT_PAGE = 100
 
-Matches = Callable[[Key, bytes], bool]
-Filter = tuple[Hashable, Matches]
-"""A test of a record, and a token that is equal for equal tests."""
+Filter = Callable[[bytes], bool]
+"""A test of a record."""
 
 _DATETIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)Z?")
 
@@ -80,8 +79,8 @@ def updated_after(query: Mapping[str, str], switches: Switches) -> Filter | None
     except ValueError:
         raise ApiError(400, f"The value {value!r} of updated_after_utc is not a valid date.") from None
     if switches.filter_inclusive:
-        return ("since", bound), lambda _, raw: stamp_of(raw) >= bound
-    return ("after", bound), lambda _, raw: stamp_of(raw) > bound
+        return lambda raw: stamp_of(raw) >= bound
+    return lambda raw: stamp_of(raw) > bound
 
 
 def field_equals(entity: str, query: Mapping[str, str], custom: frozenset[str]) -> Filter | None:
@@ -92,25 +91,16 @@ def field_equals(entity: str, query: Mapping[str, str], custom: frozenset[str]) 
     if not name or value is None:
         raise ApiError(400, "field_name and field_value must be given together.")
     if name in facts_of(entity).fields:
-        return (name, value), lambda _, raw: _same(parse(raw).get(name), value)
+        return lambda raw: _same(parse(raw).get(name), value)
     if name not in custom:
         raise ApiError(400, f"{name} is not a field of {facts_of(entity).path}.")
     mark = f'"{name}"'.encode()
 
-    def matches(_: Key, raw: bytes) -> bool:
+    def matches(raw: bytes) -> bool:
         fields = parse(raw).get("CUSTOMFIELDS") or () if mark in raw else ()
         return any(item["FIELD_NAME"] == name and _same(item["FIELD_VALUE"], value) for item in fields)
 
-    return (name, value), matches
-
-
-def all_of(*filters: Filter | None) -> tuple[Hashable, Matches | None]:
-    """Several filters as one; (None, None) where there is none."""
-    present = [each for each in filters if each is not None]
-    if not present:
-        return None, None
-    tests = [test for _, test in present]
-    return tuple(token for token, _ in present), lambda key, raw: all(test(key, raw) for test in tests)
+    return matches
 
 
 def _number(query: Mapping[str, str], name: str, default: int) -> int:

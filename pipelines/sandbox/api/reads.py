@@ -2,15 +2,17 @@
 
 from zlib import crc32
 
-from pipelines.sandbox.store.shapes import LINK_NAMES, Key, Parent, array_fields
+from pipelines.sandbox.store.shapes import LINK_NAMES, Parent, array_fields
 from pipelines.sandbox.store.table import dump, parse
 
 from .exchange import Exchange
 from .messages import ApiError, Response, json_response
-from .query import Filter, all_of, field_equals, flag, paging, total_header, updated_after
+from .query import Filter, field_equals, flag, paging, total_header, updated_after
 
 CONVERTED_STATUS = 2
 """STATUS_TYPE of the status of converted leads; the real value is unknown."""
+_PAGING = ("skip", "top", "count_total", "brief")
+"""The parameters that do not change which records match."""
 
 
 def listing(x: Exchange) -> Response:
@@ -25,9 +27,7 @@ def search(x: Exchange) -> Response:
     honoured = x.switches.search_field == "honoured"
     equals = field_equals(x.entity, x.query, custom) if honoured else None
     date_filter = updated_after(x.query, x.switches)
-    if date_filter is not None and _undated(x):
-        date_filter = (date_filter[0], "undated"), lambda *_: False
-    response = _page(x, equals, date_filter, _visible(x))
+    response = _page(x, equals, (lambda _: False) if date_filter and _undated(x) else date_filter, _visible(x))
     if x.switches.search_none == "404" and response.body == b"[]":
         raise ApiError(404, f"No record of {x.facts.path} was found.")
     return response
@@ -39,10 +39,10 @@ def search_by_tag(x: Exchange) -> Response:
     if not name:
         raise ApiError(400, "tagName is required.")
 
-    def tagged(_: Key, raw: bytes) -> bool:
+    def tagged(raw: bytes) -> bool:
         return any(tag["TAG_NAME"] == name for tag in parse(raw).get("TAGS") or ())
 
-    return _page(x, (("tag", name), tagged), _visible(x))
+    return _page(x, tagged, _visible(x))
 
 
 def linked(x: Exchange) -> Response:
@@ -50,13 +50,13 @@ def linked(x: Exchange) -> Response:
     parent, key, x.entity = LINK_NAMES[x.entity], x.key, x.name
     mark = str(key).encode()
 
-    def links(_: Key, raw: bytes) -> bool:
+    def links(raw: bytes) -> bool:
         return mark in raw and any(
             item["LINK_OBJECT_NAME"] == parent and item["LINK_OBJECT_ID"] == key
             for item in parse(raw).get("LINKS") or ()
         )
 
-    return _page(x, (("linked", parent, key), links), updated_after(x.query, x.switches))
+    return _page(x, links, updated_after(x.query, x.switches))
 
 
 def child_rows(x: Exchange) -> Response:
@@ -67,7 +67,7 @@ def child_rows(x: Exchange) -> Response:
 
 def visits(x: Exchange) -> Response:
     """`/MarketingVisits/{id}`: the visits of a prospect, where other collections have one record."""
-    return _page(x, (("prospect", x.key), lambda _, raw: parse(raw).get("PROSPECT_ID") == x.key))
+    return _page(x, lambda raw: parse(raw).get("PROSPECT_ID") == x.key)
 
 
 def single(x: Exchange) -> Response:
@@ -89,8 +89,8 @@ def _page(x: Exchange, *filters: Filter | None, parent: Parent | None = None) ->
     brief = bool(x.facts.brief) and flag(x.query, "brief", x.switches)
     skip, top = paging(x.query, x.switches) if x.facts.paged else (0, None)
     counted = flag(x.query, "count_total", x.switches) and x.facts.paged
-    token, matches = all_of(*filters)
-    rows, total = x.store.page(x.entity, skip, top, token, matches, parent)
+    token = x.request.path, x.switches, *((name, value) for name, value in x.query.items() if name not in _PAGING)
+    rows, total = x.store.page(x.entity, skip, top, token, [test for test in filters if test], parent)
     if brief or x.switches.etag or not x.switches.embed_tags or _undated(x):
         rows = [_shaped(x, raw, brief) for raw in rows]
     if images := frozenset() if x.switches.images_listed or brief else _images(x):
@@ -126,9 +126,9 @@ def _undated(x: Exchange) -> bool:
 
 def _visible(x: Exchange) -> Filter | None:
     if x.entity == "lead_statuses" and not flag(x.query, "include_converted", x.switches):
-        return ("unconverted",), lambda _, raw: parse(raw).get("STATUS_TYPE") != CONVERTED_STATUS
+        return lambda raw: parse(raw).get("STATUS_TYPE") != CONVERTED_STATUS
     if x.entity == "leads" and not x.switches.converted_leads_listed:
-        return ("unconverted",), lambda _, raw: not parse(raw).get("CONVERTED")
+        return lambda raw: not parse(raw).get("CONVERTED")
     return None
 
 

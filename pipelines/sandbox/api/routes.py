@@ -192,7 +192,7 @@ _ROUTES = (
     Route("GET", "{entity}/{key}", reads.single, lambda entity: "G" in entity.can),
     Route("PUT", "{entity}/{key}", writes.update, lambda each: each.update == each.path and {"U", "G"} <= {*each.can}),
     Route("DELETE", "{entity}/{key}", writes.delete, lambda entity: entity.delete == f"{entity.path}/{{id}}"),
-    *_family("tags", _has("TAGS"), "TAGS", GET=arrays.read_array, POST=arrays.add_tag, PUT=arrays.put_tags),
+    *_family("tags", _has("TAGS"), "TAGS", GET=arrays.read_array, POST=arrays.add_tag, PUT=arrays.put_array),
     *_family("tags", _has("TAGS"), "TAGS", DELETE=arrays.remove_tag),
     *_family("links", _linked, "LINKS", GET=arrays.read_array, POST=arrays.add_link),
     *_family("links", lambda entity: _linked(entity) and _MAIN(entity), "LINKS", PUT=arrays.change_link),

@@ -7,6 +7,7 @@ from typing import Any
 from .exchange import Exchange
 from .messages import ApiError, Response, empty_response, json_response
 from .reads import single
+from .validate import writable
 from .writes import created, update
 
 
@@ -35,7 +36,7 @@ def read_file(x: Exchange) -> Response:
 
 
 def change_comment(x: Exchange) -> Response:
-    if x.writable(x.entity, x.sent).get("BODY") in (None, ""):
+    if writable(x).get("BODY") in (None, ""):
         raise ApiError(400, "BODY is required.")
     return update(x)
 

@@ -1,16 +1,15 @@
 """Validation of request bodies: known fields, types, lengths, required fields, custom fields (API.md 4, 5.2)."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
-from pipelines.sandbox.store.shapes import LINKED, Record, array_fields, facts_of
+from pipelines.sandbox.store.shapes import LINKED, Record, facts_of
 from pipelines.sandbox.store.store import Store
 from pipelines.sandbox.switches import Switches
 from sources.insightly.entities import Field, child_fields
 
+from .exchange import Exchange
 from .messages import ApiError
 from .query import parse_date
 
@@ -18,39 +17,24 @@ _TYPES: dict[str, Any] = {"integer": int, "boolean": bool, "number": (int, float
 _CUSTOM_TYPES: dict[str, Any] = {"BIT": bool, "NUMERIC": (int, float), "PERCENT": (int, float)}
 
 
-def json_body(body: bytes) -> Any:
-    """The parsed body; raises a 400 if it is not JSON."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise ApiError(400, "The request body is not valid JSON.") from None
-
-
-def json_object(body: bytes) -> Record:
-    value = json_body(body)
-    if not isinstance(value, dict):
-        raise ApiError(400, "The request body must be a JSON object.")
-    return value
-
-
-def writable(entity: str, sent: Mapping[str, Any], store: Store, switches: Switches) -> Record:
-    """The fields of `sent` to store: without read-only ones, dates in one form.
+def writable(x: Exchange) -> Record:
+    """The fields of the body to store: without read-only ones, dates in one form.
 
     Raises:
         ApiError: 400 for a wrong type, a text too long, an id that refers to nothing, or an unknown field.
     """
-    facts, fields = facts_of(entity), {}
-    for name, value in sent.items():
-        name = name.upper() if switches.field_case == "any" and name.upper() in facts.fields else name
+    facts, fields = x.facts, {}
+    for name, value in x.sent.items():
+        name = name.upper() if x.switches.field_case == "any" and name.upper() in facts.fields else name
         if name in facts.fields:
             if name in facts.writable:
-                fields[name] = checked(facts.fields[name], value, switches)
-                _check_reference(facts.fields[name], fields[name], store)
-        elif name == "CUSTOMFIELDS" and name in array_fields(entity):
-            fields[name] = _custom_fields(facts.field_for, value, store.definitions, switches)
+                fields[name] = checked(facts.fields[name], value, x.switches)
+                _check_reference(facts.fields[name], fields[name], x.store)
+        elif name == "CUSTOMFIELDS" and facts.custom_fields:
+            fields[name] = _custom_fields(x, value)
         elif name in facts.arrays:
-            fields[name] = [item_of(name, item, switches) for item in _objects(name, value)]
-        elif name != "ETag" and switches.unknown_fields == "refused":
+            fields[name] = [item_of(name, item, x.switches) for item in _objects(name, value)]
+        elif name != "ETag" and x.switches.unknown_fields == "refused":
             raise ApiError(400, f"{name} is not a field of {facts.path}.")
     return fields
 
@@ -116,14 +100,14 @@ def _objects(array: str, value: Any) -> list[Record]:
     return value
 
 
-def _custom_fields(field_for: str, value: Any, definitions: Iterable[Record], switches: Switches) -> list[Record]:
-    known = {row["FIELD_NAME"]: row for row in definitions if row["FIELD_FOR"] == field_for}
+def _custom_fields(x: Exchange, value: Any) -> list[Record]:
+    known = {row["FIELD_NAME"]: row for row in x.store.definitions if row["FIELD_FOR"] == x.facts.field_for}
     written = []
     for item in _objects("CUSTOMFIELDS", value):
         name = item.get("FIELD_NAME") or item.get("CUSTOM_FIELD_ID")
         if name not in known:
-            raise ApiError(400, f"{name} is not a custom field of {field_for}.")
-        _check_custom_value(known[name], item.get("FIELD_VALUE"), switches)
+            raise ApiError(400, f"{name} is not a custom field of {x.facts.field_for}.")
+        _check_custom_value(known[name], item.get("FIELD_VALUE"), x.switches)
         written.append({"FIELD_NAME": name, "FIELD_VALUE": item.get("FIELD_VALUE"), "CUSTOM_FIELD_ID": name})
     return written
 

@@ -18,15 +18,17 @@ from sources.insightly.entities import ENTITIES
 from .exchange import Exchange
 from .messages import ApiError, Response, empty_response, json_response
 from .reads import CONVERTED_STATUS, etag, saved
-from .validate import checked, require
+from .validate import checked, require, writable
 
 _MAIL_DROPS = {"leads": "L", "opportunities": "O", "projects": "P"}
 """The entities whose records have a LINKED_EMAIL_ADDRESS, and the letter before the id in it."""
+ITEM_KEYS = {"TAGS": "TAG_NAME", **CHILD_KEYS}
+"""The field that identifies an item of each array."""
 _LEAD_SETTINGS = {"lead_sources": "LEAD_SOURCE_ID", "lead_statuses": "LEAD_STATUS_ID"}
 
 
 def create(x: Exchange) -> Response:
-    return created(x, x.writable(x.entity, x.sent))
+    return created(x, writable(x))
 
 
 def created(x: Exchange, fields: Record, parent: Parent | None = None) -> Response:
@@ -51,16 +53,16 @@ def created(x: Exchange, fields: Record, parent: Parent | None = None) -> Respon
 
 def create_note(x: Exchange) -> Response:
     """A note, which is linked to the record that the path names."""
-    fields = x.writable("notes", x.sent)
     link = {"LINK_OBJECT_NAME": LINK_NAMES[x.entity], "LINK_OBJECT_ID": x.key}
-    x.entity = "notes"
+    x.entity = x.name
+    fields = writable(x)
     return created(x, fields | {"LINKS": [*fields.get("LINKS", ()), link]})
 
 
 def create_owned(x: Exchange) -> Response:
     """A record of `name` that belongs to the one that the path names: a line item of a quote, a comment of a note."""
     parent, x.entity = (x.entity, x.key), x.name
-    fields = x.writable(x.entity, x.sent) | parent_field(x.entity, parent)
+    fields = writable(x) | parent_field(x.entity, parent)
     return created(x, fields, None if has_list(x.facts) else parent)
 
 
@@ -88,7 +90,7 @@ def update(x: Exchange) -> Response:
     stored, if_match = x.record, x.request.headers.get("if-match")
     if x.switches.etag and if_match not in (None, "*", etag(x.raw())):
         raise ApiError(400, "The If-Match header value is not valid.")
-    fields = x.writable(x.entity, sent)
+    fields = writable(x)
     for field, facts in x.facts.fields.items():
         if "required" in facts.flags and field in fields and fields[field] in (None, ""):
             raise ApiError(400, f"{field} is required.")
@@ -140,13 +142,12 @@ def value_of(opportunity: Mapping[str, Any]) -> float | int | None:
 def _merged(x: Exchange, stored: Record, fields: Record) -> Record:
     """`fields`, with the stored items added to the arrays that the switches merge."""
     keys = {"CUSTOMFIELDS": "FIELD_NAME"} if x.switches.put_custom_fields == "merge" else {}
-    if x.switches.put_collections == "merge":
-        keys |= {"TAGS": "TAG_NAME", **CHILD_KEYS}
-    merged = {name: _merge(stored[name], fields[name], key) for name, key in keys.items() if fields.get(name)}
-    return fields | merged
+    keys |= ITEM_KEYS if x.switches.put_collections == "merge" else {}
+    return fields | {name: merged(stored[name], fields[name], key) for name, key in keys.items() if fields.get(name)}
 
 
-def _merge(stored: list[Record], sent: list[Record], key: str) -> list[Record]:
+def merged(stored: list[Record], sent: list[Record], key: str) -> list[Record]:
+    """The items of both; those of `sent` replace stored ones with the same key."""
     keyed = {item[key]: item for item in [*stored, *sent] if item.get(key) is not None}
     return [*keyed.values(), *(item for item in sent if item.get(key) is None)]
 

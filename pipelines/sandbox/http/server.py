@@ -20,7 +20,7 @@ from pipelines.sandbox.store.fixtures import load
 from pipelines.sandbox.store.store import Clock, Contents, Store
 from pipelines.sandbox.switches import Switches
 
-from .control import ROOT, Control
+from .control import ROOT, control
 from .limits import Limits
 from .service import BASE, Call, Delivery, Service, parse_request
 
@@ -39,9 +39,9 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, host: str, port: int, service: Service, control: Control) -> None:
+    def __init__(self, host: str, port: int, service: Service) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.service, self.control = service, control
+        self.service = service
         self.connections: set[socket.socket] = set()
         super().__init__((host, port), _Handler)
 
@@ -75,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if self.path.lower().startswith(ROOT):
             request = parse_request(self.command, self.path, headers, body)
-            delivery = Delivery(self.server.control.answer(request))
+            delivery = Delivery(control(self.server.service, request))
         else:
             delivery = self.server.service.answer(self.command, self.path, headers, body)
         if delivery.delay > 0:
@@ -145,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
 
 
-class Sandbox:
+class Sandbox(Service):
     """A fake Insightly account, on loopback unless told otherwise, as a context manager.
 
     Args:
@@ -161,8 +161,7 @@ class Sandbox:
         fixtures: records to add, as `store.fixtures` describes them.
         on_call: called with each line of the log.
 
-    Attributes:
-        log: every API request so far, refused ones included, in the order of the responses.
+    Its attribute `log` has every API request so far, refused ones included, in the order of the responses.
     """
 
     def __init__(
@@ -181,16 +180,16 @@ class Sandbox:
         fixtures: Mapping[str, Any] | None = None,
         on_call: Callable[[Call], object] = lambda _: None,
     ) -> None:
-        self.key, self.limits, self.faults = key, limits or Limits(), FaultScript(faults)
         switches = switches or Switches()
         contents = contents if contents is not None else generate(seed, scale, dirty=switches.dirty)
-        self.store = Store(contents, clock)
-        self.service = Service(self.store, key, switches, self.limits, self.faults, on_call=on_call)
+        script = FaultScript(faults)
+        super().__init__(
+            Store(contents, clock), key, switches, limits or Limits(), script, on_call=on_call, contents=contents
+        )
         if fixtures:
             load(self.store, fixtures)
-            contents = self.store.snapshot()
-        self.log = self.service.log
-        self._server = _Server(host, port, self.service, Control(self.service, contents))
+            self.contents = self.store.snapshot()
+        self._server = _Server(host, port, self)
         self._thread: threading.Thread | None = None
 
     @property
@@ -199,14 +198,6 @@ class Sandbox:
         host = str(self._server.server_address[0])
         host = LOOPBACK if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
         return f"http://{host}:{self._server.server_port}{BASE}"
-
-    @property
-    def switches(self) -> Switches:
-        return self.service.switches
-
-    @switches.setter
-    def switches(self, switches: Switches) -> None:
-        self.service.switches = switches
 
     def calls(self, prefix: str | None = None) -> int:
         """The number of logged requests, or of those whose path starts with `prefix` (`/Contacts`, in any case)."""

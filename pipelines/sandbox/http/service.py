@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pipelines.sandbox.api.messages import ApiError, Request, Response, error_response, json_response, text_response
 from pipelines.sandbox.api.routes import authorized, entity_of, handle
 from pipelines.sandbox.faults import CHANGES, Fault, FaultScript, change_data, spoil
-from pipelines.sandbox.store.store import Clock, Store
+from pipelines.sandbox.store.store import Clock, Contents, Store
 from pipelines.sandbox.switches import Switches
 
 from .limits import Limits
@@ -56,6 +56,7 @@ class Service:
         switches: can be replaced while it serves.
         offset: what its clock shows later than the true one; the switch `clock_skew_seconds` comes on top.
         on_call: called with each line of the log.
+        contents: the records that `reset` goes back to.
     """
 
     store: Store
@@ -67,11 +68,24 @@ class Service:
     offset: timedelta = timedelta()
     on_call: Callable[[Call], object] = lambda _: None
 
+    contents: Contents = field(default_factory=Contents)
+
     def __post_init__(self) -> None:
+        self._initial = self.switches, [fault for fault, _ in self.faults.entries()]
         true_clock = self.store.clock
         # Stamps and the Date header come from the same clock, so both have the skew.
         self.clock: Clock = lambda: true_clock() + self.offset + timedelta(seconds=self.switches.clock_skew_seconds)
         self.store.clock = self.clock
+
+    def reset(self) -> None:
+        """Goes back to how it started."""
+        self.store.restore(self.contents)
+        self.switches, faults = self._initial
+        self.faults.clear()
+        self.faults.add(*faults)
+        self.limits.reset()
+        self.log.clear()
+        self.offset = timedelta()
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Delivery:
         """The response to one API request, which is logged; names in `headers` are lower case."""

@@ -6,7 +6,7 @@ API.md promises of DELETE only that the record is gone.
 
 import copy
 import threading
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -124,19 +124,22 @@ class Store:
         skip: int,
         top: int | None,
         token: Hashable = None,
-        matches: Callable[[Key, bytes], bool] | None = None,
+        tests: Sequence[Callable[[bytes], bool]] = (),
         parent: Parent | None = None,
     ) -> tuple[list[bytes], int]:
         """The JSON of the records on one page, and the number of records on all pages.
 
-        With `matches`, only the records it is true for; `token` is equal for equal tests. With `parent`, only the rows
-        that belong to that record.
+        Args:
+            entity, skip, top: which page; `top` None = all.
+            token: is equal for equal tests.
+            tests: what is true for each of the records.
+            parent: the record that they belong to.
         """
         with self.lock:
             table = self.tables[entity]
-            keys = table.keys if matches is None else table.select(token, matches)
-            if parent:
-                keys = [key for key in table.children(parent) if matches is None or matches(key, table.raw[key])]
+            keys = table.keys if parent is None else table.children(parent)
+            if tests:
+                keys = table.select(token, keys, tests)
             end = None if top is None else skip + top
             return [table.raw[key] for key in keys[skip:end]], len(keys)
 

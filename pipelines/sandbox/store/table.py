@@ -3,7 +3,7 @@
 import json
 import re
 from bisect import bisect_left, insort
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -88,10 +88,10 @@ class Table:
         del self.keys[bisect_left(self.keys, _order(key), key=_order)]
         self._selected.clear()
 
-    def select(self, token: Hashable, matches: Callable[[Key, bytes], bool]) -> list[Key]:
-        """Keys of the records that match, ascending; cached by `token` until a record changes."""
+    def select(self, token: Hashable, keys: Sequence[Key], tests: Sequence[Callable[[bytes], bool]]) -> list[Key]:
+        """Those of `keys` whose records pass all tests; cached by `token` until a record changes."""
         if token not in self._selected:
-            self._selected[token] = [key for key in self.keys if matches(key, self.raw[key])]
+            self._selected[token] = [key for key in keys if all(test(self.raw[key]) for test in tests)]
         return self._selected[token]
 
 
