@@ -96,7 +96,7 @@ def accounts(
     yield made
     for box in made.boxes.values():
         box.stop()
-        keys = made.seen[id(box.service)]
+        keys = made.seen[id(box)]
         assert len(keys) <= 1, "a service saw the key of another"
 
 
