@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from dlt.common.configuration import resolve_configuration
+from dlt.common.data_writers import BufferedDataWriter, DataWriter
 from dlt.pipeline.configuration import PipelineConfiguration
 
 from pipelines.destinations.dlt_options import FIXED, ignore_other_variables
@@ -62,3 +63,9 @@ def test_option_that_moves_the_rows_is_refused_by_name(
     monkeypatch.setenv(f"PIPELINES__INSIGHTLY__{option.upper()}", value.get(option, "false"))
     with pytest.raises(BadSetting, match=rf"pipelines\.{option} is .*PIPELINES__{option.upper()}"):
         Target(database=str(tmp_path / "crm.duckdb")).pipeline()
+
+
+def test_files_for_postgres_are_not_compressed() -> None:
+    spec = DataWriter.writer_spec_from_file_format("csv", "arrow")
+    assert spec.supports_compression
+    assert not BufferedDataWriter(spec, "%s").should_compress
