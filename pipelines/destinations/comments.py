@@ -37,7 +37,9 @@ def with_comments(destination: "Destination[Any, Any]") -> "Destination[Any, Any
             ) -> TSchemaTables:
                 if self.sql_client.is_staging_dataset_active:
                     return update(only_tables, store_schema)
-                stored = self.get_stored_schema(self.schema.name)
+                # A query of a table that does not exist would end the transaction.
+                exists, _ = self.get_storage_table(self.schema.version_table_name)
+                stored = self.get_stored_schema(self.schema.name) if exists else None
                 before = {} if stored is None else json.loads(stored.schema)["tables"]
                 applied = update(only_tables, store_schema)
                 self.sql_client.execute_many(list(comments(self, before, applied)))

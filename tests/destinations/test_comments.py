@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from dlt.destinations.sql_client import SqlClientBase
 
+from pipelines.destinations import comments as destination_comments
 from pipelines.destinations import system_tables
 from pipelines.destinations.system_tables import description_of
 from pipelines.sandbox.store.shapes import definition
@@ -99,6 +100,17 @@ def test_tables_of_an_earlier_version_get_comments(make_crm: MakeCrm, monkeypatc
     assert comments(crm)["contacts", "phone"] is None
     crm.sync_done(*NAMES)
     assert [names for names, text in comments(crm).items() if text is None and not names[0].startswith("_dlt")] == []
+
+
+@pytest.mark.everywhere("postgres")
+def test_tables_and_comments_are_created_in_one_transaction(make_crm: MakeCrm, monkeypatch: pytest.MonkeyPatch) -> None:
+    crm = make_crm(scale=0.005)
+    with monkeypatch.context() as failing:
+        failing.setattr(destination_comments, "comments", lambda *_: ["comment on table missing is 'x'"])
+        assert crm.sync("contacts").exit_code == 1
+    assert crm.read("select table_name from information_schema.tables where table_schema = 'insightly'") == []
+    crm.sync_done("contacts")
+    assert comments(crm)["contacts", "phone"] == description_of("contacts", "phone")
 
 
 def test_comment_says_that_a_column_is_hashed(make_crm: MakeCrm) -> None:
