@@ -229,8 +229,9 @@ class Target:
             pipeline = pipeline.drop()
         cache_schemas(pipeline)
         pipeline.sync_destination()
-        check_own_tables(pipeline)
-        restore_schema(pipeline)
+        if pipeline.first_run:  # no state was found, in tables that are dlt's
+            check_own_tables(pipeline)
+            restore_schema(pipeline)
         return pipeline
 
     def _open_folder(self, folder: Path, destination: AnyDestination) -> dlt.Pipeline:
