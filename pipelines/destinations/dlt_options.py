@@ -12,6 +12,7 @@ from dlt.common.configuration.providers import EnvironProvider
 from dlt.common.configuration.resolve import inject_section
 from dlt.common.configuration.specs import known_sections
 from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
+from dlt.common.normalizers.json import relational
 from dlt.pipeline.configuration import PipelineConfiguration
 
 from sources.insightly.config.providers import providers
@@ -43,6 +44,9 @@ def cache_type_hints(validation: Any) -> None:
 
 
 cache_type_hints(validation)
+# No table has nested tables that need a key of their root table. To find that out, dlt resolves the merge strategy of
+# each table each time that it reads a schema: a sixth of a run without changes.
+relational.requires_root_key = lambda *_: False  # type: ignore[attr-defined]
 
 
 class SectionEnvironProvider(EnvironProvider):
