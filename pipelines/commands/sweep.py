@@ -59,15 +59,13 @@ def sweep(
         runner.require_synced()
         runner.context.chosen = chosen
         with runner.attempt():
-            runner.check_account()
             find(runner.context, chosen, request=False)
             last_sweeps, requests = last_success(runner.pipeline, "sweep"), dict[str, ReadRequest]()
             with history.maintained(runner):
                 for name in sorted(runner.context.with_objects(chosen), key=lambda name: last_sweeps.get(name, NEVER)):
-                    sweep_ = _Sweep(runner, runner.context.entity(name), thorough, tags, force)
-                    sweep_.run()
-                    if sweep_.request is not None:
-                        requests[name] = sweep_.request
+                    request = _Sweep(runner, runner.context.entity(name), thorough, tags, force).run()
+                    if request is not None:
+                        requests[name] = request
                 _read_again(runner, requests)
         return runner.report(chosen, names)
 
@@ -89,36 +87,38 @@ def not_verifiable(runner: Runner, entity: Entity) -> str | None:
 
 
 class _Sweep:
-    """The sweep of one entity; `request` says which records are to be read again."""
+    """The sweep of one entity."""
 
     def __init__(self, runner: Runner, entity: Entity, thorough: bool, tags: bool, force: bool) -> None:
         self.runner, self.entity = runner, entity
         self.context = runner.context
         self.thorough, self.tags, self.force = thorough, tags, force
-        self.request: ReadRequest | None = None
 
-    def run(self) -> None:
+    def run(self) -> ReadRequest | None:
+        """Sweeps the entity; returns which of its records are to be read again, if any."""
         self.context.begin(self.entity.name)
         with self.context.reading(self.entity.name) as result:
             if self.entity.name == RECORDS:
                 result.state, result.reason = "ok", "each custom object has a sweep of its own"
-                return
+                return None
             result.watermark = result.watermark_before = self.runner.watermark(self.entity)
             if (reason := not_verifiable(self.runner, self.entity)) is not None:
                 result.state, result.reason = "skipped", reason
-                return
-            if not self.entity.swept and self.force:
-                self.request = replace(self.context.request, force=True)
-            elif not self.entity.swept:
-                result.state, result.reason = "ok", "each sync writes the whole list: nothing is left to sweep"
-                return
-            elif self.entity.read == "per_parent":
+                return None
+            request = None
+            if self.entity.read == "per_parent":
                 sweep_children(self.runner, self.entity, result, self.force)
+            elif self.entity.swept:
+                request = self._compare(result)
+            elif self.force:
+                request = replace(self.context.request, force=True)
             else:
-                self._compare(result)
+                result.reason = "each sync writes the whole list: nothing is left to sweep"
             result.state = "ok"
+            return request
+        return None
 
-    def _compare(self, result: EntityResult) -> None:
+    def _compare(self, result: EntityResult) -> ReadRequest | None:
         since = self.runner.states()[self.entity.name]["start_date"]
         found = deletions.differences(self.runner, self.entity, since, self.thorough)
         confirmed = deletions.confirm_and_mark(self.runner, self.entity, found, self.force)
@@ -136,14 +136,16 @@ class _Sweep:
             changed |= self._differently_tagged(result)
         if changed:
             result.notes.append(f"{plural(len(changed), 'record is', 'records are')} read again")
-            self.request = self._cheapest(changed, found)
-            if newer and not self.request.full:
+            request = self._cheapest(changed, found)
+            if newer and not request.full:
                 count = plural(len(newer), "record is", "records are")
                 result.notes.append(f"{count} newer than the last sync: the next one reads them")
-        elif newer:
+            return request
+        if newer:
             # One search finds them all, as a sync would.
             result.notes.append(f"{plural(len(newer), 'record is', 'records are')} newer than the last sync: read now")
-            self.request = self.context.request
+            return self.context.request
+        return None
 
     def _cheapest(self, changed: set[int], found: Differences) -> ReadRequest:
         """Reads the records by the fewest calls: one per record, or the whole list."""

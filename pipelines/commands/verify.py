@@ -18,7 +18,7 @@ from sources.insightly.entities import RECORDS, Entity
 from sources.insightly.errors import plural
 from sources.insightly.resources import RowShaper
 from sources.insightly.resources.discovery import find, refresh_catalog
-from sources.insightly.resources.enrich import define, fill_tags, shape
+from sources.insightly.resources.enrich import complete_and_shape
 from sources.insightly.resources.fetch import page_reader, pages_at, read_pages, top_of
 from sources.insightly.resources.hints import shaper_of
 from sources.insightly.resources.reference import GROUPS, read_groups
@@ -72,7 +72,6 @@ def verify(
         runner.require_synced()
         runner.context.chosen = chosen
         with runner.attempt():
-            runner.check_account()
             context, runs = runner.context, last_runs(runner.pipeline)
             find(context, chosen)
             if RECORDS in chosen:
@@ -180,11 +179,9 @@ class _Verification:
     def _compare_fields(self, records: list[Record], result: EntityResult) -> None:
         if not records:
             return
-        shaper = self._shaper()
-        define(self.entity, self.context, shaper)
-        records = fill_tags(self.entity, self.context, records, result)
+        records, tables = complete_and_shape(self.entity, self.context, self._shaper(), records, result)
         by_key = {(record[self.key],): record for record in records}
-        for table in shape(self.entity, self.context, shaper, records):
+        for table in tables:
             array = table.table.removeprefix(f"{self.entity.name}__").upper()
             ids = [id_ for (id_,), record in by_key.items() if table.table == self.entity.name or array in record]
             loaded = self.dataset.rows_by_id(self.entity, table.table, ids)

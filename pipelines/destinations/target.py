@@ -20,7 +20,6 @@ from dlt.common.exceptions import MissingDependencyException
 from dlt.common.pipeline import get_dlt_pipelines_dir
 from dlt.common.schema import Schema
 from dlt.destinations.exceptions import DatabaseException, DatabaseUndefinedRelation
-from dlt.extract import DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from sources.insightly.config.accounts import ALL, DEFAULT
@@ -260,10 +259,6 @@ class Target:
         from .delta_dataset import DeltaDataset
 
         return DeltaDataset(pipeline)
-
-    def extract(self, pipeline: dlt.Pipeline, source: DltSource) -> None:
-        """Reads the source into a load package. An error discards all of it."""
-        pipeline.extract(source)
 
     def load(self, pipeline: dlt.Pipeline) -> None:
         """Loads the package."""

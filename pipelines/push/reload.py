@@ -1,12 +1,13 @@
 """After a push: reads what was written and marks what was deleted, so that tables and CRM agree."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pipelines.engine import deletions
 from pipelines.engine.runner import Runner
 from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.paging.probe import Differences
+from sources.insightly.result import EntityResult
 from sources.insightly.state.request import ReadRequest
 
 from .ledger import MISSING, Ledger
@@ -25,29 +26,22 @@ def read_again(runner: Runner, ledger: Ledger, entity: Entity, rows: Sequence[Ro
     if entity.name == "tags":
         return _tagged(runner, ledger, rows)
     changed, gone = ledger.not_loaded("create", "update"), ledger.not_loaded("delete", MISSING)
-    _records(runner, ledger, entity, changed)
+    _read_records(runner, ledger, entity, changed)
     if gone:
         _mark(runner, entity, set(gone.values()))
         ledger.record_loaded(gone)
     return []
 
 
-def _records(runner: Runner, ledger: Ledger, entity: Entity, changed: dict[int, int]) -> None:
-    """Reads the records of some rows (row number -> id), as many at a time as there are calls for."""
-    while changed:
-        batch = dict(list(changed.items())[: _affordable(runner, entity)])
-        _read(runner, entity.name, replace(runner.context.request, ids=tuple(sorted(set(batch.values())))))
-        ledger.record_loaded(batch)
-        changed = {number: id_ for number, id_ in changed.items() if number not in batch}
-
-
-def _affordable(runner: Runner, entity: Entity) -> int | None:
-    """How many records there are calls for, with their definitions and a call each for tags.
-
-    Without this limit a small budget would end during a read, and each run would start the same read again.
-    """
-    left = runner.context.budget.left()
-    return None if left is None else max((left - 1) // (1 + entity.tagged), 1)
+def _read_records(runner: Runner, ledger: Ledger, entity: Entity, changed: Mapping[int, int]) -> None:
+    """Reads the records of some rows (row number -> id); the ledger has those that there were calls for."""
+    if not changed:
+        return
+    result = _read(runner, entity.name, replace(runner.context.request, ids=tuple(sorted(set(changed.values())))))
+    not_read = changed.values() if result.not_read is None else set(result.not_read)
+    ledger.record_loaded(number for number, id_ in changed.items() if id_ not in not_read)
+    if result.error is not None:
+        raise result.error
 
 
 def _tagged(runner: Runner, ledger: Ledger, rows: Sequence[Row]) -> list[str]:
@@ -57,22 +51,23 @@ def _tagged(runner: Runner, ledger: Ledger, rows: Sequence[Row]) -> list[str]:
         if row.number in changed and row.parent is not None:
             by_type.setdefault(row.parent[0], {})[row.number] = row.parent[1]
     if changed:
-        _read(runner, "tags", runner.context.request)
+        result = _read(runner, "tags", runner.context.request)
+        if result.error is not None:
+            raise result.error
     read = [name for name in by_type if ENTITIES[name].swept]
     for name in read:
-        _records(runner, ledger, ENTITIES[name], by_type.pop(name))
+        _read_records(runner, ledger, ENTITIES[name], by_type.pop(name))
     for numbers in by_type.values():
         ledger.record_loaded(numbers)
     return read
 
 
-def _read(runner: Runner, name: str, request: ReadRequest) -> None:
+def _read(runner: Runner, name: str, request: ReadRequest) -> EntityResult:
     result = runner.context.result(name)
     result.reopen()
     runner.read({name: request})
-    if result.error is not None:
-        raise result.error
     runner.dataset.record_restored()
+    return result
 
 
 def _mark(runner: Runner, entity: Entity, ids: set[int]) -> None:

@@ -1,6 +1,6 @@
 """What records need beyond their page: the definitions of custom fields, and tags that the page lacks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -15,17 +15,20 @@ from .hints import marked, shaper_of
 from .reference import GROUPS, assert_plausible, changed, content_of, loaded_definitions
 
 
-def define(entity: Entity, context: SyncContext, shaper: RowShaper) -> None:
-    """Reads the definitions of custom fields once a run, after the first records."""
+def complete_and_shape(
+    entity: Entity, context: SyncContext, shaper: RowShaper, records: list[Record], result: EntityResult
+) -> tuple[list[Record], list[ShapedTable]]:
+    """Reads the definitions of custom fields, once a run, and the tags that records lack.
+
+    Returns:
+        The complete records: all, or as many from the first on as there are calls for. And their tables. What lists
+        leave out keeps the value that the destination has, if the run can read it.
+    """
     if entity.custom_fields and not shaper.defined:
         definitions = read_definitions(context, entity)
         shaper.define(None if definitions is None else definitions_of(entity, definitions))
-
-
-def shape(entity: Entity, context: SyncContext, shaper: RowShaper, records: Sequence[Record]) -> list[ShapedTable]:
-    """The tables of records. What lists leave out keeps the value that the destination has, if the run can read it."""
-    stored = context.stored_values
-    return shaper.shape(records) if stored is None else shaper.shape(records, partial(stored, entity))
+    complete, stored = _with_tags(entity, context, records, result), context.stored_values
+    return complete, shaper.shape(complete, None if stored is None else partial(stored, entity))
 
 
 def definition_tables(entity: Entity, context: SyncContext) -> Iterator[Any]:
@@ -45,13 +48,10 @@ def definition_tables(entity: Entity, context: SyncContext) -> Iterator[Any]:
         yield from marked(shaper.shape_groups([(dict.fromkeys(shaper.group, name), rows)]))
 
 
-def fill_tags(entity: Entity, context: SyncContext, records: list[Record], result: EntityResult) -> list[Record]:
+def _with_tags(entity: Entity, context: SyncContext, records: list[Record], result: EntityResult) -> list[Record]:
     """Reads the tags of records that come without them (`auto`), or of every record (`endpoint`).
 
     `embedded` leaves records as they are; `off` removes their tags.
-
-    Returns:
-        The complete records: all, or as many from the first on as there are calls for.
     """
     mode = context.settings.tags
     if mode == "off":

@@ -20,7 +20,7 @@ from ..state.missing import MissingIds
 from ..state.request import ReadRequest
 from ..state.times import earlier, iso, parse_api
 from ..state.watermark import cursor_reliable, next_watermark, record_dates, store_watermark, watermark_in
-from .enrich import define, definition_tables, fill_tags, shape
+from .enrich import complete_and_shape, definition_tables
 from .fetch import page_reader, tags_cost_calls, top_of
 from .hints import empty_tables, marked, shaper_of
 
@@ -78,10 +78,9 @@ def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, res
             changed = step.rows
         complete, tables = changed, list[Any]()
         if changed:
-            define(entity, context, shaper)
-            complete = fill_tags(entity, context, changed, result)
+            complete, shaped = complete_and_shape(entity, context, shaper, changed, result)
             context.record_changed_keys(entity, complete)
-            tables = [*marked(shape(entity, context, shaper, complete)), *definition_tables(entity, context)]
+            tables = [*marked(shaped), *definition_tables(entity, context)]
             _warn_of_future_dates(entity, complete, step.clock_skew)
         cut = len(complete) < len(changed)
         if cut and complete and step.at is not None:

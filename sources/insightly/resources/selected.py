@@ -18,7 +18,7 @@ from ..state.checkpoint import Checkpoint, State, loaded_from
 from ..state.request import ReadRequest, SearchFilter
 from ..state.times import parse, parse_api
 from ..state.watermark import cursor_reliable, record_dates, watermark_in
-from .enrich import define, definition_tables, fill_tags, shape
+from .enrich import complete_and_shape, definition_tables
 from .fetch import page_reader, read_definitions, records_of
 from .hints import empty_tables, marked, shaper_of
 from .reference import without_digest
@@ -142,12 +142,10 @@ def _tables(
         return len(records)
     if cursor_reliable(entity, state):
         record_dates(entity, state, inside)
-    shaper = shaper_of(entity, context)
-    define(entity, context, shaper)
-    complete = fill_tags(entity, context, inside, result)
+    complete, shaped = complete_and_shape(entity, context, shaper_of(entity, context), inside, result)
     if complete:
         context.record_changed_keys(entity, complete)
-        yield from marked(shape(entity, context, shaper, complete))
+        yield from marked(shaped)
         yield from definition_tables(entity, context)
     result.rows += len(complete)
     result.merged += len(complete)
