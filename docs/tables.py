@@ -8,9 +8,11 @@ import pyarrow as pa
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from pipelines.destinations.system_tables import COLUMNS, TABLES
-from sources.insightly.entities import ENTITIES, PRESETS, RECORDS, Entity, Field, added_columns, child_fields
+from sources.insightly.entities import ENTITIES, RECORDS, Entity
+from sources.insightly.fields import Field, added_columns, child_fields
 from sources.insightly.rows.descriptions import description_of
 from sources.insightly.rows.naming import VARIANT, child_table
+from sources.insightly.selection import PRESETS
 
 PAGE = Path(__file__).with_name("reference") / "tables.md"
 INTRO = """\

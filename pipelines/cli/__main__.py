@@ -12,8 +12,9 @@ from pipelines.engine import interrupts
 from pipelines.engine.garbage import fewer_collections
 
 from . import logs
+from .arguments import print_json
 from .handlers import run_account, run_in_process, target_of, warn_of_readable_secrets
-from .parser import parser, print_json
+from .parser import parser
 
 if TYPE_CHECKING:
     from pipelines.engine.report import Report

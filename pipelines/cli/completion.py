@@ -5,7 +5,8 @@ import argparse
 import shtab
 
 from pipelines.push.request import PUSHABLE
-from sources.insightly.entities import ENTITIES, PRESETS
+from sources.insightly.entities import ENTITIES
+from sources.insightly.selection import PRESETS
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:

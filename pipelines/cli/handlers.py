@@ -99,7 +99,7 @@ def verify(args: argparse.Namespace) -> "Report":
 def push(args: argparse.Namespace) -> "Report":
     from pipelines.push.request import PushRequest
     from pipelines.push.run import dry_run, push
-    from sources.insightly.entities import canonical
+    from sources.insightly.selection import canonical
     from sources.insightly.state.times import parse
 
     from .confirm import confirmation

@@ -1,16 +1,11 @@
 """Every command and option of `insightly`."""
 
 import argparse
-import json
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from . import handlers
-from .values import duration, port, whole_number
-
-if TYPE_CHECKING:
-    from pipelines.engine.report import Report
+from .arguments import HelpFormatter, Parser, PrintCompletion, PrintVersion, duration, port, whole_number
 
 EXIT_CODES = """exit codes:
   0  done
@@ -24,83 +19,6 @@ EXIT_CODES = """exit codes:
   130, 143  interrupted by Ctrl-C or SIGTERM; what is committed stays, and the
      next run continues
 With several accounts the exit code is the worst one, in the order 2, 1, 4, 3."""
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, with what comes close, and also JSON if `--json` is given."""
-
-    arguments: Sequence[str] = ()
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs, allow_abbrev=False)
-
-    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
-        self.arguments = args[0] if args and args[0] is not None else sys.argv[1:]
-        namespace, unknown = super().parse_known_args(*args, **kwargs)
-        if unknown:
-            word = unknown[0].partition("=")[0]
-            kind = "option" if word.startswith("-") else "argument"
-            similar = _closest(word, self._option_string_actions) if kind == "option" else None
-            self.error(f"unknown {kind} {word}" + (f"; did you mean {similar}?" if similar else ""))
-        return namespace, unknown
-
-    def error(self, message: str) -> NoReturn:
-        if "--json" in self.arguments:
-            from pipelines.engine.report import failure_report
-
-            command = self.prog.partition(" ")[2] or self.arguments[0]
-            print_json(failure_report(command, message, 2))
-        end = "" if message.endswith("?") else "."
-        self.exit(2, f"{self.prog}: {message}{end} See {self.prog} --help\n")
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if action.choices is None or value in action.choices:
-            return
-        choices = tuple(map(str, action.choices))
-        similar = _closest(str(value), choices)
-        hint = f"did you mean {similar}?" if similar else f"choose from {', '.join(choices)}"
-        self.error(f"{next(iter(action.option_strings), action.metavar)} is {value!r}: {hint}")
-
-
-class PrintVersion(argparse.Action):
-    """Prints the versions of this program and of what it runs on."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib.metadata import version
-
-        versions = f"dlt {version('dlt')}, DuckDB {version('duckdb')}, Python {sys.version.split()[0]}"
-        sys.stdout.write(f"insightly-sync {version('insightly-sync')} ({versions})\n")
-        parser.exit()
-
-
-class PrintCompletion(argparse.Action):
-    """Prints a script with which a shell completes commands, options, entities and files."""
-
-    def __call__(self, parser: argparse.ArgumentParser, _: argparse.Namespace, shell: Any, *__: Any) -> None:
-        from .completion import script
-
-        sys.stdout.write(script(parser, str(shell)))
-        parser.exit()
-
-
-class HelpFormatter(argparse.HelpFormatter):
-    """Wraps a description, and keeps the line breaks of examples and exit codes."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return text if "\n" in text else super()._fill_text(text, width, indent)
-
-
-def print_json(report: "Report") -> None:
-    """Prints a report as the one object of `--json`."""
-    from sources.insightly.errors import hide_secrets
-
-    sys.stdout.write(hide_secrets(json.dumps(report.to_dict(), default=str)) + "\n")
-
-
-def _closest(word: str, known: Iterable[str]) -> str | None:
-    from sources.insightly.errors import closest
-
-    return closest(word, known)
 
 
 def parser() -> argparse.ArgumentParser:

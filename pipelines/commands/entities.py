@@ -8,10 +8,11 @@ from typing import Any
 from pipelines.engine.report import EntityReport, Report
 from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import SyncContext
-from sources.insightly.entities import ENTITIES, PRESETS, RECORD_TYPES, RECORDS, Entity, how_to_read
+from sources.insightly.entities import ENTITIES, RECORD_TYPES, RECORDS, Entity
 from sources.insightly.errors import BadCredentials, InsightlyError, MissingKey, NotAvailable, NotFound, Stop
 from sources.insightly.resources.reference import read_groups
 from sources.insightly.result import EntityResult
+from sources.insightly.selection import PRESETS, how_to_read
 
 ABILITIES = {"S": "search", "G": "get", "C": "create", "U": "update", "D": "delete"}
 

@@ -1,4 +1,4 @@
-"""The requests of a push: a record created, changed or deleted, its tags, and searches without an id.
+"""The requests of a push: a record created, changed or deleted, and its tags.
 
 A write raises UnresolvedWrite if it may or may not have been carried out (see `client.send`).
 """
@@ -15,11 +15,6 @@ from sources.insightly.api.messages import Request, Response
 from sources.insightly.context import Record, SyncContext
 from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.errors import NotAvailable, UnresolvedWrite
-from sources.insightly.resources.fetch import search_records
-from sources.insightly.state.request import SearchFilter
-
-MAX_MATCHES = 100
-"""Records that a search by one value returns at most."""
 
 
 def create(context: SyncContext, entity: Entity, body: Mapping[str, Any], parent: tuple[str, int] | None = None) -> int:
@@ -78,11 +73,6 @@ def tag_names(context: SyncContext, entity: Entity, id_: int) -> list[str]:
 def read_record(context: SyncContext, entity: Entity, id_: int) -> Record:
     """One record in full. Raises NotAvailable if it cannot be read."""
     return context.client.get_object(str(entity.get).format(id=id_), {}, label=entity.name)[0]
-
-
-def search(context: SyncContext, entity: Entity, field: str, value: str) -> list[Record]:
-    """The records that the API finds by the exact value of one field (API.md 7.1)."""
-    return search_records(context, entity, SearchFilter(field, value, None), MAX_MATCHES)
 
 
 def service_time(context: SyncContext, label: str, may_call: bool = False) -> datetime:

@@ -45,10 +45,6 @@ class PushInput:
     lines: tuple[int, ...] = ()
     places: tuple[str, ...] = ()
 
-    def line_of(self, number: int) -> int | None:
-        """The line of a row, None if it has none."""
-        return self.lines[number - 1] if self.lines else None
-
     def place_of(self, number: int) -> str:
         """A row's name in messages, such as `row 3`, `row 3 (line 5)` or `line 4`."""
         return self.places[number - 1] if self.places else f"row {number}"

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from sources.insightly.entities import ENTITIES, RECORD_TYPES, Entity
@@ -45,9 +45,6 @@ class Plan:
     problems: list[dict[str, Any]] = field(default_factory=list)
     earlier: dict[str, Any] | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def describe(problems: Iterable[Mapping[str, Any]]) -> list[str]:
     """Problems in words, each once, such as `row 3 and 7 more: contact_id x is not a whole number`."""
@@ -88,11 +85,7 @@ def make_plan(
     """
     invalid = [row for row in rows if row.problems]
     plan = Plan(push_id, op, len(rows), len(invalid), len(rows) - len(invalid) - len(open_rows))
-    plan.problems = [
-        {"row": row.number, "line": row.line, "place": row.place, "problem": problem}
-        for row in invalid
-        for problem in row.problems
-    ]
+    plan.problems = [{**row.where, "problem": problem} for row in invalid for problem in row.problems]
     plan.actions = dict(Counter(_action(op, row) for row in open_rows))
     if op != "create":
         cells = (cell for row in open_rows for cell in {**row.fields, **row.custom}.items())

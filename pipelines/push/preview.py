@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any
 
 from pipelines.destinations.dataset import BATCH, Dataset
-from sources.insightly.entities import ENTITIES, Entity, Field
+from sources.insightly.entities import ENTITIES, Entity
+from sources.insightly.fields import Field
 from sources.insightly.rows.naming import DELETED_AT, LIST_IDX, VARIANT, child_table
 
 from .validate import Row, missing_fields
@@ -114,8 +115,7 @@ def _field(name: str, old: Any, new: Any, shown: Callable[[str], bool]) -> dict[
 
 
 def _change(row: Row, action: str, id_: int | None, name: str | None = None) -> Change:
-    place = {"row": row.number, "line": row.line, "place": row.place}
-    return {**place, "action": action, "record_id": id_, "name": name, "fields": [], "note": None}
+    return {**row.where, "action": action, "record_id": id_, "name": name, "fields": [], "note": None}
 
 
 class _Records:

@@ -8,10 +8,11 @@ from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from pipelines.destinations.dataset import Dataset
 from sources.insightly.context import SyncContext
-from sources.insightly.entities import ENTITIES, Entity, closest_entity
+from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.errors import BadSetting
 from sources.insightly.resources.fetch import read_definitions
 from sources.insightly.rows.custom_fields import definitions_of
+from sources.insightly.selection import closest_entity
 
 from .input import PushInput
 from .validate import PARENT, SYSTEM_COLUMNS, Definitions, Row, RowValidator, validate_tags
@@ -73,15 +74,18 @@ class PushRequest:
         """
         if entity.name == "tags":
             tags = validate_tags(push_input.rows, [name for name, each in ENTITIES.items() if each.tagged])
-            return _with_lines(tags, push_input), None
+            return with_lines(tags, push_input), None
         has_schema = dataset is not None and dataset.has_schema
         normalize = dataset.normalize if dataset is not None and has_schema else NamingConvention().normalize_path
         validator = RowValidator(entity, self.op, self.match, definitions, normalize, masked)
-        return _with_lines(validator.rows(push_input.rows, push_input.place_of), push_input), validator.match
+        return with_lines(validator.rows(push_input.rows, push_input.place_of), push_input), validator.match
 
 
-def _with_lines(rows: Iterable[Row], push_input: PushInput) -> list[Row]:
-    return [replace(row, line=push_input.line_of(row.number), place=push_input.place_of(row.number)) for row in rows]
+def with_lines(rows: Iterable[Row], push_input: PushInput) -> list[Row]:
+    lines = push_input.lines or [None] * len(push_input.rows)
+    return [
+        replace(row, line=line, place=push_input.place_of(row.number)) for row, line in zip(rows, lines, strict=True)
+    ]
 
 
 def fetch_definitions(context: SyncContext, entity: Entity, push_input: PushInput) -> Definitions | None:

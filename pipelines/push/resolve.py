@@ -7,8 +7,9 @@ from typing import Any
 from sources.insightly.context import Record, SyncContext
 from sources.insightly.entities import DATE_CREATED, ENTITIES, Entity
 from sources.insightly.errors import BadRequest, InsightlyError, MalformedResponse, NotAvailable, NotFound, redact
-from sources.insightly.resources.fetch import changed_records
+from sources.insightly.resources.fetch import changed_records, search_records
 from sources.insightly.rows.json_text import objects_of
+from sources.insightly.state.request import SearchFilter
 from sources.insightly.state.times import parse_api
 
 from . import api
@@ -21,6 +22,8 @@ LOOKUP_DELAYS = (2, 4, 8, 16)
 completes later, so sending it again too early would create the record twice."""
 LOOKUP_WINDOW = timedelta(seconds=sum(LOOKUP_DELAYS))
 """The time after a create, after which one lookup is enough."""
+MAX_MATCHES = 100
+"""Records that a search by one value returns at most."""
 CLOCK_TOLERANCE = timedelta(seconds=2)
 """A record's creation time can be this much before the intent: it has whole seconds, and servers' clocks differ."""
 
@@ -118,7 +121,8 @@ def find_match(context: SyncContext, entity: Entity, field: str, value: Any) -> 
     Raises:
         RowRejected: there are several, or the search returns a record with another value.
     """
-    found = (api.search(context, entity, field, text) for text in search_values(value))
+    searches = (SearchFilter(field, text, None) for text in search_values(value))
+    found = (search_records(context, entity, search, MAX_MATCHES) for search in searches)
     records = next(filter(None, found), [])
     key = entity.key[0]
     for record in records:

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from datetime import datetime
 
 from pipelines.destinations.dataset import Dataset
@@ -23,7 +24,7 @@ from .ledger import DONE, FAILED, FINAL, MISSING, PENDING, UNKNOWN, WRITES, Ledg
 from .plan import Plan, make_plan, summary
 from .preview import preview
 from .reload import read_again
-from .request import PushRequest, fetch_definitions, stored_definitions
+from .request import PushRequest, fetch_definitions, stored_definitions, with_lines
 from .validate import Definitions, Row
 
 Confirm = Callable[[Plan], bool]
@@ -62,7 +63,7 @@ def dry_run(settings: InsightlySettings, target: Target, request: PushRequest) -
         push.validate(stored_definitions(dataset, push.entity), dataset)
         has_account = dataset is not None and dataset.has_account
         plan = push.make_plan(push.open_rows(again=request.again), dataset, has_account)
-    entity = EntityReport("ok", rows=plan.rows, facts={"push": plan.to_dict()})
+    entity = EntityReport("ok", rows=plan.rows, facts={"push": asdict(plan)})
     report = Report("push", entities={request.entity: entity}, facts={"dry_run": True})
     if plan.invalid and not request.skip_invalid:
         entity.state, entity.reason = "failed", str(_invalid_rows(plan))
@@ -173,7 +174,7 @@ class _Push:
             numbers = range(1, len(self.input.rows) + 1)
             if self._is_finished(numbers) and not request.again:
                 # They were valid. To check them again, the definitions of custom fields would be read again.
-                self.rows = self.valid = [Row(number) for number in numbers]
+                self.rows = self.valid = with_lines(map(Row, numbers), self.input)
             else:
                 self.validate(fetch_definitions(runner.context, self.entity, self.input), runner.dataset)
             finished = self._is_finished([row.number for row in self.valid])
@@ -218,7 +219,7 @@ class _Push:
         """Adds the plan and the results of the rows to a report."""
         if self.plan is None:
             return
-        facts = self.plan.to_dict()
+        facts = asdict(self.plan)
         entries = list(self.ledger.entries.values()) if self.ledger is not None else []
         statuses = Counter(entry.status for entry in entries)
         actions = Counter(entry.action for entry in entries if entry.status == DONE)
@@ -234,14 +235,10 @@ class _Push:
         report.committed = f"{closed:,} of {len(self.valid):,} rows are pushed"
 
     def _failed_rows(self) -> list[dict[str, object]]:
+        entries = self.ledger.entries.values() if self.ledger is not None else ()
         return [
-            {
-                "row": entry.number,
-                "line": self.input.line_of(entry.number),
-                "place": self.input.place_of(entry.number),
-                "problem": f"{entry.status}: {entry.error}",
-            }
-            for entry in (self.ledger.entries.values() if self.ledger is not None else ())
+            {**self.rows[entry.number - 1].where, "problem": f"{entry.status}: {entry.error}"}
+            for entry in entries
             if entry.status in (FAILED, UNKNOWN) or (entry.status == PENDING and entry.error)
         ]
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sources.insightly.entities import COMPUTED_FROM, ENTITIES, Entity, Field, FieldType, child_fields
+from sources.insightly.entities import COMPUTED_FROM, ENTITIES, Entity
 from sources.insightly.errors import BadSetting, closest
+from sources.insightly.fields import Field, FieldType, child_fields
 from sources.insightly.rows.custom_fields import declared_types
 
 from .input import EXTRA_CELLS
@@ -37,6 +38,11 @@ class Row:
     problems: tuple[str, ...] = ()
     line: int | None = None
     place: str = ""
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """Where the row is in the input, as reports have it."""
+        return {"row": self.number, "line": self.line, "place": self.place}
 
 
 class RowValidator:

@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sources.insightly.entities import Field
 from sources.insightly.errors import redact
+from sources.insightly.fields import Field
 from sources.insightly.rows.json_text import NUMERAL, RepairedText, objects_of
 from sources.insightly.state.times import NO_DATE, parse_api
 

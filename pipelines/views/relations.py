@@ -6,7 +6,8 @@ import pyarrow as pa
 from dlt.common.schema import Schema
 
 from pipelines.destinations.system_tables import COLUMNS
-from sources.insightly.entities import ENTITIES, FieldType, child_fields
+from sources.insightly.entities import ENTITIES
+from sources.insightly.fields import FieldType, child_fields
 from sources.insightly.resources.hints import column_types
 from sources.insightly.rows.naming import DELETED_AT, LIST_IDX, VALID_FROM, VALID_TO, child_table, history_table
 

@@ -22,13 +22,14 @@ from .api.quota import CallBudget
 from .api.rate_limit import RateLimiter
 from .chunk import Chunk
 from .config.settings import InsightlySettings
-from .entities import ENTITIES, OBJECTS, PRESETS, RECORDS, Entity, canonical, custom_object, select
+from .entities import ENTITIES, OBJECTS, RECORDS, Entity, custom_object
 from .errors import BadCredentials, ConfigurationError, InsightlyError, NotAvailable, Stop
 from .paging.prefetch import PageReader, PrefetchWindow
 from .result import EntityResult
 from .rows.descriptions import description_of
 from .rows.masking import Mask
 from .rows.shaper import RowShaper
+from .selection import PRESETS, canonical, select
 from .state.checkpoint import State, was_read
 from .state.request import ReadRequest
 from .state.times import iso

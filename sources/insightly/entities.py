@@ -5,15 +5,13 @@ Swagger 2.0 file; a comment above a row says where live responses differ from it
 """
 
 import re
-import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal
 
-from .errors import BadSetting, closest
+from .fields import Field, FieldType, child_fields, fields_of, table_text
 
 DATE_CREATED, DATE_UPDATED = "DATE_CREATED_UTC", "DATE_UPDATED_UTC"
 COMPUTED_FROM = {"OPPORTUNITY_VALUE": "BID_AMOUNT", "COMPLETED_DATE_UTC": "COMPLETED"}
@@ -44,36 +42,6 @@ object       one object, not a list.
 per_parent   one call per parent record.
 embedded     not by itself: other records carry it in an array.
 """
-FieldType = Literal["integer", "string", "boolean", "number", "datetime", "date", "json", "any"]
-
-
-@dataclass(frozen=True)
-class Field:
-    """One field of a record: a line of `fields.toml`.
-
-    Attributes:
-        name: as the API writes it.
-        type: what its values are.
-        max_length: of a text, in characters.
-        flags: such as `set` and `read_only`.
-        references: the entity whose key the values are; "" for most fields.
-        description: what it is, in a sentence.
-    """
-
-    name: str
-    type: FieldType
-    max_length: int | None
-    flags: frozenset[str]
-    references: str = ""
-    description: str = ""
-
-    @classmethod
-    def parse(cls, name: str, line: str) -> "Field":
-        facts, _, description = line.partition(": ")
-        facts, _, references = facts.partition(" -> ")
-        kind, *flags = facts.split()
-        max_length = int(flags.pop(0)) if flags and flags[0].isdigit() else None
-        return cls(name, kind, max_length, frozenset(flags), references, description)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -201,7 +169,7 @@ class Entity:
     def fields(self) -> "MappingProxyType[str, Field]":
         if self.rows:
             return child_fields(self.rows)
-        return _fields("entities", RECORDS if self.object_name else self.name, self.embedded)
+        return fields_of("entities", RECORDS if self.object_name else self.name, self.embedded)
 
     @cached_property
     def description(self) -> str:
@@ -244,44 +212,6 @@ def _compact(name: str) -> str:
 
 def _singular(name: str) -> str:
     return f"{name[:-3]}Y" if name.endswith("IES") else name.removesuffix("S")
-
-
-@cache
-def _data() -> dict[str, Any]:
-    return tomllib.loads(Path(__file__).with_name("fields.toml").read_text(encoding="utf-8"))
-
-
-@cache
-def _fields(section: str, name: str, array: str = "") -> "MappingProxyType[str, Field]":
-    """The fields of an entity or of an item of an array; a line without a description is described elsewhere."""
-    described = {**_lines("shared"), **(child_fields(array) if array else {})}
-    fields = {key: Field.parse(key, line) for key, line in _data()[section].get(name, {}).items()}
-    for key, field in fields.items():
-        if not field.description and key in described:
-            usual = described[key]
-            fields[key] = replace(field, references=usual.references, description=usual.description)
-    return MappingProxyType(fields)
-
-
-@cache
-def _lines(section: str) -> "MappingProxyType[str, Field]":
-    return MappingProxyType({key: Field.parse(key, line) for key, line in _data()[section].items()})
-
-
-def child_fields(array: str) -> "MappingProxyType[str, Field]":
-    """The fields of one item of an array such as `TAGS` or `LINKS`."""
-    return _fields("children", array)
-
-
-def added_columns() -> "MappingProxyType[str, Field]":
-    """The columns that this tool adds to the fields of a record."""
-    return _lines("added")
-
-
-def table_text(name: str) -> str:
-    """What a table is; of an array or a `_history`, a format with the entity's `{table}`."""
-    text: str = _data()["tables"].get(name, "")
-    return text
 
 
 _SERVICE = "Service feature; 403 without it."
@@ -511,18 +441,6 @@ _TABLE = (
 
 ENTITIES: "MappingProxyType[str, Entity]" = MappingProxyType({entity.name: entity for entity in _TABLE})
 
-CORE = tuple(ENTITIES)[:17]
-_BY_NAME = {"custom_fields", *(e.name for e in _TABLE if e.read in ("per_parent", "object"))}
-PRESETS: "MappingProxyType[str, tuple[str, ...]]" = MappingProxyType(
-    {"core": CORE, "all": tuple(e.name for e in _TABLE if e.read != "embedded" and e.name not in _BY_NAME)}
-)
-"""`all` is every list. The two objects, the definitions of custom fields and per-record collections are read by name
-only."""
-SYNONYMS: "MappingProxyType[str, str]" = MappingProxyType(
-    {"companies": "organisations", "deals": "opportunities", "organizations": "organisations", "people": "contacts"}
-)
-"""What other CRMs call the entities."""
-
 
 def custom_object(object_name: str, name: str) -> Entity:
     """The entity of one custom object, named `name`: it has the generic routes with the object's name in them."""
@@ -533,82 +451,3 @@ def custom_object(object_name: str, name: str) -> Entity:
 def is_custom_object(name: str) -> bool:
     """Whether a name has the form of a custom object's name; only the API knows whether that object exists."""
     return _OBJECT.fullmatch(name) is not None
-
-
-def canonical(name: str) -> str:
-    """The name of the table of facts for an entity or preset in any case, or for a synonym; other names unchanged."""
-    folded = name.strip().casefold()
-    known = SYNONYMS.get(folded, folded)
-    return known if known in ENTITIES or known in PRESETS else name.strip()
-
-
-def closest_entity(name: str, known: Collection[str] = (*ENTITIES, *PRESETS)) -> str | None:
-    """The entity or preset that an unknown name probably means; None if none comes close."""
-    similar = closest(name, [*known, *(word for word, meant in SYNONYMS.items() if meant in known)])
-    return None if similar is None else SYNONYMS.get(similar, similar)
-
-
-def select(
-    names: str | Iterable[str], tags: bool = True, setting: str = "sources.insightly.entities"
-) -> tuple[str, ...]:
-    """The entities of `names`, in table order; then names with the form of a custom object's, unchanged.
-
-    Args:
-        names: names and presets, as a list or separated by commas.
-        tags: whether the presets include the entity `tags`.
-        setting: the setting or option of the names, for messages.
-
-    Raises:
-        BadSetting: a name is unknown, or that entity cannot be read by itself.
-    """
-    requested = map(canonical, names.split(",") if isinstance(names, str) else names)
-    chosen: set[str] = set()
-    objects: list[str] = []
-    for name in filter(None, requested):
-        if name in PRESETS:
-            chosen.update(member for member in PRESETS[name] if tags or member != "tags")
-        elif is_custom_object(name):
-            objects.append(name)
-        elif name not in ENTITIES:
-            similar = closest_entity(name)
-            fix = (
-                f"did you mean {similar}?" if similar else "insightly entities lists them; custom objects, as Fruit__c"
-            )
-            raise BadSetting(setting, name, fix)
-        elif ENTITIES[name].read == "embedded":
-            raise BadSetting(setting, name, how_to_read(ENTITIES[name]))
-        else:
-            chosen.add(name)
-    if not chosen and not objects:
-        raise BadSetting(setting, "", "name at least one entity, or all")
-    return (*(name for name in ENTITIES if name in chosen), *sorted(set(objects)))
-
-
-def how_to_read(entity: Entity) -> str:
-    """How to read an entity that a preset does not include, as a clause for a message."""
-    if entity.read == "per_parent":
-        return f"it takes one call per record of {', '.join(entity.read_parents)}; sync it by name"
-    if not entity.embedded:
-        return "it stands for the records of all custom objects"
-    owners = [other.name for other in _TABLE if entity.embedded in other.arrays]
-    tables = ", ".join(f"{name}__{entity.embedded.lower()}" for name in owners)
-    return f"it is in the tables {tables}; sync {', '.join(owners)}"
-
-
-def select_history(names: Iterable[str]) -> list[str]:
-    """The entities whose versions are kept; of a preset, those with a cursor.
-
-    Args:
-        names: the value of the setting `history`.
-
-    Raises:
-        BadSetting: a name is unknown, or the entity has no cursor.
-    """
-    setting, names = "sources.insightly.history", list(map(canonical, names))
-    for name in names:
-        if name in ENTITIES and ENTITIES[name].read != "incremental":
-            raise BadSetting(
-                setting, name, "it has no cursor, so there are no versions to keep; remove it from the setting"
-            )
-    chosen = select(names, setting=setting) if names else ()
-    return [name for name in chosen if ENTITIES[name].read == "incremental"]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.cli.arguments import duration
 from pipelines.cli.parser import parser
-from pipelines.cli.values import duration
 from pipelines.destinations.locks import Busy
 from pipelines.destinations.target import Target
 from sources.insightly import ENTITIES

@@ -13,7 +13,8 @@ from pipelines.commands.verify import verify
 from pipelines.destinations.target import Target
 from pipelines.sandbox import Contents, Fault
 from sources.insightly import ENTITIES
-from sources.insightly.entities import PRESETS, RECORDS
+from sources.insightly.entities import RECORDS
+from sources.insightly.selection import PRESETS
 from tests.support.crm import OPEN, Crm
 from tests.support.expected import normalize
 from tests.support.process import command, reach

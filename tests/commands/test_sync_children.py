@@ -16,8 +16,8 @@ from pipelines.engine.report import Report
 from pipelines.sandbox import Contents, Fault
 from pipelines.sandbox.store.table import dump
 from sources.insightly import ENTITIES, insightly
-from sources.insightly.entities import PRESETS
 from sources.insightly.errors import BadSetting
+from sources.insightly.selection import PRESETS
 from sources.insightly.state.request import ReadRequest
 from tests.support.child_rows import (
     OWNER_COLUMNS,

@@ -9,7 +9,8 @@ import pytest
 from pipelines.engine.report import Report
 from pipelines.sandbox import Call, Contents
 from sources.insightly import ENTITIES
-from sources.insightly.entities import OBJECTS, RECORDS, child_fields
+from sources.insightly.entities import OBJECTS, RECORDS
+from sources.insightly.fields import child_fields
 from tests.support.crm import OPEN, Crm, columns, contents_of, isolated_crm, read
 from tests.support.expected import SQL_TYPES, normalize
 

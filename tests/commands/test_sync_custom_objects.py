@@ -21,9 +21,10 @@ from pipelines.destinations.target import Target
 from pipelines.engine.report import Report
 from pipelines.sandbox import define_object, remove_object
 from sources.insightly import insightly
-from sources.insightly.entities import ENTITIES, OBJECTS, RECORDS, select
+from sources.insightly.entities import ENTITIES, OBJECTS, RECORDS
 from sources.insightly.errors import BadSetting
 from sources.insightly.rows.custom_objects import objects_of
+from sources.insightly.selection import select
 from sources.insightly.state.request import ReadRequest
 from tests.support.crm import OPEN, Crm, isolated_crm
 from tests.support.expected import normalize

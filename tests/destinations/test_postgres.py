@@ -25,8 +25,8 @@ from pipelines.engine.run_log import last_runs
 from pipelines.sandbox import Fault, evolve
 from pipelines.views.all_accounts import refresh
 from sources.insightly import ENTITIES
-from sources.insightly.entities import child_fields
 from sources.insightly.errors import InsightlyError
+from sources.insightly.fields import child_fields
 from sources.insightly.state.request import ReadRequest
 from tests.support.accounts import create_dataset, execute, refresh_views, type_of
 from tests.support.commands import delete, ledger, marked, refreshed, swept, verified

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sources.insightly import ENTITIES
-from sources.insightly.entities import CORE, PRESETS, RECORD_TYPES, child_fields, select
+from sources.insightly.entities import RECORD_TYPES
 from sources.insightly.errors import BadSetting
+from sources.insightly.fields import child_fields
+from sources.insightly.selection import CORE, PRESETS, select
 from tests.support.process import ROOT
 
 RECORDED = json.loads((ROOT / "tests/recorded/entities.json").read_text(encoding="utf-8"))

@@ -17,8 +17,8 @@ from pipelines.push.validate import Row, RowValidator, validate_tags
 from pipelines.push.values import InvalidValue, changed_fields, equal, to_api
 from sources.insightly import ENTITIES
 from sources.insightly.api.json_body import parse
-from sources.insightly.entities import Field
 from sources.insightly.errors import BadSetting
+from sources.insightly.fields import Field
 from tests.support.expected import normalize
 from tests.support.push import sample
 

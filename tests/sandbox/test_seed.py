@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from pipelines.sandbox import SEED_NOW, Contents, Store, evolve, generate
-from sources.insightly.entities import ENTITIES, child_fields
+from sources.insightly.entities import ENTITIES
+from sources.insightly.fields import child_fields
 from tests.support.process import ROOT
 
 RECORDED = json.loads((ROOT / "tests/recorded/entities.json").read_text(encoding="utf-8"))["entities"]

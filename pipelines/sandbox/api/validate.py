@@ -7,7 +7,7 @@ from typing import Any
 from pipelines.sandbox.store.shapes import LINKED, Record, facts_of
 from pipelines.sandbox.store.store import Store
 from pipelines.sandbox.switches import Switches
-from sources.insightly.entities import Field, child_fields
+from sources.insightly.fields import Field, child_fields
 
 from .exchange import Exchange
 from .messages import ApiError

@@ -8,7 +8,7 @@ from typing import Any
 from pipelines.sandbox.store.shapes import facts_of
 from pipelines.sandbox.store.store import Contents
 from pipelines.sandbox.store.table import dump, parse
-from sources.insightly.entities import Field
+from sources.insightly.fields import Field
 
 from .data import DIRTY, nth
 

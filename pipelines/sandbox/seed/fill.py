@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from pipelines.sandbox.store.shapes import Record, blank, facts_of
-from sources.insightly.entities import Field, child_fields
+from sources.insightly.fields import Field, child_fields
 
 from .data import CHILDREN, CUSTOM_FIELDS, FACTS, TAGS, WORDS, email_address, nth
 from .story import DAY, Story, at, day

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from sources.insightly.entities import ENTITIES, Entity, child_fields, custom_object
+from sources.insightly.entities import ENTITIES, Entity, custom_object
+from sources.insightly.fields import child_fields
 
 Record = dict[str, Any]
 Key = int | str

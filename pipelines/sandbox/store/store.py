@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sources.insightly.entities import DATE_CREATED, DATE_UPDATED, ENTITIES, child_fields
+from sources.insightly.entities import DATE_CREATED, DATE_UPDATED, ENTITIES
+from sources.insightly.fields import child_fields
 
 from .shapes import (
     CHILD_ENTITIES,

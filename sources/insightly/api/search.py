@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..entities import Entity, FieldType
+from ..entities import Entity
 from ..errors import BadSetting, closest
+from ..fields import FieldType
 from ..rows.custom_fields import declared_types, definitions_of
 from ..rows.json_text import NUMERAL
 from ..state.request import SearchFilter

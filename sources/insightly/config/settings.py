@@ -16,9 +16,9 @@ from dlt.common.configuration.specs.base_configuration import NotResolved
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 from dlt.common.typing import TSecretStrValue
 
-from ..entities import select_history
 from ..errors import BadSetting, ConfigurationError, MissingKey, UnknownSetting, redact
 from ..rows.masking import Privacy
+from ..selection import select_history
 from ..state.times import iso
 from .accounts import DEFAULT, INSTANCES, KEY_SHOWN, account_settings, misplaced_secret, section_of, where_to_set
 from .hosts import base_url, is_loopback

@@ -7,7 +7,8 @@ import dlt
 from dlt.common.schema import Schema
 
 from ..context import SyncContext
-from ..entities import Entity, FieldType
+from ..entities import Entity
+from ..fields import FieldType
 from ..rows.naming import DELETED_AT, IS_EMPTY
 from ..rows.shaper import RowShaper, ShapedTable
 

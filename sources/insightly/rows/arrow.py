@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..entities import FieldType
 from ..errors import DataError, redact
+from ..fields import FieldType
 from ..state.times import API_DATETIME, NO_DATE, split_api_datetime
 from .json_text import RepairedText, as_text
 from .naming import VARIANT, Normalize

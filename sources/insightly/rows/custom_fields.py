@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..entities import Entity, FieldType
+from ..entities import Entity
 from ..errors import MalformedResponse, describe, redact
+from ..fields import FieldType
 from .json_text import objects_of
 
 DEFINED_TYPES: Mapping[str, FieldType] = {

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from functools import cache
 
-from ..entities import ENTITIES, RECORDS, Field, added_columns, child_fields, is_custom_object, table_text
+from ..entities import ENTITIES, RECORDS, is_custom_object
+from ..fields import Field, added_columns, child_fields, table_text
 from .naming import VARIANT, child_table, history_table
 
 

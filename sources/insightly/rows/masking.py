@@ -8,18 +8,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..entities import (
-    DATE_UPDATED,
-    ENTITIES,
-    RECORDS,
-    Entity,
-    FieldType,
-    child_fields,
-    closest_entity,
-    custom_object,
-    is_custom_object,
-)
+from ..entities import DATE_UPDATED, ENTITIES, RECORDS, Entity, custom_object, is_custom_object
 from ..errors import BadSetting, MissingKey, closest
+from ..fields import FieldType, child_fields
+from ..selection import closest_entity
 from ..state.times import NO_DATE
 from .json_text import as_text
 from .naming import LIST_IDX, Normalize, child_table

@@ -7,8 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..entities import METADATA, Entity, FieldType, child_fields
+from ..entities import METADATA, Entity
 from ..errors import DataError, MalformedResponse
+from ..fields import FieldType, child_fields
 from .arrow import infer_type, rename_variants, to_column, to_table
 from .custom_fields import declared_types, entries_of, pivot, unlisted_names
 from .json_text import as_text

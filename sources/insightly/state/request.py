@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from ..entities import FieldType
+from ..fields import FieldType
 from .times import parse, parse_api
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sources.insightly.entities import FieldType
 from sources.insightly.errors import DataError
+from sources.insightly.fields import FieldType
 from sources.insightly.rows.arrow import infer_type, to_column, to_table
 from sources.insightly.rows.naming import VARIANT
 

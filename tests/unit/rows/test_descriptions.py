@@ -8,8 +8,10 @@ import pytest
 
 from pipelines.destinations.system_tables import description_of
 from pipelines.views.relations import known_tables
-from sources.insightly.entities import ENTITIES, SYNONYMS, child_fields
+from sources.insightly.entities import ENTITIES
+from sources.insightly.fields import child_fields
 from sources.insightly.rows.naming import child_table
+from sources.insightly.selection import SYNONYMS
 from tests.support.process import ROOT
 
 
