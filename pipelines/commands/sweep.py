@@ -59,6 +59,7 @@ def sweep(
         runner.require_synced()
         runner.context.chosen = chosen
         with runner.attempt():
+            runner.check_account()
             find(runner.context, chosen, request=False)
             last_sweeps, requests = last_success(runner.pipeline, "sweep"), dict[str, ReadRequest]()
             with history.maintained(runner):

@@ -44,6 +44,7 @@ def sync(
         context = runner.context
         context.chosen = chosen
         with runner.attempt():
+            runner.check_account()
             find(context, chosen)
             _mask_loaded_rows(runner, context.with_objects(chosen))
             with history.maintained(runner):

@@ -95,6 +95,7 @@ def sync_selected(
     with opened("refresh", settings, target, None, watch) as runner:
         context = runner.context
         with runner.attempt():
+            runner.check_account()
             find(context, [name])
             entity, request = context.entity(name), context.request
             if selected.where is None:

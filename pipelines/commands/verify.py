@@ -72,6 +72,7 @@ def verify(
         runner.require_synced()
         runner.context.chosen = chosen
         with runner.attempt():
+            runner.check_account()
             context, runs = runner.context, last_runs(runner.pipeline)
             find(context, chosen)
             if RECORDS in chosen:

@@ -82,18 +82,19 @@ class Runner:
         if not self.dataset.has_schema:
             raise NothingSynced(self.target)
 
+    def check_account(self) -> None:
+        """Checks that the destination has this account's records, or none."""
+        check_account(self.pipeline, self.context, self.target)
+
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Runs the block of a `with` statement, if the destination has this account's records, or none.
-
-        What ends it early is kept in `error`.
+        """Runs the block of a `with` statement; what ends it early is kept in `error`.
 
         Raises:
             ConfigurationError: a setting must change first.
         """
         try:
             with interrupts.unwrapped():
-                check_account(self.pipeline, self.context, self.target)
                 yield
         except KeyboardInterrupt as interrupt:
             self.error = interrupt

@@ -93,6 +93,7 @@ def push(
     work = _Push(settings, request)
     with opened("push", settings, target, None, watch) as runner:
         with runner.attempt():
+            runner.check_account()
             work.run(runner, confirm)
         return runner.report(work.chosen, [request.entity], work.add_results)
 
