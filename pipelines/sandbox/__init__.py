@@ -12,7 +12,6 @@ from pipelines.sandbox.http.server import DEMO_KEY, Sandbox
 from pipelines.sandbox.http.service import Call
 from pipelines.sandbox.seed.evolve import evolve
 from pipelines.sandbox.seed.generate import SEED_NOW, generate
-from pipelines.sandbox.store.custom_objects import define_object, remove_object
 from pipelines.sandbox.store.store import Contents, Store
 
 from .faults import Fault, FaultScript, read_faults
@@ -29,9 +28,7 @@ __all__ = [
     "Sandbox",
     "Store",
     "Switches",
-    "define_object",
     "evolve",
     "generate",
     "read_faults",
-    "remove_object",
 ]

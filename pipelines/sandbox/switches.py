@@ -37,6 +37,7 @@ class Switches:
     missing: frozenset[str] = frozenset()
     field_case: Literal["any", "upper"] = "any"
     unknown_fields: Literal["ignored", "refused"] = "ignored"
+    zero_ids: Literal["unset", "refused"] = "unset"
     duplicate_link: Literal["returned", "refused", "added"] = "returned"
     password: Literal["ignored", "blank"] = "ignored"
     aliases: bool = True

@@ -19,7 +19,6 @@ from pipelines.commands.sync_selected import selection, sync_selected
 from pipelines.commands.verify import verify
 from pipelines.destinations.target import Target
 from pipelines.engine.report import Report
-from pipelines.sandbox import define_object, remove_object
 from sources.insightly import insightly
 from sources.insightly.entities import ENTITIES, OBJECTS, RECORDS
 from sources.insightly.errors import BadSetting
@@ -216,7 +215,7 @@ def test_only_changed_object_records_are_read(synced: Crm) -> None:
 
 def test_new_object_and_new_field_are_loaded_by_the_next_run(synced: Crm) -> None:
     store = synced.sandbox.store
-    define_object(store, "Fruit__c")
+    store.define_object("Fruit__c")
     store.define("FRUIT__C", "Ripe__c", "BIT")
     store.define("SITE_VISIT__C", "Score__c", "NUMERIC")
     add_record(synced, "Fruit__c", Ripe__c=True)
@@ -231,7 +230,7 @@ def test_new_object_and_new_field_are_loaded_by_the_next_run(synced: Crm) -> Non
 def test_deleted_object_keeps_table_and_state(synced: Crm) -> None:
     store, definition = synced.sandbox.store, synced.sandbox.store.get(OBJECTS, WARRANTIES)
     rows, kept = synced.table("warranty__c"), list(store.tables[WARRANTIES].raw.values())
-    remove_object(store, WARRANTIES)
+    store.remove_object(WARRANTIES)
     for _ in range(2):
         report = synced.sync_done(*ALL)
         gone = report.entities["warranty__c"]
@@ -243,7 +242,7 @@ def test_deleted_object_keeps_table_and_state(synced: Crm) -> None:
     assert states(swept(synced, RECORDS))["warranty__c"] == "skipped"
     assert synced.table("warranty__c") == rows
 
-    define_object(store, WARRANTIES)
+    store.define_object(WARRANTIES)
     store.put_raw(OBJECTS, definition or {})
     for raw in kept:
         store.put_raw(WARRANTIES, raw)
@@ -257,7 +256,7 @@ def test_object_that_cannot_be_loaded_fails_alone(crm: Crm, caplog: pytest.LogCa
     store = crm.sandbox.store
     for name in ("../Users", "Contacts", 7):
         store.put_raw(OBJECTS, {**store.rows(OBJECTS)[0], "OBJECT_NAME": name})
-    define_object(store, "SiteVisit__c")
+    store.define_object("SiteVisit__c")
     report = crm.sync("contacts", *ALL)
     assert states(report) == {"contacts": "ok", OBJECTS: "ok", RECORDS: "failed", "warranty__c": "ok"}
     assert report.exit_code == 1
@@ -291,7 +290,7 @@ def test_plan_without_custom_objects_is_skipped(crm: Crm, switch: str) -> None:
 @pytest.mark.sample(0)
 def test_account_without_objects_has_only_the_definitions_table(crm: Crm) -> None:
     for name in (VISITS, WARRANTIES):
-        remove_object(crm.sandbox.store, name)
+        crm.sandbox.store.remove_object(name)
     assert states(crm.sync_done(*ALL)) == dict.fromkeys(ALL, "ok")
     assert crm.sync_done(*ALL).calls == 1
 
@@ -369,7 +368,7 @@ def test_object_dates_may_appear_and_disappear(undated: Crm) -> None:
 
 @pytest.mark.sample(0)
 def test_empty_object_is_listed_until_it_has_dates(crm: Crm) -> None:
-    define_object(crm.sandbox.store, "Fruit__c")
+    crm.sandbox.store.define_object("Fruit__c")
     crm.sync_done(*ALL)
     crm.sandbox.switches = replace(OPEN, object_dates=False)
     add_record(crm, "Fruit__c")
@@ -454,7 +453,7 @@ def test_verify_proves_each_object_or_names_differences(synced: Crm) -> None:
     assert proof.entities["site_visit__c"].facts["compared"] == synced.sandbox.store.count(VISITS)
     store = synced.sandbox.store
     store.update(VISITS, first_key(synced, VISITS), {"RECORD_NAME": "silently"}, touch=False)
-    define_object(store, "Fruit__c")
+    store.define_object("Fruit__c")
     differs = verify(synced.settings(), target(synced), ALL, full=True)
     assert differs.exit_code == 4
     assert "record_name" in differs.entities["site_visit__c"].facts["examples"][0]

@@ -43,6 +43,23 @@ def test_link_is_on_both_records_until_deleted(sandbox):
     assert not any(item["LINK_ID"] == link for end in ends for item in send(sandbox, end).json())
 
 
+def test_link_has_the_details_that_were_sent(sandbox):
+    one, other = (row["CONTACT_ID"] for row in sandbox.store.rows("contacts")[:2])
+    relationship = first(sandbox, "relationships")["RELATIONSHIP_ID"]
+    sent = {"ROLE": "Manager", "DETAILS": "Since May", "RELATIONSHIP_ID": relationship}
+    body = {"LINK_OBJECT_NAME": "Contact", "LINK_OBJECT_ID": other, **sent}
+    made = send(sandbox, f"Contacts/{one}/Links", "POST", json=body).json()
+    both = [item for key in (one, other) for item in send(sandbox, f"Contacts/{key}/Links").json()]
+    found = [item for item in both if item["LINK_ID"] == made["LINK_ID"]]
+    assert [item["IS_FORWARD"] for item in found] == [True, False]
+    assert all(sent.items() <= item.items() for item in found)
+    new = send(sandbox, "Contacts", "POST", json={"FIRST_NAME": "Di", "LINKS": [body]}).json()
+    assert sent.items() <= new["LINKS"][0].items()
+    for method, wrong in (("POST", body), ("PUT", {"LINK_ID": made["LINK_ID"]})):
+        refused = send(sandbox, f"Contacts/{one}/Links", method, json=wrong | {"RELATIONSHIP_ID": 5, "ROLE": "x"})
+        assert refused.status_code == 400
+
+
 def test_dates_are_replaced_and_email_domains_listed(sandbox):
     key = first(sandbox, "organisations")["ORGANISATION_ID"]
     dates = send(

@@ -1,7 +1,8 @@
 """The sandbox's data: the same for the same seed, whole, and true to themselves."""
 
 import json
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -111,6 +112,26 @@ def test_links_name_existing_records_on_both_sides(tables):
                 other = tables[far][link["LINK_OBJECT_ID"]]
                 if entity in main and far in main:
                     assert any(back["LINK_ID"] == link["LINK_ID"] for back in other["LINKS"])
+
+
+def test_relationships_are_those_of_two_contacts_or_two_organisations(tables):
+    for entity, rows in tables.items():
+        for link in (link for row in rows.values() for link in row.get("LINKS", ())):
+            fits = {"contacts": "FOR_CONTACTS", "organisations": "FOR_ORGANISATIONS"}.get(entity)
+            related = NAMES[link["LINK_OBJECT_NAME"]] == entity
+            assert (link["RELATIONSHIP_ID"] is not None) == related
+            assert not related or tables["relationships"][link["RELATIONSHIP_ID"]][fits]
+
+
+def test_references_to_fixed_lists_are_spread_over_all_items(tables):
+    for entity, name, target in (
+        ("leads", "LEAD_SOURCE_ID", "lead_sources"),
+        ("tasks", "CATEGORY_ID", "task_categories"),
+        ("opportunities", "CATEGORY_ID", "opportunity_categories"),
+    ):
+        counts = Counter(row[name] for row in tables[entity].values() if row[name] is not None)
+        usual = counts.total() / len(tables[target])
+        assert all(0.7 * usual < counts[key] < 1.3 * usual for key in tables[target]), (entity, counts)
 
 
 def test_contact_has_the_email_domain_of_its_organisation(tables):
@@ -227,6 +248,14 @@ def test_evolve_is_repeatable_and_sets_dates(contents):
     gone = set(contents.tables["notes"]) - {row["NOTE_ID"] for row in first.rows("notes")}
     assert gone
     assert contents == generate(1, 1), "the contents a store is made of stay as they were"
+
+
+def test_deal_of_a_converted_lead_has_a_buyer(contents):
+    store = Store(contents)
+    line = next(line for line in evolve(store) if "became contact" in line)
+    contact, deal = map(int, re.findall(r"(?:contact|deal) (\d+)", line))
+    (link,) = store.get("opportunities", deal)["LINKS"]
+    assert (link["LINK_OBJECT_NAME"], link["LINK_OBJECT_ID"], link["ROLE"]) == ("Contact", contact, "Buyer")
 
 
 def test_evolve_skips_edits_on_an_empty_account():

@@ -109,6 +109,7 @@ def test_new_category_can_be_deactivated_once(sandbox):
     [
         ("field_case", "upper", 201, 400),
         ("unknown_fields", "refused", 201, 400),
+        ("zero_ids", "refused", 201, 400),
         ("duplicate_link", "refused", 201, 400),
         ("duplicate_link", "added", 201, 201),
         ("date_formats", "documented", 200, 400),
@@ -127,6 +128,10 @@ def test_what_is_unknown_has_a_switch(sandbox, switch, value, default, other):
                 return send(sandbox, "Contacts", "POST", json={"first_name": "Ada"}).status_code
             case "unknown_fields":
                 return send(sandbox, "Contacts", "POST", json={"FIRST_NAME": "Ada", "SHOE_SIZE": 40}).status_code
+            case "zero_ids":
+                made = send(sandbox, "Contacts", "POST", json={"FIRST_NAME": "Ada", "ORGANISATION_ID": 0})
+                assert made.status_code == 400 or made.json()["ORGANISATION_ID"] is None
+                return made.status_code
             case "duplicate_link":
                 return [send(sandbox, f"Contacts/{contact}/Links", "POST", json=link).status_code for _ in range(2)][-1]
             case "date_formats":

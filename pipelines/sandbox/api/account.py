@@ -1,6 +1,5 @@
 """The account: the key's user, the instance, permissions, custom-field definitions and tag names."""
 
-from pipelines.sandbox.store.custom_objects import object_named
 from pipelines.sandbox.store.shapes import Record
 from sources.insightly.entities import ENTITIES, RECORD_TYPES
 
@@ -62,7 +61,7 @@ def custom_field(x: Exchange) -> Response:
 
 
 def _definitions(x: Exchange) -> list[Record]:
-    own, name = object_named(x.store, x.name), singular(x.name.lower())
+    own, name = x.store.object_named(x.name), singular(x.name.lower())
     named = [own.upper()] if own else [each.field_for for each in _CUSTOMIZED if each.matches_name(name)]
     return [row for row in x.store.definitions if not named or row["FIELD_FOR"] in named]
 

@@ -1,11 +1,12 @@
 """What lies below one record: tags, links, dates, e-mail domains, and the stage and state of an opportunity."""
 
-from pipelines.sandbox.store.shapes import LINKED, Record
+from pipelines.sandbox.store.shapes import LINK_FIELDS, LINKED, Record
+from sources.insightly.entities import child_fields
 
 from .exchange import Exchange
 from .messages import ApiError, Response, empty_response, json_response
 from .reads import single
-from .validate import item_of
+from .validate import item_of, stored
 from .writes import ITEM_KEYS, closing_date, merged
 
 _STATES = ("OPEN", "WON", "LOST", "SUSPENDED", "ABANDONED")
@@ -18,20 +19,20 @@ def read_array(x: Exchange) -> Response:
 def put_array(x: Exchange) -> Response:
     """A list replaces all items; a single object, or the merge switch, changes the items it names."""
     body, replace = x.body, isinstance(x.body, list) and x.switches.put_collections == "replace"
-    sent = [item_of(x.name, item, x.switches) for item in (body if isinstance(body, list) else [body])]
+    sent = [item_of(x, x.name, item) for item in (body if isinstance(body, list) else [body])]
     items = merged([] if replace else x.record[x.name], sent, ITEM_KEYS[x.name])
     touch = x.name != "TAGS" or x.switches.tag_change_moves_date
     return json_response(x.switches.put_status, x.store.update(x.entity, x.key, {x.name: items}, touch)[x.name])
 
 
 def add_tag(x: Exchange) -> Response:
-    tag = item_of("TAGS", x.sent, x.switches)
+    tag = item_of(x, "TAGS", x.sent)
     _save_tags(x, [*x.record["TAGS"], tag])
     return json_response(201, tag)
 
 
 def remove_tag(x: Exchange) -> Response:
-    name, stored = item_of("TAGS", x.sent, x.switches)["TAG_NAME"], x.record["TAGS"]
+    name, stored = item_of(x, "TAGS", x.sent)["TAG_NAME"], x.record["TAGS"]
     kept = [tag for tag in stored if tag["TAG_NAME"] != name]
     if len(kept) == len(stored):
         raise ApiError(417, f"The record with id {x.key} has no tag {name!r}.")
@@ -40,7 +41,7 @@ def remove_tag(x: Exchange) -> Response:
 
 
 def add_link(x: Exchange) -> Response:
-    sent, links = item_of("LINKS", x.sent, x.switches), x.record["LINKS"]
+    sent, links = item_of(x, "LINKS", x.sent), x.record["LINKS"]
     name, other, role = sent["LINK_OBJECT_NAME"], sent["LINK_OBJECT_ID"], sent["ROLE"]
     if other not in x.store.tables[LINKED[name]].raw:
         raise ApiError(400, f"There is no {name} with id {other}.")
@@ -50,15 +51,13 @@ def add_link(x: Exchange) -> Response:
         raise ApiError(400, f"The record with id {x.key} has this link already.")
     if found is not None and x.switches.duplicate_link == "returned":
         return json_response(201, found)
-    made = x.store.add_link(x.entity, x.key, name, other, role, x.switches.tag_change_moves_date)
-    if sent["DETAILS"]:
-        _save_link(x, made["LINK_ID"], {"DETAILS": sent["DETAILS"]})
-    return json_response(201, made | {"DETAILS": sent["DETAILS"]})
+    fields = {name: sent[name] for name in LINK_FIELDS}
+    return json_response(201, x.store.add_link(x.entity, x.key, name, other, fields, x.switches.tag_change_moves_date))
 
 
 def change_link(x: Exchange) -> Response:
     sent = x.sent
-    change: Record = {name: sent[name] for name in ("ROLE", "DETAILS", "RELATIONSHIP_ID") if name in sent}
+    change = {name: stored(x, child_fields("LINKS")[name], sent[name]) for name in LINK_FIELDS if name in sent}
     return json_response(200, _save_link(x, sent.get("LINK_ID"), change))
 
 

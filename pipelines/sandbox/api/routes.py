@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
-from pipelines.sandbox.store.custom_objects import object_named
 from pipelines.sandbox.store.shapes import CHILD_ENTITIES, MAIN, facts_of, has_list
 from pipelines.sandbox.store.store import Store
 from pipelines.sandbox.switches import Switches
@@ -124,7 +123,7 @@ def _respond(x: Exchange) -> Response:
 def _entity(x: Exchange, head: str) -> Entity | None:
     """The entity, or the custom object, that a path begins with."""
     found = _COLLECTIONS.get(head) or (_ALIASES.get(head) if x.switches.aliases else None)
-    name = None if found else object_named(x.store, head)
+    name = None if found else x.store.object_named(head)
     return found or (facts_of(name) if name else None)
 
 

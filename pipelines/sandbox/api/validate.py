@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.sandbox.store.shapes import LINKED, Record, facts_of
-from pipelines.sandbox.store.store import Store
 from pipelines.sandbox.switches import Switches
 from sources.insightly.fields import Field, child_fields
 
@@ -28,12 +27,11 @@ def writable(x: Exchange) -> Record:
         name = name.upper() if x.switches.field_case == "any" and name.upper() in facts.fields else name
         if name in facts.fields:
             if name in facts.writable:
-                fields[name] = checked(facts.fields[name], value, x.switches)
-                _check_reference(facts.fields[name], fields[name], x.store)
+                fields[name] = stored(x, facts.fields[name], value)
         elif name == "CUSTOMFIELDS" and facts.custom_fields:
             fields[name] = _custom_fields(x, value)
         elif name in facts.arrays:
-            fields[name] = [item_of(name, item, x.switches) for item in _objects(name, value)]
+            fields[name] = [item_of(x, name, item) for item in _objects(name, value)]
         elif name != "ETag" and x.switches.unknown_fields == "refused":
             raise ApiError(400, f"{name} is not a field of {facts.path}.")
     return fields
@@ -65,7 +63,17 @@ def checked(field: Field, value: Any, switches: Switches) -> Any:
     return value
 
 
-def item_of(array: str, sent: Mapping[str, Any], switches: Switches) -> Record:
+def stored(x: Exchange, field: Field, value: Any) -> Any:
+    """The value to store in a field, or a 400: it must fit, and an id must be that of a record."""
+    value, table = checked(field, value, x.switches), x.store.tables.get(field.references)
+    if table and value == 0 and x.switches.zero_ids == "unset":
+        return None  # clients in Go send 0 where they have no id
+    if table and value is not None and value not in table.raw:
+        raise ApiError(400, f"{field.name} {value} refers to nothing in {facts_of(field.references).path}.")
+    return value
+
+
+def item_of(x: Exchange, array: str, sent: Mapping[str, Any]) -> Record:
     """One item of an array, validated, with null for each missing field."""
     known = child_fields(array)
     for name in sent:
@@ -75,7 +83,7 @@ def item_of(array: str, sent: Mapping[str, Any], switches: Switches) -> Record:
         raise ApiError(400, "TAG_NAME is required.")
     if array == "LINKS" and (sent.get("LINK_OBJECT_NAME") not in LINKED or not sent.get("LINK_OBJECT_ID")):
         raise ApiError(400, "LINK_OBJECT_NAME must be a singular object name, with a LINK_OBJECT_ID.")
-    return {name: checked(field, sent.get(name), switches) for name, field in known.items()}
+    return {name: stored(x, field, sent.get(name)) for name, field in known.items()}
 
 
 def _date(name: str, value: Any, switches: Switches) -> str:
@@ -83,13 +91,6 @@ def _date(name: str, value: Any, switches: Switches) -> str:
         return parse_date(f"{value} 00:00:00" if len(value) == 10 else value, switches)
     except (ValueError, TypeError, AttributeError):
         raise ApiError(400, f"{name} must be a date in the form yyyy-MM-dd HH:mm:ss.") from None
-
-
-def _check_reference(field: Field, value: Any, store: Store) -> None:
-    """Raises a 400 if a value that the field has as a reference is no key of that entity."""
-    table = store.tables.get(field.references)
-    if table is not None and value is not None and value not in table.raw:
-        raise ApiError(400, f"{field.name} {value} refers to nothing in {facts_of(field.references).path}.")
 
 
 def _objects(array: str, value: Any) -> list[Record]:

@@ -70,7 +70,7 @@ class _Day:
         name = f"{lead['LAST_NAME']} - {self.rng.choice(WORDS['deals'])}"
         price = {"BID_AMOUNT": 1_000, "OPPORTUNITY_VALUE": 1_000, "BID_CURRENCY": "EUR", "BID_TYPE": "Fixed Bid"}
         fields = {"OPPORTUNITY_NAME": name, "OPPORTUNITY_STATE": "OPEN"} | price
-        deal = self._create_about("contacts", contact, "opportunities", fields)
+        deal = self._create_about("contacts", contact, "opportunities", fields, "Buyer")
         converted = {
             "CONVERTED": True,
             "LEAD_STATUS_ID": self._status(converted=True),
@@ -182,8 +182,11 @@ class _Day:
         """Sets fields of a record that matches, and returns it. Raises _NoRecordError."""
         return self.store.update(entity, self._one(entity, matches)[facts_of(entity).key[0]], fields)
 
-    def _create_about(self, entity: str, record: Record, new_entity: str, fields: Record) -> int:
+    def _create_about(
+        self, entity: str, record: Record, new_entity: str, fields: Record, role: str | None = None
+    ) -> int:
         """Creates a record linked to another one, with the same owner, and returns its id."""
-        link = {"LINK_OBJECT_NAME": LINK_NAMES[entity], "LINK_OBJECT_ID": record[facts_of(entity).key[0]]}
+        other = record[facts_of(entity).key[0]]
+        link = {"LINK_OBJECT_NAME": LINK_NAMES[entity], "LINK_OBJECT_ID": other, "ROLE": role}
         made = self.store.create(new_entity, fields | {"OWNER_USER_ID": record["OWNER_USER_ID"], "LINKS": [link]})
         return int(made[facts_of(new_entity).key[0]])

@@ -70,8 +70,8 @@ def _reference(row: Row, field: Field) -> int | None:
     story, target = row.story, field.references
     if target == row.entity and row.number == 0:
         return None
-    share = row.number / story.size[row.entity] if row.entity in story.size else 1
-    return story.id(target, story.earlier(target, share))
+    grow = "size" in FACTS.get(row.entity, ()) and "size" in FACTS[target]
+    return story.id(target, story.earlier(target, row.number / story.size[row.entity] if grow else 1))
 
 
 def _sentence(row: Row, field: Field) -> str:

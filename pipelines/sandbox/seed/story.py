@@ -105,11 +105,11 @@ class Story:
         """The value of LINKS of a record."""
         own, links = (LINK_NAMES[entity], self.id(entity, number)), []
         for link_id, far, other, role, forward in self.links.pop((entity, number), ()):
-            made = link(link_id, own, (LINK_NAMES[far], self.id(far, other)), role, forward)
-            if far == entity or link_id % 40 == 0:
+            made = link(link_id, own, (LINK_NAMES[far], self.id(far, other)), forward) | {"ROLE": role}
+            if far == entity:
                 made["RELATIONSHIP_ID"] = self.id("relationships", entity != "contacts")
-                made["DETAILS"] = nth(WORDS["sentences"], link_id)
-                made["ROLE"] = role or "Partner"
+            if far == entity or link_id % 40 == 0:
+                made |= {"DETAILS": nth(WORDS["sentences"], link_id), "ROLE": role or "Partner"}
             links.append(made)
         return links
 

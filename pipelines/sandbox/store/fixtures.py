@@ -15,7 +15,6 @@ from typing import Any
 
 from sources.insightly.entities import ENTITIES, is_custom_object
 
-from .custom_objects import define_object
 from .shapes import CHILD_ENTITIES, Key, definition, has_list, nulls
 from .store import Store
 from .table import Table, parse
@@ -52,7 +51,7 @@ def load(store: Store, data: object) -> None:
             store.definitions.append(made | row)
         for name in data:
             if is_custom_object(name) and name not in store.tables:
-                define_object(store, name)
+                store.define_object(name)
         for name, rows in data.items():
             if name == HISTORY:
                 for row in rows:

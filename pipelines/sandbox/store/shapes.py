@@ -22,6 +22,8 @@ MAIN = ("contacts", "leads", "opportunities", "organisations", "projects")
 """The entities that show links from both sides, and that notes, tasks, events and e-mails belong to."""
 
 _LINK = tuple(child_fields("LINKS"))
+LINK_FIELDS = ("ROLE", "DETAILS", "RELATIONSHIP_ID")
+"""The fields of a link that can be changed."""
 CHILD_KEYS = {"LINKS": "LINK_ID", "DATES": "DATE_ID", "EMAILDOMAINS": "EMAIL_DOMAIN_ID"}
 
 
@@ -85,9 +87,9 @@ CHILD_ENTITIES = tuple(
 """The entities whose records belong to one record each, and have no list of their own."""
 
 
-def link(link_id: int, own: tuple[str, int], other: tuple[str, int], role: str | None, forward: bool = True) -> Record:
+def link(link_id: int, own: tuple[str, int], other: tuple[str, int], forward: bool = True) -> Record:
     """One item of LINKS of the record `own`; `own` and `other` are (object name in the singular, id)."""
-    return dict(zip(_LINK, (link_id, *own, *other, role, None, None, forward), strict=True))
+    return dict(zip(_LINK, (link_id, *own, *other, None, None, None, forward), strict=True))
 
 
 def state_row(opportunity_id: int, at: str, state: str, reason: Record | None) -> Record:

@@ -17,6 +17,7 @@ from sources.insightly.fields import child_fields
 from .shapes import (
     CHILD_ENTITIES,
     CHILD_KEYS,
+    LINK_FIELDS,
     LINK_NAMES,
     LINKED,
     MAIN,
@@ -161,7 +162,8 @@ class Store:
             if entity == "opportunities" and record["OPPORTUNITY_STATE"]:
                 self.record_state(record, self.now(), None)
             for item in fields.get("LINKS") or ():
-                self.add_link(entity, key, item["LINK_OBJECT_NAME"], item["LINK_OBJECT_ID"], item.get("ROLE"))
+                details = {name: item[name] for name in LINK_FIELDS if name in item}
+                self.add_link(entity, key, item["LINK_OBJECT_NAME"], item["LINK_OBJECT_ID"], details)
             if touch_parent:
                 self._touch_parent(entity, key)
             return parse(self.tables[entity].raw[key])
@@ -238,32 +240,39 @@ class Store:
             return sorted({tag["TAG_NAME"] for raw in tagged for tag in parse(raw)["TAGS"] if tag["TAG_NAME"]})
 
     def add_link(
-        self, entity: str, key: Key, name: str, other: int, role: str | None = None, touch: bool = True
+        self,
+        entity: str,
+        key: Key,
+        name: str,
+        other: int,
+        fields: Record | None = None,
+        touch: bool = True,
     ) -> Record:
         """Links a record to another one and returns the link.
 
         Args:
             entity, key: the record.
             name, other: the other one: its object in the singular, such as "Contact", and its id.
-            role: the ROLE of the link.
+            fields: ROLE, DETAILS or RELATIONSHIP_ID of the link.
             touch: whether to set DATE_UPDATED_UTC of both.
 
         Raises:
             KeyError: one of the two does not exist.
         """
         with self.lock:
-            far = LINKED[name]
-            near_end, far_end = (LINK_NAMES[entity], int(key)), (name, other)
+            far, near_end, far_end = LINKED[name], (LINK_NAMES[entity], int(key)), (name, other)
             self.tables[far].raw[other]
             self._child_id += 1
-            made = link(self._child_id, near_end, far_end, role)
-            self._extend(entity, key, made, touch)
+            made = link(self._child_id, near_end, far_end) | (fields or {})
+            ends: list[tuple[str, Key, Record]] = [(entity, key, made)]
             if entity in MAIN and far in MAIN:
-                self._extend(far, other, link(self._child_id, far_end, near_end, role, forward=False), touch)
+                ends.append((far, other, link(self._child_id, far_end, near_end, forward=False) | (fields or {})))
+            for table, row, item in ends:
+                self.update(table, row, {"LINKS": [*parse(self.tables[table].raw[row])["LINKS"], item]}, touch)
             return made
 
     def change_links(
-        self, entity: str, key: Key, link_id: int, change: Mapping[str, Any] | None, touch: bool = True
+        self, entity: str, key: Key, link_id: int, change: Record | None, touch: bool = True
     ) -> Record | None:
         """Sets fields of a link in both records, or removes it if `change` is None; returns the changed link.
 
@@ -271,21 +280,18 @@ class Store:
             KeyError: no such record or link.
         """
         with self.lock:
-            record = parse(self.tables[entity].raw[key])
-            found = next((item for item in record["LINKS"] if item["LINK_ID"] == link_id), None)
-            if found is None:
-                raise KeyError(link_id)
+            found: Record = {item["LINK_ID"]: item for item in parse(self.tables[entity].raw[key])["LINKS"]}[link_id]
+            far, other = LINKED.get(found["LINK_OBJECT_NAME"]), found["LINK_OBJECT_ID"]
             ends: list[tuple[str, Key]] = [(entity, key)]
-            far = LINKED.get(found["LINK_OBJECT_NAME"])
-            if far and far in MAIN and found["LINK_OBJECT_ID"] in self.tables[far].raw:
-                ends.append((far, found["LINK_OBJECT_ID"]))
+            if far in MAIN and other in self.tables[far].raw:
+                ends.append((far, other))
             for table, row in ends:
                 links = parse(self.tables[table].raw[row])["LINKS"]
                 kept = [item for item in links if item["LINK_ID"] != link_id]
                 if change is not None:
-                    kept = [{**item, **change} if item["LINK_ID"] == link_id else item for item in links]
+                    kept = [item | change if item["LINK_ID"] == link_id else item for item in links]
                 self.update(table, row, {"LINKS": kept}, touch)
-            return None if change is None else {**found, **change}
+            return None if change is None else found | change
 
     def record_state(self, opportunity: Record, at: str, reason: Record | None) -> None:
         """Adds the opportunity's current state to its state history."""
@@ -302,9 +308,22 @@ class Store:
             self.definitions.append(made)
             return made
 
-    def _extend(self, entity: str, key: Key, item: Record, touch: bool) -> None:
-        links = parse(self.tables[entity].raw[key])["LINKS"]
-        self.update(entity, key, {"LINKS": [*links, item]}, touch)
+    def define_object(self, name: str) -> Record:
+        """Adds a custom object without records, e.g. `Fruit__c`, and returns its definition."""
+        with self.lock:
+            self.tables[name] = Table()
+            return self.create("custom_objects", {"OBJECT_NAME": name, "SINGULAR_LABEL": name.removesuffix("__c")})
+
+    def remove_object(self, name: str) -> None:
+        """Removes a custom object and its records. Raises KeyError where there is none."""
+        with self.lock:
+            self.delete("custom_objects", name)
+            del self.tables[name]
+
+    def object_named(self, name: str) -> str | None:
+        """The OBJECT_NAME of the custom object with this name in any case, or None."""
+        names = (each for each in self.tables["custom_objects"].keys if each in self.tables)
+        return next((each for each in names if each.lower() == name.lower()), None)
 
     def _number_children(self, record: Record) -> None:
         for array, key in CHILD_KEYS.items():
