@@ -43,7 +43,9 @@ SOURCE_FOLDERS = {
     f"{SOURCE}.rows": "JSON to typed columns",
     f"{SOURCE}.state": "checkpoints and watermarks",
     f"{SOURCE}.result": "how an entity fared",
+    f"{SOURCE}.selection": "the names that users type",
     f"{SOURCE}.entities": "the facts of every entity",
+    f"{SOURCE}.fields": "the fields of records",
     f"{SOURCE}.errors": "by what the caller should do",
 }
 FOLDERS = {**COMMAND_FOLDERS, **SOURCE_FOLDERS}
@@ -67,7 +69,7 @@ TO_THE_API = (
 TO_THE_DESTINATION = (
     (f"{SOURCE}.api.json_body", "parse", "parses the page without rounding a number"),
     (f"{SOURCE}.paging.walk", "walk", "joins the page to the one before; loses no row"),
-    (f"{SOURCE}.resources.enrich", "fill_tags", "adds tags and custom-field definitions"),
+    (f"{SOURCE}.resources.enrich", "complete_and_shape", "adds tags and custom-field definitions"),
     (f"{SOURCE}.rows.masking", "Mask.mask", "hashes and drops columns"),
     (f"{SOURCE}.rows.shaper", "RowShaper.shape", "one record: a row and its child rows"),
     (f"{SOURCE}.rows.arrow", "to_column", "JSON values to a typed Arrow column"),
