@@ -1,7 +1,7 @@
 """What lies below one record: tags, links, dates, e-mail domains, and the stage and state of an opportunity."""
 
 from pipelines.sandbox.store.shapes import LINK_FIELDS, LINKED, Record
-from sources.insightly.entities import child_fields
+from sources.insightly.fields import child_fields
 
 from .exchange import Exchange
 from .messages import ApiError, Response, empty_response, json_response
