@@ -49,6 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with interrupts.handled(end), fewer_collections():
         with interrupts.deferred():
+            if getattr(args, "jobs", 1) > 1:
+                from pipelines.engine import forkserver
+
+                forkserver.start()
             from pipelines.engine.report import INTERRUPTED  # imports dlt, which takes as long as a small sync
         try:
             with interrupts.unwrapped():

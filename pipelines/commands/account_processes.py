@@ -7,14 +7,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
-from pipelines.engine import interrupts
+from pipelines.engine import forkserver, interrupts
+from pipelines.engine.garbage import fewer_collections
 from pipelines.engine.report import INTERRUPTED, Report, error_report, failure_report
 
-PRELOADED = ["pipelines.cli.handlers", "pipelines.commands.sync", "pipelines.commands.sweep", "pipelines.cli.console"]
-"""What the one process imports that all others are forked from."""
 POLL_SECONDS = 0.2
 
 Work = Callable[[str], Report]
@@ -34,7 +32,7 @@ def run_at_once(
         work: runs the command for one account and raises nothing. It is pickled.
         on_report: called with each account's report as soon as there is one. If a process dies, its account failed.
     """
-    context = _context()
+    context = forkserver.context()
     waiting, running, signalled = deque(names), dict[Connection, BaseProcess](), False
     with interrupts.deferred():
         while waiting or running:
@@ -53,14 +51,6 @@ def run_at_once(
                 waiting.clear()
                 for process in running.values():
                     os.kill(process.pid or 0, number)
-
-
-def _context() -> SpawnContext | ForkServerContext:
-    if sys.platform == "win32":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    return context
 
 
 def _receive(command: str, reader: Connection, process: BaseProcess) -> tuple[str, Report]:
@@ -82,7 +72,7 @@ def _run(command: str, name: str, work: Work, writer: Connection) -> None:
     if sys.platform != "win32":
         os.setpgid(0, 0)  # Ctrl-C reaches the first process only, which forwards it: a second signal ends this at once
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with interrupts.handled(lambda interrupt: writer.send(error_report(command, interrupt))):
+    with interrupts.handled(lambda interrupt: writer.send(error_report(command, interrupt))), fewer_collections():
         report = work(name)
         writer.send(report)
         if report.exit_code in INTERRUPTED:

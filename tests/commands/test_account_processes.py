@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.commands import account_processes
 from pipelines.commands.account_processes import run_at_once
 from pipelines.commands.each_account import combine, run_for_each
+from pipelines.engine import forkserver
 from pipelines.engine.report import Report
-from tests.support.process import ROOT
+from tests.support.crm import Crm
+from tests.support.process import ROOT, reach
 
 SCRIPT = """
 import sys
-from pipelines.commands import account_processes
 from pipelines.commands.each_account import run_for_each
-from pipelines.engine import interrupts
+from pipelines.engine import forkserver, interrupts
 from tests.commands.test_account_processes import wait_forever
-account_processes.PRELOADED = []
+forkserver.PRELOADED = []
 with interrupts.handled(print):
     report = run_for_each("sync", sys.argv[2:], wait_forever, lambda *_: None, 2)
     print(report.exit_code, {name: each["reason"] for name, each in report.facts["instances"].items()})
@@ -54,7 +54,7 @@ def wait_forever(name: str) -> Report:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(account_processes, "PRELOADED", [])
+    monkeypatch.setattr(forkserver, "PRELOADED", [])
 
 
 def test_each_account_has_a_process_and_a_report(caplog: pytest.LogCaptureFixture) -> None:
@@ -119,3 +119,21 @@ def alive(number: int) -> bool:
     except ProcessLookupError:
         return False
     return "Z" not in Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[:1]
+
+
+IMPORTS = """
+import importlib, sys
+from pipelines.cli.__main__ import main
+from pipelines.engine.forkserver import PRELOADED
+for name in PRELOADED:
+    importlib.import_module(name)
+before = set(sys.modules)
+code = main(["sync", "lead_sources", "--json"])
+print(code, sorted(name for name in set(sys.modules) - before if name.startswith(("pipelines", "sources"))))
+"""
+
+
+def test_processes_of_accounts_need_not_import_this_program(crm: Crm) -> None:
+    env = {**os.environ, **reach(crm.sandbox)}
+    ran = subprocess.run([sys.executable, "-c", IMPORTS], cwd=crm.folder, env=env, capture_output=True, text=True)
+    assert ran.stdout.splitlines()[-1] == "0 []", ran.stderr
