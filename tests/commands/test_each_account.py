@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 from dlt.common.runtime.run_context import switched_run_context
 
@@ -19,7 +18,7 @@ from pipelines.destinations.target import Target
 from pipelines.engine.report import EntityReport, Report
 from pipelines.sandbox import Contents, Sandbox
 from pipelines.sandbox.http.service import Service
-from tests.support.crm import OPEN, Clock, Crm
+from tests.support.crm import OPEN, Clock, Crm, attached
 from tests.support.expected import Row
 from tests.support.process import command
 
@@ -311,12 +310,12 @@ def test_each_dataset_refuses_another_account(accounts: Accounts) -> None:
 
 def test_sync_is_reported_even_if_the_views_fail(accounts: Accounts) -> None:
     accounts.add("emea", 3)
-    with duckdb.connect(str(accounts.database)) as connection:
+    with attached(accounts.database, read_only=False) as connection:
         connection.execute("create schema insightly_all; create table insightly_all.contacts (x int)")
     report = accounts.run("sync", "contacts")
     assert (report["code"], report["instances"]["emea"]["status"]) == (1, "done")
     assert "insightly_all.contacts: " in report["reason"]
-    with duckdb.connect(str(accounts.database)) as connection:
+    with attached(accounts.database, read_only=False) as connection:
         connection.execute("drop schema insightly_all cascade")
     assert accounts.run("sync", "contacts")["code"] == 0
 
@@ -325,7 +324,7 @@ def test_one_account_without_instances_keeps_its_dataset(accounts: Accounts) -> 
     accounts.add("default", 2)
     report = accounts.run("sync", "contacts")
     assert set(report) == {*ENVELOPE, "code"}
-    with duckdb.connect(str(accounts.database)) as connection:
+    with attached(accounts.database) as connection:
         assert connection.sql("from duckdb_views() where schema_name like 'insightly%'").fetchall() == []
 
 

@@ -5,7 +5,6 @@ from datetime import timedelta
 from errno import ENOSPC
 from typing import Any
 
-import duckdb
 import pytest
 from dlt.common.schema import Schema
 from dlt.load.load import Load
@@ -100,8 +99,7 @@ def test_status_fails_if_a_sync_is_older_than_max_age(crm: Crm) -> None:
     crm.first_sync("contacts", "notes")
     target, settings = crm.target, crm.settings()
     assert status(settings, target, max_age=HOUR).exit_code == 0
-    with duckdb.connect(str(crm.database)) as connection:
-        connection.execute("update insightly._sync_runs set started = started - interval 2 hour where entity = 'notes'")
+    crm.change("update insightly._sync_runs set started = started - interval 2 hour where entity = 'notes'")
     stale = status(settings, target, max_age=HOUR)
     assert (stale.exit_code, stale.status) == (1, "failed")
     assert (stale.entities["contacts"].facts["stale"], stale.entities["notes"].facts["stale"]) == (False, True)

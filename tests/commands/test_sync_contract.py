@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import duckdb
 import pytest
 
 from pipelines.engine.report import Report
@@ -11,7 +10,7 @@ from pipelines.sandbox import Call, Contents
 from sources.insightly import ENTITIES
 from sources.insightly.entities import OBJECTS, RECORDS
 from sources.insightly.fields import child_fields
-from tests.support.crm import OPEN, Crm, columns, contents_of, isolated_crm, read
+from tests.support.crm import OPEN, Crm, attached, columns, contents_of, isolated_crm, read
 from tests.support.expected import SQL_TYPES, normalize
 
 pytestmark = pytest.mark.xdist_group("contract")
@@ -140,5 +139,5 @@ def test_forbidden_entity_is_skipped_and_keeps_its_table(any_runs: Runs) -> None
 def everything(crm: Crm) -> dict[str, object]:
     """The rows of all tables."""
     tables = [*LOADED, *(f"{name}__{array.lower()}" for name, array in CHILDREN)]
-    with duckdb.connect(str(crm.database), read_only=True) as connection:
+    with attached(crm.database) as connection:
         return {table: connection.sql(f"select * from insightly.{table} order by all").fetchall() for table in tables}

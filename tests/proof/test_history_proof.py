@@ -72,7 +72,7 @@ class Versions(SyncMachine):
 
 def reading(connection: duckdb.DuckDBPyConnection) -> Read:
     def read(sql: str) -> list[Row]:
-        rows: list[Row] = connection.cursor().sql(sql).to_arrow_table().to_pylist()
+        rows: list[Row] = connection.sql(sql).to_arrow_table().to_pylist()
         return rows
 
     return read

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import requests
@@ -37,7 +38,7 @@ CUSTOM_TYPES = {
     "DROPDOWN": "string",
     "MULTISELECT": "string",
 }
-normalize = NamingConvention().normalize_path
+normalize = cache(NamingConvention().normalize_path)
 Row = dict[str, Any]
 Reader = Callable[[str], list[Row]]
 

@@ -29,7 +29,7 @@ from pipelines.sandbox.store.shapes import LINKED, MAIN
 from sources.insightly import ENTITIES
 from sources.insightly.config.settings import resolve_settings
 from sources.insightly.state.request import ReadRequest
-from tests.support.crm import OPEN, Clock, contents_of, isolate, read
+from tests.support.crm import OPEN, Clock, attached, contents_of, isolate, read
 from tests.support.expected import assert_equal, normalize
 
 NAMES = ("contacts", "organisations", "leads", "notes", "opportunities", "tasks", "tags", "lead_sources", "emails")
@@ -290,7 +290,7 @@ class SyncMachine(RuleBasedStateMachine):
     def check_tables(self) -> None:
         if self.unchecked:
             self.unchecked = False
-            with duckdb.connect(str(self.folder / "crm.duckdb")) as connection:
+            with attached(self.folder / "crm.duckdb") as connection:
                 self.assert_consistent(connection)
 
     def teardown(self) -> None:
@@ -317,7 +317,7 @@ class SyncMachine(RuleBasedStateMachine):
         self.assert_success(report)
         if again := sorted(self.history.silent & {*self.names}):
             self.assert_success(sync(self.settings(**options), self.target, again, ReadRequest(full=True)))
-        with duckdb.connect(str(self.target.path)) as connection:
+        with attached(self.target.path) as connection:
             self.assert_consistent(connection)
             self.assert_deletions_match(connection)
         for name in self.names:
@@ -471,7 +471,7 @@ class SyncMachine(RuleBasedStateMachine):
             f"select strftime(date_updated_utc at time zone 'UTC', '%Y-%m-%d %H:%M:%S') from insightly.{entity} "
             f"where {normalize(facts.key[0])} = {key} and _deleted_at is null"
         )
-        with duckdb.connect(str(self.target.path)) as connection:
+        with attached(self.target.path) as connection:
             try:
                 rows = connection.execute(sql).fetchall()
             except duckdb.CatalogException:

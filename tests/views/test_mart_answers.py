@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import dlt
-import duckdb
 import psycopg2
 import pyarrow as pa
 import pytest
@@ -25,7 +24,7 @@ from pipelines.views.marts import load, plan
 from pipelines.views.relations import known_tables
 from sources.insightly import ENTITIES
 from sources.insightly.rows.naming import VALID_FROM, VALID_TO
-from tests.support.crm import Crm, PostgresCrm, isolated_crm, read
+from tests.support.crm import Crm, PostgresCrm, attached, isolated_crm, read
 from tests.support.expected import Row, normalize
 from tests.support.marts import DESTINATIONS, answer, empty_crm
 from tests.support.process import ROOT
@@ -420,7 +419,7 @@ def asked_from(crm: Crm, zone: str, sql: str) -> Counter[Any]:
             cursor = connection.cursor()
             cursor.execute(sql)
             return Counter(tuple(map(in_utc, row)) for row in cursor.fetchall())
-    with duckdb.connect(str(crm.database), read_only=True) as connection:
+    with attached(crm.database) as connection:
         connection.execute(f"set timezone = '{zone}'")
         rows = connection.sql(sql).to_arrow_table().to_pylist()
         return Counter(tuple(map(in_utc, row.values())) for row in rows)

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 import sqlglot
 from dlt.destinations.exceptions import DatabaseTerminalException
@@ -131,8 +130,7 @@ def test_own_marts_are_dropped_only_with_their_folder(synced_crm: Crm, tmp_path:
         == synced_crm.read("select count(*) as n from insightly.contacts where hobby__c = 'Rowing'")[0]["n"]
     )
     # A view of somebody else in the same dataset, over one of this program.
-    with duckdb.connect(str(synced_crm.database)) as connection:
-        connection.execute("create view insightly_marts.foreign_view as select * from insightly_marts.rowers")
+    synced_crm.change("create view insightly_marts.foreign_view as select * from insightly_marts.rowers")
     create_views(target(synced_crm))
     assert {"rowers", "vip", "foreign_view"} <= views(synced_crm)
     (Path(folder) / "vip.sql").unlink()
@@ -178,9 +176,8 @@ def test_invalid_mart_is_reported_and_others_are_created(synced_crm: Crm, tmp_pa
 
 
 def test_table_with_the_name_of_a_view_is_not_touched(synced_crm: Crm) -> None:
-    with duckdb.connect(str(synced_crm.database)) as connection:
-        connection.execute("create schema insightly_marts")
-        connection.execute("create table insightly_marts.freshness as select 1 as one")
+    synced_crm.change("create schema insightly_marts")
+    synced_crm.change("create table insightly_marts.freshness as select 1 as one")
     report = create_views(target(synced_crm))
     assert (report.exit_code, report.facts["marts"]["freshness"]["state"]) == (1, "failed")
     assert read(synced_crm.database, "select * from insightly_marts.freshness") == [{"one": 1}]
@@ -241,8 +238,7 @@ def test_sync_with_marts_is_refused_early_without_views(crm: Crm, tmp_path: Path
 
 
 def test_sync_fails_if_its_marts_fail(synced_crm: Crm) -> None:
-    with duckdb.connect(str(synced_crm.database)) as connection:
-        connection.execute("create schema insightly_marts; create table insightly_marts._marts as select 1 as one")
+    synced_crm.change("create schema insightly_marts; create table insightly_marts._marts as select 1 as one")
     report = Report("sync")
     refresh_after_sync(report, target(synced_crm))
     assert (report.status, report.exit_code) == ("failed", 1)
@@ -338,8 +334,7 @@ def test_view_that_cannot_be_dropped_is_reported(
     for name in ("one", "two"):
         (tmp_path / "own" / f"{name}.sql").unlink()
     # DuckDB drops any view. A table in its place fails as on Postgres a view that others read.
-    with duckdb.connect(str(synced_crm.database)) as connection:
-        connection.execute("drop view insightly_marts.one; create table insightly_marts.one as select 1 as one")
+    synced_crm.change("drop view insightly_marts.one; create table insightly_marts.one as select 1 as one")
     report = create_views(target(synced_crm), folder)
     assert (report.exit_code, report.facts["marts"]["one"]["state"]) == (1, "failed")
     assert "two" not in views(synced_crm)
@@ -356,8 +351,7 @@ def test_unchanged_view_is_not_replaced(synced_crm: Crm, monkeypatch: pytest.Mon
     first = create_views(target(synced_crm), folder).facts["marts"]
     assert set(replaced) == {name for name, mart in first.items() if mart["state"] == "made"}
     replaced.clear()
-    with duckdb.connect(str(synced_crm.database)) as connection:
-        connection.execute("drop view insightly_marts.freshness")
+    synced_crm.change("drop view insightly_marts.freshness")
     write_marts(tmp_path / "own", two="select 22 as two")
     assert create_views(target(synced_crm), folder).facts["marts"] == first
     assert sorted(replaced) == ["freshness", "two"]
