@@ -13,7 +13,7 @@ import dlt
 from dlt.common.destination.client import StateInfo, WithStateSync
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.schema import Schema
-from dlt.common.storages import LiveSchemaStorage, SchemaStorageConfiguration
+from dlt.common.storages import LiveSchemaStorage
 from dlt.common.time import increasing_precise_time
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
@@ -27,28 +27,6 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 """What is later than this machine's clock by more lies in the future."""
 SHOWN = 5
 """Tables that a message names."""
-
-
-class CachedSchemaStorage(LiveSchemaStorage):
-    """Reads a schema file again only after it changed.
-
-    dlt reads and validates it, and hashes the schema, some fifty times a run: a tenth of the time of a small run.
-    """
-
-    def __init__(self, config: SchemaStorageConfiguration) -> None:
-        super().__init__(config)
-        self._versions: dict[str, tuple[int, int, int]] = {}
-
-    def __getitem__(self, name: str) -> Schema:
-        file = Path(self.storage.make_full_path(f"{name}.schema.json"))
-        if not file.exists():
-            return super().__getitem__(name)
-        stat = file.stat()
-        version = stat.st_ino, stat.st_mtime_ns, stat.st_size
-        if name not in self.live_schemas or self._versions.get(name) != version:
-            super().__getitem__(name)
-            self._versions[name] = version
-        return self.live_schemas[name]
 
 
 class _CachedSchemas(LiveSchemaStorage):
