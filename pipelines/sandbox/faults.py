@@ -1,23 +1,6 @@
-"""A script of faults: what goes wrong, at which requests.
+"""A script of faults: what goes wrong, at which requests. `docs/guide/sandbox.md` describes kinds and fields.
 
-As a file (`insightly sandbox --faults FILE`) it is a JSON array of objects with the fields of `Fault`, for example
-
-    [{"match": "Contacts*", "kind": "burst", "nth": 3, "times": 2, "retry_after": 1},
-     {"match": "regex:^Leads/Search", "kind": "503"},
-     {"match": "Contacts", "kind": "delete_before", "nth": 2, "count": 5},
-     {"kind": "daily", "nth": 40, "times": null}]
-
-Kinds, by what they do:
-
-- refuse: `burst` (429, calls left), `daily` (429, none left), `400` ... `599` (that status), `forbidden` (403),
-  `missing` (404), `blocked` (403 with the HTML page of a firewall)
-- delay: `slow` (by `seconds`)
-- break the connection: `reset` (cut before the response), `cut` (half of the body, then cut)
-- spoil a good response: `invalid_json`, `html` (200), `content_type` (text/plain), `object` (not a list), `duplicate`
-  (the last row twice), `unsorted` (rows reversed)
-- change the data before the response: `delete_before` (the `count` records with the smallest ids), `create` (`count`
-  new ones), `touch_same_second` (`count` records get the newest DATE_UPDATED_UTC of their collection), `call` (Python
-  only)
+For Python there is one kind more: `call` calls the `action` of the fault with the store before the response.
 """
 
 import re
@@ -42,21 +25,7 @@ _KINDS = CHANGES | {
 
 @dataclass(frozen=True)
 class Fault:
-    """One entry of the script.
-
-    Attributes:
-        kind: what goes wrong, as in the module's list.
-        match: which requests: a glob over the path without `/v3.1/`, or `regex:` and an expression to search for in
-            path and query string. Case does not matter.
-        method: the HTTP method, or None for any.
-        nth: the first matching request (from 1) to hit.
-        times: how many matching requests to hit from there on; None = all.
-        seconds: how long `slow` waits.
-        retry_after: `Retry-After` of `burst` and `daily` in seconds; None = no header.
-        counter: whether a 429 has the X-RateLimit headers.
-        count: how many records to change.
-        action: the function that `call` calls with the store.
-    """
+    """One entry of the script."""
 
     kind: str
     match: str = "*"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from pipelines.sandbox.store.shapes import CHILD_ENTITIES, MAIN, facts_of, has_list
 from pipelines.sandbox.store.store import Store
@@ -51,26 +52,30 @@ class Route:
     name: str = ""
     entity: str = ""
 
-    def match(self, x: Exchange, parts: list[str]) -> Exchange | None:
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        return re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", self.path), re.IGNORECASE)
+
+    def match(self, x: Exchange, path: str) -> Exchange | None:
         """The exchange with the parts of the path; None if the path is another one."""
-        patterns = self.path.split("/")
-        if any("{" not in pattern and pattern != part.lower() for pattern, part in zip(patterns, parts, strict=True)):
+        found = self.pattern.fullmatch(path)
+        if found is None:
             return None
         x = replace(x, name=self.name, entity=self.entity)
-        for pattern, part in zip(patterns, parts, strict=True):
-            if pattern == "{entity}":
-                entity = _entity(x, part.lower())
+        for part, text in found.groupdict().items():
+            if part == "entity":
+                entity = _entity(x, text.lower())
                 if entity is None or not self.serves(entity):
                     return None
                 x.entity = entity.object_name or entity.name
-            elif pattern == "{name}":
-                x.name = part.lower()
-            elif pattern == "{key}" and x.facts.fields[x.facts.key[0]].type != "integer":
-                x.key = part
-            elif "{" in pattern:
-                if not (part.isascii() and part.isdigit()):
-                    return None
-                setattr(x, pattern.strip("{}"), int(part))
+            elif part == "name":
+                x.name = text.lower()
+            elif part == "key" and x.facts.fields[x.facts.key[0]].type != "integer":
+                x.key = text
+            elif text.isascii() and text.isdigit():
+                setattr(x, part, int(text))
+            else:
+                return None
         return x
 
 
@@ -102,10 +107,10 @@ def entity_of(path: str) -> str | None:
 
 
 def _respond(x: Exchange) -> Response:
-    method, path, parts = x.request.method, x.request.path, x.request.path.strip("/").split("/")
-    if unserved := next((part for part in parts if part.lower() in _UNSERVED), None):
+    method, path = x.request.method, x.request.path.strip("/")
+    if unserved := next((part for part in path.split("/") if part.lower() in _UNSERVED), None):
         raise ApiError(501, f"The sandbox does not serve {unserved}: no sync and no push needs it.")
-    rows = [(route, route.match(x, parts)) for route in _ROUTES if route.path.count("/") == len(parts) - 1]
+    rows = [(route, route.match(x, path)) for route in _ROUTES]
     matches = {route.method: (route, found) for route, found in reversed(rows) if found is not None}
     if method in matches:
         route, found = matches[method]
@@ -115,9 +120,9 @@ def _respond(x: Exchange) -> Response:
         if "{key}/" in route.path:
             found.raw()  # raises a 404 if there is no such record
         return route.respond(found)
-    if matches or singular(parts[0].lower()) in _COLLECTIONS:
+    if matches or singular(path.lower().partition("/")[0]) in _COLLECTIONS:
         raise ApiError(405, f"The requested resource does not support the method {method}.")
-    raise ApiError(404, f"No resource was found at {path}.")
+    raise ApiError(404, f"No resource was found at {x.request.path}.")
 
 
 def _entity(x: Exchange, head: str) -> Entity | None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC
 from email.utils import format_datetime
-from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -31,7 +30,6 @@ LOOPBACK = "127.0.0.1"
 MAX_BODY = 64_000_000
 """Bytes of a request's body; more are refused."""
 _GZIP_FROM = 1_000
-_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
 class _Server(ThreadingHTTPServer):
@@ -52,6 +50,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    wbufsize = -1  # head and body are one packet
     server: _Server
 
     def setup(self) -> None:
@@ -104,8 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answers what is no HTTP request as the API does an error: with JSON."""
         self.close_connection = True
-        self.command = getattr(self, "command", None) or "GET"
-        text = message or _PHRASES.get(code, "") or explain or ""
+        self.command, self.request_version = getattr(self, "command", None) or "GET", self.protocol_version
+        text = message or explain or self.responses[code][0]
         self._send(Delivery(json_response(int(code), {"Message": text})), False)
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = _serve
@@ -114,26 +113,23 @@ class _Handler(BaseHTTPRequestHandler):
         if delivery.broken == "reset":
             self._cut(abort=True)
             return
-        response, body = delivery.response, delivery.response.body
-        lines = [f"HTTP/1.1 {response.status} {_PHRASES.get(response.status, 'Unknown')}"]
+        headers, body, service = dict(delivery.response.headers), delivery.response.body, self.server.service
         if compress and len(body) > _GZIP_FROM:
             body = gzip.compress(body, 1, mtime=0)
-            lines.append("Content-Encoding: gzip")
-        service = self.server.service
+            headers["Content-Encoding"] = "gzip"
         if service.switches.date_header:
-            lines.append(f"Date: {format_datetime(service.clock().astimezone(UTC), usegmt=True)}")
-        lines += [f"{name}: {value}" for name, value in response.headers.items()]
-        lines.append(f"Content-Length: {len(body)}")
+            headers["Date"] = format_datetime(service.clock().astimezone(UTC), usegmt=True)
         if self.close_connection:
-            lines.append("Connection: close")
-        head = "\r\n".join([*lines, "\r\n"]).encode("latin-1")
-        if self.command == "HEAD":
-            body = b""
+            headers["Connection"] = "close"
+        self.send_response_only(delivery.response.status)
+        for name, value in (headers | {"Content-Length": str(len(body))}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body[: len(body) // 2] if delivery.broken == "cut" else body)
+        self.wfile.flush()
         if delivery.broken == "cut":
-            self.wfile.write(head + body[: len(body) // 2])
             self._cut(abort=False)
-            return
-        self.wfile.write(head + body)
 
     def _cut(self, abort: bool) -> None:
         self.close_connection = True

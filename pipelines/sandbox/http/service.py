@@ -4,12 +4,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from pipelines.sandbox.api.messages import ApiError, Request, Response, error_response, json_response, text_response
 from pipelines.sandbox.api.routes import authorized, entity_of, handle
-from pipelines.sandbox.faults import CHANGES, Fault, FaultScript, change_data, spoil
+from pipelines.sandbox.faults import Fault, FaultScript, change_data, spoil
 from pipelines.sandbox.store.store import Clock, Contents, Store
 from pipelines.sandbox.switches import Switches
 
@@ -34,11 +33,11 @@ class Call:
 
 @dataclass
 class Delivery:
-    """A response and how to send it."""
+    """A response and how to send it: after so many seconds; `broken` is `reset`, `cut`, or "" for as it should be."""
 
     response: Response
     delay: float = 0.0
-    broken: Literal["reset", "cut"] | None = None
+    broken: str = ""
 
 
 def parse_request(method: str, target: str, headers: Mapping[str, str], body: bytes) -> Request:
@@ -120,22 +119,23 @@ class Service:
         return delivery
 
     def _with_faults(self, request: Request, due: list[Fault]) -> Delivery:
-        entity = entity_of(request.path)
-        refused = next((response for fault in due if (response := self._refused(fault))), None)
         for fault in due:
-            if fault.kind in CHANGES:
-                change_data(fault, entity, self.store)
+            change_data(fault, entity_of(request.path), self.store)
+        refused = next((response for fault in due if (response := self._refused(fault))), None)
         delivery = Delivery(refused or handle(request, self.store, self.switches))
         counters = self.limits.headers(self.switches)
         for fault in due:
-            if fault.kind == "slow":
-                delivery.delay += fault.seconds
-            elif fault.kind in {"reset", "cut"}:
-                delivery.broken = "reset" if fault.kind == "reset" else "cut"
-            elif fault.kind in {"burst", "daily"}:
-                counters = self._counters(fault)
-            elif refused is None:
-                delivery.response = spoil(fault.kind, delivery.response)
+            match fault.kind:
+                case "slow":
+                    delivery.delay += fault.seconds
+                case "reset" | "cut":
+                    delivery.broken = fault.kind
+                case "burst" | "daily" if not fault.counter:
+                    counters = {}
+                case "daily":
+                    counters["X-RateLimit-Remaining"] = "0"
+                case _ if refused is None:
+                    delivery.response = spoil(fault.kind, delivery.response)
         delivery.response.headers |= counters
         return delivery
 
@@ -148,12 +148,6 @@ class Service:
         if status.isdigit():
             return error_response(ApiError(int(status), f"A fault of the sandbox returns {status}."), self.switches)
         return None
-
-    def _counters(self, fault: Fault) -> dict[str, str]:
-        if not fault.counter:
-            return {}
-        counters = self.limits.headers(self.switches)
-        return counters | {"X-RateLimit-Remaining": "0"} if fault.kind == "daily" else counters
 
 
 def _too_many(kind: str, retry_after: float | None, text: bool = False) -> Response:

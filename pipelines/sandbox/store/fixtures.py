@@ -1,15 +1,4 @@
-"""The contents of a store as JSON: one list of records a table, as the API writes them.
-
-    {"users": [{"USER_ID": 1, "FIRST_NAME": "Ada"}],
-     "contacts": [{"FIRST_NAME": "Bo", "TAGS": [{"TAG_NAME": "new"}]}],
-     "Fruit__c": [{"RECORD_NAME": "Apple"}],
-     "custom_fields": [{"FIELD_FOR": "CONTACT", "FIELD_NAME": "Hobby__c", "FIELD_TYPE": "TEXT"}],
-     "comments": [{"PARENT": "notes/7", "BODY": "Agreed."}],
-     "opportunity_state_history": [{"OPPORTUNITY_ID": 5, "FOR_OPPORTUNITY_STATE": "WON", "DATE_CHANGED_UTC": "..."}],
-     "instance": {"INSTANCE_NAME": "Ours"}}
-
-A record may leave out fields, which are null, and its id and dates, which are new.
-"""
+"""The contents of a store as JSON: one list of records a table. `docs/guide/sandbox.md` has an example."""
 
 from typing import Any
 
@@ -40,7 +29,7 @@ def load(store: Store, data: object) -> None:
     """Adds records to a store; one with the id of an existing record replaces it.
 
     Raises:
-        ValueError: the data are not as in the module's example. Nothing is added.
+        ValueError: the data are not as in the example of the page. Nothing is added.
     """
     check(data)
     assert isinstance(data, dict)
@@ -69,7 +58,7 @@ def _parent_of(table: Table, key: Key) -> dict[str, str]:
 
 
 def check(data: object) -> None:
-    """Raises ValueError if the data are not as in the module's example."""
+    """Raises ValueError if the data are not as in the example of the page."""
     if not isinstance(data, dict):
         raise ValueError('fixtures must be an object of lists, such as {"contacts": [{"FIRST_NAME": "Ada"}]}')
     for name, rows in data.items():
