@@ -1,6 +1,7 @@
 """The command as a process: exit codes, one JSON object on stdout, and no key anywhere."""
 
 import argparse
+import json
 import os
 import re
 import subprocess
@@ -50,6 +51,17 @@ def test_help_lists_commands_and_exit_codes() -> None:
     text = parser().format_help()
     for word in (*OPTIONS, "exit codes", "insightly sandbox"):
         assert word in text
+
+
+def test_program_prints_all_and_ends_at_once(tmp_path: Path) -> None:
+    code = "import atexit; atexit.register(print, 'late'); from pipelines.cli.__main__ import main; main(); print('on')"
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "status", "--json", "--database", "none.duckdb"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (ran.returncode, json.loads(ran.stdout)["command"]) == (1, "status"), ran.stderr
 
 
 def test_sync_prints_one_object_and_never_the_key(crm: Crm, tmp_path: Path) -> None:
