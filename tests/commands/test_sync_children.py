@@ -14,6 +14,7 @@ from pipelines.commands.verify import verify
 from pipelines.destinations.target import Target
 from pipelines.engine.report import Report
 from pipelines.sandbox import Contents, Fault
+from pipelines.sandbox.store.shapes import HISTORY
 from pipelines.sandbox.store.table import dump
 from sources.insightly import ENTITIES, insightly
 from sources.insightly.errors import BadSetting
@@ -271,10 +272,9 @@ def test_one_id_under_two_parents_is_two_rows(crm: Crm) -> None:
 @pytest.mark.sample(0)
 def test_rows_with_a_repeated_key_are_all_kept_and_reported(crm: Crm) -> None:
     deal = keys(crm.sandbox, "opportunities")[0]
-    rows = crm.sandbox.store.history[deal]
-    rows.append({**rows[-1], "STATE_REASON": "another"})
-    rows.append(dict(rows[0]))
-    rows.append({**rows[0], "DATE_CHANGED_UTC": None})
+    table, rows = crm.sandbox.store.tables[HISTORY], crm.sandbox.store.children(HISTORY, "opportunities", deal)
+    for row in ({**rows[-1], "STATE_REASON": "another"}, rows[0], {**rows[0], "DATE_CHANGED_UTC": None}):
+        table.put(f"repeated {len(table.keys)}", dump(row), ("opportunities", deal))
     report = crm.sync_done("opportunity_state_history").entities["opportunity_state_history"]
     assert_equal(crm, "opportunity_state_history")
     assert "rows with the key of another row of their record, which are all kept: 2" in report.schema_changes

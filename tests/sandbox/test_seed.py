@@ -32,7 +32,6 @@ NAMES = {
 def every_row(contents: Contents, tables: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each row that an account has, and each item of its arrays, with the name of its entity or array."""
     rows = [(name, row) for name, records in tables.items() for row in records.values()]
-    rows += [("opportunity_state_history", row) for some in contents.history.values() for row in some]
     rows += [("custom_fields", row) for row in contents.definitions]
     for name, row in rows:
         facts = ENTITIES.get(name) or ENTITIES["custom_object_records"]
@@ -186,6 +185,7 @@ def test_references_name_existing_records(contents, tables):
 
 
 def test_deals_have_a_stage_and_closed_ones_a_date(tables, contents):
+    store = Store(contents)
     for key, deal in tables["opportunities"].items():
         stage = tables["pipeline_stages"][deal["STAGE_ID"]]
         assert stage["PIPELINE_ID"] == deal["PIPELINE_ID"]
@@ -194,7 +194,7 @@ def test_deals_have_a_stage_and_closed_ones_a_date(tables, contents):
         assert (deal["ACTUAL_CLOSE_DATE"] is not None) == closed
         assert deal["OPPORTUNITY_STATE"] != "WON" or deal["PROBABILITY"] == 100
         assert deal["OPPORTUNITY_VALUE"] == deal["BID_AMOUNT"] * (deal["BID_DURATION"] or 1)
-        history = contents.history[key]
+        history = store.children("opportunity_state_history", "opportunities", key)
         assert history[0]["FOR_OPPORTUNITY_STATE"] == "OPEN"
         assert history[-1]["FOR_OPPORTUNITY_STATE"] == deal["OPPORTUNITY_STATE"]
         moments = [row["DATE_CHANGED_UTC"] for row in history]

@@ -71,8 +71,6 @@ def child_rows(store: Store, entity: str) -> list[tuple[Parent, Row]]:
 
 def account_rows(sandbox: Sandbox, entity: str) -> list[tuple[str, int, Row]]:
     """The account's rows of an entity as (parent entity, parent id, row); parents that no sync reads are left out."""
-    if entity == "opportunity_state_history":
-        return [("opportunities", key, row) for key, rows in sandbox.store.history.items() for row in rows]
     rows = [(parent, int(key), row) for (parent, key), row in child_rows(sandbox.store, entity)]
     return [each for each in rows if each[0] in PARENTS[entity]]
 

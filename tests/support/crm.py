@@ -112,7 +112,7 @@ class Crm:
         """Names all that the first rows of a destination depend on."""
         store = self.sandbox.store
         tables = {name: (table.raw, table.parents) for name, table in sorted(store.tables.items())}
-        account = (tables, store.definitions, store.history, store.instance, self.sandbox.switches)
+        account = (tables, store.definitions, store.instance, self.sandbox.switches)
         request = (type(self), self.clock.now, names, sorted(self.settings(**settings).items()))
         return f"copy_{hashlib.sha256(repr((account, request)).encode()).hexdigest()[:16]}"
 

@@ -89,12 +89,8 @@ def set_state(x: Exchange) -> Response:
         raise ApiError(400, "FOR_OPPORTUNITY_STATE must be OPEN, WON, LOST, SUSPENDED or ABANDONED.")
     closed = {"OPPORTUNITY_STATE": state, "ACTUAL_CLOSE_DATE": closing_date(state, now)}
     reason = x.store.get("opportunity_state_reasons", sent.get("STATE_REASON_ID") or 0)
-    x.store.record_state(x.store.update(x.entity, x.key, closed), now, reason)
-    return json_response(x.switches.put_status, x.store.history[int(x.key)][-1])
-
-
-def state_history(x: Exchange) -> Response:
-    return json_response(200, x.store.history.get(int(x.key), []))
+    row = x.store.record_state(x.store.update(x.entity, x.key, closed), now, reason)
+    return json_response(x.switches.put_status, row)
 
 
 def _save_tags(x: Exchange, tags: list[Record]) -> Record:

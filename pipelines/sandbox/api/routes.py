@@ -210,7 +210,6 @@ _ROUTES = (
     *_family("pipeline", _DEALS, PUT=arrays.set_stage, DELETE=arrays.clear_stage),
     *_family("pipelinestage", _DEALS, PUT=arrays.set_stage),
     *_family("statechange", _DEALS, PUT=arrays.set_state),
-    *_family("statehistory", _DEALS, GET=arrays.state_history),
     *_family("comments", _named(*ENTITIES["comments"].read_parents), "comments", POST=writes.create_owned),
     *_family("comments", _named("tickets"), "ticket_comments", POST=writes.create_owned),
     *_family("fileattachments", lambda entity: bool(entity.object_name), _FILES, GET=reads.child_rows),

@@ -1,5 +1,7 @@
 """Generated opportunities, projects, products and quotes: what makes their story."""
 
+from collections.abc import Iterator
+
 from pipelines.sandbox.api.writes import value_of
 from pipelines.sandbox.store.shapes import Record, state_row
 
@@ -7,6 +9,7 @@ from .data import FACTS, STAGES, WORDS, nth
 from .fill import Row
 from .story import DAY, Story, at, day
 
+_REASONS = "opportunity_state_reasons"
 _BIDS = ("Fixed Bid", "Fixed Bid", "Per Hour", "Per Day", "Per Month", "Per Year")
 
 
@@ -35,19 +38,15 @@ def opportunities(row: Row) -> Record:
     return record | {"OPPORTUNITY_VALUE": value_of(record)}
 
 
-def history(story: Story) -> dict[int, list[Record]]:
-    """The states of each opportunity, oldest first."""
-    states, reasons = {}, FACTS["opportunity_state_reasons"]
-    for number, created in enumerate(story.created["opportunities"]):
-        key, closed, state = story.id("opportunities", number), story.closed[number], story.state[number]
-        states[key] = [state_row(key, at(created), "OPEN", None)]
-        if state != "OPEN":
-            possible = [index for index, each in enumerate(reasons["FOR_OPPORTUNITY_STATE"]) if each == state]
-            reason = nth(possible, number)
-            why = {"STATE_REASON_ID": reasons["id"] + reason, "STATE_REASON": reasons["STATE_REASON"][reason]}
-            changed = at(closed or min(story.now, created + 20 * DAY))
-            states[key].append(state_row(key, changed, state, why))
-    return states
+def states(row: Row) -> Iterator[Record]:
+    """The state history of an opportunity, oldest first."""
+    closed, state, reasons = row.story.closed[row.number], row.story.state[row.number], FACTS[_REASONS]
+    yield state_row(row.id, at(row.created), "OPEN", None)
+    if state != "OPEN":
+        possible = [index for index, each in enumerate(reasons["FOR_OPPORTUNITY_STATE"]) if each == state]
+        reason = nth(possible, row.number)
+        why = {"STATE_REASON_ID": reasons["id"] + reason, "STATE_REASON": reasons["STATE_REASON"][reason]}
+        yield state_row(row.id, at(closed or min(row.story.now, row.created + 20 * DAY)), state, why)
 
 
 def projects(row: Row) -> Record:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import cast
 
-from pipelines.sandbox.store.shapes import Record, definition, facts_of, key_of, parent_field
+from pipelines.sandbox.store.shapes import HISTORY, Parent, Record, definition, facts_of, key_of, parent_field
 from pipelines.sandbox.store.store import Contents
 from pipelines.sandbox.store.table import dump
 from sources.insightly.entities import DATE_CREATED, DATE_UPDATED
@@ -56,7 +56,8 @@ def _write(story: Story) -> Contents:
             story.created[entity][number] = row.created
             contents.tables[entity][key_of(entity, record)] = dump(record)
             _write_children(contents, row, record)
-    contents.history = deals.history(story)
+            for state in deals.states(row) if entity == "opportunities" else ():
+                _add(contents, HISTORY, state, (entity, row.id))
     return contents
 
 
@@ -66,14 +67,20 @@ def _write_children(contents: Contents, row: Row, record: Record) -> None:
     for entity, every in _children_of(row.entity):
         if row.number % every:
             continue
-        table, parents = contents.tables.setdefault(entity, {}), contents.parents.setdefault(entity, {})
         for place in range(1 + int(row.story.rng.random() ** 3 * 4)):
-            child = Row(row.story, entity, len(table), row.updated if place else row.created)
+            number = len(contents.tables.get(entity, ()))
+            child = Row(row.story, entity, number, row.updated if place else row.created)
             stamps = dict.fromkeys({DATE_CREATED, DATE_UPDATED} & facts_of(entity).fields.keys(), at(child.created))
             made = fill(child, parent_field(entity, parent) | stamps | activity.child_row(child, place, record))
-            child.updated, key = child.created, key_of(entity, made, parent)
-            table[key], parents[key] = dump(made), parent
+            child.updated = child.created
+            _add(contents, entity, made, parent)
             _write_children(contents, child, made)
+
+
+def _add(contents: Contents, entity: str, record: Record, parent: Parent) -> None:
+    key = key_of(entity, record, parent)
+    contents.tables.setdefault(entity, {})[key] = dump(record)
+    contents.parents.setdefault(entity, {})[key] = parent
 
 
 @cache

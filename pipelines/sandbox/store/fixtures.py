@@ -4,11 +4,11 @@ from typing import Any
 
 from sources.insightly.entities import ENTITIES, is_custom_object
 
-from .shapes import CHILD_ENTITIES, Key, definition, has_list, nulls
+from .shapes import CHILD_ENTITIES, HISTORY, Key, definition, has_list
 from .store import Store
 from .table import Table, parse
 
-DEFINITIONS, HISTORY, INSTANCE, PARENT = "custom_fields", "opportunity_state_history", "instance", "PARENT"
+DEFINITIONS, INSTANCE, PARENT = "custom_fields", "instance", "PARENT"
 
 
 def dump(store: Store) -> dict[str, Any]:
@@ -20,7 +20,6 @@ def dump(store: Store) -> dict[str, Any]:
             if table.keys
         }
         data[DEFINITIONS] = store.definitions
-        data[HISTORY] = [row for rows in store.history.values() for row in rows]
         data[INSTANCE] = store.instance
         return data
 
@@ -42,12 +41,10 @@ def load(store: Store, data: object) -> None:
             if is_custom_object(name) and name not in store.tables:
                 store.define_object(name)
         for name, rows in data.items():
-            if name == HISTORY:
+            if name not in (DEFINITIONS, INSTANCE):
                 for row in rows:
-                    store.history.setdefault(row["OPPORTUNITY_ID"], []).append(nulls(HISTORY) | row)
-            elif name not in (DEFINITIONS, INSTANCE):
-                for row in rows:
-                    parent, _, key = row.get(PARENT, "").partition("/")
+                    implied = f"opportunities/{row['OPPORTUNITY_ID']}" if name == HISTORY else ""
+                    parent, _, key = row.get(PARENT, implied).partition("/")
                     fields = {field: value for field, value in row.items() if field != PARENT}
                     store.put(name, fields, (parent, int(key) if key.isdigit() else key) if parent else None)
 
@@ -66,12 +63,12 @@ def check(data: object) -> None:
             if not isinstance(rows, dict):
                 raise ValueError(f"{name} must be an object")
             continue
-        known = name in ENTITIES and (has_list(ENTITIES[name]) or name in (*CHILD_ENTITIES, DEFINITIONS, HISTORY))
+        known = name in ENTITIES and (has_list(ENTITIES[name]) or name in (*CHILD_ENTITIES, DEFINITIONS))
         if not known and not is_custom_object(name):
             raise ValueError(f"{name} is no table with records: `insightly entities` lists them")
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ValueError(f"{name} must be a list of objects")
         needed = {DEFINITIONS: ("FIELD_FOR", "FIELD_NAME", "FIELD_TYPE"), HISTORY: ("OPPORTUNITY_ID",)}
-        for field in (PARENT,) if name in CHILD_ENTITIES else needed.get(name, ()):
+        for field in needed.get(name, (PARENT,) if name in CHILD_ENTITIES else ()):
             if any(not row.get(field) for row in rows):
                 raise ValueError(f"each of {name} needs {field}")

@@ -79,11 +79,8 @@ def has_list(entity: Entity) -> bool:
     return "{" not in entity.path and entity.read != "object" and entity.name not in {"tags"}
 
 
-CHILD_ENTITIES = tuple(
-    entity.name
-    for entity in ENTITIES.values()
-    if entity.read == "per_parent" and entity.name != "opportunity_state_history"
-)
+HISTORY = "opportunity_state_history"
+CHILD_ENTITIES = tuple(entity.name for entity in ENTITIES.values() if entity.read == "per_parent")
 """The entities whose records belong to one record each, and have no list of their own."""
 
 
@@ -95,7 +92,7 @@ def link(link_id: int, own: tuple[str, int], other: tuple[str, int], forward: bo
 def state_row(opportunity_id: int, at: str, state: str, reason: Record | None) -> Record:
     """One row of an opportunity's state history; `reason` is a record of `opportunity_state_reasons`."""
     why = (reason["STATE_REASON_ID"], reason["STATE_REASON"]) if reason else (None, None)
-    return dict(zip(nulls("opportunity_state_history"), (opportunity_id, at, state, *why), strict=True))
+    return dict(zip(nulls(HISTORY), (opportunity_id, at, state, *why), strict=True))
 
 
 def definition(
@@ -108,20 +105,18 @@ def definition(
     join: str | None = None,
 ) -> Record:
     """One custom-field definition; `join` is the object whose ids are the values of a lookup."""
-    return {
+    choices = [
+        {"OPTION_ID": index, "OPTION_VALUE": value, "OPTION_DEFAULT": False}
+        for index, value in enumerate(options, start=1)
+    ]
+    return blank("custom_fields") | {
         "FIELD_NAME": name,
         "FIELD_ORDER": order,
         "FIELD_FOR": field_for,
         "FIELD_LABEL": label or name.removesuffix("__c").replace("_", " "),
         "FIELD_TYPE": kind,
-        "FIELD_HELP_TEXT": None,
-        "DEFAULT_VALUE": None,
         "EDITABLE": kind != "AUTONUMBER",
         "VISIBLE": True,
-        "CUSTOM_FIELD_OPTIONS": [
-            {"OPTION_ID": index, "OPTION_VALUE": value, "OPTION_DEFAULT": False}
-            for index, value in enumerate(options, start=1)
-        ],
-        "DEPENDENCY": None,
+        "CUSTOM_FIELD_OPTIONS": choices,
         "JOIN_OBJECT": join,
     }

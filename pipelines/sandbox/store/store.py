@@ -17,6 +17,7 @@ from sources.insightly.fields import child_fields
 from .shapes import (
     CHILD_ENTITIES,
     CHILD_KEYS,
+    HISTORY,
     LINK_FIELDS,
     LINK_NAMES,
     LINKED,
@@ -50,12 +51,11 @@ _FIRST_CHILD_ID = 900_000_000
 
 @dataclass
 class Contents:
-    """Generated data: JSON bytes by key for each entity, parents of child rows, definitions, and state history."""
+    """Generated data: JSON bytes by key for each entity, parents of child rows, and definitions."""
 
     tables: dict[str, dict[Key, bytes]] = field(default_factory=dict)
     parents: dict[str, dict[Key, Parent]] = field(default_factory=dict)
     definitions: list[Record] = field(default_factory=list)
-    history: dict[int, list[Record]] = field(default_factory=dict)
     instance: Record = field(default_factory=lambda: dict(INSTANCE))
 
 
@@ -79,7 +79,6 @@ class Store:
         with self.lock:
             self.tables = {name: Table(contents.tables.get(name), contents.parents.get(name)) for name in names}
             self.definitions = copy.deepcopy(contents.definitions)
-            self.history = {key: list(rows) for key, rows in contents.history.items()}
             self.instance = dict(contents.instance)
             self.files: dict[Key, bytes] = {}
             """What was uploaded, by FILE_ID."""
@@ -95,7 +94,6 @@ class Store:
                 {name: dict(table.raw) for name, table in self.tables.items()},
                 {name: dict(table.parents) for name, table in self.tables.items() if table.parents},
                 copy.deepcopy(self.definitions),
-                {key: list(rows) for key, rows in self.history.items()},
                 dict(self.instance),
             )
 
@@ -203,8 +201,6 @@ class Store:
             for name in CHILD_ENTITIES:
                 for child in [*self.tables[name].children((entity, key))]:
                     self.delete(name, child, touch_parent=False)
-            if entity == "opportunities":
-                self.history.pop(int(key), None)
 
     def put(self, entity: str, fields: Mapping[str, Any], parent: Parent | None = None) -> Record:
         """Stores a record, and returns it: what `fields` lacks is null, but for a new id and the dates."""
@@ -293,10 +289,10 @@ class Store:
                 self.update(table, row, {"LINKS": kept}, touch)
             return None if change is None else found | change
 
-    def record_state(self, opportunity: Record, at: str, reason: Record | None) -> None:
-        """Adds the opportunity's current state to its state history."""
-        row = state_row(opportunity["OPPORTUNITY_ID"], at, opportunity["OPPORTUNITY_STATE"], reason)
-        self.history.setdefault(opportunity["OPPORTUNITY_ID"], []).append(row)
+    def record_state(self, opportunity: Record, at: str, reason: Record | None) -> Record:
+        """Adds the opportunity's current state to its state history, and returns the new row."""
+        key = opportunity["OPPORTUNITY_ID"]
+        return self.put(HISTORY, state_row(key, at, opportunity["OPPORTUNITY_STATE"], reason), ("opportunities", key))
 
     def define(
         self, field_for: str, name: str, kind: str, label: str | None = None, options: Iterable[str] = ()

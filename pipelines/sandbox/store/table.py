@@ -70,9 +70,12 @@ class Table:
         return self._children.get(parent, [])
 
     def put(self, key: Key, raw: bytes, parent: Parent | None = None) -> None:
-        if parent and key not in self.parents:
+        if parent:
+            children = self._children.setdefault(parent, [])
+            if self.parents.get(key) == parent:
+                children.remove(key)
+            children.append(key)
             self.parents[key] = parent
-            self._children.setdefault(parent, []).append(key)
         if key not in self.raw:
             insort(self.keys, key, key=_order)
             if isinstance(key, int):
