@@ -1,9 +1,8 @@
 """The last runs, the age of the data and the calls left, read from the destination without a call to the API."""
 
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import dlt
 
@@ -16,6 +15,9 @@ from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import SyncContext, choose, named_entities
 from sources.insightly.resources.discovery import find
 from sources.insightly.state.times import iso
+
+Runs = Mapping[tuple[str, str], Row]
+"""The last run of each entity and command."""
 
 
 def status(
@@ -45,34 +47,42 @@ def status(
     with target.reading() as pipeline, target.open_dataset(pipeline) as dataset:
         context.add_objects(custom_objects(pipeline))
         find(context, chosen, request=False)
-        _add_runs(report, target, pipeline, dataset, context.with_objects(chosen), named_entities(names), max_age)
-    if not report.entities:
-        raise NothingSynced(target)
+        runs, selected, named = last_runs(pipeline), context.with_objects(chosen), named_entities(names)
+        synced = _synced(pipeline, dataset, runs, selected, max_age)
+        shown = [name for name in selected if name in synced or (runs and name in named)]
+        report.entities = {name: synced.get(name) or _never_synced(max_age) for name in shown}
+        if not report.entities:
+            raise NothingSynced(target)
+        last = max(runs.values(), key=lambda run: run["started"])
+        report.calls_left_today = last["calls_left_today"]
+        report.facts = {
+            "account": source_state(pipeline).get("account", {}).get("name"),
+            "destination": str(target),
+            "working_folder": str(target.working_folder),
+            "last_run": _iso(last["started"]),
+            "last_failure": _failure(last_failure(pipeline), runs),
+            "max_age_seconds": None if max_age is None else round(max_age.total_seconds()),
+        }
+    if stale := [name for name, entity in report.entities.items() if entity.facts["stale"]]:
+        report.status, report.exit_code = FAILED, 1
+        report.reason = f"no complete sync within --max-age: {listed(stale, len(report.entities))}"
+    elif max_age is not None and not any(each.facts["last_complete_sync"] for each in report.entities.values()):
+        report.status, report.exit_code = FAILED, 1
+        report.reason = "no entity was ever synced completely: run insightly check"
     report.seconds = time.monotonic() - started
     return report
 
 
-def _add_runs(
-    report: Report,
-    target: Target,
-    pipeline: dlt.Pipeline,
-    dataset: Dataset,
-    chosen: Sequence[str],
-    named: Set[str],
-    max_age: timedelta | None,
-) -> None:
-    now = datetime.now(UTC)
-    runs = last_runs(pipeline)
-    counts = dataset.row_counts(name for name in chosen if (name, "sync") in runs)
+def _synced(
+    pipeline: dlt.Pipeline, dataset: Dataset, runs: Runs, names: Sequence[str], max_age: timedelta | None
+) -> dict[str, EntityReport]:
+    """The entities of `names` that a run has synced."""
+    now, rows = datetime.now(UTC), {name: runs[name, "sync"] for name in names if (name, "sync") in runs}
+    counts = dataset.row_counts(rows)
     synced, swept, verified = (last_success(pipeline, command) for command in ("sync", "sweep", "verify"))
-    for name in chosen:
-        run = runs.get((name, "sync"))
-        if run is None:
-            if name in named and runs:
-                report.entities[name] = _never_synced(max_age)
-            continue
-        age = now - synced[name] if name in synced else None
-        report.entities[name] = EntityReport(
+    ages = {name: round((now - started).total_seconds()) for name, started in synced.items()}
+    return {
+        name: EntityReport(
             state=run["state"],
             reason=run["reason"],
             rows=counts.get(name, (0, 0))[0],
@@ -88,29 +98,13 @@ def _add_runs(
                 "last_complete_sync": _iso(synced.get(name)),
                 "last_sweep": _iso(swept.get(name)),
                 "last_verify": _iso(verified.get(name)),
-                "age_seconds": None if age is None else round(age.total_seconds()),
+                "age_seconds": ages.get(name),
                 "stale": max_age is not None and is_stale(run["state"], synced.get(name), now - max_age),
             },
             lost=run["state"] == "skipped" and name in synced,
         )
-    if report.entities:
-        last = max(runs.values(), key=lambda run: run["started"])
-        report.calls_left_today = last["calls_left_today"]
-        account: dict[str, Any] = source_state(pipeline).get("account", {})
-        report.facts = {
-            "account": account.get("name"),
-            "destination": str(target),
-            "working_folder": str(target.working_folder),
-            "last_run": _iso(last["started"]),
-            "last_failure": _failure(last_failure(pipeline), runs),
-            "max_age_seconds": None if max_age is None else round(max_age.total_seconds()),
-        }
-    if stale := [name for name, entity in report.entities.items() if entity.facts["stale"]]:
-        report.status, report.exit_code = FAILED, 1
-        report.reason = f"no complete sync within --max-age: {listed(stale, len(report.entities))}"
-    elif max_age is not None and not synced.keys() & report.entities.keys():
-        report.status, report.exit_code = FAILED, 1
-        report.reason = "no entity was ever synced completely: run insightly check"
+        for name, run in rows.items()
+    }
 
 
 def _never_synced(max_age: timedelta | None) -> EntityReport:
@@ -120,7 +114,7 @@ def _never_synced(max_age: timedelta | None) -> EntityReport:
     return EntityReport("skipped", "never synced: run insightly sync", facts=facts)
 
 
-def _failure(row: Row | None, runs: Mapping[tuple[str, str], Row]) -> Row | None:
+def _failure(row: Row | None, runs: Runs) -> Row | None:
     """The last failure; `open` if a failed entity has not been done by this command since."""
     if row is None:
         return None

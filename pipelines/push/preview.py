@@ -1,8 +1,7 @@
 """The preview of a push: each row's change, compared with the record in the destination. Sends no call."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from pipelines.destinations.dataset import BATCH, Dataset
@@ -44,114 +43,106 @@ def preview(
         dataset = None
     if entity.name == "tags":
         return _tag_changes(op, rows, dataset)
-    normalize = dataset.normalize if dataset is not None else str.lower
-    shown: Callable[[str], bool] = lambda name: normalize(name) not in masked  # noqa: E731
-    held = _Records(entity, rows, dataset, match if match is None or shown(match) else None)
-    changes = []
-    for row in rows:
-        found = [row.key] if row.key is not None else held.find(row.match)
-        id_ = found[0] if len(found) == 1 else None
-        record = None if id_ is None else held.record(id_)
-        change = _change(row, op, id_, held.name_of(record, shown))
-        changes.append(change)
-        if len(found) > 1:
-            change["note"] = f"{len(found)} records have this {match}, so the row will be refused"
-            continue
-        live = record is not None and not record.get(DELETED_AT)
-        if op == "create" or (op == "upsert" and row.key is None and not live):
-            _create(change, entity, op, row, match, shown)
-        elif op == "delete":
-            _delete(change, record, live, known=dataset is not None and match is None)
-        else:
-            _update(change, row, record, match, partial(held.value, record or {}), shown)
-    return changes
-
-
-def _create(change: Change, entity: Entity, op: str, row: Row, match: str | None, shown: Callable[[str], bool]) -> None:
-    change["action"], change["record_id"], change["name"] = "create", None, None
-    values = {name: value for name, value in {**row.fields, **row.custom}.items() if value is not None}
-    change["fields"] = [_field(name, None, value, shown) for name, value in values.items()]
-    if op == "upsert" and match is not None:
-        known = f"no record with this {match} in the destination"
-        change["note"] = known if shown(match) else f"unless a record has this {match}, which hash or drop masks"
-        if missing := missing_fields(entity, row):
-            change["note"] += f", and to create one {', '.join(missing)}"
-
-
-def _delete(change: Change, record: Mapping[str, Any] | None, live: bool, known: bool) -> None:
-    if record is not None and not live:
-        change["action"], change["note"] = "missing", f"deleted already, found {record[DELETED_AT]:%Y-%m-%d %H:%M}"
-    elif record is None:
-        change["action"], change["note"] = "missing" if known else "delete", NOT_LOADED
-
-
-def _update(
-    change: Change,
-    row: Row,
-    record: Mapping[str, Any] | None,
-    match: str | None,
-    stored: Callable[[str], Any],
-    shown: Callable[[str], bool],
-) -> None:
-    change["action"] = "update"
-    if record is None:
-        change["note"] = f"{NOT_LOADED}: the old values are not known"
-    elif record.get(DELETED_AT):
-        change["note"] = f"deleted, found {record[DELETED_AT]:%Y-%m-%d %H:%M}"
-    values = {name: value for name, value in {**row.fields, **row.custom}.items() if row.key or name != match}
-    for name, value in values.items():
-        old = stored(name)
-        if record is None or not shown(name) or not equal(value, old):
-            field = _field(name, old, value, shown)
-            change["fields"].append(field)
-            if record is None:
-                field.pop("old", None)
-    if not change["fields"]:
-        change["action"] = "none"
-
-
-def _field(name: str, old: Any, new: Any, shown: Callable[[str], bool]) -> dict[str, Any]:
-    return {"field": name, "old": old, "new": new} if shown(name) else {"field": name, "masked": True}
+    previewed = _Preview(entity, op, rows, dataset, match, masked)
+    return [previewed.change(row) for row in rows]
 
 
 def _change(row: Row, action: str, id_: int | None, name: str | None = None) -> Change:
     return {**row.where, "action": action, "record_id": id_, "name": name, "fields": [], "note": None}
 
 
-class _Records:
-    """The destination's records that some rows are for."""
+class _Preview:
+    """The preview of records: compares rows with the destination's records that they are for."""
 
-    def __init__(self, entity: Entity, rows: Sequence[Row], dataset: Dataset | None, match: str | None) -> None:
-        self._entity, self._normalize = entity, str.lower if dataset is None else dataset.normalize
-        self._ids: dict[str, list[int]] = {}
-        self._records: dict[int, dict[str, Any]] = {}
+    def __init__(
+        self,
+        entity: Entity,
+        op: str,
+        rows: Sequence[Row],
+        dataset: Dataset | None,
+        match: str | None,
+        masked: Collection[str],
+    ) -> None:
+        self.entity, self.op, self.match, self.masked = entity, op, match, masked
+        self.normalize = str.lower if dataset is None else dataset.normalize
+        self.has_destination = dataset is not None
+        self.ids: dict[str, list[int]] = {}
+        self.records: dict[int, dict[str, Any]] = {}
         # The required texts, such as TITLE or OPPORTUNITY_NAME, say to a person which record it is.
-        self._names = [n for n, f in entity.fields.items() if f.type == "string" and "required" in f.flags]
+        required = (n for n, field in entity.fields.items() if field.type == "string" and "required" in field.flags)
+        self.names = list(filter(self._is_shown, required))
         if dataset is None or not dataset.table_exists(entity.name):
             return
-        if match is not None:
-            self._ids = _ids_by_value(dataset, entity, match, [row.match for row in rows if row.match is not None])
-        columns = dict.fromkeys([*self._names, *(name for row in rows for name in (*row.fields, *row.custom))])
-        ids = {row.key for row in rows if row.key is not None} | {id_ for found in self._ids.values() for id_ in found}
+        if match is not None and self._is_shown(match):
+            self.ids = _ids_by_value(dataset, entity, match, [row.match for row in rows if row.match is not None])
+        columns = dict.fromkeys([*self.names, *(name for row in rows for name in (*row.fields, *row.custom))])
+        ids = {row.key for row in rows if row.key is not None} | {id_ for found in self.ids.values() for id_ in found}
         names = (each for name in columns if name not in entity.arrays for each in (name, name + VARIANT))
-        self._records = dataset.values_by_id(entity, [*map(self._normalize, names), DELETED_AT], sorted(ids))
+        self.records = dataset.values_by_id(entity, [*map(self.normalize, names), DELETED_AT], sorted(ids))
 
-    def find(self, value: Any) -> list[int]:
-        return self._ids.get(_fold(value), [])
+    def change(self, row: Row) -> Change:
+        """What happens to one row."""
+        found = [row.key] if row.key is not None else self.ids.get(_fold(row.match), [])
+        id_ = found[0] if len(found) == 1 else None
+        record = None if id_ is None else self.records.get(id_)
+        name = " ".join(str(value) for name in self.names if (value := self._stored(record, name)))
+        change = _change(row, self.op, id_, name or None)
+        is_live = record is not None and not record.get(DELETED_AT)
+        if len(found) > 1:
+            change["note"] = f"{len(found)} records have this {self.match}, so the row will be refused"
+        elif self.op == "create" or (self.op == "upsert" and row.key is None and not is_live):
+            self._create(change, row)
+        elif self.op == "delete":
+            self._delete(change, record, is_live)
+        else:
+            self._update(change, row, record)
+        return change
 
-    def record(self, id_: int) -> dict[str, Any] | None:
-        return self._records.get(id_)
+    def _create(self, change: Change, row: Row) -> None:
+        change |= {"action": "create", "record_id": None, "name": None}
+        values = {name: value for name, value in {**row.fields, **row.custom}.items() if value is not None}
+        change["fields"] = [self._field(name, None, value) for name, value in values.items()]
+        if self.op == "upsert" and self.match is not None:
+            change["note"] = f"no record with this {self.match} in the destination"
+            if not self._is_shown(self.match):
+                change["note"] = f"unless a record has this {self.match}, which hash or drop masks"
+            if missing := missing_fields(self.entity, row):
+                change["note"] += f", and to create one {', '.join(missing)}"
 
-    def value(self, record: Mapping[str, Any], name: str) -> Any:
-        """A stored value in the form the API takes."""
-        value = record.get(self._normalize(name + VARIANT))  # exact, where the column is rounded
-        if value is None:
-            value = record.get(self._normalize(name))
-        return _to_api(value)
+    def _delete(self, change: Change, record: Mapping[str, Any] | None, is_live: bool) -> None:
+        if record is not None and not is_live:
+            change |= {"action": "missing", "note": f"deleted already, found {record[DELETED_AT]:%Y-%m-%d %H:%M}"}
+        elif record is None:
+            is_missing = self.has_destination and self.match is None
+            change |= {"action": "missing" if is_missing else "delete", "note": NOT_LOADED}
 
-    def name_of(self, record: Mapping[str, Any] | None, shown: Callable[[str], bool]) -> str | None:
-        values = (self.value(record, name) for name in self._names if shown(name)) if record else ()
-        return " ".join(str(value) for value in values if value) or None
+    def _update(self, change: Change, row: Row, record: Mapping[str, Any] | None) -> None:
+        if record is None:
+            change["note"] = f"{NOT_LOADED}: the old values are not known"
+        elif record.get(DELETED_AT):
+            change["note"] = f"deleted, found {record[DELETED_AT]:%Y-%m-%d %H:%M}"
+        values = {name: value for name, value in {**row.fields, **row.custom}.items() if row.key or name != self.match}
+        for name, value in values.items():
+            old = self._stored(record, name)
+            if record is None or not self._is_shown(name) or not equal(value, old):
+                field = self._field(name, old, value)
+                change["fields"].append(field)
+                if record is None:
+                    field.pop("old", None)
+        change["action"] = "update" if change["fields"] else "none"
+
+    def _field(self, name: str, old: Any, new: Any) -> dict[str, Any]:
+        return {"field": name, "old": old, "new": new} if self._is_shown(name) else {"field": name, "masked": True}
+
+    def _is_shown(self, name: str) -> bool:
+        return self.normalize(name) not in self.masked
+
+    def _stored(self, record: Mapping[str, Any] | None, name: str) -> Any:
+        """A value of a record in the destination, in the form the API takes."""
+        if record is None:
+            return None
+        value = record.get(self.normalize(name + VARIANT))  # exact, where the column is rounded
+        return _to_api(record.get(self.normalize(name)) if value is None else value)
 
 
 def _ids_by_value(dataset: Dataset, entity: Entity, match: str, values: Sequence[Any]) -> dict[str, list[int]]:

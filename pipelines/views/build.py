@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache, partial
 from pathlib import Path
@@ -120,12 +120,7 @@ def statements(target: Target, folder: str | None = None) -> Report:
     )
     tables, rows = known_tables(naming.normalize_path), dict[str, Row]()
     for planned in plan(marts, tables, tables):
-        state, reason, sql = state_of(planned), planned.reason, None
-        if planned.query is not None:
-            try:
-                state, sql = PRINTED, writer.create(planned.mart.name, planned.query)
-            except Unusable as error:
-                state, reason = INVALID, str(error)
+        state, reason, sql = outcome(planned, writer.create, PRINTED)
         rows[planned.mart.name] = {"state": state, "reason": reason, "answers": planned.mart.answers, "sql": sql}
     report = Report("marts")
     add_rows(report, rows)
@@ -203,14 +198,10 @@ def _refresh(
     registry = Registry(client, writer, LIST, ("mart", "own", "answers"))
     keep = {name for name, entry in registry.entries.items() if entry.facts[0] and not with_own}
     for planned in plans:
-        mart, state, reason, create = planned.mart, state_of(planned), planned.reason, None
+        mart = planned.mart
         if mart.name in keep:
             continue
-        if planned.query is not None:
-            try:
-                state, create = CREATED, writer.create(mart.name, planned.query)
-            except Unusable as error:
-                state, reason = INVALID, str(error)
+        state, reason, create = outcome(planned, writer.create, CREATED)
         rows[mart.name] = row_of(state, reason, mart.answers, planned.needs, planned.without)
         # The mart may have been valid before: then its view stays.
         if state != SKIPPED:
@@ -247,9 +238,20 @@ def row_of(state: str, reason: str | None, answers: str, needs: Sequence[str] = 
     return {**row, "needs": list(needs), "without": list(without)}
 
 
-def state_of(planned: MartPlan) -> str:
-    """Whether a mart that has no query is wrong, or only lacks tables."""
-    return INVALID if planned.invalid else SKIPPED
+def outcome(planned: MartPlan, write: Callable[[str, exp.Query], str], done: str) -> tuple[str, str | None, str | None]:
+    """State and reason of a mart, and its statement if there is one.
+
+    Args:
+        planned: the mart.
+        write: its name and its query -> the statement.
+        done: the state if it can be written.
+    """
+    if planned.query is None:
+        return INVALID if planned.invalid else SKIPPED, planned.reason, None
+    try:
+        return done, None, write(planned.mart.name, planned.query)
+    except Unusable as error:
+        return INVALID, str(error), None
 
 
 def marts_of(folder: str | None) -> list[Mart]:

@@ -13,10 +13,10 @@ from pipelines.engine.report import Report
 from sources.insightly.config.accounts import DEFAULT
 from sources.insightly.errors import BadSetting
 
-from ..build import INVALID, PRINTED, add_rows, dialect_of, marts_of, row_of, state_of
+from ..build import PRINTED, add_rows, dialect_of, marts_of, outcome, row_of
 from ..comments import Descriptions
 from ..dialect import writer_of
-from ..marts import Unusable, plan
+from ..marts import plan
 from ..relations import known_tables, loaded_tables
 from .folder import OPTION, write
 from .models import ModelWriter, Names
@@ -68,17 +68,14 @@ def write_package(
         paths = {name: client.make_qualified_table_name_path(name, quote=False) for name in sources}
     marts_written = dict[str, str]()
     for planned in plans.values():
-        mart, state, reason, model = planned.mart, state_of(planned), planned.reason, None
+        mart = planned.mart
         if mart.generated:
             continue
-        if planned.query is not None:
-            try:
-                marts_written[mart.name] = models.mart(planned)
-                state, model = PRINTED, names.mart(mart.name)
-            except Unusable as error:
-                state, reason = INVALID, str(error)
+        state, reason, sql = outcome(planned, lambda name, _: models.mart(plans[name]), PRINTED)
+        if sql is not None:
+            marts_written[mart.name] = sql
         row = row_of(state, reason, mart.answers, planned.needs, planned.without)
-        rows[mart.name] = {**row, "model": model}
+        rows[mart.name] = {**row, "model": None if sql is None else names.mart(mart.name)}
 
     # What a column is does not depend on which tables exist.
     possible = {**known, **tables}
