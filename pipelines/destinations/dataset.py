@@ -16,7 +16,7 @@ from sources.insightly.rows.naming import (
     VALID_FROM,
     VALID_TO,
     VARIANT,
-    child_table,
+    child_tables,
     history_table,
 )
 
@@ -218,7 +218,7 @@ class Dataset:
                 end = f"update {self.table_name(history)} set {to} = %s where {to} is null and {selected}"
                 run(end, now, entity.name, now)
             if remove:
-                for table in filter(self.table_exists, (*_child_tables(entity), entity.name)):
+                for table in filter(self.table_exists, (*child_tables(entity), entity.name)):
                     run(f"delete from {self.table_name(table)} where {selected}", entity.name, now)
             else:
                 mark = f"update {self.table_name(entity.name)} set {self.column(DELETED_AT)} = %s where {selected}"
@@ -248,19 +248,19 @@ class Dataset:
 
     def count_repeated_keys(self, entities: Iterable[Entity]) -> dict[str, int]:
         """How many keys more than one row has, in the entity's table and its child tables, if any; in one query."""
-        counts = [
-            f"select '{entity.name}' as entity, count(*) as n from (select {key} {self._repeated(table, key)}) q"
+        repeated = [
+            f"select '{entity.name}' as entity {self._repeated(table, key)}"
             for entity in entities
             for table, key in self._keys(entity)
         ]
-        if not counts:
+        if not repeated:
             return {}
-        sql = f"select entity, sum(n) as n from ({' union all '.join(counts)}) q group by entity having sum(n) > 0"
+        sql = f"select entity, count(*) as n from ({' union all '.join(repeated)}) q group by entity"
         return {row["entity"]: int(row["n"]) for row in self.query(sql)}
 
     def _keys(self, entity: Entity) -> Iterator[tuple[str, str]]:
         """The entity's table and child tables, each with its key for SQL."""
-        for table in filter(self.table_exists, (entity.name, *_child_tables(entity))):
+        for table in filter(self.table_exists, (entity.name, *child_tables(entity))):
             yield table, ", ".join(map(self.column, (*entity.key, *([LIST_IDX] if table != entity.name else []))))
 
     def _repeated(self, table: str, key: str) -> str:
@@ -268,7 +268,7 @@ class Dataset:
 
     def orphans(self, entity: Entity) -> dict[str, int]:
         """How many rows without a parent row each child table has, if any."""
-        tables = filter(self.table_exists, _child_tables(entity))
+        tables = filter(self.table_exists, child_tables(entity))
         counts = {
             table: self.query(f"select count(*) as n {self._without_parent(entity, table)}")[0]["n"] for table in tables
         }
@@ -278,7 +278,7 @@ class Dataset:
         """Removes child rows that have no parent row, in one transaction; returns how many."""
         key, run, removed = self._key(entity), self._client.execute_sql, 0
         with self._client.begin_transaction():
-            for table in filter(self.table_exists, _child_tables(entity)):
+            for table in filter(self.table_exists, child_tables(entity)):
                 counts = run(f"select c.{key}, count(*) {self._without_parent(entity, table)} group by c.{key}")
                 ids = [int(id_) for id_, _ in counts]
                 removed += sum(count for _, count in counts)
@@ -335,7 +335,3 @@ class Dataset:
     @property
     def _live(self) -> str:
         return f"{self.column(DELETED_AT)} is null"
-
-
-def _child_tables(entity: Entity) -> list[str]:
-    return [child_table(entity, array) for array in entity.arrays]

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from sources.insightly.entities import Entity
-from sources.insightly.rows.naming import DELETED_AT, child_table
+from sources.insightly.rows.naming import DELETED_AT, child_tables
 
 from .dataset import Dataset
 from .delta import DeltaClient, quoted
@@ -31,7 +31,7 @@ class DeltaDataset(Dataset):
         if rows:
             self.append(DELETIONS, rows)
         if remove:
-            for table in (*(child_table(entity, array) for array in entity.arrays), entity.name):
+            for table in (*child_tables(entity), entity.name):
                 self._delete(table, key, ids)
         else:
             merge = self._merge(entity.name, {key: ids, DELETED_AT: [now] * len(ids)}, key)
@@ -54,7 +54,7 @@ class DeltaDataset(Dataset):
     def remove_orphans(self, entity: Entity) -> int:
         """Removes child rows that have no parent row; returns how many."""
         key, removed = self._key(entity), 0
-        for table in filter(self.table_exists, (child_table(entity, array) for array in entity.arrays)):
+        for table in filter(self.table_exists, child_tables(entity)):
             parents = f"select {key} from {self.table_name(entity.name)}"
             orphans = self.query(f"select {key} as id from {self.table_name(table)} where {key} not in ({parents})")
             removed += len(orphans)

@@ -12,7 +12,7 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from sources.insightly.entities import ENTITIES
 from sources.insightly.errors import BadSetting
-from sources.insightly.rows.naming import child_table, history_table
+from sources.insightly.rows.naming import child_tables, history_table
 
 from .pipeline_state import PIPELINE, foreign_tables, source_state
 from .system_tables import COLUMNS
@@ -50,7 +50,7 @@ def refuse_foreign_tables(pipeline: dlt.Pipeline, target: Target) -> None:
 
 def _names() -> list[str]:
     """The tables that a run may create, without those of custom objects."""
-    children = [child_table(entity, array) for entity in ENTITIES.values() for array in entity.arrays]
+    children = [table for entity in ENTITIES.values() for table in child_tables(entity)]
     return [*ENTITIES, *children, *map(history_table, ENTITIES.values()), *COLUMNS]
 
 

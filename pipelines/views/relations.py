@@ -25,7 +25,7 @@ TYPES: dict[FieldType, str] = {
 
 def loaded_tables(schema: Schema) -> Tables:
     """The tables in the schema of a destination."""
-    tables = column_types(schema).items()
+    tables = column_types(schema, schema.tables).items()
     return {table: {name: TYPES.get(kind, TEXT) for name, kind in columns.items()} for table, columns in tables}
 
 

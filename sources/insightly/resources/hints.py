@@ -9,7 +9,7 @@ from dlt.common.schema import Schema
 from ..context import SyncContext
 from ..entities import Entity
 from ..fields import FieldType
-from ..rows.naming import DELETED_AT, IS_EMPTY
+from ..rows.naming import DELETED_AT, IS_EMPTY, child_tables
 from ..rows.shaper import RowShaper, ShapedTable
 
 MERGE: Any = {"disposition": "merge", "strategy": "delete-insert"}
@@ -38,27 +38,29 @@ def shaper_of(
     if entity.name not in context.shapers:
         schema = schema or dlt.current.source_schema()
         shaped = entity.without_tags if context.settings.tags == "off" else entity
+        existing = column_types(schema, (entity.name, *child_tables(entity)))
         context.shapers[entity.name] = RowShaper(
-            shaped, schema.naming.normalize_path, column_types(schema), tuple(group), context.mask(shaped)
+            shaped, schema.naming.normalize_path, existing, tuple(group), context.mask(shaped)
         )
     return context.shapers[entity.name]
 
 
-def column_types(schema: Schema) -> dict[str, dict[str, FieldType]]:
-    """The types of the columns that the destination has, by table."""
+def column_types(schema: Schema, tables: Iterable[str]) -> dict[str, dict[str, FieldType]]:
+    """The types of the columns of some tables, by table; without tables that the destination does not have."""
     return {
         name: {
             column: TYPES.get(str(facts["data_type"]), "string")
-            for column, facts in table["columns"].items()
+            for column, facts in schema.tables[name]["columns"].items()
             if "data_type" in facts
         }
-        for name, table in schema.tables.items()
+        for name in filter(schema.tables.__contains__, tables)
     }
 
 
 def empty_tables(shaper: RowShaper) -> Iterator[Any]:
     """The tables that the destination does not have yet, without rows: queries can join them before the first row."""
-    return marked(table for table in shaper.shape([]) if table.table not in shaper.existing)
+    missing = {shaper.entity.name, *child_tables(shaper.entity)} - shaper.existing.keys()
+    return marked(table for table in shaper.shape([]) if table.table in missing) if missing else iter(())
 
 
 def marked(tables: Iterable[ShapedTable], disposition: Any = MERGE) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from ..fields import FieldType, child_fields
 from ..selection import closest_entity
 from ..state.times import NO_DATE
 from .json_text import as_text
-from .naming import LIST_IDX, Normalize, child_table
+from .naming import LIST_IDX, Normalize, child_table, child_tables
 
 Record = dict[str, Any]
 Action = Literal["hash", "drop"]
@@ -70,7 +70,7 @@ class Privacy:
     def mask(self, entity: Entity) -> "Mask":
         """The mask of one entity. Raises MissingKey as `require_key`."""
         self.require_key()
-        tables = (entity.name, *(child_table(entity, array) for array in entity.arrays))
+        tables = (entity.name, *child_tables(entity))
         return Mask(entity, {name: self.rules[name] for name in tables if name in self.rules}, self.normalize, self.key)
 
 

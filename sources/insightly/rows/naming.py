@@ -24,6 +24,11 @@ def child_table(entity: Entity, array: str) -> str:
     return f"{entity.name}__{array.lower()}"
 
 
+def child_tables(entity: Entity) -> list[str]:
+    """The tables of an entity's arrays."""
+    return [child_table(entity, array) for array in entity.arrays]
+
+
 def history_table(entity: Entity) -> str:
     """The table with the versions of an entity's records."""
     return f"{entity.name}_history"
