@@ -162,12 +162,11 @@ def cache_configuration(destination: "Destination[Any, Any]") -> "Destination[An
     compute, computed = destination.capabilities, dict[Any, tuple[Any, DestinationCapabilitiesContext]]()
 
     def configuration(initial_config: Any, accept_partial: bool = False) -> Any:
-        if accept_partial:
-            return resolve(initial_config, accept_partial)
-        key = tuple(getattr(initial_config, name, None) for name in ("dataset_name", "default_schema_name"))
+        names = "dataset_name", "default_schema_name"
+        key = accept_partial, *(getattr(initial_config, name, None) for name in names)
         if key in resolved:
             return resolved[key]
-        found = resolve(initial_config)
+        found = resolve(initial_config, accept_partial)
         credentials = getattr(found, "credentials", None)
         if not (isinstance(credentials, CredentialsWithDefault) and credentials.has_default_credentials()):
             resolved[key] = found
