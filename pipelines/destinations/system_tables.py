@@ -145,6 +145,11 @@ def restore_tables(pipeline: dlt.Pipeline) -> None:
             client.update_stored_schema(missing, force=True)
 
 
+def missing_logs(pipeline: dlt.Pipeline) -> list[DltResource]:
+    """Resources that create the tables of LOGS that the destination does not have yet."""
+    return [table_resource(table, []) for table in LOGS if not table_exists(pipeline, table)]
+
+
 def table_exists(pipeline: dlt.Pipeline, table: str) -> bool:
     """True if the destination has the table."""
     return pipeline.default_schema_name is not None and table in pipeline.default_schema.tables

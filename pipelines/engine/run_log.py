@@ -11,7 +11,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines.destinations.dataset import Dataset
 from pipelines.destinations.pipeline_state import CLOCK_TOLERANCE
-from pipelines.destinations.system_tables import COLUMNS, DELETIONS, RUNS, table_exists, table_resource
+from pipelines.destinations.system_tables import COLUMNS, RUNS, missing_logs, table_exists, table_resource
 
 from .report import Report
 
@@ -34,10 +34,10 @@ def write_run(
     if pipeline.has_pending_data:
         logger.error("The rows of this run are saved; the next run loads them. %s gets no rows for this run.", RUNS)
         return
-    missing = [table for table in (RUNS, DELETIONS) if not table_exists(pipeline, table)]
+    missing = missing_logs(pipeline)
     try:
         if missing or state:
-            pipeline.run([table_resource(table, []) for table in missing or (RUNS,)])
+            pipeline.run(missing or [table_resource(RUNS, [])])
         dataset.append(RUNS, _rows(report, started, finished))
     except (PipelineStepFailed, DatabaseException) as error:
         logger.error("could not write this run into %s: %s", RUNS, error)

@@ -17,7 +17,7 @@ from pipelines.destinations.dataset import Dataset
 from pipelines.destinations.foreign import refuse_foreign_tables
 from pipelines.destinations.pipeline_state import custom_objects, resource_states
 from pipelines.destinations.recovery import cause, recover_pipeline
-from pipelines.destinations.system_tables import description_of, restore_tables
+from pipelines.destinations.system_tables import description_of, missing_logs, restore_tables
 from pipelines.destinations.target import LoadingFailed, NothingSynced, Target
 from sources.insightly import ENTITIES, InsightlyError, insightly
 from sources.insightly.config.settings import InsightlySettings
@@ -135,7 +135,9 @@ class Runner:
             context.chunk.begin()
             committed = self._results()
             try:
-                self.pipeline.extract(insightly(context=context, requests=unfinished))
+                source = insightly(context=context, requests=unfinished)
+                source.resources.add(*missing_logs(self.pipeline))
+                self.pipeline.extract(source)
                 with interrupts.deferred():
                     self.target.load(self.pipeline)
                     committed = self._results()
