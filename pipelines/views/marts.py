@@ -154,6 +154,20 @@ class _Expanded:
     required: frozenset[str]
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What stands for a table that a mart reads: a `query`, or the table itself if that is None.
+
+    `stand_in` does so in the shallow query. `columns` are None if they are not known; `required` are the tables behind
+    it that are not optional.
+    """
+
+    query: exp.Query | None
+    stand_in: exp.Query | None
+    columns: Mapping[str, str] | None
+    required: frozenset[str]
+
+
 @dataclass
 class _Planner:
     marts: Mapping[str, Mart]
@@ -188,52 +202,51 @@ class _Planner:
             raise Unusable(f"reads {mart.name}: {mart.error}") if readers else InvalidMart(mart.error)
         if mart.name in self.expanded:
             return self.expanded[mart.name]
-        query, required, readers = mart.query.copy(), set[str](), (*readers, mart.name)
-        sources, columns = dict[int, exp.Query](), dict[str, Mapping[str, str]]()
-        stand_ins = dict[int, exp.Query]()
+        query, readers = mart.query.copy(), (*readers, mart.name)
         tables = () if mart.generated else tuple(tables_of(query))
-        for at, table in enumerate(tables):
-            name, live = table.name, table.name.removeprefix(CURRENT)
-            # A mart may have the name of the table that it reads.
-            if name in self.marts and name != mart.name and not self.marts[name].generated:
-                if name in readers:
-                    raise InvalidMart(f"reads itself: {' -> '.join((*readers, name))}")
-                inner = self._expand(self.marts[name], readers)
-                required |= inner.required
-                sources[id(table)], columns[name] = inner.query, dict.fromkeys(inner.columns, "VARCHAR")
-                continue
-            is_live = name != live and self._columns(name) is None and self._columns(live) is not None
-            source = live if is_live else name
-            existing, dropped = self._columns(source), dict[str, str]()
-            if source in mart.optional:
-                dropped = {
-                    column: kind for column, kind in self.known[source].items() if column not in (existing or ())
-                }
-            else:
-                required.add(source)
-            if existing is not None:
-                columns[name] = {**existing, **dropped}
-            if is_live and existing is not None:
-                _name_columns(table, record_columns(existing))
-            if source not in self.tables and source in self.known:
-                stand_ins[at] = _empty(self.known[source])
-            elif dropped:
-                stand_ins[at] = exp.select("*", *_nulls(dropped)).from_(exp.to_table(name))
-            if is_live or dropped:
-                rows = exp.select("*", *_nulls(dropped)).from_(exp.to_table(source))
-                sources[id(table)] = rows.where(_is_live()) if is_live else rows
+        sources = [self._source(table, mart, readers) for table in tables]
         names = tuple(query.named_selects)
-        if tables and all(table.name in columns for table in tables):
+        named = {table.name: source.columns for table, source in zip(tables, sources, strict=True)}
+        columns = {name: found for name, found in named.items() if found is not None}
+        if tables and len(columns) == len(named):
             names = _check_columns(query, columns)
         shallow = query.copy()
-        for at, table in enumerate(tuple(tables_of(shallow))):
-            if at in stand_ins:
-                _replace(table, stand_ins[at])
-        for table in tables:
-            if id(table) in sources:
-                _replace(table, sources[id(table)].copy())
-        self.expanded[mart.name] = _Expanded(query, shallow, names, frozenset(required))
+        for table, source in zip(tuple(tables_of(shallow)) if tables else (), sources, strict=True):
+            if source.stand_in is not None:
+                _replace(table, source.stand_in)
+        for table, source in zip(tables, sources, strict=True):
+            if source.query is not None:
+                _replace(table, source.query.copy())
+        required = frozenset[str]().union(*(source.required for source in sources))
+        self.expanded[mart.name] = _Expanded(query, shallow, names, required)
         return self.expanded[mart.name]
+
+    def _source(self, table: exp.Table, mart: Mart, readers: tuple[str, ...]) -> _Source:
+        """What stands for a table that a mart reads. `alias.*` of live records becomes their columns in the mart."""
+        name, live = table.name, table.name.removeprefix(CURRENT)
+        # A mart may have the name of the table that it reads.
+        if name in self.marts and name != mart.name and not self.marts[name].generated:
+            if name in readers:
+                raise InvalidMart(f"reads itself: {' -> '.join((*readers, name))}")
+            inner = self._expand(self.marts[name], readers)
+            return _Source(inner.query, None, dict.fromkeys(inner.columns, "VARCHAR"), inner.required)
+        is_live = name != live and self._columns(name) is None and self._columns(live) is not None
+        source = live if is_live else name
+        existing, is_optional = self._columns(source), source in mart.optional
+        known = self.known[source].items() if is_optional else ()
+        dropped = {column: kind for column, kind in known if column not in (existing or ())}
+        if is_live and existing is not None:
+            _name_columns(table, record_columns(existing))
+        query = stand_in = None
+        if is_live or dropped:
+            query = exp.select("*", *_nulls(dropped)).from_(exp.to_table(source))
+            query = query.where(_is_live()) if is_live else query
+        if source not in self.tables and source in self.known:
+            stand_in = _empty(self.known[source])
+        elif dropped:
+            stand_in = exp.select("*", *_nulls(dropped)).from_(exp.to_table(name))
+        columns = None if existing is None else {**existing, **dropped}
+        return _Source(query, stand_in, columns, frozenset() if is_optional else frozenset([source]))
 
     def _columns(self, table: str) -> Mapping[str, str] | None:
         """The columns that a table has, or would have."""
