@@ -119,23 +119,19 @@ def faults_of(entries: object) -> list[Fault]:
         raise ValueError(f"a fault is not complete: {error}") from None
 
 
-def spoil(kind: str, good: Response) -> Response:
-    """The response that the fault `kind` makes of a good one."""
-    headers, body = dict(good.headers), good.body
+def spoil(kind: str, response: Response) -> None:
+    """Does to a good response what the fault `kind` says."""
     if kind == "invalid_json":
-        body = body[: max(1, len(body) // 2)]
+        response.body = response.body[: max(1, len(response.body) // 2)]
     elif kind == "html":
-        headers["Content-Type"] = "text/html; charset=utf-8"
-        body = b"<!DOCTYPE html><html><body>Please try again later.</body></html>"
+        response.headers["Content-Type"] = "text/html; charset=utf-8"
+        response.body = b"<!DOCTYPE html><html><body>Please try again later.</body></html>"
     elif kind == "content_type":
-        headers["Content-Type"] = "text/plain; charset=utf-8"
+        response.headers["Content-Type"] = "text/plain; charset=utf-8"
     elif kind == "object":
-        body = b'{"Message":"This is not a list."}'
-    elif kind in {"duplicate", "unsorted"}:
-        rows = orjson.loads(body)
-        if isinstance(rows, list):
-            body = orjson.dumps(rows[::-1] if kind == "unsorted" else rows + rows[-1:])
-    return Response(good.status, headers, body)
+        response.body = b'{"Message":"This is not a list."}'
+    elif kind in {"duplicate", "unsorted"} and isinstance(rows := orjson.loads(response.body), list):
+        response.body = orjson.dumps(rows[::-1] if kind == "unsorted" else rows + rows[-1:])
 
 
 def change_data(fault: Fault, entity: str | None, store: Store) -> None:

@@ -151,7 +151,7 @@ def test_failing_account_does_not_stop_the_others(accounts: Accounts) -> None:
     accounts.add("emea", 3)
     accounts.add("apac", 4)
     accounts.boxes["apac"].switches = replace(OPEN, quota=1)
-    accounts.boxes["apac"].limits.spend(1)
+    accounts.boxes["apac"].limits.used += 1
     stopped = accounts.run("sync", "contacts")
     assert (stopped["code"], stopped["status"]) == (3, "stopped")
     assert stopped["instances"]["apac"]["status"] == "stopped"

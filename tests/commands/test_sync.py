@@ -423,7 +423,7 @@ def test_days_with_few_calls_complete_everything(make_crm: MakeCrm) -> None:
 
 def test_quota_reserve_is_left_for_other_programs(make_crm: MakeCrm) -> None:
     crm = make_crm(switches=replace(OPEN, quota=100))
-    crm.sandbox.limits.spend(90)
+    crm.sandbox.limits.used += 90
     report = crm.sync("contacts", quota_reserve=5, page_size=5, max_connections=1)
     assert (report.status, report.exit_code) == ("stopped", 3)
     assert crm.sandbox.calls() <= 5

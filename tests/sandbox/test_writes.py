@@ -40,6 +40,8 @@ def test_read_only_fields_are_ignored_and_null_clears(sandbox):
     body = {"CONTACT_ID": row["CONTACT_ID"], "DATE_CREATED_UTC": "2001-01-01 00:00:00", "TITLE": None}
     changed = send(sandbox, "Contacts", "PUT", json=body).json()
     assert changed == row | {"TITLE": None, "DATE_UPDATED_UTC": "2026-11-02 12:00:00"}
+    assert send(sandbox, "Contacts", "PUT", json={"CONTACT_ID": row["CONTACT_ID"]}).status_code == 200
+    assert send(sandbox, "Contacts", "PUT", json={"CONTACT_ID": row["CONTACT_ID"], "FIRST_NAME": ""}).status_code == 400
     assert send(sandbox, "Contacts", "PUT", json={"TITLE": "x"}).status_code == 400
     assert send(sandbox, "Contacts/5", "PUT", json={"CONTACT_ID": 6}).status_code == 400
     assert send(sandbox, "Contacts/5", "PUT", json={}).status_code == 404
@@ -64,6 +66,17 @@ def test_lead_gets_defaults_and_completed_task_a_date(sandbox):
     task = send(sandbox, "Tasks", "POST", json={"TITLE": "Call"}).json()
     done = send(sandbox, "Tasks", "PUT", json={"TASK_ID": task["TASK_ID"], "COMPLETED": True}).json()
     assert (done["STATUS"], done["COMPLETED_DATE_UTC"]) == ("COMPLETED", "2026-11-02 12:00:00")
+    task = send(sandbox, "Tasks", "POST", json={"TITLE": "Called", "STATUS": "COMPLETED"}).json()
+    assert (task["COMPLETED"], task["COMPLETED_DATE_UTC"]) == (True, "2026-11-02 12:00:00")
+    won = {
+        "OPPORTUNITY_NAME": "Pumps",
+        "OPPORTUNITY_STATE": "WON",
+        "BID_AMOUNT": 9,
+        "BID_TYPE": "Per Day",
+        "BID_DURATION": 2,
+    }
+    deal = send(sandbox, "Opportunities", "POST", json=won).json()
+    assert (deal["OPPORTUNITY_VALUE"], deal["ACTUAL_CLOSE_DATE"]) == (18, "2026-11-02 00:00:00")
 
 
 def test_lead_source_in_use_cannot_be_deleted(sandbox):

@@ -1,12 +1,13 @@
 """The account: the key's user, the instance, permissions, custom-field definitions and tag names."""
 
 from pipelines.sandbox.store.shapes import Record
+from pipelines.sandbox.store.table import dump
 from sources.insightly.entities import ENTITIES, RECORD_TYPES
 
 from .exchange import Exchange
 from .messages import ApiError, Response, json_response
-from .query import page_response
-from .reads import single
+from .query import paging
+from .reads import list_response, single
 
 _CUSTOMIZED = [entity for entity in ENTITIES.values() if entity.custom_fields and "{" not in entity.path]
 
@@ -41,7 +42,8 @@ def tags(x: Exchange) -> Response:
     if kind not in RECORD_TYPES:
         raise ApiError(400, f"record_type must be one of {', '.join(RECORD_TYPES)}.")
     x.check(kind)
-    return page_response([{"TAG_NAME": name} for name in x.store.tag_names(kind)], x.query, x.switches)
+    names, (skip, top) = x.store.tag_names(kind), paging(x.query, x.switches)
+    return list_response(x, [dump({"TAG_NAME": name}) for name in names[skip : skip + top]], len(names))
 
 
 def custom_fields(x: Exchange) -> Response:

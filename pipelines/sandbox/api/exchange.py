@@ -70,6 +70,12 @@ class Exchange:
         return parse(self.raw())
 
     @property
+    def definitions(self) -> dict[str, Record]:
+        """The definitions of the entity's custom fields, by their names."""
+        rows = (row for row in self.store.definitions if row["FIELD_FOR"] == self.facts.field_for)
+        return {row["FIELD_NAME"]: row for row in rows}
+
+    @property
     def user(self) -> int:
         """The id of the key's user."""
         return next(iter(self.store.tables["users"].keys), 0)

@@ -25,11 +25,20 @@ class Request:
 
 @dataclass
 class Response:
-    """One HTTP response: status, headers except Content-Length and Date, and the body before compression."""
+    """One HTTP response, and how to send it.
+
+    Attributes:
+        headers: except Content-Length and Date.
+        body: before compression.
+        delay: seconds to wait before it is sent.
+        broken: `reset` or `cut` if the connection breaks, else "".
+    """
 
     status: int
     headers: dict[str, str]
     body: bytes
+    delay: float = 0.0
+    broken: str = ""
 
 
 class ApiError(Exception):

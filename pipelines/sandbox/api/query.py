@@ -1,22 +1,22 @@
 """Query parameters: paging, flags and filters (API.md, sections 2 and 7.1)."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pipelines.sandbox.store.shapes import MAX_PAGE, STAMP, Record, facts_of
+from pipelines.sandbox.store.shapes import MAX_PAGE, facts_of
 from pipelines.sandbox.store.table import parse, stamp_of
 from pipelines.sandbox.switches import Switches
 
-from .messages import ApiError, Response, json_response
+from .messages import ApiError
 
 DEFAULT_PAGE = 100
 
 Filter = Callable[[bytes], bool]
 """A test of a record."""
 
-_DATETIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)Z?")
+_DOCUMENTED = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\dZ?")
 
 
 def paging(query: Mapping[str, str], switches: Switches) -> tuple[int, int]:
@@ -27,20 +27,6 @@ def paging(query: Mapping[str, str], switches: Switches) -> tuple[int, int]:
     return skip, min(top, MAX_PAGE)
 
 
-def page_response(rows: list[Record], query: Mapping[str, str], switches: Switches) -> Response:
-    """The page of `rows` that the query selects."""
-    skip, top = paging(query, switches)
-    response = json_response(200, rows[skip : skip + top])
-    if flag(query, "count_total", switches) and switches.total_header:
-        response.headers["X-Total-Count"] = total_header(len(rows), switches)
-    return response
-
-
-def total_header(rows: int, switches: Switches) -> str:
-    """The value of `X-Total-Count` for a list of so many rows."""
-    return str(max(rows + switches.total_error, 0))
-
-
 def flag(query: Mapping[str, str], name: str, switches: Switches) -> bool:
     """A boolean parameter; `true` and `True` are both valid."""
     value = query.get(name, "").strip().lower()
@@ -49,24 +35,18 @@ def flag(query: Mapping[str, str], name: str, switches: Switches) -> bool:
     return value in {"true", "1"}
 
 
-def parse_datetime(value: str) -> str:
-    """A date-time in either documented form, as it is stored. Raises ValueError for other text."""
-    match = _DATETIME.fullmatch(value.strip())
-    if match is None:
-        raise ValueError(f"{value!r} is not a date-time")
-    text = f"{match[1]} {match[2]}"
-    datetime.strptime(text, STAMP)
-    return text
+def parse_date(value: str, documented: bool) -> str:
+    """A date or date-time, as it is stored: in every ISO 8601 form, its fraction cut off, or the documented ones.
 
-
-def parse_date(value: str, switches: Switches) -> str:
-    """A date or date-time, as it is stored: in any ISO 8601 form, its fraction cut off, or by the switch `date_formats`
-    in the documented ones. Raises ValueError for other text.
+    Raises:
+        ValueError: it has another form.
     """
-    if switches.date_formats == "documented":
-        return parse_datetime(value)
-    time = datetime.fromisoformat(value.strip().replace(" ", "+") if value.count(":") > 2 else value.strip())
-    return (time if time.tzinfo is None else time.astimezone(UTC)).strftime(STAMP)
+    value = value.strip()
+    if documented and not _DOCUMENTED.fullmatch(value):
+        raise ValueError(f"{value!r} is not a date-time")
+    time = datetime.fromisoformat(value.replace(" ", "+") if value.count(":") > 2 else value)
+    time = time.astimezone(UTC) if time.tzinfo else time
+    return time.replace(tzinfo=None, microsecond=0).isoformat(" ")
 
 
 def updated_after(query: Mapping[str, str], switches: Switches) -> Filter | None:
@@ -75,7 +55,7 @@ def updated_after(query: Mapping[str, str], switches: Switches) -> Filter | None
     if not value.strip():
         return None
     try:
-        bound = parse_date(value, switches)
+        bound = parse_date(value, switches.date_formats == "documented")
     except ValueError:
         raise ApiError(400, f"The value {value!r} of updated_after_utc is not a valid date.") from None
     if switches.filter_inclusive:
@@ -83,7 +63,7 @@ def updated_after(query: Mapping[str, str], switches: Switches) -> Filter | None
     return lambda raw: stamp_of(raw) > bound
 
 
-def field_equals(entity: str, query: Mapping[str, str], custom: frozenset[str]) -> Filter | None:
+def field_equals(entity: str, query: Mapping[str, str], custom: Collection[str]) -> Filter | None:
     """The exact match of one standard or custom field; `custom` are the names of the defined custom fields."""
     name, value = query.get("field_name", ""), query.get("field_value")
     if not name and value is None:
@@ -123,6 +103,6 @@ def _same(stored: Any, text: str) -> bool:
         except ValueError:
             return False
     try:
-        return stored in (text, parse_datetime(text))
+        return stored in (text, parse_date(text, documented=True))
     except ValueError:
         return bool(stored == text)

@@ -1,5 +1,6 @@
 """Lists, searches and single reads, in full and brief form (API.md, sections 2 and 7)."""
 
+from collections.abc import Collection
 from zlib import crc32
 
 from pipelines.sandbox.store.shapes import LINK_NAMES, Parent, array_fields
@@ -7,7 +8,7 @@ from pipelines.sandbox.store.table import dump, parse
 
 from .exchange import Exchange
 from .messages import ApiError, Response, json_response
-from .query import Filter, field_equals, flag, paging, total_header, updated_after
+from .query import Filter, field_equals, flag, paging, updated_after
 
 CONVERTED_STATUS = 2
 """STATUS_TYPE of the status of converted leads; the real value is unknown."""
@@ -23,9 +24,7 @@ def listing(x: Exchange) -> Response:
 
 def search(x: Exchange) -> Response:
     """`/Search`: by one field, by date, by both, or by neither."""
-    custom = frozenset(row["FIELD_NAME"] for row in x.store.definitions if row["FIELD_FOR"] == x.facts.field_for)
-    honoured = x.switches.search_field == "honoured"
-    equals = field_equals(x.entity, x.query, custom) if honoured else None
+    equals = field_equals(x.entity, x.query, x.definitions) if x.switches.search_field == "honoured" else None
     date_filter = updated_after(x.query, x.switches)
     response = _page(x, equals, (lambda _: False) if date_filter and _undated(x) else date_filter, _visible(x))
     if x.switches.search_none == "404" and response.body == b"[]":
@@ -77,7 +76,7 @@ def single(x: Exchange) -> Response:
 
 def saved(x: Exchange) -> bytes:
     """The JSON of the record that the path names."""
-    return _shaped(x, x.raw(), brief=False)
+    return _shaped(x, x.raw())
 
 
 def etag(raw: bytes) -> str:
@@ -88,36 +87,35 @@ def etag(raw: bytes) -> str:
 def _page(x: Exchange, *filters: Filter | None, parent: Parent | None = None) -> Response:
     brief = bool(x.facts.brief) and flag(x.query, "brief", x.switches)
     skip, top = paging(x.query, x.switches) if x.facts.paged else (0, None)
-    counted = flag(x.query, "count_total", x.switches) and x.facts.paged
     token = x.request.path, x.switches, *((name, value) for name, value in x.query.items() if name not in _PAGING)
     rows, total = x.store.page(x.entity, skip, top, token, [test for test in filters if test], parent)
-    if brief or x.switches.etag or not x.switches.embed_tags or _undated(x):
-        rows = [_shaped(x, raw, brief) for raw in rows]
-    if images := frozenset() if x.switches.images_listed or brief else _images(x):
-        rows = [_without_images(raw, images) for raw in rows]
+    definitions = {} if x.switches.images_listed else x.definitions
+    images = {name for name, row in definitions.items() if row["FIELD_TYPE"] == "IMAGE"}
+    return list_response(x, [_shaped(x, raw, brief, images) for raw in rows], total)
+
+
+def list_response(x: Exchange, rows: list[bytes], total: int) -> Response:
+    """The rows of a page, with the number of all rows if the query wants it and the list has pages."""
     response = json_response(200, b"[" + b",".join(rows) + b"]")
-    if counted and x.switches.total_header:
-        response.headers["X-Total-Count"] = total_header(total, x.switches)
+    if flag(x.query, "count_total", x.switches) and x.switches.total_header and x.facts.paged:
+        response.headers["X-Total-Count"] = str(max(total + x.switches.total_error, 0))
     return response
 
 
-def _shaped(x: Exchange, raw: bytes, brief: bool) -> bytes:
-    """The JSON of one record in the form that the switches set."""
-    untagged, undated, shaped = not x.switches.embed_tags and x.facts.tagged, _undated(x), raw
-    if brief or untagged or undated:
-        record = parse(raw)
-        dropped = [*(array_fields(x.entity) if brief else ()), *(("TAGS",) if untagged else ())]
-        for name in [*dropped, *(("DATE_UPDATED_UTC",) if undated else ())]:
-            record.pop(name, None)
+def _shaped(x: Exchange, raw: bytes, brief: bool = False, images: Collection[str] = ()) -> bytes:
+    """The JSON of one record in the form that the switches set, without its custom fields that are `images`."""
+    arrays = array_fields(x.entity)
+    dropped = {*(arrays if brief else ()), *(("DATE_UPDATED_UTC",) if _undated(x) else ())}
+    dropped |= {"TAGS"} if x.facts.tagged and not x.switches.embed_tags else set()
+    shaped = raw
+    if dropped or images:
+        record = {name: value for name, value in parse(raw).items() if name not in dropped}
+        if images and record.get("CUSTOMFIELDS"):
+            record["CUSTOMFIELDS"] = [each for each in record["CUSTOMFIELDS"] if each["FIELD_NAME"] not in images]
         if brief and x.switches.brief_style != "missing":
-            record |= {name: None if x.switches.brief_style == "null" else [] for name in array_fields(x.entity)}
+            record |= {name: None if x.switches.brief_style == "null" else [] for name in arrays}
         shaped = dump(record)
     return shaped.rstrip()[:-1] + f',"ETag":"{etag(raw)}"}}'.encode() if x.switches.etag else shaped
-
-
-def _images(x: Exchange) -> frozenset[str]:
-    definitions = (row for row in x.store.definitions if row["FIELD_FOR"] == x.facts.field_for)
-    return frozenset(row["FIELD_NAME"] for row in definitions if row["FIELD_TYPE"] == "IMAGE")
 
 
 def _undated(x: Exchange) -> bool:
@@ -130,9 +128,3 @@ def _visible(x: Exchange) -> Filter | None:
     if x.entity == "leads" and not x.switches.converted_leads_listed:
         return lambda raw: not parse(raw).get("CONVERTED")
     return None
-
-
-def _without_images(raw: bytes, images: frozenset[str]) -> bytes:
-    record = parse(raw)
-    entries = record.get("CUSTOMFIELDS") or ()
-    return dump(record | {"CUSTOMFIELDS": [entry for entry in entries if entry["FIELD_NAME"] not in images]})

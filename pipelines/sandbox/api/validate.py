@@ -1,7 +1,7 @@
 """Validation of request bodies: known fields, types, lengths, required fields, custom fields (API.md 4, 5.2)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipelines.sandbox.store.shapes import LINKED, Record, facts_of
@@ -37,13 +37,13 @@ def writable(x: Exchange) -> Record:
     return fields
 
 
-def require(entity: str, fields: Mapping[str, Any]) -> None:
-    """Raises a 400 if a field is missing that the entity table marks as required."""
-    missing = [
-        name
-        for name, field in facts_of(entity).fields.items()
-        if "required" in field.flags and "read_only" not in field.flags and fields.get(name) in (None, "")
+def require(x: Exchange, fields: Record, names: Iterable[str] | None = None) -> None:
+    """Raises a 400 if one of `names`, or of all fields, is missing that the entity table marks as required."""
+    known = x.facts.fields
+    required = [
+        name for name in (known if names is None else names) if name in known and "required" in known[name].flags
     ]
+    missing = [name for name in required if "read_only" not in known[name].flags and fields.get(name) in (None, "")]
     if missing:
         raise ApiError(400, f"{', '.join(missing)} is required.")
 
@@ -88,7 +88,7 @@ def item_of(x: Exchange, array: str, sent: Mapping[str, Any]) -> Record:
 
 def _date(name: str, value: Any, switches: Switches) -> str:
     try:
-        return parse_date(f"{value} 00:00:00" if len(value) == 10 else value, switches)
+        return parse_date(f"{value} 00:00:00" if len(value) == 10 else value, switches.date_formats == "documented")
     except (ValueError, TypeError, AttributeError):
         raise ApiError(400, f"{name} must be a date in the form yyyy-MM-dd HH:mm:ss.") from None
 
@@ -102,8 +102,7 @@ def _objects(array: str, value: Any) -> list[Record]:
 
 
 def _custom_fields(x: Exchange, value: Any) -> list[Record]:
-    known = {row["FIELD_NAME"]: row for row in x.store.definitions if row["FIELD_FOR"] == x.facts.field_for}
-    written = []
+    known, written = x.definitions, []
     for item in _objects("CUSTOMFIELDS", value):
         name = item.get("FIELD_NAME") or item.get("CUSTOM_FIELD_ID")
         if name not in known:

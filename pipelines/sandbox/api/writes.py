@@ -34,16 +34,13 @@ def create(x: Exchange) -> Response:
 def created(x: Exchange, fields: Record, parent: Parent | None = None) -> Response:
     """201 with the full record, which `parent` has if it is a child row."""
     store = x.store
-    require(x.entity, fields)
+    require(x, fields)
     links = fields.get("LINKS", ())
     for item in links:
         if item["LINK_OBJECT_ID"] not in store.tables[LINKED[item["LINK_OBJECT_NAME"]]].raw:
             raise ApiError(400, f"There is no {item['LINK_OBJECT_NAME']} with id {item['LINK_OBJECT_ID']}.")
-    filled = {**_defaults(x), **fields, "LINKS": links}
-    if x.entity == "opportunities":
-        filled["OPPORTUNITY_VALUE"] = value_of(filled)
-    elif x.entity == "tasks" and "COMPLETED" in (filled["STATUS"], filled["COMPLETED"] and "COMPLETED"):
-        filled |= {"COMPLETED": True, "STATUS": "COMPLETED", "COMPLETED_DATE_UTC": store.now()}
+    defaults = _defaults(x)
+    filled = defaults | fields | _derived(x, defaults, fields)
     x.key = key_of(x.entity, store.create(x.entity, filled, parent, x.switches.comment_moves_date), parent)
     if letter := _MAIL_DROPS.get(x.entity):
         address = f"{store.instance.get('INSTANCE_SUBDOMAIN')}-{letter}{x.key}@mail.sandbox.example"
@@ -91,9 +88,7 @@ def update(x: Exchange) -> Response:
     if x.switches.etag and if_match not in (None, "*", etag(x.raw())):
         raise ApiError(400, "The If-Match header value is not valid.")
     fields = writable(x)
-    for field, facts in x.facts.fields.items():
-        if "required" in facts.flags and field in fields and fields[field] in (None, ""):
-            raise ApiError(400, f"{field} is required.")
+    require(x, fields, fields)
     fields.pop("LINKS", None)
     changed = _merged(x, stored, fields) | _derived(x, stored, fields)
     made = x.store.update(x.entity, x.key, changed, touch_parent=x.switches.comment_moves_date)

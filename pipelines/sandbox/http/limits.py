@@ -21,6 +21,9 @@ class Limits:
     Args:
         monotonic: returns seconds from any origin that never go back.
         clock: returns the current time, for a day that ends at midnight UTC.
+
+    Attributes:
+        used: the requests counted today; a test adds those of another client.
     """
 
     def __init__(
@@ -32,7 +35,7 @@ class Limits:
         self._clock = clock
         self._lock = threading.Lock()
         self._recent: deque[float] = deque()
-        self._used = 0
+        self.used = 0
         self._day: object = None
 
     def admit(self, switches: Switches) -> Verdict:
@@ -40,37 +43,27 @@ class Limits:
         with self._lock:
             now = self._monotonic()
             self._renew_day(now, switches)
-            if switches.quota is not None and self._used >= switches.quota:
+            if switches.quota is not None and self.used >= switches.quota:
                 return "daily"
             while self._recent and now - self._recent[0] >= 1.0:
                 self._recent.popleft()
             if switches.rate is not None and len(self._recent) >= switches.rate:
                 return "burst"
             self._recent.append(now)
-            self._used += 1
+            self.used += 1
             return "ok"
 
     def headers(self, switches: Switches) -> dict[str, str]:
         """The current `X-RateLimit-Limit` and `X-RateLimit-Remaining`."""
         with self._lock:
             limit = _UNLIMITED if switches.quota is None else switches.quota
-            remaining = max(switches.quota is None, limit - self._used)
+            remaining = max(switches.quota is None, limit - self.used)
         return {"X-RateLimit-Limit": str(limit), "X-RateLimit-Remaining": str(int(remaining))}
-
-    def spend(self, calls: int) -> None:
-        """Counts `calls` of another client."""
-        with self._lock:
-            self._used += calls
-
-    @property
-    def used(self) -> int:
-        """Requests counted today."""
-        return self._used
 
     def reset(self, used: int = 0) -> None:
         """Starts a new day with so many requests counted."""
         with self._lock:
-            self._used = used
+            self.used = used
             self._day = None
             self._recent.clear()
 
@@ -78,8 +71,8 @@ class Limits:
         if switches.daily_reset == "midnight":
             today = self._clock().astimezone(UTC).date()
             if self._day != today:
-                self._used, self._day = (0 if self._day is not None else self._used), today
+                self.used, self._day = (0 if self._day is not None else self.used), today
         elif not isinstance(self._day, float):
             self._day = now
         elif now - self._day >= DAY:
-            self._used, self._day = 0, now
+            self.used, self._day = 0, now

@@ -12,7 +12,7 @@ from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from pipelines.sandbox.api.messages import json_response
+from pipelines.sandbox.api.messages import Response, json_response
 from pipelines.sandbox.faults import Fault, FaultScript
 from pipelines.sandbox.seed.generate import generate
 from pipelines.sandbox.store.fixtures import load
@@ -21,7 +21,7 @@ from pipelines.sandbox.switches import Switches
 
 from .control import ROOT, control
 from .limits import Limits
-from .service import BASE, Call, Delivery, Service, parse_request
+from .service import BASE, Call, Service, parse_request
 
 DEMO_KEY = "5a4db0c5-1e57-4c0d-8ead-0123456789ab"
 """The default key of a sandbox; it is valid nowhere else."""
@@ -70,16 +70,16 @@ class _Handler(BaseHTTPRequestHandler):
             body = self._body(headers)
         except ValueError as error:  # what follows on the connection cannot be told from the body
             self.close_connection = True
-            self._send(Delivery(json_response(400, {"Message": f"The request body cannot be read: {error}."})), False)
+            self._send(json_response(400, {"Message": f"The request body cannot be read: {error}."}), False)
             return
         if self.path.lower().startswith(ROOT):
             request = parse_request(self.command, self.path, headers, body)
-            delivery = Delivery(control(self.server.service, request))
+            response = control(self.server.service, request)
         else:
-            delivery = self.server.service.answer(self.command, self.path, headers, body)
-        if delivery.delay > 0:
-            time.sleep(delivery.delay)
-        self._send(delivery, "gzip" in headers.get("accept-encoding", "").lower())
+            response = self.server.service.answer(self.command, self.path, headers, body)
+        if response.delay > 0:
+            time.sleep(response.delay)
+        self._send(response, "gzip" in headers.get("accept-encoding", "").lower())
 
     def _body(self, headers: Mapping[str, str]) -> bytes:
         """The body, which has a length or comes in chunks. Raises ValueError."""
@@ -105,15 +105,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.command, self.request_version = getattr(self, "command", None) or "GET", self.protocol_version
         text = message or explain or self.responses[code][0]
-        self._send(Delivery(json_response(int(code), {"Message": text})), False)
+        self._send(json_response(int(code), {"Message": text}), False)
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = _serve
 
-    def _send(self, delivery: Delivery, compress: bool) -> None:
-        if delivery.broken == "reset":
+    def _send(self, response: Response, compress: bool) -> None:
+        if response.broken == "reset":
             self._cut(abort=True)
             return
-        headers, body, service = dict(delivery.response.headers), delivery.response.body, self.server.service
+        headers, body, service = dict(response.headers), response.body, self.server.service
         if compress and len(body) > _GZIP_FROM:
             body = gzip.compress(body, 1, mtime=0)
             headers["Content-Encoding"] = "gzip"
@@ -121,14 +121,14 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Date"] = format_datetime(service.clock().astimezone(UTC), usegmt=True)
         if self.close_connection:
             headers["Connection"] = "close"
-        self.send_response_only(delivery.response.status)
+        self.send_response_only(response.status)
         for name, value in (headers | {"Content-Length": str(len(body))}).items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body[: len(body) // 2] if delivery.broken == "cut" else body)
+            self.wfile.write(body[: len(body) // 2] if response.broken == "cut" else body)
         self.wfile.flush()
-        if delivery.broken == "cut":
+        if response.broken == "cut":
             self._cut(abort=False)
 
     def _cut(self, abort: bool) -> None:

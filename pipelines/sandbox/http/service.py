@@ -31,15 +31,6 @@ class Call:
     time: float
 
 
-@dataclass
-class Delivery:
-    """A response and how to send it: after so many seconds; `broken` is `reset`, `cut`, or "" for as it should be."""
-
-    response: Response
-    delay: float = 0.0
-    broken: str = ""
-
-
 def parse_request(method: str, target: str, headers: Mapping[str, str], body: bytes) -> Request:
     """The parts of an HTTP request; names in `headers` are lower case."""
     split = urlsplit(target)
@@ -86,58 +77,55 @@ class Service:
         self.log.clear()
         self.offset = timedelta()
 
-    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Delivery:
+    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Response:
         """The response to one API request, which is logged; names in `headers` are lower case."""
-        arrived = time.time()
-        split = urlsplit(target)
+        arrived, split = time.time(), urlsplit(target)
         try:
-            delivery = self._api(parse_request(method, target, headers, body))
+            response = self._api(parse_request(method, target, headers, body))
         except Exception as error:  # an error in the sandbox must not look like a cut connection
-            delivery = Delivery(json_response(500, {"Message": f"The sandbox failed: {error!r}"}))
+            response = json_response(500, {"Message": f"The sandbox failed: {error!r}"})
         path = split.path[len(BASE) :] if split.path.lower().startswith(BASE) else split.path
-        status = 0 if delivery.broken == "reset" else delivery.response.status
+        status = 0 if response.broken == "reset" else response.status
         call = Call(method, path, dict(parse_qsl(split.query, keep_blank_values=True)), status, arrived)
         self.log.append(call)
         self.on_call(call)
-        return delivery
+        return response
 
-    def _api(self, request: Request) -> Delivery:
+    def _api(self, request: Request) -> Response:
         switches = self.switches
         if not request.path.lower().startswith(f"{BASE}/"):
-            return Delivery(error_response(ApiError(404, f"No resource was found at {request.path}."), switches))
+            return error_response(ApiError(404, f"No resource was found at {request.path}."), switches)
         request = replace(request, path=request.path[len(BASE) :])
         if not authorized(request.headers.get("authorization"), self.key, switches.password == "blank"):
-            return Delivery(json_response(401, {"Message": DENIED}), switches.latency)
-        verdict = self.limits.admit(switches)
-        if verdict != "ok":
+            response = json_response(401, {"Message": DENIED})
+        elif (verdict := self.limits.admit(switches)) != "ok":
             wait = switches.burst_retry_after if verdict == "burst" else switches.daily_retry_after
             response = _too_many(verdict, wait, text=verdict == "burst" and switches.burst_body == "text")
             response.headers |= self.limits.headers(switches)
-            return Delivery(response, switches.latency)
-        delivery = self._with_faults(request, self.faults.due(request))
-        delivery.delay += switches.latency
-        return delivery
+        else:
+            response = self._with_faults(request, self.faults.due(request))
+        response.delay += switches.latency
+        return response
 
-    def _with_faults(self, request: Request, due: list[Fault]) -> Delivery:
+    def _with_faults(self, request: Request, due: list[Fault]) -> Response:
         for fault in due:
             change_data(fault, entity_of(request.path), self.store)
         refused = next((response for fault in due if (response := self._refused(fault))), None)
-        delivery = Delivery(refused or handle(request, self.store, self.switches))
-        counters = self.limits.headers(self.switches)
+        response, counters = refused or handle(request, self.store, self.switches), self.limits.headers(self.switches)
         for fault in due:
             match fault.kind:
                 case "slow":
-                    delivery.delay += fault.seconds
+                    response.delay += fault.seconds
                 case "reset" | "cut":
-                    delivery.broken = fault.kind
+                    response.broken = fault.kind
                 case "burst" | "daily" if not fault.counter:
                     counters = {}
                 case "daily":
                     counters["X-RateLimit-Remaining"] = "0"
                 case _ if refused is None:
-                    delivery.response = spoil(fault.kind, delivery.response)
-        delivery.response.headers |= counters
-        return delivery
+                    spoil(fault.kind, response)
+        response.headers |= counters
+        return response
 
     def _refused(self, fault: Fault) -> Response | None:
         if fault.kind in {"burst", "daily"}:
