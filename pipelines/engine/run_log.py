@@ -45,15 +45,9 @@ def write_run(
 
 def last_success(pipeline: dlt.Pipeline, command: str) -> dict[str, datetime]:
     """When the last run of a command that ended `ok` started, by entity; one that lies in the future does not count."""
-    if not table_exists(pipeline, RUNS):
-        return {}
-    with pipeline.sql_client() as client:
-        table = client.make_qualified_table_name(RUNS)
-        sql = (
-            f"select entity, max(started) from {table} "
-            "where command = %s and state = 'ok' and started <= %s group by entity"
-        )
-        return {str(entity): started for entity, started in client.execute_sql(sql, command, _latest()) or ()}
+    sql = """select entity, max(started) from {table}
+        where command = %s and state = 'ok' and started <= %s group by entity"""
+    return {str(entity): started for entity, started in _read(pipeline, sql, command, _latest())}
 
 
 def is_stale(state: str, synced: datetime | None, oldest: datetime) -> bool:
@@ -69,37 +63,34 @@ def is_stale(state: str, synced: datetime | None, oldest: datetime) -> bool:
 
 def last_runs(pipeline: dlt.Pipeline) -> dict[tuple[str, str], dict[str, Any]]:
     """The last row of `_sync_runs` of each entity and command; one in the future only if there is no other."""
-    if not table_exists(pipeline, RUNS):
-        return {}
-    with pipeline.sql_client() as client:
-        table = client.make_qualified_table_name(RUNS)
-        started = "coalesce(max(case when started <= %s then started end), max(started)) as started"
-        last = f"select entity, command, {started} from {table} group by entity, command"
-        columns = ", ".join(f"r.{client.escape_column_name(name)}" for name in COLUMNS[RUNS])
-        sql = (
-            f"select {columns} from {table} r join ({last}) l "
-            "on r.entity = l.entity and r.command = l.command and r.started = l.started"
-        )
-        rows = [dict(zip(COLUMNS[RUNS], row, strict=True)) for row in client.execute_sql(sql, _latest()) or ()]
+    sql = """select {columns} from {table} r join (
+            select entity, command, coalesce(max(case when started <= %s then started end), max(started)) as started
+            from {table} group by entity, command
+        ) l on r.entity = l.entity and r.command = l.command and r.started = l.started"""
+    rows = [dict(zip(COLUMNS[RUNS], row, strict=True)) for row in _read(pipeline, sql, _latest())]
     return {(row["entity"], row["command"]): row for row in rows}
 
 
 def last_failure(pipeline: dlt.Pipeline) -> dict[str, Any] | None:
     """The last run with a failed entity: `started`, `command`, its failed `entities`, and the first one's `reason`."""
-    if not table_exists(pipeline, RUNS):
-        return None
-    with pipeline.sql_client() as client:
-        table = client.make_qualified_table_name(RUNS)
-        failed = "state = 'failed' and started <= %s"
-        sql = (
-            f"select started, command, entity, reason from {table} where {failed} "
-            f"and started = (select max(started) from {table} where {failed}) order by entity"
-        )
-        rows = client.execute_sql(sql, _latest(), _latest()) or ()
+    failed = "state = 'failed' and started <= %s"
+    sql = f"""select started, command, entity, reason from {{table}} where {failed}
+        and started = (select max(started) from {{table}} where {failed}) order by entity"""
+    rows = _read(pipeline, sql, _latest(), _latest())
     if not rows:
         return None
     started, command, _, reason = rows[0]
     return {"started": started, "command": command, "entities": [row[2] for row in rows], "reason": reason}
+
+
+def _read(pipeline: dlt.Pipeline, sql: str, *values: Any) -> list[Any]:
+    """The rows of a query on `_sync_runs`, which is `{table}` in it; none without the table."""
+    if not table_exists(pipeline, RUNS):
+        return []
+    with pipeline.sql_client() as client:
+        columns = ", ".join(f"r.{client.escape_column_name(name)}" for name in COLUMNS[RUNS])
+        sql = sql.format(table=client.make_qualified_table_name(RUNS), columns=columns)
+        return list(client.execute_sql(sql, *values) or ())
 
 
 def _latest() -> datetime:
