@@ -16,8 +16,9 @@ from sources.insightly.paging.probe import grid
 from sources.insightly.resources.build import checkpoint_in
 from sources.insightly.resources.discovery import find, refresh_catalog
 from sources.insightly.resources.fetch import page_reader, pages_at, parent_of, read_pages, top_of, total_of
+from sources.insightly.resources.hints import GROUPS
 from sources.insightly.resources.per_parent import parent_checkpoint
-from sources.insightly.resources.reference import GROUPS, calls_of
+from sources.insightly.resources.reference import calls_of
 from sources.insightly.state.checkpoint import Checkpoint
 from sources.insightly.state.request import ReadRequest, resume_full
 

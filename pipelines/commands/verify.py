@@ -21,7 +21,7 @@ from sources.insightly.resources.discovery import find, refresh_catalog
 from sources.insightly.resources.enrich import complete_and_shape
 from sources.insightly.resources.fetch import page_reader, pages_at, read_pages, top_of
 from sources.insightly.resources.hints import shaper_of
-from sources.insightly.resources.reference import GROUPS, read_groups
+from sources.insightly.resources.reference import read_groups
 from sources.insightly.result import EntityResult
 from sources.insightly.state.known_ids import KnownIds
 
@@ -199,8 +199,8 @@ class _Verification:
 
     def _compare_replaced_list(self, result: EntityResult) -> None:
         """Compares all rows of a list that each sync replaces."""
-        group, normalize = GROUPS.get(self.entity.name, ()), self.dataset.normalize
-        shaper, loaded = self._shaper(group), dict[str, Sequence[Row]]()
+        shaper, loaded = self._shaper(), dict[str, Sequence[Row]]()
+        group, normalize = shaper.group, self.dataset.normalize
         known = self._loaded_groups()
         for name, rows in read_groups(self.entity, self.context, result, known):
             self.found.ids += len(rows)
@@ -224,7 +224,7 @@ class _Verification:
         return frozenset(self.runner.states().get(self.entity.name, {}).get("contents", ()))
 
     def _compare_children(self, result: EntityResult) -> None:
-        shaper, self.found.sampled = self._shaper(tuple(self.entity.parent_key)), not self.full
+        shaper, self.found.sampled = self._shaper(), not self.full
         for parent, part in self.runner.states()[self.entity.name]["under"].items():
             if "start_date" not in part:
                 result.notes.append(f"rows of {parent} are not compared: they were never read")
@@ -238,5 +238,5 @@ class _Verification:
     def _fix_by_full(self) -> str:
         return f"insightly sync {self.entity.name} --full repairs it"
 
-    def _shaper(self, group: Sequence[str] = ()) -> RowShaper:
-        return shaper_of(self.entity, self.context, group, self.runner.pipeline.default_schema)
+    def _shaper(self) -> RowShaper:
+        return shaper_of(self.entity, self.context, self.runner.pipeline.default_schema)

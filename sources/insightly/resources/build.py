@@ -16,11 +16,11 @@ from ..state.watermark import watermark_in
 from .describe import describe
 from .discovery import discover, find, record_refusals
 from .fetch import page_reader
-from .hints import MERGE
+from .hints import GROUPS, MERGE, empty_tables
 from .incremental import read_changes, with_state
 from .owner import refuse_dataset_of_command
 from .per_parent import read_per_parent
-from .reference import GROUPS, read_reference
+from .reference import read_reference
 from .selected import read_selected
 
 Reader = Callable[[Entity, SyncContext, ReadRequest, EntityResult], Iterator[Any]]
@@ -84,6 +84,8 @@ def _read(entity: Entity, request: ReadRequest, context: SyncContext) -> Iterato
         context.save_account()
         read = read_selected if request.selects else READERS[entity.read]
         yield from read(entity, context, context.request_for(entity, request), result)
+        if not result.open:
+            yield from empty_tables(entity, context)
         describe(context)
     if result.error is not None and not isinstance(result.error, Stop) and not request.selects:
         # The next full read starts anew, for this entity may fail in every run; only a stop is resumed.

@@ -12,7 +12,7 @@ from ..rows.custom_fields import definitions_of, object_of
 from ..rows.shaper import RowShaper, ShapedTable
 from .fetch import read_definitions, tags_of
 from .hints import marked, shaper_of
-from .reference import GROUPS, assert_plausible, changed, content_of, loaded_definitions
+from .reference import assert_plausible, changed, content_of, loaded_definitions
 
 
 def complete_and_shape(
@@ -37,7 +37,7 @@ def definition_tables(entity: Entity, context: SyncContext) -> Iterator[Any]:
     if definitions is None:
         return
     rows = definitions_of(entity, definitions)
-    shaper, name = shaper_of(ENTITIES["custom_fields"], context, GROUPS["custom_fields"]), object_of(entity, rows)
+    shaper, name = shaper_of(ENTITIES["custom_fields"], context), object_of(entity, rows)
     try:
         assert_plausible(ENTITIES["custom_fields"], context, loaded_definitions(), {name: rows})
     except ImplausibleDeletion as error:

@@ -1,6 +1,6 @@
 """Arrow tables -> what dlt loads: table variants of one resource, each with its own keys and write disposition."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 import dlt
@@ -23,24 +23,25 @@ TYPES: dict[str, FieldType] = {
     "date": "date",
 }
 
+GROUPS = {"tags": ("RECORD_TYPE",), "custom_fields": ("FIELD_FOR",)}
+"""Entities that are read one group of rows per call, and the field that names the group; it is replaced by itself."""
 
-def shaper_of(
-    entity: Entity, context: SyncContext, group: Sequence[str] = (), schema: Schema | None = None
-) -> RowShaper:
+
+def shaper_of(entity: Entity, context: SyncContext, schema: Schema | None = None) -> RowShaper:
     """The run's shaper of an entity, with a child table of tags or without and with columns masked, by the settings.
 
     Args:
         entity: whose records it shapes.
         context: the run, which has one shaper per entity.
-        group: the columns that say which group a row belongs to.
         schema: which columns the destination has; None for the schema of the source that is being extracted.
     """
     if entity.name not in context.shapers:
         schema = schema or dlt.current.source_schema()
         shaped = entity.without_tags if context.settings.tags == "off" else entity
         existing = column_types(schema, (entity.name, *child_tables(entity)))
+        group = GROUPS.get(entity.name) or tuple(entity.parent_key)
         context.shapers[entity.name] = RowShaper(
-            shaped, schema.naming.normalize_path, existing, tuple(group), context.mask(shaped)
+            shaped, schema.naming.normalize_path, existing, group, context.mask(shaped)
         )
     return context.shapers[entity.name]
 
@@ -57,9 +58,10 @@ def column_types(schema: Schema, tables: Iterable[str]) -> dict[str, dict[str, F
     }
 
 
-def empty_tables(shaper: RowShaper) -> Iterator[Any]:
-    """The tables that the destination does not have yet, without rows: queries can join them before the first row."""
-    missing = {shaper.entity.name, *child_tables(shaper.entity)} - shaper.existing.keys()
+def empty_tables(entity: Entity, context: SyncContext) -> Iterator[Any]:
+    """The entity's tables that no row has created yet, without rows, so that queries can join them."""
+    shaper = shaper_of(entity, context)
+    missing = {shaper.entity.name, *child_tables(shaper.entity)} - dlt.current.source_schema().tables.keys()
     return marked(table for table in shaper.shape([]) if table.table in missing) if missing else iter(())
 
 

@@ -22,7 +22,7 @@ from ..state.times import earlier, iso, parse_api
 from ..state.watermark import cursor_reliable, next_watermark, record_dates, store_watermark, watermark_in
 from .enrich import complete_and_shape, definition_tables
 from .fetch import page_reader, tags_cost_calls, top_of
-from .hints import empty_tables, marked, shaper_of
+from .hints import marked, shaper_of
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,6 @@ def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, res
     if context.chunk.full:
         return
     shaper = shaper_of(entity, context)
-    yield from empty_tables(shaper)
     # One decision for the whole walk, however many rounds it takes: digests are those of what the destination has.
     in_blocks = entity.read == "full" or (checkpoint.since is None and not entity.cursor_documented)
     missing_ids = result.missing_ids

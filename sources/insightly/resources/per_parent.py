@@ -29,7 +29,7 @@ from ..state.checkpoint import (
 from ..state.request import ReadRequest
 from ..state.times import iso
 from ..state.watermark import next_watermark
-from .hints import empty_tables, marked, shaper_of
+from .hints import marked, shaper_of
 from .incremental import BATCH_BYTES, note_contradiction
 from .sublists import Sublist, Sublists, read_sublist
 
@@ -78,7 +78,6 @@ def read_per_parent(entity: Entity, context: SyncContext, request: ReadRequest, 
     progress: _Progress = result.progress
     if context.chunk.full:
         return
-    yield from empty_tables(shaper_of(entity, context, tuple(entity.parent_key)))
     left = [parent for parent in entity.read_parents if parent not in progress.done]
     # Unfinished ones first: a read that is repeated within a budget ends this way.
     for parent in sorted(left, key=lambda name: "checkpoint" not in state["under"][name]):
@@ -215,7 +214,7 @@ class _ParentRead:
         sublists = [sublist for sublist, _ in progress.unwritten]
         readable = [sublist for sublist in sublists if sublist.refused is None]
         groups = [(self.entity.parent_values(self.parent, sublist.id), sublist.rows) for sublist in readable]
-        tables = list(marked(self.context.shapers[self.entity.name].shape_groups(groups))) if groups else []
+        tables = list(marked(shaper_of(self.entity, self.context).shape_groups(groups))) if groups else []
         if (skip := progress.unwritten[-1][1]) is not None:
             progress.checkpoint = replace(
                 progress.checkpoint,

@@ -21,7 +21,7 @@ from ..state.missing import is_plausible
 from ..state.request import ReadRequest
 from .discovery import discover
 from .fetch import page_reader, read_objects, read_pages, require_definitions
-from .hints import MERGE, REPLACE, empty_tables, marked, shaper_of
+from .hints import MERGE, REPLACE, marked, shaper_of
 
 
 def read_reference(entity: Entity, context: SyncContext, request: ReadRequest, result: EntityResult) -> Iterator[Any]:
@@ -37,9 +37,8 @@ def read_reference(entity: Entity, context: SyncContext, request: ReadRequest, r
     start_full(state, request)
     if context.chunk.full:
         return
-    group = GROUPS.get(entity.name, ())
-    shaper = shaper_of(entity, context, group)
-    yield from empty_tables(shaper) if group else ()
+    shaper = shaper_of(entity, context)
+    group = shaper.group
     loaded = loaded_definitions() if entity.name == "custom_fields" else state.setdefault("contents", {})
     groups, ended_by = dict[str, list[Record]](), None
     try:
@@ -112,9 +111,6 @@ def changed(digests: State, name: str, new: str) -> bool:
     digests[name] = new
     return True
 
-
-GROUPS = {"tags": ("RECORD_TYPE",), "custom_fields": ("FIELD_FOR",)}
-"""Entities that are read one group of rows per call, and the field that names the group; it is replaced by itself."""
 
 Read = Callable[[], list[Record]]
 

@@ -20,7 +20,7 @@ from ..state.times import parse, parse_api
 from ..state.watermark import cursor_reliable, record_dates, watermark_in
 from .enrich import complete_and_shape, definition_tables
 from .fetch import page_reader, read_definitions, records_of
-from .hints import empty_tables, marked, shaper_of
+from .hints import marked, shaper_of
 from .reference import without_digest
 
 BATCH = 100
@@ -52,7 +52,6 @@ def read_selected(entity: Entity, context: SyncContext, request: ReadRequest, re
     contents: State = state.get("contents", {})
     contents.update({name: without_digest(content) for name, content in contents.items()})
     forget(state)
-    yield from empty_tables(shaper_of(entity, context))
     read = _by_id if request.search is None else _by_search
     yield from read(entity, context, request, result, state)
 
