@@ -56,12 +56,18 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks as `long`, for `make test-all`, what a test marked `sample(N)` does not leave to `make test`.
+    """Divides the tests among the workers, and between `make test` and `make test-all`.
+
+    Marks as `long`, for `make test-all`, what a test marked `sample(N)` does not leave to `make test`.
 
     `make test` runs N cases, spread over all of them; a single case marked `sample(0)` is not one of them.
     """
     # The state machines run for minutes: where they begin last, the other processors wait for them.
     items.sort(key=lambda item: not item.path.name.endswith("_proof.py"))
+    for item in items:
+        # What the tests of a file share is set up once, by one worker. Those of proof/ share little and run for long.
+        if item.path.parent.name != "proof" and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
     cases: dict[str, list[pytest.Item]] = {}
     for item in items:
         counts = [marker.args[0] for marker in item.iter_markers("sample")]

@@ -13,8 +13,6 @@ from sources.insightly.fields import child_fields
 from tests.support.crm import OPEN, Crm, attached, columns, contents_of, isolated_crm, read
 from tests.support.expected import SQL_TYPES, normalize
 
-pytestmark = pytest.mark.xdist_group("contract")
-
 LOADED = [
     name for name, entity in ENTITIES.items() if entity.read not in ("embedded", "per_parent") and name != RECORDS
 ]

@@ -14,7 +14,7 @@ from pipelines.commands.sweep import sweep
 from pipelines.dashboard.build import build_page, export
 from tests.support.crm import OPEN, Clock, isolated_crm
 
-pytestmark = [pytest.mark.sample(0), pytest.mark.enable_socket, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.sample(0), pytest.mark.enable_socket]
 
 DESKTOP, PHONE = {"width": 1200, "height": 900}, {"width": 390, "height": 844}
 

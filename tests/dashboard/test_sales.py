@@ -26,8 +26,6 @@ from sources.insightly.errors import plural
 from tests.support.crm import OPEN, Clock, Crm, PostgresCrm, isolated_crm
 from tests.support.expected import normalize
 
-pytestmark = pytest.mark.xdist_group("sales")
-
 NOW = datetime(2026, 3, 31, 23, 30, tzinfo=UTC)
 """The last half hour of a quarter, whose month before has no such day."""
 NONE, JANUARY = Sum(), Sum(1, 1000)

@@ -17,8 +17,6 @@ from packaging.requirements import Requirement
 from tests.support.crm import Crm
 from tests.support.process import ROOT, reach
 
-pytestmark = pytest.mark.xdist_group("wheel")
-
 
 def run(*words: str | Path, cwd: Path, **environment: str) -> str:
     unset = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SOURCES__"))}
@@ -217,4 +215,4 @@ def test_the_workflow_runs_what_the_readme_tells() -> None:
 def test_worker_sees_the_groups_of_tests(request: pytest.FixtureRequest) -> None:
     """With pytest 9.2 and pytest-xdist 3.8 it did not, so that tests of one group ran beside each other."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        assert request.node.nodeid.endswith("@wheel")
+        assert request.node.nodeid.endswith("@tests/project/test_packaging.py")

@@ -16,7 +16,7 @@ from tests.support.dbt import SCHEMA, Dbt
 from tests.support.process import command
 from tests.support.push import ids
 
-pytestmark = [pytest.mark.sample(0), pytest.mark.xdist_group("dbt")]
+pytestmark = pytest.mark.sample(0)
 
 QUIRK = '{{ 1 / 0 }} {% raw %} it\'s: # "odd"'
 """A label that is no YAML, and that dbt must not render."""

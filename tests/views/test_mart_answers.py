@@ -29,8 +29,6 @@ from tests.support.expected import Row, normalize
 from tests.support.marts import DESTINATIONS, answer, empty_crm
 from tests.support.process import ROOT
 
-pytestmark = pytest.mark.xdist_group("mart answers")
-
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 HISTORY = pa.schema(
     [

@@ -13,8 +13,6 @@ from pipelines.views.build import create_views
 from tests.support.crm import Crm
 from tests.support.marts import DESTINATIONS, answer, empty_crm
 
-pytestmark = pytest.mark.xdist_group("wide answers")
-
 TODAY = datetime.now(UTC).date()
 ADA, HOPPER = 1, 2
 ACME, BYGONE = 101, 102
