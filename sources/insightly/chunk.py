@@ -9,6 +9,8 @@ SHARE, MIN_CALLS = 0.01, 50
 """What a kill may cost: this share of the calls left today, but a chunk need not be smaller than so many calls."""
 SIZE = 64_000_000
 """Bytes of the responses behind one load package: the memory that loading takes grows with it."""
+LAST_CALLS, LAST_AFTER = 16, 2.0
+"""The last chunk of a long list has so many calls, unless the one before would be shorter than so many seconds."""
 
 
 class Chunk:
@@ -27,7 +29,7 @@ class Chunk:
 
     def begin(self) -> None:
         self._calls = self._size = 0
-        self._until = time.monotonic() + SECONDS
+        self._started = time.monotonic()
 
     def add(self, calls: int, size: int = 0) -> None:
         """Counts calls, and the `size` of their responses in bytes."""
@@ -40,4 +42,13 @@ class Chunk:
         if self.endless:
             return False
         max_calls = self._max_calls or max(SHARE * (self._budget.left() or 0), MIN_CALLS)
-        return self._calls >= max_calls or self._size >= SIZE or time.monotonic() > self._until
+        return self._calls >= max_calls or self._size >= SIZE or self._seconds > SECONDS
+
+    def ends_before_last(self, calls_to_go: int | None) -> bool:
+        """True shortly before the end of a long list, so that its last rows are loaded soon after they arrive."""
+        is_near = calls_to_go is not None and calls_to_go <= LAST_CALLS < self._calls
+        return is_near and self._seconds > LAST_AFTER and not self.endless
+
+    @property
+    def _seconds(self) -> float:
+        return time.monotonic() - self._started

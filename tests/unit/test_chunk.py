@@ -1,9 +1,11 @@
 """When a chunk ends."""
 
+import time
+
 import pytest
 
 from sources.insightly.api.quota import CallBudget
-from sources.insightly.chunk import Chunk
+from sources.insightly.chunk import LAST_AFTER, Chunk
 
 
 @pytest.mark.parametrize(("left", "calls"), [(None, 50), (1_000, 50), (20_000, 199), (100_000, 991)])
@@ -16,3 +18,24 @@ def test_chunk_ends_after_a_hundredth_of_the_calls_left_today(left: int | None, 
         if chunk.full:
             break
     assert made == calls
+
+
+def test_chunk_ends_before_the_last_calls_of_a_long_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    chunk = Chunk(CallBudget(), None, endless=False)
+    chunk.add(40)
+    assert not chunk.ends_before_last(10)  # it began just now
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + LAST_AFTER + 1)
+    assert [chunk.ends_before_last(calls) for calls in (None, 17, 16)] == [False, False, True]
+    chunk.begin()
+    chunk.add(16)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 3 * LAST_AFTER)
+    assert not chunk.ends_before_last(0)  # it is the last one
+
+
+def test_chunk_ends_after_30_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    chunk, now = Chunk(CallBudget(), None, endless=False), time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 29)
+    assert not chunk.full
+    monkeypatch.setattr(time, "monotonic", lambda: now + 31)
+    assert chunk.full

@@ -26,7 +26,7 @@ from .hints import marked, shaper_of
 
 logger = logging.getLogger(__name__)
 
-BATCH_BYTES = 8_000_000
+BATCH_BYTES, LAST_PAGES = 8_000_000, 2
 
 
 def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, result: EntityResult) -> Iterator[Any]:
@@ -57,13 +57,17 @@ def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, res
     reader = page_reader(context, entity, checkpoint.since, max_rows=state.get("page_rows"))
     steps = read_list(reader, key, checkpoint.skip, checkpoint.last_id, checkpoint.patience)
 
+    def ends_chunk() -> bool:
+        return context.chunk.full or context.chunk.ends_before_last(reader.pages_to_go)
+
     def is_enough(step: Step) -> bool:
         """Pages are written together, since each table written takes a while.
 
         Not so the first page, after which it is known whether definitions and tags cost calls, nor pages whose tags do.
+        What was read is also written while the last pages are awaited.
         """
-        at_once = not result.rows or tags_cost_calls(context, entity)
-        return at_once or step.size >= BATCH_BYTES or context.chunk.full
+        at_once = not result.rows or tags_cost_calls(context, entity) or reader.pages_to_go == LAST_PAGES
+        return at_once or step.size >= BATCH_BYTES or ends_chunk()
 
     for step in batches(steps, is_enough, key if in_blocks else None, lambda: context.chunk.full):
         if checkpoint.started is None and step.requested_at is not None:
@@ -98,7 +102,7 @@ def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, res
         if cut:
             context.budget.check()
             return
-        if step.skip is not None and context.chunk.full:
+        if step.skip is not None and ends_chunk():
             return
     assert checkpoint.started is not None
     # Pages may have been too large for a busy hour alone, so the next walk tries larger ones.
