@@ -1,17 +1,15 @@
 """Deterministic data for an account: the same seed, scale and time give the same bytes."""
 
 import gc
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
-from typing import cast
 
 from pipelines.sandbox.store.shapes import HISTORY, Parent, Record, definition, facts_of, key_of, parent_field
 from pipelines.sandbox.store.store import Contents
 from pipelines.sandbox.store.table import dump
 from sources.insightly.entities import DATE_CREATED, DATE_UPDATED
 
-from . import activity, deals, people
+from . import records
 from .data import CHILDREN, CUSTOM_FIELDS, FACTS
 from .dirty import make_dirty
 from .fill import Row, fill
@@ -49,21 +47,21 @@ def generate(seed: int = 1, scale: float = 1, now: datetime = SEED_NOW, dirty: b
 def _write(story: Story) -> Contents:
     contents = Contents(definitions=_definitions())
     for entity in FACTS:
-        contents.tables[entity], writer = {}, _writer(entity)
+        writer = vars(records).get(entity)  # without one, `data.toml` and `fill` say everything
         for number, created in enumerate(story.created[entity]):
             row = Row(story, entity, number, created)
-            record = fill(row, writer(row))
+            record = fill(row, writer(row) if writer else {})
             story.created[entity][number] = row.created
-            contents.tables[entity][key_of(entity, record)] = dump(record)
-            _write_children(contents, row, record)
-            for state in deals.states(row) if entity == "opportunities" else ():
-                _add(contents, HISTORY, state, (entity, row.id))
+            _add(contents, entity, record)
+            _add_children(contents, row, record)
     return contents
 
 
-def _write_children(contents: Contents, row: Row, record: Record) -> None:
+def _add_children(contents: Contents, row: Row, record: Record) -> None:
     """The first child row of a record has its date of creation, others that of its update."""
     parent = row.entity, row.id
+    for state in records.states(row) if row.entity == "opportunities" else ():
+        _add(contents, HISTORY, state, parent)
     for entity, every in _children_of(row.entity):
         if row.number % every:
             continue
@@ -71,29 +69,22 @@ def _write_children(contents: Contents, row: Row, record: Record) -> None:
             number = len(contents.tables.get(entity, ()))
             child = Row(row.story, entity, number, row.updated if place else row.created)
             stamps = dict.fromkeys({DATE_CREATED, DATE_UPDATED} & facts_of(entity).fields.keys(), at(child.created))
-            made = fill(child, parent_field(entity, parent) | stamps | activity.child_row(child, place, record))
+            made = fill(child, parent_field(entity, parent) | stamps | records.child_row(child, place, record))
             child.updated = child.created
             _add(contents, entity, made, parent)
-            _write_children(contents, child, made)
+            _add_children(contents, child, made)
 
 
-def _add(contents: Contents, entity: str, record: Record, parent: Parent) -> None:
+def _add(contents: Contents, entity: str, record: Record, parent: Parent | None = None) -> None:
     key = key_of(entity, record, parent)
     contents.tables.setdefault(entity, {})[key] = dump(record)
-    contents.parents.setdefault(entity, {})[key] = parent
+    if parent:
+        contents.parents.setdefault(entity, {})[key] = parent
 
 
 @cache
 def _children_of(parent: str) -> list[tuple[str, int]]:
     return [(entity, facts[parent]) for entity, facts in CHILDREN.items() if parent in facts]
-
-
-def _writer(entity: str) -> Callable[[Row], Record]:
-    """The function that is named like the entity; without one, `data.toml` and `fill` say everything."""
-    for module in (people, deals, activity):
-        if entity in vars(module):
-            return cast(Callable[[Row], Record], vars(module)[entity])
-    return lambda _: {}
 
 
 def _definitions() -> list[Record]:
