@@ -77,7 +77,7 @@ class Store:
         """Replaces everything by the contents, which stay unchanged."""
         names = {name for name, facts in ENTITIES.items() if has_list(facts)} | {*CHILD_ENTITIES, *contents.tables}
         with self.lock:
-            self.tables = {name: Table(contents.tables.get(name), contents.parents.get(name)) for name in names}
+            self.tables = {name: Table(contents.tables.get(name), contents.parents.get(name)) for name in sorted(names)}
             self.definitions = copy.deepcopy(contents.definitions)
             self.instance = dict(contents.instance)
             self.files: dict[Key, bytes] = {}
