@@ -12,7 +12,7 @@ def _phrases(text: str) -> list[str]:
     return " ".join(text.split()).split("; ")
 
 
-_DATA: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_name("data.toml").read_text(encoding="utf-8"))
+_DATA: dict[str, Any] = tomllib.loads(Path(__file__).with_name("data.toml").read_text(encoding="utf-8"))
 
 WORDS = {name: _phrases(text) for name, text in _DATA["words"].items()}
 CITIES = [city.split("/") for city in WORDS["cities"]]
@@ -20,6 +20,9 @@ CITIES = [city.split("/") for city in WORDS["cities"]]
 TAGS = {entity: _phrases(text) for entity, text in _DATA["tags"].items()}
 FACTS = _DATA["entities"]
 """The facts of each entity: `id`, `size`, and values of fields."""
+FIELDS = _DATA["fields"]
+"""Values by the names of fields, as a regular expression."""
+SPARSE = "|".join(_DATA["sparse"])
 DIRTY: dict[str, list[str]] = _DATA["dirty"]
 """Values by the names of fields that have them, as a regular expression; `dates` are those of dates."""
 CHILDREN = _DATA["children"]

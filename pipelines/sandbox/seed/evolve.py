@@ -46,20 +46,14 @@ class _Day:
 
     def new_lead(self) -> str:
         first, last = self.rng.choice(WORDS["first"]), self.rng.choice(WORDS["last"])
-        lead = self.store.create(
-            "leads",
-            {
-                "FIRST_NAME": first,
-                "LAST_NAME": last,
-                "EMAIL": email_address(first, last, "newcomer.example"),
-                "LEAD_SOURCE_ID": self._any_id("lead_sources"),
-                "LEAD_STATUS_ID": self._status(converted=False),
-                "CONVERTED": False,
-                "OWNER_USER_ID": self._any_id("users"),
-                "VISIBLE_TO": "EVERYONE",
-                "TAGS": [{"TAG_NAME": "web form"}],
-            },
-        )
+        fields: Record = {
+            "FIRST_NAME": first,
+            "LAST_NAME": last,
+            "EMAIL": email_address(first, last, "newcomer.example"),
+        }
+        fields |= {"LEAD_SOURCE_ID": self._any_id("lead_sources"), "LEAD_STATUS_ID": self._status(converted=False)}
+        fields |= {"OWNER_USER_ID": self._any_id("users"), "CONVERTED": False, "VISIBLE_TO": "EVERYONE"}
+        lead = self.store.create("leads", fields | {"TAGS": [{"TAG_NAME": "web form"}]})
         return f"new lead {lead['LEAD_ID']}: {first} {last}"
 
     def convert_lead(self) -> str:

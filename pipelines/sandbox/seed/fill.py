@@ -1,18 +1,17 @@
 """Values for the fields of a record that its writer leaves out: from `data.toml`, or by the facts of the entity table.
 
-A field that no row of `_BY_NAME` and `_TEXTS` names gets what its reference or type says. Those of `_SPARSE` have a
-value in each third record.
+A field that neither `data.toml` nor a row of `_BY_NAME` and `_TEXTS` names gets what its reference or type says.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
 from pipelines.sandbox.store.shapes import Record, blank, facts_of
 from sources.insightly.fields import Field, child_fields
 
-from .data import CHILDREN, CUSTOM_FIELDS, FACTS, TAGS, WORDS, email_address, nth
+from .data import CHILDREN, CUSTOM_FIELDS, FACTS, FIELDS, SPARSE, TAGS, WORDS, email_address, nth
 from .story import DAY, Story, at, day
 
 
@@ -49,10 +48,6 @@ def _number(row: Row, field: Field) -> Any:
     return number if field.type == "integer" else str(number) if field.type == "string" else number / 4
 
 
-def _next_activity(row: Row, _: Field) -> str | None:
-    return at(row.story.now + row.number % 30 * DAY) if row.number % 5 == 0 else None
-
-
 def _address(row: Row, field: Field) -> str:
     part = field.name.rpartition("_")[2]
     if part == "STREET":
@@ -78,35 +73,25 @@ def _sentence(row: Row, field: Field) -> str:
     return nth(WORDS["sentences"], row.number)[: field.max_length]
 
 
-def _each(values: Sequence[Any]) -> Maker:
-    return lambda row, _: nth(values, row.number)
-
-
 def _given(value: Any) -> Any:
     """A value of `data.toml`, or what makes it."""
     values = value if isinstance(value, list) else [value]
     if any("{n" in str(each) for each in values):
         return lambda row, _: nth(values, row.number).format(n=row.number + 1)
-    return _each(values) if isinstance(value, list) else value
+    return (lambda row, _: nth(values, row.number)) if isinstance(value, list) else value
 
 
 def _name(row: Row) -> tuple[str, str]:
     return nth(WORDS["first"], row.number), nth(WORDS["last"], row.number * 5)
 
 
-_SPARSE = re.compile(
-    "SALUTATION|.*IMAGE_URL|SOCIAL_.*|PHONE_.*|.*FAX|MOBILE|ASSISTANT_.*|ADDRESS_(OTHER|SHIP)_.*|.*_CC|.*EDITED.*"
-    "|BACKGROUND|.*(DESCRIPTION|DETAILS)|RECURRENCE|REMINDER_DATE_UTC|SERVICE_DATE|ARCHIVED_.*|QUEUED_.*"
-    "|(CONTACT|LEAD|MILESTONE|EMAIL|STAGE|PARENT_TASK|ASSIGNED_TEAM|PRICEBOOK|ACTIVITYSET|OPPORTUNITY_ITEM)_ID"
-)
 _BY_NAME: tuple[tuple[str, Any], ...] = (
     ("DATE_CREATED_UTC|ASSIGNED_DATE_UTC|EMAIL_DATE_UTC|FIRST_.*_DATE_UTC", lambda row, _: at(row.created)),
     ("DATE_UPDATED_UTC|LAST_ACTIVITY_DATE_UTC", lambda row, _: at(row.updated)),
-    ("NEXT_ACTIVITY_DATE_UTC", _next_activity),
+    ("NEXT_ACTIVITY_DATE_UTC", lambda row, _: None if row.number % 5 else at(row.story.now + row.number % 30 * DAY)),
     (".*USER_ID|RESPONSIBLE_USER", lambda row, _: row.owner),
     ("VISIBLE_TO", lambda row, _: "TEAM" if row.number % 40 == 20 else "EVERYONE"),
     ("VISIBLE_TEAM_ID", lambda row, field: _reference(row, field) if row.number % 40 == 20 else None),
-    (".*CURRENCY.*", "EUR"),
     ("ACTIVE|EDITABLE|VISIBLE", lambda row, _: row.number % 9 != 8),
     (".*VISIBLE", True),
     ("DEFAULT_.*|IS_STANDARD", lambda row, _: row.number == 0),
@@ -125,15 +110,9 @@ _TEXTS: tuple[tuple[str, Any], ...] = (
     ("FIRST_NAME", lambda row, _: nth(WORDS["first"], row.number * 7)),
     ("LAST_NAME", lambda row, _: nth(WORDS["last"], row.number * 11)),
     ("ASSISTANT_NAME|ADDRESS.*_NAME", lambda row, _: " ".join(_name(row))),
-    ("SALUTATION", _each(("Dr", "Prof"))),
-    ("TITLE", _each(WORDS["titles"])),
-    ("INDUSTRY", _each(WORDS["industries"])),
-    ("RECURRENCE", _each(("FREQ=WEEKLY", "FREQ=MONTHLY"))),
-    ("VISIBILITY", "PUBLIC"),
-    (".*_TIME", _each(("9:00 AM", "2:30 PM"))),
     ("MKT_.*|REFR_.*", lambda row, field: f"{field.name.partition('_')[2].lower()} {row.number % 7 + 1}"),
 )
-"""Values by the name of the field, or what makes them, and those of texts; the first row that matches counts."""
+"""What makes values, by the name of the field, and those of texts; the first row that matches counts."""
 _BY_TYPE: dict[str, Maker] = {
     "boolean": lambda row, _: row.number % 13 == 7,
     "integer": _number,
@@ -178,11 +157,14 @@ def _plan(entity: str) -> tuple[Record, Plan, Plan]:
                 every.append((name, field, value))
             else:
                 record[name] = value
-    return record, [row for row in every if row[0] in given or not _SPARSE.fullmatch(row[0])], every
+    return record, [row for row in every if row[0] in given or not re.fullmatch(SPARSE, row[0])], every
 
 
 def _value(field: Field) -> Any:
     """The value of a field, or what makes it."""
+    for pattern, value in FIELDS.items():
+        if re.fullmatch(pattern, field.name):
+            return _given(value)
     last = _reference if field.references else _BY_TYPE[field.type]
     makers = (*_BY_NAME, *(_TEXTS if field.type == "string" else ()))
     return next((make for pattern, make in makers if re.fullmatch(pattern, field.name)), last)
@@ -243,6 +225,6 @@ def _tags(row: Row) -> list[Record]:
 _ARRAYS = {
     "CUSTOMFIELDS": _custom_fields,
     "TAGS": _tags,
-    "LINKS": lambda row: row.story.links_of(row.entity, row.number),
+    "LINKS": lambda row: row.story.links.pop((row.entity, row.number), []),
     "ACTIVITIES": _activities,
 }

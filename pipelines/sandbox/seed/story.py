@@ -54,7 +54,7 @@ class Story:
         self._ids |= {entity: (int(facts.get("id", 0)), True) for entity, facts in CHILDREN.items()}
         self.users = [self.id("users", number) for number in range(self.size["users"])]
         self.created = {entity: self._creation_times(entity) for entity in FACTS}
-        self.links: defaultdict[tuple[str, int], list[tuple[int, str, int, str | None, bool]]] = defaultdict(list)
+        self.links: defaultdict[tuple[str, int], list[Record]] = defaultdict(list)
         self._link_id = 500_000_000
         self._word_offset = self.rng.randrange(1_000)
         self._plan_contacts()
@@ -97,21 +97,15 @@ class Story:
     def connect(self, own: tuple[str, int], other: tuple[str, int], role: str | None = None, both: bool = True) -> None:
         """Links two records (entity, number); `both` shows the link on the other one too."""
         self._link_id += 1
-        self.links[own].append((self._link_id, *other, role, True))
+        near, far = ((LINK_NAMES[entity], self.id(entity, number)) for entity, number in (own, other))
+        fields: Record = {"ROLE": role}
+        if own[0] == other[0]:
+            fields["RELATIONSHIP_ID"] = self.id("relationships", own[0] != "contacts")
+        if own[0] == other[0] or self._link_id % 40 == 0:
+            fields |= {"DETAILS": nth(WORDS["sentences"], self._link_id), "ROLE": role or "Partner"}
+        self.links[own].append(link(self._link_id, near, far) | fields)
         if both:
-            self.links[other].append((self._link_id, *own, role, False))
-
-    def links_of(self, entity: str, number: int) -> list[Record]:
-        """The value of LINKS of a record."""
-        own, links = (LINK_NAMES[entity], self.id(entity, number)), []
-        for link_id, far, other, role, forward in self.links.pop((entity, number), ()):
-            made = link(link_id, own, (LINK_NAMES[far], self.id(far, other)), forward) | {"ROLE": role}
-            if far == entity:
-                made["RELATIONSHIP_ID"] = self.id("relationships", entity != "contacts")
-            if far == entity or link_id % 40 == 0:
-                made |= {"DETAILS": nth(WORDS["sentences"], link_id), "ROLE": role or "Partner"}
-            links.append(made)
-        return links
+            self.links[other].append(link(self._link_id, far, near, forward=False) | fields)
 
     def _creation_times(self, entity: str) -> list[int]:
         if "size" not in FACTS[entity]:
