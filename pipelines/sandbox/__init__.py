@@ -14,7 +14,7 @@ from pipelines.sandbox.seed.evolve import evolve
 from pipelines.sandbox.seed.generate import SEED_NOW, generate
 from pipelines.sandbox.store.store import Contents, Store
 
-from .faults import Fault, FaultScript, read_faults
+from .faults import Fault, read_faults
 from .switches import Switches
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "Call",
     "Contents",
     "Fault",
-    "FaultScript",
     "Limits",
     "Sandbox",
     "Store",

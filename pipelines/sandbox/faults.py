@@ -91,32 +91,19 @@ class FaultScript:
 
 
 def read_faults(path: str | Path) -> list[Fault]:
-    """The faults in a JSON file.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: it is not a JSON array of objects with the fields of `Fault`.
-    """
+    """The faults in a JSON file. Raises OSError or ValueError if it cannot be read."""
     return faults_of(orjson.loads(Path(path).read_bytes()))
 
 
 def faults_of(entries: object) -> list[Fault]:
-    """The faults in parsed JSON.
-
-    Raises:
-        ValueError: it is not an array of objects with the fields of `Fault`.
-    """
-    known = {field.name for field in fields(Fault)} - {"action"}
+    """The faults in parsed JSON. Raises ValueError if it is not an array of objects with the fields of `Fault`."""
     if not isinstance(entries, list):
         raise ValueError("a fault script must be a JSON array of objects")
-    for entry in entries:
-        unknown = set(entry) - known if isinstance(entry, dict) else {str(entry)}
-        if unknown:
-            raise ValueError(f"unknown in a fault: {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
     try:
         return [Fault(**entry) for entry in entries]
-    except TypeError as error:
-        raise ValueError(f"a fault is not complete: {error}") from None
+    except TypeError as error:  # an unknown field, no `kind`, or no object
+        known = ", ".join(field.name for field in fields(Fault) if field.name != "action")
+        raise ValueError(f"a fault is wrong: {error}; the fields are {known}") from None
 
 
 def spoil(kind: str, response: Response) -> None:

@@ -96,7 +96,7 @@ def test_fault_script_is_read_from_a_file(tmp_path):
     ("text", "reason"),
     [
         ("{}", "array"),
-        ("[1]", "known are"),
+        ("[1]", "the fields are kind"),
         ('[{"kind": "nonsense"}]', "nonsense"),
         ('[{"kind": "503", "when": 2}]', "when"),
         ('[{"kind": "503", "nth": 0}]', "at least 1"),

@@ -6,14 +6,17 @@ from typing import Any
 
 from pipelines.sandbox.store.shapes import LINKED, Record, facts_of
 from pipelines.sandbox.switches import Switches
-from sources.insightly.fields import Field, child_fields
+from sources.insightly.fields import Field, FieldType, child_fields
 
 from .exchange import Exchange
 from .messages import ApiError
 from .query import parse_date
 
 _TYPES: dict[str, Any] = {"integer": int, "boolean": bool, "number": (int, float), "string": str}
-_CUSTOM_TYPES: dict[str, Any] = {"BIT": bool, "NUMERIC": (int, float), "PERCENT": (int, float)}
+_CUSTOM_TYPES: dict[str, FieldType] = {
+    **{"BIT": "boolean", "NUMERIC": "number", "PERCENT": "number"},
+    **{"DATE": "date", "DATETIME": "datetime"},
+}
 
 
 def writable(x: Exchange) -> Record:
@@ -107,23 +110,18 @@ def _custom_fields(x: Exchange, value: Any) -> list[Record]:
         name = item.get("FIELD_NAME") or item.get("CUSTOM_FIELD_ID")
         if name not in known:
             raise ApiError(400, f"{name} is not a custom field of {x.facts.field_for}.")
-        _check_custom_value(known[name], item.get("FIELD_VALUE"), x.switches)
-        written.append({"FIELD_NAME": name, "FIELD_VALUE": item.get("FIELD_VALUE"), "CUSTOM_FIELD_ID": name})
+        value = _custom_value(known[name], item.get("FIELD_VALUE"), x.switches)
+        written.append({"FIELD_NAME": name, "FIELD_VALUE": value, "CUSTOM_FIELD_ID": name})
     return written
 
 
-def _check_custom_value(definition: Record, value: Any, switches: Switches) -> None:
+def _custom_value(definition: Record, value: Any, switches: Switches) -> Any:
     kind, name = definition["FIELD_TYPE"], definition["FIELD_NAME"]
-    if value is None:
-        return
-    if kind in {"DATE", "DATETIME"}:
-        _date(name, value, switches)
-        return
-    type_: Any = int if definition["JOIN_OBJECT"] else _CUSTOM_TYPES.get(kind, str)
-    if not isinstance(value, type_) or (isinstance(value, bool) and kind != "BIT"):
-        raise ApiError(400, f"The value of {name} does not fit its type {kind}.")
+    type_: FieldType = "integer" if definition["JOIN_OBJECT"] else _CUSTOM_TYPES.get(kind, "string")
+    value = checked(Field(name, type_, None, frozenset()), value, switches)
     options = {option["OPTION_VALUE"] for option in definition["CUSTOM_FIELD_OPTIONS"]}
-    if kind in {"DROPDOWN", "MULTISELECT"} and options:
+    if value is not None and kind in {"DROPDOWN", "MULTISELECT"} and options:
         for part in value.split(";") if kind == "MULTISELECT" else [value]:
             if part not in options:
                 raise ApiError(400, f"{part!r} is not an option of {name}.")
+    return value

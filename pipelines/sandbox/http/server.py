@@ -111,7 +111,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, response: Response, compress: bool) -> None:
         if response.broken == "reset":
-            self._cut(abort=True)
+            # With a linger time of 0 the close sends a reset instead of an orderly end.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+            self.close_connection = True
             return
         headers, body, service = dict(response.headers), response.body, self.server.service
         if compress and len(body) > _GZIP_FROM:
@@ -129,16 +132,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body[: len(body) // 2] if response.broken == "cut" else body)
         self.wfile.flush()
         if response.broken == "cut":
-            self._cut(abort=False)
-
-    def _cut(self, abort: bool) -> None:
-        self.close_connection = True
-        if abort:
-            # With a linger time of 0 the close sends a reset instead of an orderly end.
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
-        else:
             self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
 
 
 class Sandbox(Service):
@@ -219,10 +214,8 @@ class Sandbox(Service):
             self._thread = None
         self._server.server_close()
         for connection in list(self._server.connections):
-            try:
+            with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
 
     def serve_forever(self) -> None:
         """Serves in the calling thread until interrupted."""

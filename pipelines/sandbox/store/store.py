@@ -129,11 +129,7 @@ class Store:
     ) -> tuple[list[bytes], int]:
         """The JSON of the records on one page, and the number of records on all pages.
 
-        Args:
-            entity, skip, top: which page; `top` None = all.
-            token: is equal for equal tests.
-            tests: what is true for each of the records.
-            parent: the record that they belong to.
+        Only those that pass all `tests`, whose `token` is equal for equal tests, and belong to `parent`.
         """
         with self.lock:
             table = self.tables[entity]
@@ -146,13 +142,9 @@ class Store:
     def create(
         self, entity: str, fields: Mapping[str, Any], parent: Parent | None = None, touch_parent: bool = True
     ) -> Record:
-        """Creates a record and returns it; what `fields` lacks is as `put` says.
+        """Creates a record, or a child row of `parent`, and returns it. Its LINKS are added to both records.
 
-        Args:
-            entity: what it is.
-            fields: its values. The LINKS are added to both records.
-            parent: the record that a child row belongs to.
-            touch_parent: whether to set DATE_UPDATED_UTC of the parent.
+        `touch_parent` sets DATE_UPDATED_UTC of the parent.
         """
         with self.lock:
             record = self.put(entity, {name: value for name, value in fields.items() if name != "LINKS"}, parent)
@@ -244,13 +236,7 @@ class Store:
         fields: Record | None = None,
         touch: bool = True,
     ) -> Record:
-        """Links a record to another one and returns the link.
-
-        Args:
-            entity, key: the record.
-            name, other: the other one: its object in the singular, such as "Contact", and its id.
-            fields: ROLE, DETAILS or RELATIONSHIP_ID of the link.
-            touch: whether to set DATE_UPDATED_UTC of both.
+        """Links a record to another one, a "Contact" for example, and returns the link; `touch` as in `update`.
 
         Raises:
             KeyError: one of the two does not exist.
