@@ -148,14 +148,14 @@ def test_delta_folders_have_separate_state(crm: DeltaCrm, monkeypatch: pytest.Mo
 @pytest.mark.sample(0)
 def test_delta_keeps_old_versions_until_vacuum(crm: DeltaCrm) -> None:
     crm.first_sync("notes")
-    version = crm.tables["notes"].version()
+    version = crm.tables("notes")["notes"].version()
     crm.sandbox.store.update("notes", ids(crm, "notes")[0], {"TITLE": "later"})
     crm.sync_done("notes")
-    table = crm.tables["notes"]
+    table = crm.tables("notes")["notes"]
     assert table.version() > version
     table.load_as_version(version)
     assert "later" not in table.to_pyarrow_table()["title"].to_pylist()
-    table = crm.tables["notes"]
+    table = crm.tables("notes")["notes"]
     table.optimize.compact()
     assert table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
     crm.assert_equal("notes")

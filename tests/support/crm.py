@@ -212,15 +212,17 @@ class DeltaCrm(Crm):
     def restore(self, copy: Path) -> None:
         shutil.copytree(copy, self.folder / "lake")
 
-    @property
-    def tables(self) -> dict[str, DeltaTable]:
-        logs = (self.folder / "lake/insightly").glob("*/_delta_log")
-        return {log.parent.name: DeltaTable(log.parent) for log in logs}
+    def logs(self) -> list[Path]:
+        return list((self.folder / "lake/insightly").glob("*/_delta_log"))
+
+    def tables(self, sql: str) -> dict[str, DeltaTable]:
+        """The tables that a statement names."""
+        return {log.parent.name: DeltaTable(log.parent) for log in self.logs() if log.parent.name in sql}
 
     def read(self, sql: str, database: Path | None = None) -> list[Row]:
-        with duckdb.connect() as connection:
-            connection.execute("set timezone = 'UTC'; create schema insightly")
-            for name, table in self.tables.items():
+        with attached(":memory:", read_only=False) as connection:
+            connection.execute("create schema insightly")
+            for name, table in self.tables(sql).items():
                 # Whole, for Arrow cannot compare the `string_view` columns of a merge's files.
                 connection.register(f"delta {name}", table.to_pyarrow_table())
                 connection.execute(f'create view insightly."{name}" as select * from "delta {name}"')
@@ -229,13 +231,14 @@ class DeltaCrm(Crm):
 
     def change(self, sql: str) -> None:
         """Carried out on copies of the tables, which then replace those of the lake."""
-        with duckdb.connect() as connection:
-            connection.execute("set timezone = 'UTC'; create schema insightly")
-            for name, table in self.tables.items():
+        with attached(":memory:", read_only=False) as connection:
+            connection.execute("create schema insightly")
+            tables = self.tables(sql)
+            for name, table in tables.items():
                 connection.register("delta", table.to_pyarrow_table())
                 connection.execute(f'create table insightly."{name}" as select * from delta')
             connection.execute(sql)
-            for name, table in self.tables.items():
+            for name, table in tables.items():
                 rows = connection.sql(f'select * from insightly."{name}"').to_arrow_table()
                 if not rows.equals(before := table.to_pyarrow_table()):
                     write_deltalake(table, rows.cast(before.schema), mode="overwrite")
@@ -244,7 +247,7 @@ class DeltaCrm(Crm):
         return {row["column_name"]: row["column_type"] for row in self.read(f'describe insightly."{name}"')}
 
     def made(self) -> bool:
-        return bool(self.tables)
+        return bool(self.logs())
 
     def states(self) -> list[Any]:
         return sorted((self.folder / "lake/insightly/_dlt_pipeline_state").iterdir())
@@ -315,7 +318,7 @@ _DUCKDB = duckdb.connect()
 
 
 @contextmanager
-def attached(database: Path, read_only: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
+def attached(database: Path | str, read_only: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to a file. All share one DuckDB, whose start takes longer than most queries."""
     with _DUCKDB.cursor() as connection:
         connection.execute(f"set timezone = 'UTC'; attach '{database}' as crm (read_only {read_only}); use crm")
