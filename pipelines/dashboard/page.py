@@ -14,22 +14,7 @@ from sources.insightly.errors import plural
 from . import charts
 from .charts import Bar, Chart, days, number, percent, share
 from .health import DAYS, Freshness, Health
-from .queries import (
-    ACTIVITY,
-    AHEAD,
-    CLOSED,
-    IDLE,
-    LISTS,
-    MONTHLY,
-    MONTHS,
-    OVERDUE,
-    OWNERS,
-    PERIODS,
-    SOON,
-    STAGES,
-    WEEKS,
-    periods,
-)
+from .queries import ACTIVITY, CLOSED, IDLE, LISTS, MONTHLY, OVERDUE, OWNERS, PERIODS, SOON, STAGES, WEEKS, periods
 from .sales import Currency, Sales, Won
 
 FOLDER = Path(__file__).parent
@@ -93,31 +78,20 @@ class Page:
         return _template().render(
             account=(health and health.account) or "Insightly",
             age=lambda timestamp: age(timestamp, self.at),
-            ahead=AHEAD,
             at=self.at,
             busy=busy,
             calls=_calls(health) if health else None,
-            charts=charts,
             currency_tiles=lambda currency: _currency_tiles(currency, self.at.date()),
-            closed=CLOSED,
             day=lambda day: _day(day, self.at.date()),
-            days=DAYS,
             deal_url=self.deal_url,
             deletions=_deletions(health) if health else None,
             destination=self.destination,
-            first=FIRST,
             health=health,
             health_tiles=_health_tiles(health) if health else (),
-            idle=IDLE,
             missing=_missing(sales) if sales else {},
-            months=MONTHS,
             sales=sales,
             shared=_shared_reasons(health) if health else {},
-            soon=SOON,
-            style=(FOLDER / "page.css").read_text(encoding="utf-8"),
             tiles=_tiles(sales) if sales else (),
-            verdicts=VERDICTS,
-            weeks=WEEKS,
         )
 
 
@@ -296,6 +270,17 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals |= {
+        "charts": charts,
+        "closed": CLOSED,
+        "days": DAYS,
+        "first": FIRST,
+        "idle": IDLE,
+        "soon": SOON,
+        "style": (FOLDER / "page.css").read_text(encoding="utf-8"),
+        "verdicts": VERDICTS,
+        "weeks": WEEKS,
+    }
     environment.filters |= {
         "iso": lambda timestamp: timestamp.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "minute": _minute,

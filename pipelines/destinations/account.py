@@ -6,7 +6,6 @@ from typing import Any
 
 import dlt
 
-from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import SyncContext
 from sources.insightly.errors import NotAvailable, WrongAccount
 
@@ -25,24 +24,20 @@ def check_account(pipeline: dlt.Pipeline, context: SyncContext, target: Target) 
         WrongAccount: the destination holds another account's records.
     """
     stored: dict[str, str] | None = source_state(pipeline).get("account")
-    current = _fingerprint(context.settings)
+    # The key cannot be recovered from its hash.
+    key = hashlib.sha256(f"insightly-sync\n{context.settings.require_key()}".encode()).hexdigest()[:16]
+    current = {"host": context.settings.url, "key": key}
     if stored is not None and current.items() <= stored.items():
         context.account = stored
         return
     account = {**_read_account(context), **current}
-    if stored is not None and any(stored[key] != account[key] for key in ("name", "subdomain")):
+    if stored is not None and any(stored[part] != account[part] for part in ("name", "subdomain")):
         raise WrongAccount(
             f"{context.settings.section}.api_key",
             f"a key of {_describe(account)}",
             f"{target} holds the account {_describe(stored)}; use its key, or another --database or --dataset",
         )
     context.account = account
-
-
-def _fingerprint(settings: InsightlySettings) -> dict[str, str]:
-    """The host and a hash of the key, from which the key cannot be recovered."""
-    key = hashlib.sha256(f"insightly-sync\n{settings.require_key()}".encode()).hexdigest()[:16]
-    return {"host": settings.url, "key": key}
 
 
 def _read_account(context: SyncContext) -> dict[str, str]:

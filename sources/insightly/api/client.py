@@ -22,6 +22,7 @@ from requests.auth import HTTPBasicAuth
 from requests.utils import get_environ_proxies
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError, ReadTimeoutError
 
+from ..config.hosts import is_loopback
 from ..config.settings import InsightlySettings
 from ..errors import (
     BadCredentials,
@@ -99,7 +100,7 @@ class Client:
         # The environment must not replace the key (netrc) or divert loopback traffic. The proxies and the certificate
         # bundle of a company network are set explicitly.
         session.trust_env = False
-        session.proxies = {} if settings.on_loopback else dict(get_environ_proxies(self.base))
+        session.proxies = {} if is_loopback(self.base) else dict(get_environ_proxies(self.base))
         session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         session.auth = HTTPBasicAuth(key, "")
         session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))

@@ -21,7 +21,7 @@ from ..rows.masking import Privacy
 from ..selection import select_history
 from ..state.times import iso
 from .accounts import DEFAULT, INSTANCES, KEY_SHOWN, account_settings, misplaced_secret, section_of, where_to_set
-from .hosts import base_url, is_loopback
+from .hosts import base_url
 from .providers import SOURCE, advice, refuse_misspelt_sections, refuse_unknown_settings
 from .validators import bad, integer, names, number, parse_datetime
 
@@ -98,11 +98,6 @@ class InsightlySettings(BaseConfiguration):
     def url(self) -> str:
         """The API's base URL, without a final slash."""
         return base_url(self.pod, self.base_url)
-
-    @property
-    def on_loopback(self) -> bool:
-        """Whether the API is on this machine."""
-        return is_loopback(self.url)
 
     @property
     def section(self) -> str:
