@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.engine import interrupts
-from pipelines.engine.garbage import fewer_collections
+from pipelines.engine.memory import fewer_collections
 
 from . import logs
 from .arguments import print_json

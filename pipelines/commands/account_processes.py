@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from pipelines.engine import forkserver, interrupts
-from pipelines.engine.garbage import fewer_collections
+from pipelines.engine.memory import fewer_collections
 from pipelines.engine.report import INTERRUPTED, Report, error_report, failure_report
 
 POLL_SECONDS = 0.2

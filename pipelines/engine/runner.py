@@ -33,7 +33,7 @@ from sources.insightly.state.request import ReadRequest
 from sources.insightly.state.watermark import watermark_in
 
 from . import interrupts
-from .garbage import fewer_collections
+from .memory import fewer_collections
 from .report import EntityReport, Report
 from .run_log import write_run
 

@@ -7,7 +7,7 @@ from .api.quota import CallBudget
 SECONDS = 30.0
 SHARE, MIN_CALLS = 0.01, 50
 """What a kill may cost: this share of the calls left today, but a chunk need not be smaller than so many calls."""
-SIZE = 64_000_000
+SIZE = 170_000_000
 """Bytes of the responses behind one load package: the memory that loading takes grows with it."""
 LAST_CALLS, LAST_AFTER = 16, 2.0
 """The last chunk of a long list has so many calls, unless the one before would be shorter than so many seconds."""

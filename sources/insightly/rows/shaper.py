@@ -191,9 +191,10 @@ class RowShaper:
     def _child_rows(self, array: str, records: Sequence[Record], parents: pa.Table) -> ShapedTable:
         name, key = child_table(self.entity, array), self.entity.key
         owned = _items(self.entity, array, records)
+        lengths = list(map(len, owned.values()))
         rows = list(chain.from_iterable(owned.values()))
-        parent_indexes = list(chain.from_iterable(repeat(index, len(items)) for index, items in owned.items()))
-        positions = list(chain.from_iterable(range(len(items)) for items in owned.values()))
+        parent_indexes = list(chain.from_iterable(map(repeat, owned, lengths)))
+        positions = list(chain.from_iterable(map(range, lengths)))
         childless = [index for index, items in owned.items() if not items]
         keys = _keys(rows)
         _assert_no_marker(name, rows, keys)
@@ -262,6 +263,8 @@ def _assert_no_marker(table: str, rows: Sequence[Record], keys: Set[str]) -> Non
 def _items(entity: Entity, array: str, records: Sequence[Record]) -> dict[int, list[Record]]:
     """The items of an array, by the index of the record that has them."""
     items = {index: record[array] for index, record in enumerate(records) if array in record}
+    if set(map(type, items.values())) <= {list} and set(map(type, chain.from_iterable(items.values()))) <= {dict}:
+        return items
     for index, own in items.items():
         if own is None or own == "":
             items[index] = []
