@@ -19,12 +19,13 @@ class Chunk:
     Args:
         budget: the calls of the run.
         max_calls: calls of a chunk; None for a share of those left today.
+        rate: calls a second.
         endless: whether nothing is committed before the end, as when the source is used alone.
     """
 
-    def __init__(self, budget: CallBudget, max_calls: int | None, endless: bool) -> None:
+    def __init__(self, budget: CallBudget, max_calls: int | None, rate: float, endless: bool) -> None:
         self.endless = endless
-        self._budget, self._max_calls = budget, max_calls
+        self._budget, self._chunk_calls, self._rate = budget, max_calls, rate
         self.begin()
 
     def begin(self) -> None:
@@ -41,13 +42,21 @@ class Chunk:
         """True when what was read is to be committed before more is read."""
         if self.endless:
             return False
-        max_calls = self._max_calls or max(SHARE * (self._budget.left() or 0), MIN_CALLS)
-        return self._calls >= max_calls or self._size >= SIZE or self._seconds > SECONDS
+        return self._calls >= self._max_calls or self._size >= SIZE or self._seconds > SECONDS
+
+    @property
+    def room(self) -> int | None:
+        """Calls at once that are neither too many nor take too long for a chunk; None for any number."""
+        return None if self.endless else max(int(min(self._max_calls, SECONDS * self._rate)) - self._calls, MIN_CALLS)
 
     def ends_before_last(self, calls_to_go: int | None) -> bool:
         """True shortly before the end of a long list, so that its last rows are loaded soon after they arrive."""
         is_near = calls_to_go is not None and calls_to_go <= LAST_CALLS < self._calls
         return is_near and self._seconds > LAST_AFTER and not self.endless
+
+    @property
+    def _max_calls(self) -> float:
+        return self._chunk_calls or max(SHARE * (self._budget.left() or 0), MIN_CALLS)
 
     @property
     def _seconds(self) -> float:

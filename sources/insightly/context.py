@@ -94,7 +94,7 @@ class SyncContext:
         self.dataset_checked = chunked
         self.tolerant = tolerant
         self.budget = CallBudget(settings.max_calls, settings.quota_reserve)
-        self.chunk = Chunk(self.budget, settings.chunk_calls, endless=not chunked)
+        self.chunk = Chunk(self.budget, settings.chunk_calls, settings.requests_per_second, endless=not chunked)
         self.account: dict[str, str] | None = None
         self.objects: dict[str, Entity] = {}
         self.object_definitions: list[Record] | NotAvailable | None = None

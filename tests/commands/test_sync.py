@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from dlt.load.load import Load
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines.commands.status import status
+from pipelines.destinations.target import Target
 from pipelines.engine.report import Report
 from pipelines.sandbox import Contents, Fault, Sandbox, Store, evolve
 from pipelines.sandbox.store.table import dump
@@ -186,6 +187,21 @@ def test_tags_are_equal_in_every_mode(make_crm: MakeCrm, mode: str, embedded: bo
     crm.sync_done("projects", tags=mode)
     assert tag_calls() == calls_a_record
     crm.assert_equal("projects")
+
+
+def test_kill_costs_no_more_tag_calls_than_a_chunk_has(make_crm: MakeCrm, monkeypatch: pytest.MonkeyPatch) -> None:
+    crm, load, at_load = make_crm(scale=0.12, switches=replace(OPEN, embed_tags=False)), Target.load, list[int]()
+
+    def count_calls(target: Target, pipeline: dlt.Pipeline) -> None:
+        at_load.append(crm.sandbox.calls())
+        load(target, pipeline)
+
+    monkeypatch.setattr(Target, "load", count_calls)
+    crm.sync_done("contacts", chunk_calls=60)
+    crm.assert_equal("contacts")
+    assert crm.count("contacts") == 120
+    assert [after - before for before, after in pairwise([0, *at_load])] == [62, 60, 3]
+    assert sum(call.path.endswith("/Tags") for call in crm.sandbox.log) == 120
 
 
 def test_unneeded_tags_cost_no_call(make_crm: MakeCrm) -> None:

@@ -11,7 +11,7 @@ from sources.insightly.chunk import LAST_AFTER, Chunk
 @pytest.mark.parametrize(("left", "calls"), [(None, 50), (1_000, 50), (20_000, 199), (100_000, 991)])
 def test_chunk_ends_after_a_hundredth_of_the_calls_left_today(left: int | None, calls: int) -> None:
     budget = CallBudget(None, 0)
-    chunk = Chunk(budget, None, endless=False)
+    chunk = Chunk(budget, None, 10, endless=False)
     for made in range(1, 2_000):
         budget.record(None if left is None else left - made, budget.take())
         chunk.add(1)
@@ -21,7 +21,7 @@ def test_chunk_ends_after_a_hundredth_of_the_calls_left_today(left: int | None, 
 
 
 def test_chunk_ends_before_the_last_calls_of_a_long_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    chunk = Chunk(CallBudget(), None, endless=False)
+    chunk = Chunk(CallBudget(), None, 10, endless=False)
     chunk.add(40)
     assert not chunk.ends_before_last(10)  # it began just now
     now = time.monotonic()
@@ -34,8 +34,18 @@ def test_chunk_ends_before_the_last_calls_of_a_long_list(monkeypatch: pytest.Mon
 
 
 def test_chunk_ends_after_30_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    chunk, now = Chunk(CallBudget(), None, endless=False), time.monotonic()
+    chunk, now = Chunk(CallBudget(), None, 10, endless=False), time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 29)
     assert not chunk.full
     monkeypatch.setattr(time, "monotonic", lambda: now + 31)
     assert chunk.full
+
+
+@pytest.mark.parametrize(("left", "room"), [(1_000, 50), (20_000, 198), (100_000, 298)])
+def test_chunk_has_room_for_calls_of_30_seconds_at_most(left: int, room: int) -> None:
+    budget = CallBudget()
+    budget.record(left, budget.take())
+    chunk = Chunk(budget, None, 10, endless=False)
+    chunk.add(2)
+    assert chunk.room == room
+    assert Chunk(budget, None, 10, endless=True).room is None

@@ -16,9 +16,14 @@ from .reference import assert_plausible, changed, content_of, loaded_definitions
 
 
 def complete_and_shape(
-    entity: Entity, context: SyncContext, shaper: RowShaper, records: list[Record], result: EntityResult
+    entity: Entity,
+    context: SyncContext,
+    shaper: RowShaper,
+    records: list[Record],
+    result: EntityResult,
+    max_calls: int | None = None,
 ) -> tuple[list[Record], list[ShapedTable]]:
-    """Reads the definitions of custom fields, once a run, and the tags that records lack.
+    """Reads the definitions of custom fields, once a run, and the tags that records lack, by `max_calls` at most.
 
     Returns:
         The complete records: all, or as many from the first on as there are calls for. And their tables. What lists
@@ -27,7 +32,7 @@ def complete_and_shape(
     if entity.custom_fields and not shaper.defined:
         definitions = read_definitions(context, entity)
         shaper.define(None if definitions is None else definitions_of(entity, definitions))
-    complete, stored = _with_tags(entity, context, records, result), context.stored_values
+    complete, stored = _with_tags(entity, context, records, result, max_calls), context.stored_values
     return complete, shaper.shape(complete, None if stored is None else partial(stored, entity))
 
 
@@ -48,7 +53,9 @@ def definition_tables(entity: Entity, context: SyncContext) -> Iterator[Any]:
         yield from marked(shaper.shape_groups([(dict.fromkeys(shaper.group, name), rows)]))
 
 
-def _with_tags(entity: Entity, context: SyncContext, records: list[Record], result: EntityResult) -> list[Record]:
+def _with_tags(
+    entity: Entity, context: SyncContext, records: list[Record], result: EntityResult, max_calls: int | None
+) -> list[Record]:
     """Reads the tags of records that come without them (`auto`), or of every record (`endpoint`).
 
     `embedded` leaves records as they are; `off` removes their tags.
@@ -62,10 +69,10 @@ def _with_tags(entity: Entity, context: SyncContext, records: list[Record], resu
     untagged = [record for record in records if mode == "endpoint" or record.get("TAGS") is None]
     if untagged:
         context.tags_cost_calls.add(entity.name)
-    left = context.budget.left()
-    if left is not None and left < len(untagged):
-        records = records[: next(index for index, record in enumerate(records) if record is untagged[left])]
-        untagged = untagged[:left]
+    most = min(each for each in (context.budget.left(), max_calls, len(untagged)) if each is not None)
+    if most < len(untagged):
+        records = records[: next(index for index, record in enumerate(records) if record is untagged[most])]
+        untagged = untagged[:most]
     try:
         tags = tags_of(context, entity, [record[entity.key[0]] for record in untagged])
     except Forbidden as error:

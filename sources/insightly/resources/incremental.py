@@ -58,7 +58,8 @@ def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, res
     steps = read_list(reader, key, checkpoint.skip, checkpoint.last_id, checkpoint.patience)
 
     def ends_chunk() -> bool:
-        return context.chunk.full or context.chunk.ends_before_last(reader.pages_to_go)
+        pages_to_go = None if tags_cost_calls(context, entity) else reader.pages_to_go
+        return context.chunk.full or context.chunk.ends_before_last(pages_to_go)
 
     def is_enough(step: Step) -> bool:
         """Pages are written together, since each table written takes a while.
@@ -81,7 +82,8 @@ def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, res
             changed = step.rows
         complete, tables = changed, list[Any]()
         if changed:
-            complete, shaped = complete_and_shape(entity, context, shaper, changed, result)
+            room = None if step.at is None else context.chunk.room  # a list in no order is not resumed
+            complete, shaped = complete_and_shape(entity, context, shaper, changed, result, room)
             context.record_changed_keys(entity, complete)
             tables = [*marked(shaped), *definition_tables(entity, context)]
             _warn_of_future_dates(entity, complete, step.clock_skew)
