@@ -1,12 +1,4 @@
-"""The pytest fixture `insightly_sandbox`: a fake Insightly for the tests of any program that talks to it.
-
-def test_upload(insightly_sandbox):
-    upload(insightly_sandbox.url, insightly_sandbox.key)
-    assert insightly_sandbox.store.count("contacts") == 1
-
-@pytest.mark.insightly_sandbox(scale=0.1, switches=Switches(rate=2))
-def test_download(insightly_sandbox): ...
-"""
+"""The pytest fixture `insightly_sandbox`, which `docs/guide/sandbox.md` describes."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

@@ -6,8 +6,7 @@ from sources.insightly.entities import ENTITIES, RECORD_TYPES
 
 from .exchange import Exchange
 from .messages import ApiError, Response, json_response
-from .query import paging
-from .reads import list_response, single
+from .reads import list_response, paging, single
 
 _CUSTOMIZED = [entity for entity in ENTITIES.values() if entity.custom_fields and "{" not in entity.path]
 
@@ -42,7 +41,7 @@ def tags(x: Exchange) -> Response:
     if kind not in RECORD_TYPES:
         raise ApiError(400, f"record_type must be one of {', '.join(RECORD_TYPES)}.")
     x.check(kind)
-    names, (skip, top) = x.store.tag_names(kind), paging(x.query, x.switches)
+    names, (skip, top) = x.store.tag_names(kind), paging(x)
     return list_response(x, [dump({"TAG_NAME": name}) for name in names[skip : skip + top]], len(names))
 
 

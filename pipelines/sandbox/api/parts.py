@@ -25,13 +25,12 @@ def put_array(x: Exchange) -> Response:
     body, replace = x.body, isinstance(x.body, list) and x.switches.put_collections == "replace"
     sent = [item_of(x, x.name, item) for item in (body if isinstance(body, list) else [body])]
     items = merged([] if replace else x.record[x.name], sent, ITEM_KEYS[x.name])
-    touch = x.name != "TAGS" or x.switches.tag_change_moves_date
-    return json_response(x.switches.put_status, x.store.update(x.entity, x.key, {x.name: items}, touch)[x.name])
+    return json_response(x.switches.put_status, _save(x, items)[x.name])
 
 
 def add_tag(x: Exchange) -> Response:
     tag = item_of(x, "TAGS", x.sent)
-    _save_tags(x, [*x.record["TAGS"], tag])
+    _save(x, merged(x.record["TAGS"], [tag], "TAG_NAME"))
     return json_response(201, tag)
 
 
@@ -40,7 +39,7 @@ def remove_tag(x: Exchange) -> Response:
     kept = [tag for tag in stored if tag["TAG_NAME"] != name]
     if len(kept) == len(stored):
         raise ApiError(417, f"The record with id {x.key} has no tag {name!r}.")
-    _save_tags(x, kept)
+    _save(x, kept)
     return empty_response(202)
 
 
@@ -97,9 +96,9 @@ def set_state(x: Exchange) -> Response:
     return json_response(x.switches.put_status, row)
 
 
-def _save_tags(x: Exchange, tags: list[Record]) -> Record:
-    names = [tag["TAG_NAME"] for tag in tags]
-    return x.store.set_tags(x.entity, x.key, names, x.switches.tag_change_moves_date)
+def _save(x: Exchange, items: list[Record]) -> Record:
+    touch = x.name != "TAGS" or x.switches.tag_change_moves_date
+    return x.store.update(x.entity, x.key, {x.name: items}, touch)
 
 
 def _save_link(x: Exchange, link_id: int | None, change: Record | None) -> Record | None:

@@ -1,31 +1,35 @@
 """Lists, searches and single reads, in full and brief form (API.md, sections 2 and 7)."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import Any
 from zlib import crc32
 
-from pipelines.sandbox.store.shapes import LINK_NAMES, Parent, array_fields
-from pipelines.sandbox.store.table import dump, parse
+from pipelines.sandbox.store.shapes import LINK_NAMES, Parent, array_fields, parse_date
+from pipelines.sandbox.store.table import dump, parse, stamp_of
 
 from .exchange import Exchange
 from .messages import ApiError, Response, json_response
-from .query import Filter, field_equals, flag, paging, updated_after
 
+DEFAULT_PAGE, MAX_PAGE = 100, 500
 CONVERTED_STATUS = 2
 """STATUS_TYPE of the status of converted leads; the real value is unknown."""
 _PAGING = ("skip", "top", "count_total", "brief")
 """The parameters that do not change which records match."""
 
+Filter = Callable[[bytes], bool]
+"""A test of a record."""
+
 
 def listing(x: Exchange) -> Response:
     """The plain list; it ignores `updated_after_utc` unless the switch `list_filter` says otherwise."""
     honoured = x.switches.list_filter == "honoured" and "S" in x.facts.can
-    return _page(x, updated_after(x.query, x.switches) if honoured else None, _visible(x))
+    return _page(x, _updated_after(x) if honoured else None, _visible(x))
 
 
 def search(x: Exchange) -> Response:
     """`/Search`: by one field, by date, by both, or by neither."""
-    equals = field_equals(x.entity, x.query, x.definitions) if x.switches.search_field == "honoured" else None
-    date_filter = updated_after(x.query, x.switches)
+    equals = _field_equals(x) if x.switches.search_field == "honoured" else None
+    date_filter = _updated_after(x)
     response = _page(x, equals, (lambda _: False) if date_filter and _undated(x) else date_filter, _visible(x))
     if x.switches.search_none == "404" and response.body == b"[]":
         raise ApiError(404, f"No record of {x.facts.path} was found.")
@@ -55,13 +59,13 @@ def linked(x: Exchange) -> Response:
             for item in parse(raw).get("LINKS") or ()
         )
 
-    return _page(x, links, updated_after(x.query, x.switches))
+    return _page(x, links, _updated_after(x))
 
 
 def child_rows(x: Exchange) -> Response:
     """`/{Parent}/{id}/Comments` and the like: the rows of `name` that belong to the record."""
     parent, x.entity = (x.entity, x.key), x.name
-    return _page(x, updated_after(x.query, x.switches) if x.facts.paged else None, parent=parent)
+    return _page(x, _updated_after(x) if x.facts.paged else None, parent=parent)
 
 
 def visits(x: Exchange) -> Response:
@@ -85,8 +89,8 @@ def etag(raw: bytes) -> str:
 
 
 def _page(x: Exchange, *filters: Filter | None, parent: Parent | None = None) -> Response:
-    brief = bool(x.facts.brief) and flag(x.query, "brief", x.switches)
-    skip, top = paging(x.query, x.switches) if x.facts.paged else (0, None)
+    brief = bool(x.facts.brief) and _flag(x, "brief")
+    skip, top = paging(x) if x.facts.paged else (0, None)
     token = x.request.path, x.switches, *((name, value) for name, value in x.query.items() if name not in _PAGING)
     rows, total = x.store.page(x.entity, skip, top, token, [test for test in filters if test], parent)
     definitions = {} if x.switches.images_listed else x.definitions
@@ -94,10 +98,18 @@ def _page(x: Exchange, *filters: Filter | None, parent: Parent | None = None) ->
     return list_response(x, [_shaped(x, raw, brief, images) for raw in rows], total)
 
 
+def paging(x: Exchange) -> tuple[int, int]:
+    """(skip, top); a `top` above 500 is clamped or refused."""
+    skip, top = _number(x, "skip", 0), _number(x, "top", DEFAULT_PAGE)
+    if top > MAX_PAGE and x.switches.top_limit == "refuse":
+        raise ApiError(400, f"The value of top must not be greater than {MAX_PAGE}.")
+    return skip, min(top, MAX_PAGE)
+
+
 def list_response(x: Exchange, rows: list[bytes], total: int) -> Response:
     """The rows of a page, with the number of all rows if the query wants it and the list has pages."""
     response = json_response(200, b"[" + b",".join(rows) + b"]")
-    if flag(x.query, "count_total", x.switches) and x.switches.total_header and x.facts.paged:
+    if _flag(x, "count_total") and x.switches.total_header and x.facts.paged:
         response.headers["X-Total-Count"] = str(max(total + x.switches.total_error, 0))
     return response
 
@@ -123,8 +135,75 @@ def _undated(x: Exchange) -> bool:
 
 
 def _visible(x: Exchange) -> Filter | None:
-    if x.entity == "lead_statuses" and not flag(x.query, "include_converted", x.switches):
+    if x.entity == "lead_statuses" and not _flag(x, "include_converted"):
         return lambda raw: parse(raw).get("STATUS_TYPE") != CONVERTED_STATUS
     if x.entity == "leads" and not x.switches.converted_leads_listed:
         return lambda raw: not parse(raw).get("CONVERTED")
     return None
+
+
+def _flag(x: Exchange, name: str) -> bool:
+    """A boolean parameter; `true` and `True` are both valid."""
+    value = x.query.get(name, "").strip().lower()
+    if value not in ({"", "true", "false", "1", "0"} if x.switches.flag_values == "any" else {"", "true", "false"}):
+        raise ApiError(400, f"The value {value!r} of {name} is not a boolean.")
+    return value in {"true", "1"}
+
+
+def _updated_after(x: Exchange) -> Filter | None:
+    """The date filter: strictly later, unless the switch makes it inclusive; an empty value filters nothing."""
+    value = x.query.get("updated_after_utc", "")
+    if not value.strip():
+        return None
+    try:
+        bound = parse_date(value, x.switches.date_formats == "documented")
+    except ValueError:
+        raise ApiError(400, f"The value {value!r} of updated_after_utc is not a valid date.") from None
+    if x.switches.filter_inclusive:
+        return lambda raw: stamp_of(raw) >= bound
+    return lambda raw: stamp_of(raw) > bound
+
+
+def _field_equals(x: Exchange) -> Filter | None:
+    """The exact match of one standard or custom field."""
+    name, value = x.query.get("field_name", ""), x.query.get("field_value")
+    if not name and value is None:
+        return None
+    if not name or value is None:
+        raise ApiError(400, "field_name and field_value must be given together.")
+    if name in x.facts.fields:
+        return lambda raw: _same(parse(raw).get(name), value)
+    if name not in x.definitions:
+        raise ApiError(400, f"{name} is not a field of {x.facts.path}.")
+    mark = f'"{name}"'.encode()
+
+    def matches(raw: bytes) -> bool:
+        fields = parse(raw).get("CUSTOMFIELDS") or () if mark in raw else ()
+        return any(item["FIELD_NAME"] == name and _same(item["FIELD_VALUE"], value) for item in fields)
+
+    return matches
+
+
+def _number(x: Exchange, name: str, default: int) -> int:
+    text = x.query.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit():
+        raise ApiError(400, f"The value {text!r} of {name} is not a whole number of 0 or more.")
+    return int(text)
+
+
+def _same(stored: Any, text: str) -> bool:
+    if stored is None:
+        return False
+    if isinstance(stored, bool):
+        return text.lower() == str(stored).lower()
+    if isinstance(stored, int | float):
+        try:
+            return float(text) == stored
+        except ValueError:
+            return False
+    try:
+        return stored in (text, parse_date(text, documented=True))
+    except ValueError:
+        return bool(stored == text)

@@ -1,6 +1,7 @@
 """What `data.toml` says."""
 
 import tomllib
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,10 +33,10 @@ CUSTOM_FIELDS: dict[str, list[tuple[str, str, list[str]]]] = {}
 for _owner, _text in _DATA["custom_fields"].items():
     _fields = [field.split(" ", 2) for field in _phrases(_text)]
     CUSTOM_FIELDS[_owner] = [(name, kind, more[0].split("|") if more else []) for name, kind, *more in _fields]
-STAGES: dict[int, list[int]] = {key + FACTS["pipelines"]["id"]: [] for key in range(3)}
+STAGES: defaultdict[int, list[int]] = defaultdict(list)
 """The ids of the stages of each pipeline."""
-for _place, _pipeline in enumerate(FACTS["pipeline_stages"]["PIPELINE_ID"]):
-    STAGES[_pipeline].append(FACTS["pipeline_stages"]["id"] + _place)
+for _id, _pipeline in enumerate(FACTS["pipeline_stages"]["PIPELINE_ID"], FACTS["pipeline_stages"]["id"]):
+    STAGES[_pipeline].append(_id)
 
 
 def nth(items: Sequence[Item], number: int) -> Item:

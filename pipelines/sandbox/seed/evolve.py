@@ -1,6 +1,7 @@
 """A day of business on a store: the changes that an incremental sync finds after the first one."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from random import Random
 from typing import Any
@@ -150,11 +151,7 @@ class _Day:
         return f"user {user} joined the team {team['TEAM_NAME']}"
 
     def _one(self, entity: str, matches: Test = lambda _: True) -> Record:
-        """A record that matches, the first one from a random place on: no need to read a large table.
-
-        Raises:
-            _NoRecordError: none matches.
-        """
+        """A record that matches, the first one from a random place on. Raises _NoRecordError."""
         keys = self.store.tables[entity].keys
         start = self.rng.randrange(len(keys)) if keys else 0
         for key in (*keys[start:], *keys[:start]):
@@ -164,10 +161,9 @@ class _Day:
         raise _NoRecordError
 
     def _any_id(self, entity: str, matches: Test = lambda _: True) -> int | None:
-        try:
+        with suppress(_NoRecordError):
             return int(self._one(entity, matches)[facts_of(entity).key[0]])
-        except _NoRecordError:
-            return None
+        return None
 
     def _status(self, converted: bool) -> int | None:
         return self._any_id("lead_statuses", lambda row: (row["STATUS_TYPE"] == CONVERTED_STATUS) == converted)

@@ -1,5 +1,6 @@
 """The shape of records: blank ones, their arrays, links, definitions (API.md, sections 4 and 5)."""
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
@@ -13,8 +14,7 @@ Key = int | str
 Parent = tuple[str, Key]
 """The record that a child row belongs to: its entity and id."""
 
-STAMP = "%Y-%m-%d %H:%M:%S"
-MAX_PAGE = 500
+_DOCUMENTED = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\dZ?")
 
 LINK_NAMES = {entity.name: entity.field_for.capitalize() for entity in ENTITIES.values() if "LINKS" in entity.arrays}
 LINKED = {name: entity for entity, name in LINK_NAMES.items()}
@@ -29,7 +29,21 @@ CHILD_KEYS = {"LINKS": "LINK_ID", "DATES": "DATE_ID", "EMAILDOMAINS": "EMAIL_DOM
 
 def stamp(time: datetime) -> str:
     """A datetime as the API writes it: UTC, in seconds, without a zone."""
-    return time.astimezone(UTC).strftime(STAMP)
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def parse_date(value: str, documented: bool) -> str:
+    """A date or date-time, as it is stored: in every ISO 8601 form, its fraction cut off, or the documented ones.
+
+    Raises:
+        ValueError: it has another form.
+    """
+    value = value.strip()
+    if documented and not _DOCUMENTED.fullmatch(value):
+        raise ValueError(f"{value!r} is not a date-time")
+    time = datetime.fromisoformat(value.replace(" ", "+") if value.count(":") > 2 else value)
+    time = time.astimezone(UTC) if time.tzinfo else time
+    return time.replace(tzinfo=None, microsecond=0).isoformat(" ")
 
 
 @cache
