@@ -81,7 +81,7 @@ def service_time(context: SyncContext, label: str, may_call: bool = False) -> da
     Args:
         context: the run.
         label: the label under which a call is counted.
-        may_call: send one call if no response told the service's time yet.
+        may_call: send one call if no response had the service's time yet.
     """
     if may_call and context.client.clock_skew is None:
         with suppress(NotAvailable):  # that response has the time too

@@ -164,12 +164,12 @@ def _ids_by_value(dataset: Dataset, entity: Entity, match: str, values: Sequence
 
 def _tag_changes(op: str, rows: Sequence[Row], dataset: Dataset | None) -> list[Change]:
     """For an update, which sets all tags of a record, one change at the record's first row."""
-    held, changes, names = _tags(rows, dataset), list[Change](), dict[Any, list[str]]()
+    loaded, changes, names = _tags(rows, dataset), list[Change](), dict[Any, list[str]]()
     for row in rows:
         names.setdefault(row.parent, []).append(str(row.fields["TAG_NAME"]))
     for row in rows:
         assert row.parent is not None
-        name, existing = str(row.fields["TAG_NAME"]), held.get(row.parent)
+        name, existing = str(row.fields["TAG_NAME"]), loaded.get(row.parent)
         has = _fold(name) in {_fold(each) for each in existing or ()}
         change = _change(row, op, row.parent[1], row.parent[0])
         change["note"] = f"{NOT_LOADED}: its tags are not known" if existing is None else None
@@ -194,18 +194,18 @@ def _tags(rows: Iterable[Row], dataset: Dataset | None) -> dict[tuple[str, int],
     for row in rows:
         if row.parent is not None:
             by_entity.setdefault(row.parent[0], set()).add(row.parent[1])
-    held = dict[tuple[str, int], list[str]]()
+    loaded = dict[tuple[str, int], list[str]]()
     for name, ids in by_entity.items() if dataset is not None else ():
         assert dataset is not None
         entity, ordered = ENTITIES[name], sorted(ids)
         key = entity.key[0]
-        held |= {(name, id_): [] for id_ in dataset.values_by_id(entity, [dataset.normalize(key)], ordered)}
+        loaded |= {(name, id_): [] for id_ in dataset.values_by_id(entity, [dataset.normalize(key)], ordered)}
         for start in range(0, len(ordered), BATCH):
             tags = dataset.rows_by_id(entity, child_table(entity, "TAGS"), ordered[start : start + BATCH])
             for tag in sorted(tags, key=lambda each: int(each[dataset.normalize(LIST_IDX)] or 0)):
                 if tag["tag_name"] is not None:
-                    held.setdefault((name, tag[dataset.normalize(key)]), []).append(tag["tag_name"])
-    return held
+                    loaded.setdefault((name, tag[dataset.normalize(key)]), []).append(tag["tag_name"])
+    return loaded
 
 
 def _to_api(stored: Any) -> Any:

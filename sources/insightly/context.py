@@ -62,7 +62,7 @@ class SyncContext:
         objects: the known custom objects, by table name.
         object_definitions: the definitions of custom objects, or why they are not readable; None before they were read.
         changed_keys: per entity, the keys of records loaded since its history was last compared with its table, or more
-            than `MAX_CHANGED_KEYS` of them; an entity is absent where they are not known.
+            than `MAX_CHANGED_KEYS` of them; an entity is missing where they are not known.
         earlier_reads: when the last complete read ended of each entity that was read in earlier runs; None if in part.
         required: the entities of which one must be available; else the error of the last one is raised.
         live_ids: reads the ids that are live in the destination; None where deletions do not matter.

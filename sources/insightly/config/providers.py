@@ -37,7 +37,7 @@ def providers() -> ConfigProvidersContainer:
 
 
 def settings_folder() -> Path:
-    """The folder of config.toml and secrets.toml: `.dlt` in the working folder, unless dlt is told another."""
+    """The folder of config.toml and secrets.toml: `.dlt` in the working folder, unless dlt has another setting."""
     return Path(Container()[PluggableRunContext].context.settings_dir)
 
 

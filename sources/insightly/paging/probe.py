@@ -1,6 +1,6 @@
 """Finds which known ids a list lacks, and which of its ids are unknown, from few of its pages. Pure logic.
 
-Lists ascend by id, so the id at offset k tells how many ids lie below it, and where that count differs from the known
+Lists ascend by id, so the id at offset k shows how many ids lie below it, and where that count differs from the known
 one something was deleted or came. Pages are read on a fixed grid, none twice, and halving the stretches that differ
 leads to the pages that do. Exact, unless a deletion and an unknown id cancel out inside a stretch that was not read.
 """
@@ -35,7 +35,7 @@ class Differences:
 
 @dataclass(frozen=True)
 class _Span:
-    """What one answer tells: at offset `start` begin the rows of all ids from `low` to `high`, up to before `end`."""
+    """What one answer shows: at offset `start` begin the rows of all ids from `low` to `high`, up to before `end`."""
 
     start: int
     end: int
@@ -65,7 +65,7 @@ def probe(read: ReadPages, key: str, known: Sequence[int], top: int) -> Differen
         The differences. No id is `missing_ids` that was listed all the time, whatever is edited meanwhile.
 
     Raises:
-        Unsorted: the list is not in id order, tells no total, or its pages are not as long as asked for.
+        Unsorted: the list is not in id order, has no total, or its pages are not as long as requested.
         MalformedResponse: a row has no id.
     """
     found, spans, taken = Differences(len(known)), list[_Span](), set[int]()
@@ -77,7 +77,7 @@ def probe(read: ReadPages, key: str, known: Sequence[int], top: int) -> Differen
             found.pages += 1
             found.listed += len(page.rows)
             if page.total is None:
-                raise Unsorted(f"the list keyed on {key} tells no X-Total-Count to find deletions by")
+                raise Unsorted(f"the list keyed on {key} has no X-Total-Count to find deletions by")
             total = page.total
             if (span := _compare(page, skip, key, known, found)) is not None:
                 spans.append(span)
@@ -110,9 +110,9 @@ def _compare(page: Page, skip: int, key: str, known: Sequence[int], found: Diffe
         return None
     low = -NOWHERE if skip == 0 else ids[0]
     high = NOWHERE if last else ids[-1]
-    listed, held = set(ids), known[bisect_left(known, low) : bisect_right(known, high)]
-    expected, seen = set(held), set(found.missing_ids) | {row[key] for row in found.unknown}
-    found.missing_ids += [id_ for id_ in held if id_ not in listed and id_ not in seen]
+    listed, loaded = set(ids), known[bisect_left(known, low) : bisect_right(known, high)]
+    expected, seen = set(loaded), set(found.missing_ids) | {row[key] for row in found.unknown}
+    found.missing_ids += [id_ for id_ in loaded if id_ not in listed and id_ not in seen]
     found.unknown += [row for row in page.rows if row[key] not in expected and row[key] not in seen]
     return _Span(skip, end, low, high)
 
