@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from pipelines.sandbox.api.messages import Request, Response
+from pipelines.sandbox.api.exchange import Request, Response
 from pipelines.sandbox.store.store import Store
 
 CHANGES = frozenset({"delete_before", "create", "touch_same_second", "call"})

@@ -14,7 +14,7 @@ import pytest
 from pipelines.commands.sweep import sweep
 from pipelines.engine.report import Report
 from pipelines.sandbox import Fault, Store
-from pipelines.sandbox.api.messages import Request, Response
+from pipelines.sandbox.api.exchange import Request, Response
 from pipelines.sandbox.http import service
 from pipelines.sandbox.switches import Switches
 from sources.insightly.api.client import MAX_ATTEMPTS, Client

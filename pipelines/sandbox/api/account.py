@@ -4,8 +4,7 @@ from pipelines.sandbox.store.shapes import Record
 from pipelines.sandbox.store.table import dump
 from sources.insightly.entities import ENTITIES, RECORD_TYPES
 
-from .exchange import Exchange
-from .messages import ApiError, Response, json_response
+from .exchange import ApiError, Exchange, Response, json_response
 from .reads import list_response, paging, single
 
 _CUSTOMIZED = [entity for entity in ENTITIES.values() if entity.custom_fields and "{" not in entity.path]

@@ -7,8 +7,7 @@ from typing import Any
 from pipelines.sandbox.store.shapes import LINK_FIELDS, LINKED, Record
 from sources.insightly.fields import child_fields
 
-from .exchange import Exchange
-from .messages import ApiError, Response, empty_response, json_response
+from .exchange import ApiError, Exchange, Response, empty_response, json_response
 from .reads import single
 from .validate import item_of, stored, writable
 from .writes import ITEM_KEYS, closing_date, created, merged, update

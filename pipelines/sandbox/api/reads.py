@@ -7,8 +7,7 @@ from zlib import crc32
 from pipelines.sandbox.store.shapes import LINK_NAMES, Parent, array_fields, parse_date
 from pipelines.sandbox.store.table import dump, parse, stamp_of
 
-from .exchange import Exchange
-from .messages import ApiError, Response, json_response
+from .exchange import ApiError, Exchange, Response, json_response
 
 DEFAULT_PAGE, MAX_PAGE = 100, 500
 CONVERTED_STATUS = 2

@@ -15,8 +15,7 @@ from sources.insightly.entities import ENTITIES, Entity, is_custom_object
 
 from . import account, parts, reads, writes
 from .account import singular
-from .exchange import Exchange
-from .messages import ApiError, Request, Response, error_response
+from .exchange import ApiError, Exchange, Request, Response, error_response
 
 Serves = Callable[[Entity], bool]
 

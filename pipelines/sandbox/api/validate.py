@@ -8,8 +8,7 @@ from pipelines.sandbox.store.shapes import LINKED, Record, facts_of, parse_date
 from pipelines.sandbox.switches import Switches
 from sources.insightly.fields import Field, FieldType, child_fields
 
-from .exchange import Exchange
-from .messages import ApiError
+from .exchange import ApiError, Exchange
 
 _TYPES: dict[str, Any] = {"integer": int, "boolean": bool, "number": (int, float), "string": str}
 _CUSTOM_TYPES: dict[str, FieldType] = {

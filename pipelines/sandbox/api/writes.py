@@ -15,8 +15,7 @@ from pipelines.sandbox.store.shapes import (
 )
 from sources.insightly.entities import ENTITIES
 
-from .exchange import Exchange
-from .messages import ApiError, Response, empty_response, json_response
+from .exchange import ApiError, Exchange, Response, empty_response, json_response
 from .reads import CONVERTED_STATUS, etag, saved
 from .validate import checked, require, writable
 

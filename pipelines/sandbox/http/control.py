@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from pipelines.sandbox.api.messages import Request, Response, json_response
+from pipelines.sandbox.api.exchange import Request, Response, json_response
 from pipelines.sandbox.api.routes import authorized
 from pipelines.sandbox.faults import faults_of
 from pipelines.sandbox.seed.evolve import evolve

@@ -16,14 +16,9 @@ Verdict = Literal["ok", "burst", "daily"]
 
 
 class Limits:
-    """Counts requests. Refused ones count against neither limit.
+    """Counts requests, of which refused ones count against neither limit; `used` are those of today.
 
-    Args:
-        monotonic: returns seconds from any origin that never go back.
-        clock: returns the current time, for a day that ends at midnight UTC.
-
-    Attributes:
-        used: the requests counted today; a test adds those of another client.
+    `monotonic` returns seconds that never go back, and `clock` the current time, for a day that ends at midnight UTC.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from pipelines.sandbox.api.messages import Response, json_response
+from pipelines.sandbox.api.exchange import Response, json_response
 from pipelines.sandbox.faults import Fault, FaultScript
 from pipelines.sandbox.seed.generate import generate
 from pipelines.sandbox.store.fixtures import load

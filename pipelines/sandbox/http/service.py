@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from urllib.parse import parse_qsl, urlsplit
 
-from pipelines.sandbox.api.messages import ApiError, Request, Response, error_response, json_response, text_response
+from pipelines.sandbox.api.exchange import ApiError, Request, Response, error_response, json_response, text_response
 from pipelines.sandbox.api.routes import authorized, entity_of, handle
 from pipelines.sandbox.faults import Fault, FaultScript, change_data, spoil
 from pipelines.sandbox.store.store import Clock, Contents, Store

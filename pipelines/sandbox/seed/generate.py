@@ -24,9 +24,7 @@ def generate(seed: int = 1, scale: float = 1, now: datetime = SEED_NOW, dirty: b
 
     Args:
         seed: any integer; another seed gives other people, deals and dates.
-        scale: 1 = 1,000 contacts, 400 organisations, 600 leads, 500 opportunities, 200 projects, 1,500 tasks,
-            800 events, 1,000 notes, 40 products, 12 users, 120 site visits, 80 warranties, and some 3,000 records
-            around them; other scales in proportion, never less than one of each. The fixed lists do not grow.
+        scale: of the sizes in `data.toml`, but never less than one of each; the fixed lists do not grow.
         now: an aware datetime.
         dirty: some values are as in accounts that people have typed into for years (see `make_dirty`).
     """

@@ -59,17 +59,9 @@ def array_fields(entity: str) -> tuple[str, ...]:
     return (("CUSTOMFIELDS",) if facts.custom_fields else ()) + facts.arrays
 
 
-@cache
-def nulls(entity: str) -> Record:
-    return dict.fromkeys(facts_of(entity).fields)
-
-
 def blank(entity: str) -> Record:
     """A record with every field of the entity table: null, or `[]` for an array."""
-    record = nulls(entity).copy()
-    for name in array_fields(entity):
-        record[name] = []
-    return record
+    return dict.fromkeys(facts_of(entity).fields) | {name: [] for name in array_fields(entity)}
 
 
 def key_of(entity: str, record: Record, parent: Parent | None = None) -> Key:
@@ -106,7 +98,7 @@ def link(link_id: int, own: tuple[str, int], other: tuple[str, int], forward: bo
 def state_row(opportunity_id: int, at: str, state: str, reason: Record | None) -> Record:
     """One row of an opportunity's state history; `reason` is a record of `opportunity_state_reasons`."""
     why = (reason["STATE_REASON_ID"], reason["STATE_REASON"]) if reason else (None, None)
-    return dict(zip(nulls(HISTORY), (opportunity_id, at, state, *why), strict=True))
+    return dict(zip(facts_of(HISTORY).fields, (opportunity_id, at, state, *why), strict=True))
 
 
 def definition(
