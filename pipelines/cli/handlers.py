@@ -159,7 +159,7 @@ def sandbox(args: argparse.Namespace) -> int:
     switches = _option("--switch", " ".join(args.switch), lambda: switches_of(args))
     faults = _option("--faults", args.faults, lambda: read_faults(args.faults) if args.faults else [])
     fixtures = _option("--fixtures", args.fixtures, lambda: read_fixtures(args.fixtures) if args.fixtures else None)
-    serve(_bound(args.port, lambda: sandbox(args, switches, faults, fixtures)), args.host)
+    serve(_bound(args.port, lambda: sandbox(args, switches, faults, fixtures)))
     return 0
 
 

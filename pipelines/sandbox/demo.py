@@ -45,11 +45,7 @@ def main() -> int:
             _say(console, "Changes in the CRM since the last run (insightly sweep would find the deleted note)")
             for change in changes:
                 console.print(f"  {change}", highlight=False)
-        settings = {
-            "SOURCES__INSIGHTLY__BASE_URL": sandbox.url,
-            "SOURCES__INSIGHTLY__API_KEY": sandbox.key,
-            "DLT_DATA_DIR": str(Path(".demo/dlt").resolve()),
-        }
+        settings = sandbox.settings | {"DLT_DATA_DIR": str(Path(".demo/dlt").resolve())}
         if code := _run(console, "sync", settings):
             return code
     DAYS.parent.mkdir(exist_ok=True)

@@ -15,6 +15,7 @@ import orjson
 
 from pipelines.sandbox.api.exchange import Request, Response
 from pipelines.sandbox.store.store import Store
+from pipelines.sandbox.store.table import stamp_of
 
 CHANGES = frozenset({"delete_before", "create", "touch_same_second", "call"})
 _KINDS = CHANGES | {
@@ -135,6 +136,6 @@ def change_data(fault: Fault, entity: str | None, store: Store) -> None:
                 for _ in range(fault.count):
                     store.create(entity, {})
             elif fault.kind == "touch_same_second":
-                newest = max(table.stamps.values(), default=None)
+                newest = max(map(stamp_of, table.raw.values()), default=None)
                 for key in table.keys[: fault.count]:
                     store.touch(entity, key, newest)

@@ -28,6 +28,6 @@ def insightly_sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
         options.setdefault("contents", Contents())
     options.setdefault("switches", Switches(rate=None, quota=None))
     with Sandbox(**options) as sandbox:
-        monkeypatch.setenv("SOURCES__INSIGHTLY__BASE_URL", sandbox.url)
-        monkeypatch.setenv("SOURCES__INSIGHTLY__API_KEY", sandbox.key)
+        for name, value in sandbox.settings.items():
+            monkeypatch.setenv(name, value)
         yield sandbox

@@ -46,15 +46,16 @@ def sandbox(args: argparse.Namespace, switches: Switches, faults: Iterable[Fault
     )
 
 
-def serve(sandbox: Sandbox, host: str) -> None:
+def serve(sandbox: Sandbox) -> None:
     """Says how to use a sandbox, and serves until interrupted."""
-    if not _is_loopback(host):
-        sys.stderr.write(f"Other machines can reach this sandbox at {host}, with the key and without encryption.\n")
+    if not ip_address(sandbox.address).is_loopback:
+        sys.stderr.write(
+            f"Other machines can reach this sandbox at {sandbox.address}, with the key and without encryption.\n"
+        )
+    exports = "".join(f"  export {name}={value}\n" for name, value in sandbox.settings.items())
     sys.stdout.write(
         f"Sandbox at {sandbox.url}; press Ctrl-C to stop. In another terminal:\n\n"
-        f"  export SOURCES__INSIGHTLY__BASE_URL={sandbox.url}\n"
-        f"  export SOURCES__INSIGHTLY__API_KEY={sandbox.key}\n"
-        "  insightly sync --database sandbox.duckdb\n"
+        f"{exports}  insightly sync --database sandbox.duckdb\n"
     )
     sys.stdout.flush()
     with suppress(KeyboardInterrupt):
@@ -64,10 +65,3 @@ def serve(sandbox: Sandbox, host: str) -> None:
 def _write_call(call: Call) -> None:
     query = "&".join(f"{name}={value}" for name, value in call.query.items())
     sys.stderr.write(f"{call.status or 'cut'} {call.method} {call.path}{'?' if query else ''}{query}\n")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

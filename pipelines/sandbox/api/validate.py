@@ -54,7 +54,10 @@ def checked(field: Field, value: Any, switches: Switches) -> Any:
     if value is None or field.type in {"json", "any"}:
         return value
     if field.type in {"date", "datetime"}:
-        return _date(field.name, value, switches)
+        try:
+            return parse_date(f"{value} 00:00:00" if len(value) == 10 else value, switches.date_formats == "documented")
+        except (ValueError, TypeError, AttributeError):
+            raise ApiError(400, f"{field.name} must be a date in the form yyyy-MM-dd HH:mm:ss.") from None
     if field.type == "integer" and isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
         return int(value)  # clients send ids as strings, and the service takes them
     if not isinstance(value, _TYPES[field.type]) or (isinstance(value, bool) and field.type != "boolean"):
@@ -85,13 +88,6 @@ def item_of(x: Exchange, array: str, sent: Mapping[str, Any]) -> Record:
     if array == "LINKS" and (sent.get("LINK_OBJECT_NAME") not in LINKED or not sent.get("LINK_OBJECT_ID")):
         raise ApiError(400, "LINK_OBJECT_NAME must be a singular object name, with a LINK_OBJECT_ID.")
     return {name: stored(x, field, sent.get(name)) for name, field in known.items()}
-
-
-def _date(name: str, value: Any, switches: Switches) -> str:
-    try:
-        return parse_date(f"{value} 00:00:00" if len(value) == 10 else value, switches.date_formats == "documented")
-    except (ValueError, TypeError, AttributeError):
-        raise ApiError(400, f"{name} must be a date in the form yyyy-MM-dd HH:mm:ss.") from None
 
 
 def _objects(array: str, value: Any) -> list[Record]:

@@ -184,11 +184,20 @@ class Sandbox(Service):
         self._thread: threading.Thread | None = None
 
     @property
+    def address(self) -> str:
+        """The address that it listens on."""
+        return str(self._server.server_address[0])
+
+    @property
     def url(self) -> str:
         """The base URL, such as `http://127.0.0.1:8060/v3.1`."""
-        host = str(self._server.server_address[0])
-        host = LOOPBACK if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-        return f"http://{host}:{self._server.server_port}{BASE}"
+        host = LOOPBACK if self.address in ("0.0.0.0", "::") else self.address
+        return f"http://{f'[{host}]' if ':' in host else host}:{self._server.server_port}{BASE}"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The environment variables that lead `insightly`, and the dlt source, to it."""
+        return {"SOURCES__INSIGHTLY__BASE_URL": self.url, "SOURCES__INSIGHTLY__API_KEY": self.key}
 
     def calls(self, prefix: str | None = None) -> int:
         """The number of logged requests, or of those whose path starts with `prefix` (`/Contacts`, in any case)."""

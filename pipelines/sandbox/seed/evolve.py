@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from pipelines.sandbox.api.reads import CONVERTED_STATUS
-from pipelines.sandbox.store.shapes import LINK_NAMES, Record, facts_of
+from pipelines.sandbox.store.shapes import LINK_NAMES, Record, key_of
 from pipelines.sandbox.store.store import Store
 
 from .data import TAGS, WORDS, email_address
@@ -116,13 +116,13 @@ class _Day:
         return f"new e-mail {self._create_about('contacts', contact, 'emails', fields)}"
 
     def delete(self, entity: str) -> str:
-        key = self._one(entity)[facts_of(entity).key[0]]
+        key = key_of(entity, self._one(entity))
         self.store.delete(entity, key)
         return f"{LINK_NAMES[entity].lower()} {key} was deleted"
 
     def tag(self, entity: str) -> str:
         record, name = self._one(entity), self.rng.choice(TAGS[entity])
-        key = record[facts_of(entity).key[0]]
+        key = key_of(entity, record)
         self.store.set_tags(entity, key, [tag["TAG_NAME"] for tag in record["TAGS"]] + [name])
         return f"{LINK_NAMES[entity].lower()} {key} was tagged {name!r}"
 
@@ -162,7 +162,7 @@ class _Day:
 
     def _any_id(self, entity: str, matches: Test = lambda _: True) -> int | None:
         with suppress(_NoRecordError):
-            return int(self._one(entity, matches)[facts_of(entity).key[0]])
+            return int(key_of(entity, self._one(entity, matches)))
         return None
 
     def _status(self, converted: bool) -> int | None:
@@ -170,13 +170,13 @@ class _Day:
 
     def _change(self, entity: str, matches: Test, fields: Record) -> Record:
         """Sets fields of a record that matches, and returns it. Raises _NoRecordError."""
-        return self.store.update(entity, self._one(entity, matches)[facts_of(entity).key[0]], fields)
+        return self.store.update(entity, key_of(entity, self._one(entity, matches)), fields)
 
     def _create_about(
         self, entity: str, record: Record, new_entity: str, fields: Record, role: str | None = None
     ) -> int:
         """Creates a record linked to another one, with the same owner, and returns its id."""
-        other = record[facts_of(entity).key[0]]
+        other = key_of(entity, record)
         link = {"LINK_OBJECT_NAME": LINK_NAMES[entity], "LINK_OBJECT_ID": other, "ROLE": role}
         made = self.store.create(new_entity, fields | {"OWNER_USER_ID": record["OWNER_USER_ID"], "LINKS": [link]})
-        return int(made[facts_of(new_entity).key[0]])
+        return int(key_of(new_entity, made))

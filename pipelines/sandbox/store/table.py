@@ -57,7 +57,6 @@ class Table:
         for key, parent in self.parents.items():
             self._children.setdefault(parent, []).append(key)
         self.keys: list[Any] = sorted(self.raw, key=_order)
-        self.stamps: dict[Key, str] = {key: stamp_of(raw) for key, raw in self.raw.items()}
         self._last = max((key for key in self.keys if isinstance(key, int)), default=0)
         self._selected: dict[Hashable, list[Key]] = {}
 
@@ -81,11 +80,10 @@ class Table:
             if isinstance(key, int):
                 self._last = max(self._last, key)
         self.raw[key] = raw
-        self.stamps[key] = stamp_of(raw)
         self._selected.clear()
 
     def remove(self, key: Key) -> None:
-        del self.raw[key], self.stamps[key]
+        del self.raw[key]
         if parent := self.parents.pop(key, None):
             self._children[parent].remove(key)
         del self.keys[bisect_left(self.keys, _order(key), key=_order)]
