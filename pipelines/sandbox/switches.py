@@ -53,10 +53,7 @@ class Switches:
     dirty: bool = False
 
     def set(self, values: Mapping[str, Any]) -> Self:
-        """These switches with some of them set.
-
-        Args:
-            values: JSON values by name, or texts: `off` or `false`, `none`, `403`, `contacts,leads`.
+        """These switches with some set, to JSON values or to texts such as `off`, `none`, `403` or `contacts,leads`.
 
         Raises:
             ValueError: there is no such switch, or it does not take the value.

@@ -152,22 +152,15 @@ def _family(path: str, serves: Serves, name: str = "", **methods: Callable[[Exch
     return (Route(method, f"{{entity}}/{{key}}/{path}", each, serves, name) for method, each in methods.items())
 
 
-def _child_rows() -> Iterator[Route]:
-    """The rows that list what belongs to one record."""
-    for name in CHILD_ENTITIES:
-        entity = ENTITIES[name]
-        yield from _family(entity.sub_path.lower(), _named(*entity.read_parents), name, GET=reads.child_rows)
-
-
-def _owned() -> Iterator[Route]:
-    """The rows of records that are written below the record they belong to, such as line items."""
-    for entity in ENTITIES.values():
-        for match in re.finditer(r"(\w+)/\{id\}/(\w+)", entity.create or ""):
-            parent = _COLLECTIONS.get(match[1].lower())
-            if parent is not None and has_list(entity):
-                path, serves = match[2].lower(), _named(parent.name)
-                yield from _family(path, serves, entity.name, POST=writes.create_owned, PUT=writes.update_owned)
-                yield from _family(f"{path}/{{item}}", serves, entity.name, DELETE=writes.delete_owned)
+def _below() -> Iterator[Route]:
+    """The rows below one record that follow from the entity table: child rows are listed there, others written."""
+    for name, entity in ENTITIES.items():
+        if name in CHILD_ENTITIES:
+            yield from _family(entity.sub_path.lower(), _named(*entity.read_parents), name, GET=reads.child_rows)
+        for match in re.finditer(r"(\w+)/\{id\}/(\w+)", entity.create or "") if has_list(entity) else ():
+            path, serves = match[2].lower(), _named(_COLLECTIONS[match[1].lower()].name)
+            yield from _family(path, serves, name, POST=writes.create_owned, PUT=writes.update_owned)
+            yield from _family(f"{path}/{{item}}", serves, name, DELETE=writes.delete_owned)
 
 
 _LISTS, _FILES = "static_list_memberships", "file_attachments"
@@ -216,7 +209,6 @@ _ROUTES = (
     *_family("staticlistmembership", _named("prospects"), _LISTS, POST=parts.join_list),
     *_family("staticlistmembership", _named("prospects"), _LISTS, PUT=parts.put_lists, DELETE=parts.leave_list),
     *_family("quotationdocument/{item}", _named("quotes"), "quotation_documents", DELETE=writes.delete_owned),
-    *_child_rows(),
-    *_owned(),
+    *_below(),
 )
 """All rows; the first that fits a request responds to it."""

@@ -21,9 +21,7 @@ _LONG = f"<p>{'A long text, pasted from a document. ' * 28_000}</p>"
 def make_dirty(contents: Contents, rng: Random) -> None:
     """Changes every fourth record of the main entities.
 
-    It has names in many scripts, with combining accents, marks of direction and emoji; phone numbers that are none;
-    HTML, and a note of 1 MB; dates such as 0000-00-00; the e-mail address of another contact in other case; blanks
-    around values, and "" in place of null. Ids, states, currencies and the two dates of each record stay as they are.
+    Ids, states, currencies and the two dates of each record stay as they are.
     """
     turns = count()
     for entity in _ENTITIES:

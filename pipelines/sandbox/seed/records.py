@@ -115,7 +115,6 @@ def opportunities(row: Row) -> Record:
     record = {
         "OPPORTUNITY_NAME": f"{story.organisation_name(employer)} - {story.pick(WORDS['deals'])}",
         "OPPORTUNITY_STATE": state,
-        "BID_CURRENCY": "EUR" if number % 3 else "USD",
         "BID_AMOUNT": round(500 + random() ** 2 * 80_000, 2) if fixed else 40 + int(random() * 900),
         "BID_TYPE": bid,
         "BID_DURATION": None if fixed else 1 + int(random() * 24),
@@ -170,9 +169,7 @@ def pricebook_entries(row: Row) -> Record:
     product, book = divmod(row.number, row.story.size["pricebooks"])
     return {
         "PRODUCT_ID": row.ref("products", product),
-        "PRICEBOOK_ID": row.story.id("pricebooks", book),
         "PRICE": round(_price(product) * 0.9, 2) if book else _price(product),
-        "USE_STANDARD_PRICE": book == 0,
         "ACTIVE": product % 9 != 8,
     }
 
@@ -192,7 +189,6 @@ def quotes(row: Row) -> Record:
         "OPPORTUNITY_ID": row.ref("opportunities", deal),
         "CONTACT_ID": story.id("contacts", buyer),
         "ORGANISATION_ID": story.id("organisations", row.place),
-        "PRICEBOOK_ID": story.id("pricebooks", 0),
         "QUOTATION_NAME": f"Offer {number + 1} to {story.organisation_name(row.place)}",
         "SUBTOTAL": total,
         "TOTAL_PRICE": total,
@@ -203,8 +199,7 @@ def quotes(row: Row) -> Record:
 
 def quote_line_items(row: Row) -> Record:
     """Two of each quote."""
-    quote, place = divmod(row.number, 2)
-    return {"QUOTE_ID": row.ref("quotes", quote), "SORT_ORDER": place + 1} | _line(row.story, row.number)
+    return {"QUOTE_ID": row.ref("quotes", row.number // 2)} | _line(row.story, row.number)
 
 
 def tasks(row: Row) -> Record:
@@ -252,10 +247,8 @@ def notes(row: Row) -> Record:
 def emails(row: Row) -> Record:
     story, number = row.story, row.number
     contact = story.earlier("contacts", number / story.size["emails"])
-    ends = [
-        email_address(*story.contact_names[contact], story.domain(story.employer[contact])),
-        "sales@our-company.example",
-    ]
+    theirs = email_address(*story.contact_names[contact], story.domain(story.employer[contact]))
+    ends = theirs, "sales@our-company.example"
     row.ref("contacts", contact)
     story.connect(("emails", number), ("contacts", contact), both=False)
     return {
@@ -299,32 +292,21 @@ def follows(row: Row) -> Record:
 
 
 def knowledge_articles(row: Row) -> Record:
-    number, published = row.number, row.number % 5 != 4
-    folder = number % row.story.size["knowledge_article_folders"]
-    return {
-        "FOLDER_ID": row.story.id("knowledge_article_folders", folder),
-        "CATEGORY_ID": row.story.id("knowledge_article_categories", folder // 2),
-        "FIRST_PUBLISHED_DATE_UTC": at(row.created) if published else None,
-        "LAST_PUBLISHED_DATE_UTC": at(row.created) if published else None,
-        "ARCHIVED_DATE_UTC": None if number % 10 else at(row.created),
-    }
+    published = at(row.created) if row.number % 5 != 4 else None
+    archived = None if row.number % 10 else at(row.created)
+    dates = {"FIRST_PUBLISHED_DATE_UTC": published, "LAST_PUBLISHED_DATE_UTC": published}
+    return dates | {"ARCHIVED_DATE_UTC": archived}
 
 
 def community_posts(row: Row) -> Record:
     asked = row.story.earlier("tickets", row.number / row.story.size["community_posts"])
-    return {
-        "FORUM_ID": row.story.id("community_forums", row.number % row.story.size["community_forums"]),
-        "TICKET_ID": None if row.number % 6 else str(row.story.id("tickets", asked)),
-    }
+    return {"TICKET_ID": None if row.number % 6 else str(row.story.id("tickets", asked))}
 
 
 def community_comments(row: Row) -> Record:
     post, forums = row.number % row.story.size["community_posts"], row.story.size["community_forums"]
-    return {
-        "POST_ID": row.ref("community_posts", post),
-        "FORUM_ID": row.story.id("community_forums", post % forums),
-        "ANSWER": row.number % 4 == 0,
-    }
+    forum = row.story.id("community_forums", post % forums)
+    return {"POST_ID": row.ref("community_posts", post), "FORUM_ID": forum}
 
 
 def child_row(row: Row, place: int, record: Record) -> Record:

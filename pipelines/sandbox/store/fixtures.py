@@ -4,7 +4,7 @@ from typing import Any
 
 from sources.insightly.entities import ENTITIES, is_custom_object
 
-from .shapes import CHILD_ENTITIES, HISTORY, Key, definition, has_list
+from .shapes import CHILD_ENTITIES, HISTORY, Key, has_list
 from .store import Store
 from .table import Table, parse
 
@@ -35,8 +35,7 @@ def load(store: Store, data: object) -> None:
     with store.lock:
         store.instance |= data.get(INSTANCE, {})
         for row in data.get(DEFINITIONS, ()):
-            made = definition(row["FIELD_FOR"], row["FIELD_NAME"], row["FIELD_TYPE"], len(store.definitions) + 1)
-            store.definitions.append(made | row)
+            store.define(row["FIELD_FOR"], row["FIELD_NAME"], row["FIELD_TYPE"]).update(row)
         for name in data:
             if is_custom_object(name) and name not in store.tables:
                 store.define_object(name)
