@@ -9,8 +9,8 @@ SHARE, MIN_CALLS = 0.01, 50
 """What a kill may cost: this share of the calls left today, but a chunk need not be smaller than so many calls."""
 SIZE = 170_000_000
 """Bytes of the responses behind one load package: the memory that loading takes grows with it."""
-LAST_CALLS, LAST_AFTER = 16, 2.0
-"""The last chunk of a long list has so many calls, unless the one before would be shorter than so many seconds."""
+LAST_CALLS = 16
+"""Calls of the last chunk of a long run: the responses that arrive while the one before is loaded."""
 
 
 class Chunk:
@@ -30,6 +30,7 @@ class Chunk:
 
     def begin(self) -> None:
         self._calls = self._size = 0
+        self._ended = False
         self._started = time.monotonic()
 
     def add(self, calls: int, size: int = 0) -> None:
@@ -40,24 +41,24 @@ class Chunk:
     @property
     def full(self) -> bool:
         """True when what was read is to be committed before more is read."""
-        if self.endless:
-            return False
-        return self._calls >= self._max_calls or self._size >= SIZE or self._seconds > SECONDS
+        if self.endless or self._ended:
+            return self._ended
+        return self._calls >= self._max_calls or self._size >= SIZE or time.monotonic() - self._started > SECONDS
 
     @property
     def room(self) -> int | None:
         """Calls at once that are neither too many nor take too long for a chunk; None for any number."""
         return None if self.endless else max(int(min(self._max_calls, SECONDS * self._rate)) - self._calls, MIN_CALLS)
 
-    def ends_before_last(self, calls_to_go: int | None) -> bool:
-        """True shortly before the end of a long list, so that its last rows are loaded soon after they arrive."""
-        is_near = calls_to_go is not None and calls_to_go <= LAST_CALLS < self._calls
-        return is_near and self._seconds > LAST_AFTER and not self.endless
+    def end_before_last(self, calls_to_go: int | None) -> None:
+        """Ends the chunk shortly before the end of a long run, so that the last rows are loaded soon after they arrive.
+
+        Only where the run waits for the limit of calls a second: elsewhere, one more load package takes longer.
+        """
+        waits = self._calls > (time.monotonic() - self._started) * self._rate / 2
+        if waits and calls_to_go is not None and calls_to_go <= LAST_CALLS and self._calls >= MIN_CALLS:
+            self._ended = not self.endless
 
     @property
     def _max_calls(self) -> float:
         return self._chunk_calls or max(SHARE * (self._budget.left() or 0), MIN_CALLS)
-
-    @property
-    def _seconds(self) -> float:
-        return time.monotonic() - self._started

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from sources.insightly.api.quota import CallBudget
-from sources.insightly.chunk import LAST_AFTER, Chunk
+from sources.insightly.chunk import Chunk
 
 
 @pytest.mark.parametrize(("left", "calls"), [(None, 50), (1_000, 50), (20_000, 199), (100_000, 991)])
@@ -20,17 +20,26 @@ def test_chunk_ends_after_a_hundredth_of_the_calls_left_today(left: int | None, 
     assert made == calls
 
 
-def test_chunk_ends_before_the_last_calls_of_a_long_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    chunk = Chunk(CallBudget(), None, 10, endless=False)
-    chunk.add(40)
-    assert not chunk.ends_before_last(10)  # it began just now
-    now = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: now + LAST_AFTER + 1)
-    assert [chunk.ends_before_last(calls) for calls in (None, 17, 16)] == [False, False, True]
+@pytest.mark.parametrize(
+    ("calls", "seconds", "to_go", "ends"),
+    [
+        (60, 6.1, 16, True),
+        (60, 6.1, 17, False),
+        (60, 6.1, None, False),
+        (60, 13.0, 16, False),  # the run does not wait for the limit of calls
+        (49, 5.0, 16, False),
+    ],
+)
+def test_chunk_ends_before_the_last_calls_of_a_long_run(
+    calls: int, seconds: float, to_go: int | None, ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunk, now = Chunk(CallBudget(), 1_000, 10, endless=False), time.monotonic()
+    chunk.add(calls)
+    monkeypatch.setattr(time, "monotonic", lambda: now + seconds)
+    chunk.end_before_last(to_go)
+    assert chunk.full is ends
     chunk.begin()
-    chunk.add(16)
-    monkeypatch.setattr(time, "monotonic", lambda: now + 3 * LAST_AFTER)
-    assert not chunk.ends_before_last(0)  # it is the last one
+    assert not chunk.full
 
 
 def test_chunk_ends_after_30_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

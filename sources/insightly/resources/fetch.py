@@ -15,6 +15,7 @@ from ..paging.prefetch import PageReader, Read
 from ..paging.walk import Key, Page, read_list
 from ..state.request import SearchFilter
 from ..state.times import iso
+from .calls_to_go import calls_to_go
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -218,6 +219,7 @@ def _reader(context: SyncContext, entity: Entity, path: str, params: Params) -> 
     def on_page(page: Page) -> None:
         context.current = entity.name
         context.count_calls(1, page.size)
+        context.chunk.end_before_last(calls_to_go(context))
 
     read = _page_request(context, entity, path, params)
     return PageReader(read, context.prefetch_window, top_of(context), may_prefetch, on_page)

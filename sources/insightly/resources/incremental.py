@@ -57,10 +57,6 @@ def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, res
     reader = page_reader(context, entity, checkpoint.since, max_rows=state.get("page_rows"))
     steps = read_list(reader, key, checkpoint.skip, checkpoint.last_id, checkpoint.patience)
 
-    def ends_chunk() -> bool:
-        pages_to_go = None if tags_cost_calls(context, entity) else reader.pages_to_go
-        return context.chunk.full or context.chunk.ends_before_last(pages_to_go)
-
     def is_enough(step: Step) -> bool:
         """Pages are written together, since each table written takes a while.
 
@@ -68,7 +64,7 @@ def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, res
         What was read is also written while the last pages are awaited.
         """
         at_once = not result.rows or tags_cost_calls(context, entity) or reader.pages_to_go == LAST_PAGES
-        return at_once or step.size >= BATCH_BYTES or ends_chunk()
+        return at_once or step.size >= BATCH_BYTES or context.chunk.full
 
     for step in batches(steps, is_enough, key if in_blocks else None, lambda: context.chunk.full):
         if checkpoint.started is None and step.requested_at is not None:
@@ -104,7 +100,7 @@ def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, res
         if cut:
             context.budget.check()
             return
-        if step.skip is not None and ends_chunk():
+        if step.skip is not None and context.chunk.full:
             return
     assert checkpoint.started is not None
     # Pages may have been too large for a busy hour alone, so the next walk tries larger ones.
