@@ -18,8 +18,6 @@ from sources.insightly.entities import ENTITIES
 DATABASE, PAGE = Path("demo.duckdb"), Path("demo.html")
 DAYS = Path(".demo/days")
 STATUS = ("contacts", "emails", "leads", "notes", "opportunities", "tasks")
-SHOWN = 3
-"""Lists that are named of those that are read in full."""
 QUERY = """\
 select pipeline_name as pipeline, stage_name as stage, currency,
     sum(deals)::bigint as deals, sum(total_value)::decimal(18, 2) as value
@@ -103,7 +101,7 @@ def _what_was_read() -> str:
     full = [row for row in rows if row[0] in ENTITIES and ENTITIES[row[0]].read != "incremental"]
     unfiltered = sum(count for _, count, _ in full)
     changed, written = sum(count for _, count, _ in rows) - unfiltered, sum(merged for *_, merged in rows)
-    names = ", ".join(f"{name} {count:,}" for name, count, _ in full[:SHOWN])
+    names = ", ".join(f"{name} {count:,}" for name, count, _ in full[:3])
     return (
         f"Of the lists that Insightly filters by date, this sync read the {changed:,} records that have changed. "
         f"It read {unfiltered:,} rows of lists that have no such filter ({names}, …). It wrote {written:,} rows in all."

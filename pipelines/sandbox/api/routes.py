@@ -39,8 +39,7 @@ class Route:
             `{item}` a number, `{name}` any text.
         respond: makes the response.
         serves: the entities that have the path.
-        name: what `respond` gets as the name in the exchange: that of an array, or of the entity that the rows below
-            the record are of.
+        name: the name in the exchange: that of an array, or of the entity of the rows below the record.
         entity: the entity of a path that does not begin with `{entity}`.
     """
 

@@ -38,14 +38,11 @@ def writable(x: Exchange) -> Record:
     return fields
 
 
-def require(x: Exchange, fields: Record, names: Iterable[str] | None = None) -> None:
-    """Raises a 400 if one of `names`, or of all fields, is missing that the entity table marks as required."""
-    known = x.facts.fields
-    required = [
-        name for name in (known if names is None else names) if name in known and "required" in known[name].flags
-    ]
-    missing = [name for name in required if "read_only" not in known[name].flags and fields.get(name) in (None, "")]
-    if missing:
+def require(x: Exchange, fields: Record, names: Iterable[str]) -> None:
+    """Raises a 400 if one of `names` is missing that the entity table marks as required."""
+    flags = {name: field.flags for name, field in x.facts.fields.items()}
+    required = [name for name in names if "required" in flags.get(name, ()) and "read_only" not in flags[name]]
+    if missing := [name for name in required if fields.get(name) in (None, "")]:
         raise ApiError(400, f"{', '.join(missing)} is required.")
 
 

@@ -33,7 +33,7 @@ def create(x: Exchange) -> Response:
 def created(x: Exchange, fields: Record, parent: Parent | None = None) -> Response:
     """201 with the full record, which `parent` has if it is a child row."""
     store = x.store
-    require(x, fields)
+    require(x, fields, x.facts.fields)
     links = fields.get("LINKS", ())
     for item in links:
         if item["LINK_OBJECT_ID"] not in store.tables[LINKED[item["LINK_OBJECT_NAME"]]].raw:

@@ -57,7 +57,6 @@ class Service:
     log: list[Call] = field(default_factory=list)
     offset: timedelta = timedelta()
     on_call: Callable[[Call], object] = lambda _: None
-
     contents: Contents = field(default_factory=Contents)
 
     def __post_init__(self) -> None:

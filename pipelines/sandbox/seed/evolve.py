@@ -12,8 +12,6 @@ from pipelines.sandbox.store.store import Store
 
 from .data import TAGS, WORDS, email_address
 
-Test = Callable[[Record], Any]
-
 
 def evolve(store: Store, seed: int = 1, steps: int = 25) -> list[str]:
     """Makes `steps` plausible edits, with dates from the store's clock, and returns a line about each.
@@ -150,7 +148,7 @@ class _Day:
         self.store.update("teams", team["TEAM_ID"], {"TEAMMEMBERS": [*team["TEAMMEMBERS"], member]})
         return f"user {user} joined the team {team['TEAM_NAME']}"
 
-    def _one(self, entity: str, matches: Test = lambda _: True) -> Record:
+    def _one(self, entity: str, matches: Callable[[Record], Any] = lambda _: True) -> Record:
         """A record that matches, the first one from a random place on. Raises _NoRecordError."""
         keys = self.store.tables[entity].keys
         start = self.rng.randrange(len(keys)) if keys else 0
@@ -160,7 +158,7 @@ class _Day:
                 return row
         raise _NoRecordError
 
-    def _any_id(self, entity: str, matches: Test = lambda _: True) -> int | None:
+    def _any_id(self, entity: str, matches: Callable[[Record], Any] = lambda _: True) -> int | None:
         with suppress(_NoRecordError):
             return int(key_of(entity, self._one(entity, matches)))
         return None
@@ -168,7 +166,7 @@ class _Day:
     def _status(self, converted: bool) -> int | None:
         return self._any_id("lead_statuses", lambda row: (row["STATUS_TYPE"] == CONVERTED_STATUS) == converted)
 
-    def _change(self, entity: str, matches: Test, fields: Record) -> Record:
+    def _change(self, entity: str, matches: Callable[[Record], Any], fields: Record) -> Record:
         """Sets fields of a record that matches, and returns it. Raises _NoRecordError."""
         return self.store.update(entity, key_of(entity, self._one(entity, matches)), fields)
 

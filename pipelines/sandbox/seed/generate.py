@@ -90,9 +90,8 @@ def _definitions() -> list[Record]:
     for field_for, fields in CUSTOM_FIELDS.items():
         for order, (name, kind, choices) in enumerate(fields, start=1):
             options = choices if kind in {"DROPDOWN", "MULTISELECT"} else ()
-            made.append(
-                definition(field_for, name, kind, order, options=options, join=choices[0] if kind == "LOOKUP" else None)
-            )
+            join = choices[0] if kind == "LOOKUP" else ""
+            made.append(definition(field_for, name, kind, order, options=options, join=join))
             if options:
                 made[-1] |= {"FIELD_HELP_TEXT": "Choose from the list.", "DEFAULT_VALUE": options[0]}
             if options and order > 1:

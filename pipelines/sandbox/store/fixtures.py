@@ -4,9 +4,8 @@ from typing import Any
 
 from sources.insightly.entities import ENTITIES, is_custom_object
 
-from .shapes import CHILD_ENTITIES, HISTORY, Key, has_list
+from .shapes import CHILD_ENTITIES, HISTORY, has_list
 from .store import Store
-from .table import Table, parse
 
 DEFINITIONS, INSTANCE, PARENT = "custom_fields", "instance", "PARENT"
 
@@ -14,11 +13,10 @@ DEFINITIONS, INSTANCE, PARENT = "custom_fields", "instance", "PARENT"
 def dump(store: Store) -> dict[str, Any]:
     """Everything that `load` needs to make the same store of an empty one."""
     with store.lock:
-        data: dict[str, Any] = {
-            name: [_parent_of(table, key) | parse(table.raw[key]) for key in table.keys]
-            for name, table in store.tables.items()
-            if table.keys
-        }
+        data: dict[str, Any] = {name: store.rows(name) for name, table in store.tables.items() if table.keys}
+        for name in CHILD_ENTITIES:
+            for key, row in zip(store.tables[name].keys, data.get(name, ()), strict=True):
+                row[PARENT] = "/".join(map(str, store.tables[name].parents[key]))
         data[DEFINITIONS] = store.definitions
         data[INSTANCE] = store.instance
         return data
@@ -46,11 +44,6 @@ def load(store: Store, data: object) -> None:
                     parent, _, key = row.get(PARENT, implied).partition("/")
                     fields = {field: value for field, value in row.items() if field != PARENT}
                     store.put(name, fields, (parent, int(key) if key.isdigit() else key) if parent else None)
-
-
-def _parent_of(table: Table, key: Key) -> dict[str, str]:
-    parent = table.parents.get(key)
-    return {PARENT: f"{parent[0]}/{parent[1]}"} if parent else {}
 
 
 def check(data: object) -> None:

@@ -101,15 +101,7 @@ def state_row(opportunity_id: int, at: str, state: str, reason: Record | None) -
     return dict(zip(facts_of(HISTORY).fields, (opportunity_id, at, state, *why), strict=True))
 
 
-def definition(
-    field_for: str,
-    name: str,
-    kind: str,
-    order: int,
-    label: str | None = None,
-    options: Iterable[str] = (),
-    join: str | None = None,
-) -> Record:
+def definition(field_for: str, name: str, kind: str, order: int, options: Iterable[str] = (), join: str = "") -> Record:
     """One custom-field definition; `join` is the object whose ids are the values of a lookup."""
     choices = [
         {"OPTION_ID": index, "OPTION_VALUE": value, "OPTION_DEFAULT": False}
@@ -119,10 +111,10 @@ def definition(
         "FIELD_NAME": name,
         "FIELD_ORDER": order,
         "FIELD_FOR": field_for,
-        "FIELD_LABEL": label or name.removesuffix("__c").replace("_", " "),
+        "FIELD_LABEL": name.removesuffix("__c").replace("_", " "),
         "FIELD_TYPE": kind,
         "EDITABLE": kind != "AUTONUMBER",
         "VISIBLE": True,
         "CUSTOM_FIELD_OPTIONS": choices,
-        "JOIN_OBJECT": join,
+        "JOIN_OBJECT": join or None,
     }

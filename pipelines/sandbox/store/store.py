@@ -228,13 +228,7 @@ class Store:
             return sorted({tag["TAG_NAME"] for raw in tagged for tag in parse(raw)["TAGS"] if tag["TAG_NAME"]})
 
     def add_link(
-        self,
-        entity: str,
-        key: Key,
-        name: str,
-        other: int,
-        fields: Record | None = None,
-        touch: bool = True,
+        self, entity: str, key: Key, name: str, other: int, fields: Record | None = None, touch: bool = True
     ) -> Record:
         """Links a record to another one, a "Contact" for example, and returns the link; `touch` as in `update`.
 
@@ -286,7 +280,7 @@ class Store:
         """Adds a custom-field definition, e.g. `define("CONTACT", "Hobby__c", "TEXT")`, and returns it."""
         with self.lock:
             order = 1 + sum(row["FIELD_FOR"] == field_for for row in self.definitions)
-            made = definition(field_for, name, kind, order, label, options)
+            made = definition(field_for, name, kind, order, options) | ({"FIELD_LABEL": label} if label else {})
             self.definitions.append(made)
             return made
 
