@@ -1,7 +1,7 @@
 -- What is known about each contact, with the names of its owner and organisation, its source and its deals?
 -- One row per contact, with all its own columns.
 -- Optional: contacts, users, organisations, leads, lead_sources, opportunities
--- Optional: opportunities__links, contacts__links, contacts__tags
+-- Optional: contacts__tags
 with people as (
     select user_id, nullif(trim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')), '') as name
     from users
@@ -26,35 +26,11 @@ origins as (
     group by contact_id
 ),
 
--- Both records list most links.
-contact_links as (
-    select
-        opportunity_id,
-        case
-            when lower(link_object_name) = 'contact' then link_object_id
-            when lower(object_name) = 'contact' then object_id
-        end as contact_id,
-        role,
-        link_id
-    from opportunities__links
-
-    union all
-
-    select
-        case
-            when lower(link_object_name) = 'opportunity' then link_object_id
-            when lower(object_name) = 'opportunity' then object_id
-        end,
-        contact_id,
-        role,
-        link_id
-    from contacts__links
-),
-
 linked_deals as (
-    select distinct l.contact_id, o.opportunity_id, upper(o.opportunity_state) as deal_state
-    from contact_links as l
-    inner join current_opportunities as o on o.opportunity_id = l.opportunity_id
+    select distinct l.record_id as contact_id, o.opportunity_id, upper(o.opportunity_state) as deal_state
+    from record_links as l
+    inner join current_opportunities as o on o.opportunity_id = l.linked_id
+    where l.record_type = 'contacts' and l.linked_type = 'opportunities'
 ),
 
 deal_counts as (

@@ -1,50 +1,26 @@
 -- What is known about each deal, with the names of its stage, owner, organisation, contact and source?
 -- One row per deal, with all its own columns.
 -- Optional: opportunities, users, pipelines, pipeline_stages, opportunity_categories, organisations, contacts
--- Optional: leads, lead_sources, opportunities__links, contacts__links, opportunities__tags
+-- Optional: leads, lead_sources, opportunities__tags
 with people as (
     select user_id, nullif(trim(coalesce(first_name, '') || ' ' || coalesce(last_name, '')), '') as name
     from users
 ),
 
--- Both records list most links.
-contact_links as (
-    select
-        opportunity_id,
-        case
-            when lower(link_object_name) = 'contact' then link_object_id
-            when lower(object_name) = 'contact' then object_id
-        end as contact_id,
-        role,
-        link_id
-    from opportunities__links
-
-    union all
-
-    select
-        case
-            when lower(link_object_name) = 'opportunity' then link_object_id
-            when lower(object_name) = 'opportunity' then object_id
-        end,
-        contact_id,
-        role,
-        link_id
-    from contacts__links
-),
-
 linked_contacts as (
     select
-        l.opportunity_id,
-        l.contact_id,
-        nullif(trim(coalesce(c.first_name, '') || ' ' || coalesce(c.last_name, '')), '') as contact_name,
+        l.record_id as opportunity_id,
+        l.linked_id as contact_id,
+        l.linked_name as contact_name,
         c.email_address,
         l.role,
         row_number() over (
-            partition by l.opportunity_id
-            order by case when lower(l.role) like '%primary%' then 0 else 1 end, l.link_id, l.contact_id, l.role
+            partition by l.record_id
+            order by case when lower(l.role) like '%primary%' then 0 else 1 end, l.link_id, l.linked_id, l.role
         ) as nth
-    from contact_links as l
-    inner join current_contacts as c on c.contact_id = l.contact_id
+    from record_links as l
+    inner join current_contacts as c on c.contact_id = l.linked_id
+    where l.record_type = 'opportunities' and l.linked_type = 'contacts'
 ),
 
 primary_contacts as (
