@@ -531,8 +531,9 @@ class SyncMachine(RuleBasedStateMachine):
             "select s.state from insightly._dlt_pipeline_state s join insightly._dlt_loads l "
             "on l.load_id = s._dlt_load_id where l.status = 0 order by l.load_id desc limit 1"
         )
-        state = connection.execute(sql).fetchone()
-        resources = decompress_state(state[0])["sources"]["insightly"].get("resources", {}) if state else {}
+        resources: dict[str, Any] = {}
+        for (state,) in connection.execute(sql).fetchall():
+            resources = decompress_state(state)["sources"]["insightly"].get("resources", {})
         for name in self.names:
             watermark = resources.get(name, {}).get("incremental", {}).get("DATE_UPDATED_UTC", {}).get("last_value")
             before = self.watermarks.get(name)
