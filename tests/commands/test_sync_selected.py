@@ -66,7 +66,7 @@ def ledger(crm: Crm) -> list[tuple[str, int, str, bool]]:
 @pytest.mark.sample(0)
 @pytest.mark.parametrize("custom", [False, True], ids=["standard", "custom"])
 def test_search_reloads_its_rows_and_moves_no_watermark(crm: Crm, custom: bool) -> None:
-    crm.first_sync()
+    crm.first_sync(*SEARCHED)
     for entity in SEARCHED:
         facts = ENTITIES[entity]
         found, other = (crm.sandbox.store.get(entity, key) or {} for key in ids_of(crm, entity)[:2])
@@ -190,8 +190,7 @@ def test_unsuitable_selection_is_refused_with_the_reason(
 
 
 @pytest.mark.sample(0)
-def test_entities_with_a_get_are_read_by_id(make_crm: MakeCrm) -> None:
-    crm = make_crm(scale=0.2)
+def test_entities_with_a_get_are_read_by_id(crm: Crm) -> None:
     crm.first_sync()
     for entity in GOT:
         keys = ids_of(crm, entity)[:2]
