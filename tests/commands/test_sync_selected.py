@@ -190,7 +190,8 @@ def test_unsuitable_selection_is_refused_with_the_reason(
 
 
 @pytest.mark.sample(0)
-def test_entities_with_a_get_are_read_by_id(crm: Crm) -> None:
+def test_entities_with_a_get_are_read_by_id(make_crm: MakeCrm) -> None:
+    crm = make_crm(scale=0.2)  # with two users
     crm.first_sync()
     for entity in GOT:
         keys = ids_of(crm, entity)[:2]
