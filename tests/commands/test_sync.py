@@ -278,6 +278,15 @@ def test_invalid_value_is_kept_as_text(crm: Crm) -> None:
     assert any("budget__c__v_text" in note for note in report.entities["leads"].schema_changes)
 
 
+def test_entity_without_records_has_its_tables(make_crm: MakeCrm) -> None:
+    crm = make_crm(scale=0.005)
+    for key in list(crm.sandbox.store.tables["notes"].keys):
+        crm.sandbox.store.delete("notes", key)
+    crm.sync_done("notes")
+    assert (crm.count("notes"), crm.count("notes__links")) == (0, 0)
+    assert {"note_id", "title", "_deleted_at"} <= crm.columns("notes").keys()
+
+
 def test_column_collision_fails_only_its_entity(crm: Crm) -> None:
     for name in ("Shoe_Size__c", "ShoeSize__c"):
         crm.sandbox.store.define("CONTACT", name, "TEXT")
@@ -301,6 +310,7 @@ def test_forbidden_entity_is_skipped(make_crm: MakeCrm, kind: str) -> None:
     assert report.entities["products"].state == "skipped"
     assert report.entities["products"].reason
     assert report.entities["notes"].state == "ok"
+    assert crm.columns("products") == {}
     named = crm.sync("products", "notes")
     assert (named.exit_code, named.entities["products"].state) == (1, "skipped")
 
