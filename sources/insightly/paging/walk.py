@@ -11,7 +11,6 @@ from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import pairwise
 from typing import Any
 
 from ..errors import EndlessList, MalformedResponse, Unsorted, describe
@@ -93,7 +92,8 @@ def read_list(fetch: Fetch, key: Key, skip: int = 0, last_id: Id = None, patienc
         for step in walk(fetch, key, skip, last_id, patience):
             yield step
             if step.skip is not None:  # a list of one page is not read again, and its ids need not be numbers
-                seen.extend(identify(row, key) for row in step.rows)
+                assert isinstance(key, str)  # keys of several fields are in no order
+                seen.extend(row[key] for row in step.rows)
     except Unsorted as error:
         logger.warning("%s; reading the list in full passes", error)
         yield from read_unsorted(fetch, key, set(seen))
@@ -228,7 +228,7 @@ def distinct(rows: list[Row], key: Key, seen: set[Id]) -> list[Row]:
 
 def ascend(ids: list[Id]) -> bool:
     """True for integers none of which is less than the one before."""
-    return all(type(id_) is int for id_ in ids) and all(earlier <= later for earlier, later in pairwise(ids))
+    return {int}.issuperset(map(type, ids)) and ids == sorted(ids)
 
 
 def _ids(page: Page, key: Key) -> list[Id]:

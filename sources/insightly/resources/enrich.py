@@ -26,14 +26,15 @@ def complete_and_shape(
     """Reads the definitions of custom fields, once a run, and the tags that records lack, by `max_calls` at most.
 
     Returns:
-        The complete records: all, or as many from the first on as there are calls for. And their tables. What lists
-        leave out keeps the value that the destination has, if the run can read it.
+        The complete records: all, or as many from the first on as there are calls for. And the tables that have rows of
+        them. What lists leave out keeps the value that the destination has, if the run can read it.
     """
     if entity.custom_fields and not shaper.defined:
         definitions = read_definitions(context, entity)
         shaper.define(None if definitions is None else definitions_of(entity, definitions))
     complete, stored = _with_tags(entity, context, records, result, max_calls), context.stored_values
-    return complete, shaper.shape(complete, None if stored is None else partial(stored, entity))
+    tables = shaper.shape(complete, None if stored is None else partial(stored, entity))
+    return complete, [table for table in tables if table.rows]
 
 
 def definition_tables(entity: Entity, context: SyncContext) -> Iterator[Any]:
