@@ -168,7 +168,7 @@ def test_source_of_which_everything_is_refused_raises(make_crm: MakeCrm, kind: s
 @pytest.mark.parametrize("path", ["regex:^Notes/Search", "regex:^Notes/Search.*updated_after"])
 def test_search_answered_with_404_is_empty_only_if_it_may_be(make_crm: MakeCrm, path: str) -> None:
     crm = make_crm(TINY)
-    crm.sync_done("notes")
+    crm.first_sync("notes")
     refuse(crm, "missing", path)
     report = crm.sync("notes")
     assert report.entities["notes"].state == ("skipped" if path.endswith("Search") else "ok")

@@ -41,7 +41,7 @@ def test_share_of_a_replaced_list_that_may_be_gone(make_crm: MakeCrm, left: int,
     keys = crm.sandbox.store.tables["countries"].keys
     for key in list(keys)[60:]:
         crm.sandbox.store.delete("countries", key)
-    crm.sync_done("countries", max_deleted_share=share)
+    crm.first_sync("countries")
     for key in list(keys)[left:]:
         crm.sandbox.store.delete("countries", key)
     report = crm.sync("countries", max_deleted_share=share)
