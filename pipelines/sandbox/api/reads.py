@@ -1,4 +1,4 @@
-"""Lists, searches and single reads, in full and brief form (API.md, sections 2 and 7)."""
+"""Lists, searches and single reads, in full and brief form."""
 
 from collections.abc import Callable, Collection
 from typing import Any

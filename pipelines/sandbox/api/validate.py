@@ -1,4 +1,4 @@
-"""Validation of request bodies: known fields, types, lengths, required fields, custom fields (API.md 4, 5.2)."""
+"""Validation of request bodies: known fields, types, lengths, required fields, custom fields."""
 
 import re
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Creates, updates and deletes of records (API.md, sections 5 and 9)."""
+"""Creates, updates and deletes of records."""
 
 from collections.abc import Mapping
 from typing import Any

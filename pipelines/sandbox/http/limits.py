@@ -1,4 +1,4 @@
-"""The two limits of a key: requests in any one second, and requests a day (API.md, section 3)."""
+"""The two limits of a key: requests in any one second, and requests a day."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""The shape of records: blank ones, their arrays, links, definitions (API.md, sections 4 and 5)."""
+"""The shape of records: blank ones, their arrays, links, definitions."""
 
 import re
 from collections.abc import Iterable

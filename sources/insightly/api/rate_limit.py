@@ -23,7 +23,7 @@ class RateLimiter:
     """Gives out slots for requests, first come, first served.
 
     Args:
-        rate: slots per second, above 0 (Insightly allows 10 on every plan, API.md 3).
+        rate: slots per second, above 0 (Insightly allows 10 on every plan).
         clock: monotonic seconds.
         sleep: called with seconds in the waiting thread.
 
