@@ -22,7 +22,7 @@ PAGING = {"SOURCES__INSIGHTLY__PAGE_SIZE": "7", "SOURCES__INSIGHTLY__CHUNK_CALLS
         (Call("dlt.normalize.normalize:Normalize.run", "after", 1, SIGINT), "some"),
         (Call("dlt.pipeline.pipeline:Pipeline.extract", "before", 1, SIGINT), "none"),
         (Call("dlt.pipeline.pipeline:Pipeline.sync_destination", "after", 1, SIGTERM), "none"),
-        (Call("dlt.pipeline.pipeline:Pipeline.run", "before", 1, SIGTERM), "all"),
+        (Call("pipelines.destinations.dataset:Dataset.append", "before", 1, SIGTERM), "all"),
     ],
     ids=str,
 )
