@@ -6,11 +6,11 @@ from .api.quota import CallBudget
 
 SECONDS = 30.0
 SHARE, MIN_CALLS = 0.01, 50
-"""What a kill may cost: this share of the calls left today, but a chunk need not be smaller than so many calls."""
+"""Calls of a chunk by default: this share of the calls left today, and at least so many."""
 SIZE = 170_000_000
-"""Bytes of the responses behind one load package: the memory that loading takes grows with it."""
+"""Bytes of the responses of a chunk: the memory that loading takes grows with them."""
 LAST_CALLS = 16
-"""Calls of the last chunk of a long run: the responses that arrive while the one before is loaded."""
+"""Calls of the last chunk of a long run: about those answered while the chunk before is loaded."""
 
 
 class Chunk:
@@ -41,13 +41,14 @@ class Chunk:
     @property
     def full(self) -> bool:
         """True when what was read is to be committed before more is read."""
-        if self.endless or self._ended:
-            return self._ended
-        return self._calls >= self._max_calls or self._size >= SIZE or time.monotonic() - self._started > SECONDS
+        if self.endless:
+            return False
+        is_late = time.monotonic() - self._started > SECONDS
+        return self._ended or self._calls >= self._max_calls or self._size >= SIZE or is_late
 
     @property
     def room(self) -> int | None:
-        """Calls at once that are neither too many nor take too long for a chunk; None for any number."""
+        """How many calls the chunk still has room for, at least `MIN_CALLS`; None for any number."""
         return None if self.endless else max(int(min(self._max_calls, SECONDS * self._rate)) - self._calls, MIN_CALLS)
 
     def end_before_last(self, calls_to_go: int | None) -> None:
@@ -57,7 +58,7 @@ class Chunk:
         """
         waits = self._calls > (time.monotonic() - self._started) * self._rate / 2
         if waits and calls_to_go is not None and calls_to_go <= LAST_CALLS and self._calls >= MIN_CALLS:
-            self._ended = not self.endless
+            self._ended = True
 
     @property
     def _max_calls(self) -> float:
