@@ -8,6 +8,17 @@ from .request import ReadRequest
 from .times import earlier
 
 State = MutableMapping[str, Any]
+"""The state of a resource, which dlt keeps at the destination. Its keys, each there only where it says something:
+
+- `checkpoint`: how far an unfinished walk came. `again`: what is to be read again, from `since` on, until that ends.
+- `start_date`: the lower bound of what is loaded. `ended`: when the entity was last read to its end.
+- `full`: the full read that is not done. `full_done`: the last one that is. `full_at`: when that walk started.
+- `missing_ids`: loaded ids that a full walk has not met. `repeated_keys`: keys that several rows have.
+- `incremental`: the watermark. `dated`: whether all records have a date, where the API does not promise it.
+- `blocks`, `contents`: digests of long lists, and of those that a sync replaces. `page_rows`: smaller pages to read.
+- `mask`: the fingerprint of `hash` and `drop`.
+- `under`: for a per-record collection, such a state for each parent entity, with its `watermark`, and a `readable` id.
+"""
 READ_MARKS = ("ended", "checkpoint", "readable")
 """What only a response of the API puts into a state."""
 
