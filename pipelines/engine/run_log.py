@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def write_run(
-    pipeline: dlt.Pipeline, dataset: Dataset, report: Report, started: datetime, finished: datetime, state: bool
+    pipeline: dlt.Pipeline, dataset: Dataset, report: Report, started: datetime, finished: datetime, state_changed: bool
 ) -> None:
     """Adds one row per entity to `_sync_runs`, unless nothing was ever loaded into the destination.
 
@@ -27,7 +27,7 @@ def write_run(
         pipeline, dataset: the destination.
         report: what the run did.
         started, finished: when.
-        state: whether dlt's state changed since the last package, which only a package takes to the destination.
+        state_changed: whether dlt's state changed since the last package: only a package takes it to the destination.
     """
     if pipeline.default_schema_name is None or not report.entities:
         return
@@ -36,7 +36,7 @@ def write_run(
         return
     missing = missing_logs(pipeline)
     try:
-        if missing or state:
+        if missing or state_changed:
             pipeline.run(missing or [table_resource(RUNS, [])])
         dataset.append(RUNS, _rows(report, started, finished))
     except (PipelineStepFailed, DatabaseException) as error:

@@ -142,7 +142,7 @@ class Runner:
                     self.target.load(self.pipeline)
                     committed = self._results()
             except BaseException:
-                self._restore(committed)
+                self._discard_uncommitted(committed)
                 raise
             context.on_progress()
         return {name: context.result(name) for name in context.with_objects(requests)}
@@ -186,8 +186,8 @@ class Runner:
     def _results(self) -> dict[str, EntityResult]:
         return {name: replace(result) for name, result in self.context.results.items()}
 
-    def _restore(self, committed: Mapping[str, EntityResult]) -> None:
-        """Reports nothing as written that was read but never committed."""
+    def _discard_uncommitted(self, committed: Mapping[str, EntityResult]) -> None:
+        """Resets the results to those of the last commit: rows that were only read are not reported as written."""
         for name, result in self.context.results.items():
             before = committed.get(name, EntityResult())
             result.merged, result.watermark = before.merged, before.watermark or result.watermark_before
