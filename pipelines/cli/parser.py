@@ -135,7 +135,8 @@ def parser() -> argparse.ArgumentParser:
         handlers.entities,
         [*output, account, max_calls],
         "list what can be loaded, how, and whether this key may read it",
-        "List every entity. Each collection is tested with one call; without a key nothing is sent.",
+        "List every entity. Each collection is tested with one call; without a key nothing is sent. The letters of "
+        "`can` are search, get, create, update and delete.",
     )
     sync = add(
         "sync",

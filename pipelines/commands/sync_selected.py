@@ -166,7 +166,7 @@ def _mark_gone(runner: Runner, entity: Entity, result: EntityResult, facts: dict
         facts["not_held"] = [id_ for id_ in result.gone if id_ not in live]
         result.state = before
     if facts["not_held"]:
-        result.notes.append(f"not at the API (404), and no live row here: {_listed(facts['not_held'])}")
+        result.notes.append(f"neither in the API (404) nor a live row of the table: {_listed(facts['not_held'])}")
     if result.hidden and result.state == "ok":
         result.state = "failed"
         ids = f"{entity.key[0]} {_listed(result.hidden)}"
