@@ -13,6 +13,7 @@ from pipelines.destinations.pipeline_state import resource_states
 from pipelines.destinations.target import Target
 from pipelines.sandbox import Fault
 from pipelines.sandbox.api import account
+from sources.insightly.entities import ENTITIES
 from sources.insightly.state.request import ReadRequest
 from tests.support.crm import OPEN, Crm
 
@@ -291,7 +292,8 @@ def test_definitions_do_not_depend_on_the_reading_entity(crm: Crm) -> None:
 
 
 def test_object_name_may_differ_from_its_key(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(account._FIELD_FOR, "quotation", "QUOTATION")
+    customized = [each for each in account._CUSTOMIZED if each.name != "quotes"]
+    monkeypatch.setattr(account, "_CUSTOMIZED", [*customized, replace(ENTITIES["quotes"], field_for="QUOTATION")])
     for row in crm.sandbox.store.definitions:
         row["FIELD_FOR"] = {"QUOTE": "QUOTATION"}.get(row["FIELD_FOR"], row["FIELD_FOR"])
     crm.sync_done("quotes")
