@@ -292,8 +292,9 @@ def test_definitions_do_not_depend_on_the_reading_entity(crm: Crm) -> None:
 
 
 def test_object_name_may_differ_from_its_key(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
-    customized = [each for each in account._CUSTOMIZED if each.name != "quotes"]
-    monkeypatch.setattr(account, "_CUSTOMIZED", [*customized, replace(ENTITIES["quotes"], field_for="QUOTATION")])
+    quotes = replace(ENTITIES["quotes"])
+    vars(quotes)["field_for"] = "QUOTATION"
+    monkeypatch.setattr(account, "_CUSTOMIZED", [quotes])
     for row in crm.sandbox.store.definitions:
         row["FIELD_FOR"] = {"QUOTE": "QUOTATION"}.get(row["FIELD_FOR"], row["FIELD_FOR"])
     crm.sync_done("quotes")
