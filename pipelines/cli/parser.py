@@ -206,7 +206,8 @@ def parser() -> argparse.ArgumentParser:
         [*output, account, *target, max_calls, progress],
         "create, update or delete records and tags from a file, table or query",
         "Check every row, show the plan, and push the rows in order, each exactly once: an interrupted push resumes "
-        "where it stopped. Afterwards read the records again. See docs/guide/push.md.",
+        "where it stopped. Afterwards read the records again. With several accounts, name one by --instance. See "
+        "docs/guide/push.md.",
         (
             "insightly push contacts new.csv --op create --dry-run",
             "insightly push contacts new.csv --op upsert --match email_address",

@@ -69,9 +69,9 @@ def confirm_and_mark(runner: Runner, entity: Entity, found: Differences, force: 
 
 
 def confirm(runner: Runner, entity: Entity, found: Differences, force: bool) -> DeletionResult:
-    """Asks the API for the missing records: for each, or for a sample if there are many.
+    """Requests the missing records from the API: each, or a sample if there are many.
 
-    If the API returns no single record, what the list lacks is gone.
+    Where the API does not return single records of an entity, those that are not listed count as gone.
 
     A sample confirms all of them. If the calls do not suffice for the sample, only the ids that were read count: the
     next run has fewer left.

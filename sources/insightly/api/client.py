@@ -205,6 +205,7 @@ class Client:
             self._sleep(seconds)
 
     def _attempt(self, turn: contextlib.ExitStack, url: str, request: Request) -> Response:
+        """Sends the request once. What it enters into `turn` lasts until the response is parsed."""
         self._check()
         self.rate_limiter.wait()
         if self._throttles.in_a_row:
@@ -278,6 +279,7 @@ class Client:
         return excess
 
     def _check(self) -> None:
+        """Raises if the key was refused before, or no call is left."""
         if self._credentials_error:
             raise BadCredentials(self._credentials_error, status=401)
         self.budget.check()

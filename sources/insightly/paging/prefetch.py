@@ -28,7 +28,8 @@ class PrefetchWindow:
 
     Args:
         pool: where requests run.
-        connections: requests in flight at most, and half of the pages requested and not yet read: a kill loses them.
+        connections: requests in flight at most. Twice as many pages may be requested and not yet read: a kill loses
+            them.
         max_bytes: bytes of these pages at most.
     """
 
@@ -84,8 +85,8 @@ class PageReader:
 
     Attributes:
         max_rows: rows to request per page. It goes down to the size of a page that could not be read in full size, and
-            up again after `PAGES_TO_GROW` pages, for the service may only have been busy. It goes up sooner from a size
-            that is small: the last attempt skips the sizes that may do.
+            up again after `PAGES_TO_GROW` pages, for the service may only have been busy. It goes up sooner from a
+            small size: the last attempt requests the smallest page, without a try of the sizes between.
     """
 
     def __init__(

@@ -22,8 +22,8 @@ Id = Any
 Key = str | tuple[str, ...]
 """The field that has a record's id, or the fields that identify it together; the latter are in no known order."""
 PATIENCE = 10
-"""Pages without new rows that a walk may get, beyond two for each page with new ones. So no list costs more calls than
-three times its pages and these, over all runs that the walk takes and whatever the service counts."""
+"""Pages without new rows that a walk may get; each page with new rows adds two. So a list costs at most three calls
+a page and these, over all runs that the walk takes and whatever total the service reports."""
 PASSES = 3
 
 
@@ -54,8 +54,8 @@ class Step:
 
     Attributes:
         rows: rows that no earlier step had.
-        at: offset of the page they come from; a walk resumed there goes on after any of the rows. None where the rows
-            are in no order.
+        at: offset of the page they come from: with the id of one of the rows as `last_id`, a walk resumed there reads
+            the rows after it. None where the rows are in no order.
         skip: offset to resume from; None where the walk cannot be resumed after this step.
         last_id: greatest id read so far.
         size: bytes of the pages.

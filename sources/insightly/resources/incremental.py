@@ -83,6 +83,7 @@ def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, res
             context.record_changed_keys(entity, complete)
             tables = [*marked(shaped), *definition_tables(entity, context)]
             _warn_of_future_dates(entity, complete, step.clock_skew)
+        # Tags can cost a call per record. If the calls end amid the rows, the walk resumes after the last complete one.
         cut = len(complete) < len(changed)
         if cut and complete and step.at is not None:
             checkpoint = replace(checkpoint, skip=step.at, last_id=complete[-1][key])
