@@ -121,8 +121,8 @@ def arrow_schema(table: str) -> pa.Schema:
 
 
 def ensure_table(pipeline: dlt.Pipeline, table: str = DELETIONS) -> None:
-    """Creates a system table if it does not exist. SQL statements write its rows."""
-    if not table_exists(pipeline, table):
+    """Creates a system table, or adds the columns that it does not have. SQL statements write its rows."""
+    if not _is_complete(pipeline, table):
         pipeline.run(table_resource(table, []))
 
 
@@ -146,8 +146,16 @@ def restore_tables(pipeline: dlt.Pipeline) -> None:
 
 
 def missing_logs(pipeline: dlt.Pipeline) -> list[DltResource]:
-    """Resources that create the tables of LOGS that the destination does not have yet."""
-    return [table_resource(table, []) for table in LOGS if not table_exists(pipeline, table)]
+    """Resources that create the tables of LOGS, or columns of them, that the destination does not have yet."""
+    return [table_resource(table, []) for table in LOGS if not _is_complete(pipeline, table)]
+
+
+def _is_complete(pipeline: dlt.Pipeline, table: str) -> bool:
+    """True if the destination has the table with each column that this version has."""
+    return (
+        table_exists(pipeline, table)
+        and COLUMNS[table].keys() <= pipeline.default_schema.tables[table]["columns"].keys()
+    )
 
 
 def table_exists(pipeline: dlt.Pipeline, table: str) -> bool:
