@@ -3,7 +3,7 @@
 import argparse
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code, as `insightly --help` lists them.
     """
+    sys.stdout = sys.stdout or io.StringIO()  # None where the parent process has closed it
+    sys.stderr = sys.stderr or io.StringIO()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a console may not have each character, such as a dash or a name
             stream.reconfigure(errors="replace")
@@ -40,11 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         report = error_report(args.command, error)
         if args.json:
-            print_json(report)
+            _is_written(print_json, report)
         if args.log_format == "text":
             logs.write_failure(report.reason)
         _write_log_and_metrics(args, report)
-        sys.stdout.flush()
         return report
 
     with interrupts.handled(end), fewer_collections():
@@ -65,12 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                 interrupts.check(report)
             with interrupts.deferred():
                 if args.json:
-                    print_json(report)
+                    is_written = _is_written(print_json, report)
                 else:
                     from .console import show
 
-                    show(report)
-                code = _write_log_and_metrics(args, report)
+                    is_written = _is_written(show, report)
+                code = _write_log_and_metrics(args, report) or int(not is_written)
         except (KeyboardInterrupt, Exception) as error:
             with interrupts.deferred():
                 report = end(error)
@@ -78,7 +79,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if interrupts.received() and report.exit_code in INTERRUPTED:
             interrupts.exit_now(report.exit_code)
         if argv is None:  # Python would first take apart all that was imported, for a fifth of a second
-            sys.stdout.flush()
             interrupts.exit_now(code)
         return code
 
@@ -92,7 +92,7 @@ def _run_accounts(args: argparse.Namespace) -> "Report":
         if not args.json:
             from .console import show
 
-            show(report, name)
+            _is_written(show, report, name)
 
     options = (getattr(args, name, None) for name in ("ids", "print", "dbt"))
     needs_one = args.command == "push" or any(value not in (None, False) for value in options)
@@ -124,6 +124,18 @@ def _jobs(args: argparse.Namespace) -> int:
     if jobs > 1 and not target_of(args).adapter.concurrent_writes:
         raise BadSetting("--jobs", jobs, "a DuckDB file has one writer: leave it out, or use a server (--destination)")
     return jobs
+
+
+def _is_written(write: Callable[..., None], *values: object) -> bool:
+    """Has a report written to stdout. What was done stays done if that fails, for instance on a full disk."""
+    try:
+        write(*values)
+        sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # the reader, such as `head`, has read enough
+            logs.write_failure(f"the report cannot be written to stdout: {error}")
+        return False
+    return True
 
 
 def _write_log_and_metrics(args: argparse.Namespace, report: "Report") -> int:

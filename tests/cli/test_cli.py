@@ -1,6 +1,8 @@
 """The command as a process: exit codes, one JSON object on stdout, and no key anywhere."""
 
 import argparse
+import errno
+import io
 import json
 import os
 import re
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.cli.__main__ import main
 from pipelines.cli.arguments import duration
 from pipelines.cli.parser import parser
 from pipelines.destinations.locks import Busy
@@ -106,6 +109,30 @@ def test_console_without_a_character_gets_the_report(tmp_path: Path, encoding: s
     )
     assert (ran.returncode, ran.stderr) == (0, b"")
     assert b"done ? 0 calls" in ran.stdout
+
+
+def test_report_that_cannot_be_written_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(_FullDisk()))
+    assert main(["entities", "--json"]) == 1
+    assert capsys.readouterr().err == "insightly: the report cannot be written to stdout: [Errno 28] full\n"
+
+
+def test_closed_stdout_and_stderr_do_not_fail_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr("sys.stderr", None)
+    assert main(["entities", "--json"]) == 0
+
+
+class _FullDisk(io.BytesIO):
+    def write(self, _: object) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    def close(self) -> None:
+        """Without an error about what was not written."""
 
 
 def test_budget_exits_with_3_and_a_skipped_name_with_1(crm: Crm, tmp_path: Path) -> None:
