@@ -61,7 +61,7 @@ class Target:
     dataset: str = "insightly"
     database: str | None = None
     is_union: bool = False
-    """Whether the dataset has the views over all accounts; none that a user names has."""
+    """True for the dataset of the views over all accounts, which is no account's own."""
 
     def __post_init__(self) -> None:
         """Raises BadSetting if the dataset or the file cannot have its name, UnreadableFile for a settings file."""

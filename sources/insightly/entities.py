@@ -48,11 +48,24 @@ embedded     not by itself: other records carry it in an array.
 class Entity:
     """One collection.
 
-    `can` has one letter per ability: S search (hence the `updated_after_utc` filter), G get by id, C create, U update,
-    D delete. `get`, `create`, `update` and `delete` are the paths where they are not the usual ones. `read` follows
-    from path, abilities and cursor where a row does not set it. `rows` is the array whose items are the rows of an
-    object, `embedded` the array of other entities' records that has the rows, `object_name` the API's name of a custom
-    object.
+    Args:
+        name: of its table, as a user types it.
+        path: of its list; `{id}` in it is that of a parent record.
+        keys: the fields that identify a record, separated by blanks.
+        can: one letter per ability: S search (hence the filter `updated_after_utc`), G get by id, C create, U update,
+            D delete.
+        cursor: the date by which changes are read; by default `DATE_UPDATED_UTC` if there is a search.
+        paged: whether the list takes `top` and `skip`.
+        brief: whether the list takes `brief=true`; by default if there is a search.
+        children: the arrays of a record that become child tables, separated by blanks.
+        custom_fields: whether records have CUSTOMFIELDS.
+        params: further parameters of the list.
+        get, create, update, delete: paths where they are not the usual ones.
+        plan: which subscription has the collection. A status in it, 403 or 404, is the sandbox's answer without it.
+        read: how it is read; by default, what follows from path, abilities and cursor.
+        rows: the array whose items are the rows of an object.
+        embedded: the array of other entities' records that has the rows.
+        object_name: the API's name of a custom object.
     """
 
     name: str
