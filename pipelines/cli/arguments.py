@@ -5,7 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -82,7 +82,12 @@ def print_json(report: "Report") -> None:
     """Prints a report as the one object of `--json`."""
     from sources.insightly.errors import hide_secrets
 
-    sys.stdout.write(hide_secrets(json.dumps(report.to_dict(), default=str)) + "\n")
+    sys.stdout.write(hide_secrets(json.dumps(report.to_dict(), default=_to_json)) + "\n")
+
+
+def _to_json(value: Any) -> str:
+    """Dates and times in ISO 8601, anything else as text."""
+    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 def _closest(word: str, known: Iterable[str]) -> str | None:
