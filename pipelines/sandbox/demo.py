@@ -61,7 +61,7 @@ def main() -> int:
     code_line = f"import duckdb; duckdb.connect('{DATABASE}').sql('show all tables').show()"
     console.print(f"\nOpen {PAGE} in a browser. To see all tables:", highlight=False)
     console.print(f'  .venv/bin/python -c "{code_line}"', soft_wrap=True, highlight=False)
-    console.print("Run make demo again: some records of the CRM change, and the next sync reads what is new.")
+    console.print("Run make demo again: some records of the CRM change, and the next sync reads them.", soft_wrap=True)
     return 0
 
 
