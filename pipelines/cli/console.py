@@ -308,9 +308,9 @@ def _show_push(console: Console, report: Report) -> None:
             console.print(f"[bold]{name}[/]: already done at {at}, nothing sent; add --again to push these rows again")
         else:
             counts = ", ".join(f"{count:,} {result}" for result, count in results.items() if count) or "nothing to do"
+            loaded = sum(each.merged for each in report.entities.values())  # tags are loaded with their records
             console.print(
-                f"[bold]{name}[/]: {counts}; {plural(entity.merged, 'record')} read again, "
-                f"{entity.deleted:,} marked deleted"
+                f"[bold]{name}[/]: {counts}; {plural(loaded, 'row')} loaded, {entity.deleted:,} marked deleted"
             )
         problems = describe(push["problems"])
         if len(problems) == 1 and problems[0] in (report.reason or ""):
