@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections import deque
@@ -73,6 +74,8 @@ def _run(command: str, name: str, work: Work, writer: Connection) -> None:
         os.setpgid(0, 0)  # Ctrl-C reaches the first process only, which forwards it: a second signal ends this at once
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with interrupts.handled(lambda interrupt: writer.send(error_report(command, interrupt))), fewer_collections():
+        if sys.platform != "win32":
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the forkserver blocks it
         report = work(name)
         writer.send(report)
         if report.exit_code in INTERRUPTED:

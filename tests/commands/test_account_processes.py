@@ -23,6 +23,7 @@ from pipelines.commands.each_account import run_for_each
 from pipelines.engine import forkserver, interrupts
 from tests.commands.test_account_processes import wait_forever
 forkserver.PRELOADED = []
+forkserver.start()
 with interrupts.handled(print):
     report = run_for_each("sync", sys.argv[2:], wait_forever, lambda *_: None, 2)
     print(report.exit_code, {name: each["reason"] for name, each in report.facts["instances"].items()})
@@ -94,6 +95,21 @@ def test_killed_program_takes_its_accounts_along(tmp_path: Path) -> None:
     while any(map(alive, children)) and time.monotonic() < ends:
         time.sleep(0.05)
     assert [alive(child) for child in children] == [False, False]
+
+
+def test_interrupted_forkserver_prints_nothing() -> None:
+    code = """
+import os, signal
+from multiprocessing.forkserver import _forkserver
+from pipelines.engine import forkserver
+forkserver.start()
+os.kill(_forkserver._forkserver_pid, signal.SIGINT)
+process = forkserver.context().Process(target=print, args=("forked",))
+process.start()
+process.join()
+"""
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (ran.stdout, ran.stderr) == ("forked\n", "")
 
 
 def start(folder: Path) -> tuple["subprocess.Popen[str]", list[int]]:
