@@ -1,7 +1,7 @@
 """The errors of this package, sorted by what the caller does about them.
 
     InsightlyError                  exit 1: failed, and the message says why
-    ├── ConfigurationError          exit 2: a setting, the value seen and the fix; no request was sent
+    ├── ConfigurationError          exit 2: a setting, the value seen and the fix; nothing was loaded
     │   ├── MissingKey              no API key, or no key for hashes
     │   ├── RefusedHost             the key would go to a host that is not Insightly's
     │   ├── BadSetting              a value of the wrong type or out of range

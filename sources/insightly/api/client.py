@@ -149,7 +149,7 @@ class Client:
         return self._execute(request, bytes)[1]
 
     def close(self) -> None:
-        """Close the connections."""
+        """Closes the connections."""
         self._session.close()
 
     def __enter__(self) -> "Client":

@@ -10,8 +10,8 @@ class CallBudget:
     """Counts every attempt, retries included, as the service does. Thread-safe.
 
     Call `take` before a request and `record` after it. Responses overtake each other, so the smallest value of
-    X-RateLimit-Remaining is the current one. A greater value counts only if its call was taken *after* the
-    smallest was recorded: then the response is not an old one, and the day's quota was renewed.
+    X-RateLimit-Remaining is the current one. A greater value counts only if its call was taken *after* the smallest was
+    recorded: then the response is not an old one, and the day's quota was renewed.
 
     Until the first response says how many calls are left, `take` lets calls through. These calls in flight are the
     most that a run can take from the reserve.
@@ -32,7 +32,7 @@ class CallBudget:
         self._day_spent = False
 
     def check(self) -> None:
-        """Raise what `take` would raise now, without counting a call.
+        """Raises what `take` would raise now, without counting a call.
 
         Raises:
             QuotaExhausted: the day has no call left.
@@ -56,7 +56,7 @@ class CallBudget:
                 )
 
     def take(self, label: str = "") -> int:
-        """Count one call for `label` and return its ticket for `record`.
+        """Counts one call for `label`, and returns its ticket for `record`.
 
         Raises:
             QuotaExhausted: the day has no call left.
@@ -70,7 +70,7 @@ class CallBudget:
             return self._calls
 
     def record(self, remaining: int | None = None, ticket: int = 0) -> None:
-        """Record the end of a call: its X-RateLimit-Remaining (None without one), and the ticket of `take`."""
+        """Records the end of a call: its X-RateLimit-Remaining (None without one), and the ticket of `take`."""
         with self._lock:
             self._in_flight -= 1
             if remaining is None or self._day_spent:
@@ -79,17 +79,17 @@ class CallBudget:
                 self._remaining, self._lowest_at = max(remaining, 0), self._calls
 
     def count_retry(self, kind: str) -> None:
-        """Count a call that is made again, by the kind of its failure."""
+        """Counts a call that is made again, by the kind of its failure."""
         with self._lock:
             self._retries[kind] += 1
 
     def spend_day(self) -> None:
-        """The day's calls are used up: allow none in this run, whatever later responses say."""
+        """Allows no further call in this run, because the day's calls are used up, whatever later responses say."""
         with self._lock:
             self._day_spent, self._remaining = True, 0
 
     def close(self) -> None:
-        """The run is ending: allow no further call."""
+        """Allows no further call, because the run is ending."""
         with self._lock:
             self._max_calls = self._calls
 

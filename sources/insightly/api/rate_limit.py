@@ -45,6 +45,7 @@ class RateLimiter:
         self._queue: deque[threading.Event] = deque()
         self._slot = self._held_until = self._changed_at = clock()
         self._bursts = deque[float](maxlen=BURSTS)
+        # However late requests leave after their slots, no more than `rate` of them leave in a second.
         self._sent = deque[float](maxlen=max(round(rate), 1))
         self._sent_within = (self._sent.maxlen or 1) / rate + SLACK
 
@@ -54,7 +55,7 @@ class RateLimiter:
         return RATE_MARGIN / self._longest if self._longest > self._shortest else None
 
     def wait(self) -> None:
-        """Block until this thread's slot. Only the first in the queue sleeps, so a hold delays all of them in order."""
+        """Blocks until this thread's slot. Only the first in the queue sleeps, so a hold delays all in their order."""
         turn = threading.Event()
         with self._lock:
             self._queue.append(turn)
@@ -70,18 +71,18 @@ class RateLimiter:
                     self._queue[0].set()
 
     def record_sent(self) -> None:
-        """Record that a request has left. One that left long after its slot would be too close to later ones."""
+        """Records that a request has left. One that left long after its slot would be too close to later ones."""
         with self._lock:
             self._sent.append(self._clock())
 
     def hold(self, seconds: float) -> None:
-        """Give out no slot for `seconds` from now. A longer hold stays in force."""
+        """Gives out no slot for `seconds` from now. A longer hold stays in force."""
         with self._lock:
             self._held_until = max(self._held_until, self._clock() + seconds)
             self._slot = max(self._slot, self._held_until)
 
     def burst(self, seconds: float) -> bool:
-        """Hold after a request that came too soon; from the third within a minute on, also give out slots more slowly.
+        """Holds after a request that came too soon; from the third within a minute on, slots also come more slowly.
 
         Slots come faster again little by little, up to the rate.
 
@@ -101,7 +102,7 @@ class RateLimiter:
         return is_first
 
     def _claim(self) -> float:
-        """Take the slot and return 0.0, or return the seconds until it comes."""
+        """Takes the slot and returns 0.0, or returns the seconds until it comes."""
         with self._lock:
             now, slot = self._clock(), self._slot
             if len(self._sent) == self._sent.maxlen:
@@ -127,7 +128,7 @@ class UnexplainedThrottles:
         self._lock = threading.Lock()
 
     def record(self, status: int, remaining: int | None, started: float) -> None:
-        """Record the response of a request that left at `started`."""
+        """Records the response of a request that left at `started`."""
         with self._lock:
             if started < self._last_at:
                 return
