@@ -44,7 +44,7 @@ class _ParentProgress:
     """How far a run came with the records of one parent entity.
 
     `unwritten` are sublists, with offsets, that are not written yet. Until a record has `answered`, or the collection
-    is `known` to be readable, refusals may mean that no record is readable.
+    `is_readable`, refusals may mean that no record is.
     """
 
     sublists: Sublists
@@ -52,7 +52,7 @@ class _ParentProgress:
     checkpoint: Checkpoint
     unwritten: list[tuple[Sublist, int | None]] = field(default_factory=list)
     answered: bool = False
-    known: bool = False
+    is_readable: bool = False
 
 
 @dataclass
@@ -196,20 +196,20 @@ class _ParentRead:
         """
         progress = self.progress
         refusals = [sublist.refused for sublist, _ in progress.unwritten if sublist.refused is not None]
-        if progress.answered or progress.known or not refusals:
+        if progress.answered or progress.is_readable or not refusals:
             return
         if "readable" in self.state:
             probed = read_sublist(self.context, self.entity, self.parent.name, self.state["readable"])
-            progress.known = probed.refused is None
+            progress.is_readable = probed.refused is None
         else:
-            progress.known = all(isinstance(error, NotFound) for error in refusals) and len(refusals) < REFUSALS
-        if not progress.known:
+            progress.is_readable = all(isinstance(error, NotFound) for error in refusals) and len(refusals) < REFUSALS
+        if not progress.is_readable:
             raise next((error for error in refusals if isinstance(error, Forbidden)), refusals[0])
 
     def _write(self) -> Iterator[Any]:
         """Yields the unwritten rows; the checkpoint after them is in the state first, so both are one load package."""
         progress = self.progress
-        if not progress.unwritten or not (progress.answered or progress.known):
+        if not progress.unwritten or not (progress.answered or progress.is_readable):
             return
         sublists = [sublist for sublist, _ in progress.unwritten]
         readable = [sublist for sublist in sublists if sublist.refused is None]
