@@ -20,7 +20,7 @@ from .check import check
 from .plan import plan
 
 PODS = ("na1", "eu1", "au1")
-"""The pods that a key is tried at, one call each. It is not documented which others exist."""
+"""The pods that a key is tried at, one call each (api.md 1 names others, but not whether they exist)."""
 SECRETS, CONFIG = "secrets.toml", "config.toml"
 ADDRESS = {"pod", "base_url"}
 

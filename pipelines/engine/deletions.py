@@ -101,7 +101,7 @@ def confirm(runner: Runner, entity: Entity, found: Differences, force: bool) -> 
     requested = random.sample(ids, SAMPLE) if sampled else ids
     for id_, answer in zip(requested, records_of(runner.context, entity, requested), strict=True):
         if isinstance(answer, NotAvailable):
-            # 404 means deleted, 403 that this key may not see the record any more.
+            # 404 means deleted, 403 that this key may not see the record any more (api.md 7.2).
             result.gone[id_] = "deleted" if isinstance(answer, NotFound) else "hidden"
         elif isinstance(answer, Stop):
             result.stop = answer

@@ -55,7 +55,7 @@ def add_tag(context: SyncContext, entity: Entity, id_: int, name: str) -> None:
 
 
 def set_tags(context: SyncContext, entity: Entity, id_: int, names: Sequence[str]) -> None:
-    """Sends the tags of a record. The API does not document whether it keeps the record's other tags."""
+    """Sends the tags of a record. The API does not document whether it keeps the record's other tags (api.md 6)."""
     _send(context, entity, "PUT", _tags_path(entity, id_), [{"TAG_NAME": name} for name in names])
 
 

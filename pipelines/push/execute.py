@@ -160,7 +160,7 @@ class Executor:
             try:
                 self._put(id_, fields, custom, record, etag)
             except BadRequest:
-                # The API answers a stale If-Match with 400: then the record has another ETag now.
+                # The API answers a stale If-Match with 400 (api.md 1.3): then the record has another ETag now.
                 record = api.read_record(self.context, self.entity, id_) if etag else None
                 if record is None or record.get("ETag") == etag:
                     raise

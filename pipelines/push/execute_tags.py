@@ -51,7 +51,7 @@ class TagExecutor(Executor):
                 self.ledger.record_intent(each.number, "update", intent_at, id_)
             api.set_tags(self.context, entity, id_, names)
             existing = api.tag_names(self.context, entity, id_)
-            # The API does not document whether the set replaces the record's tags or adds to them.
+            # The API does not document whether the set replaces the record's tags or adds to them (api.md 6).
             for extra in (name for name in existing if name.casefold() not in wanted):
                 api.remove_tag(self.context, entity, id_, extra)
             if lost := wanted - _casefold(existing):

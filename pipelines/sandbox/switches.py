@@ -1,4 +1,4 @@
-"""What the sandbox does where the real service is undocumented or depends on the account."""
+"""What the sandbox does where the real service is undocumented or depends on the account (api.md, section 9)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace

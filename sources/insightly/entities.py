@@ -22,9 +22,9 @@ UNVERSIONED = frozenset(
         *("PAGE_VIEW_COUNT", "LAST_PAGE_VIEW_DATE_UTC", "VIEW_COUNT"),
     }
 )
-"""Fields that change without an edit of the record: a change of these alone makes no new version."""
+"""Fields that change without an edit of the record (api.md 1.3): a change of these alone makes no new version."""
 METADATA = frozenset({"ETag", "ETAG"})
-"""Keys of a response's records that are no property of the record, and become no column."""
+"""Keys of a response's records that are no property of the record, and become no column (api.md 1.3)."""
 SAME = "same"
 OBJECTS, RECORDS = "custom_objects", "custom_object_records"
 """The entity with the definitions of custom objects, and the entity that stands for the records of all of them."""
@@ -138,7 +138,7 @@ class Entity:
 
     @property
     def cursor_documented(self) -> bool:
-        """Whether the API documents the cursor; if not, records may lack it."""
+        """Whether the API documents the cursor; if not, records may lack it (api.md 7.4)."""
         field = self.fields.get(self.cursor or "")
         return field is not None and "undocumented" not in field.flags
 
@@ -209,7 +209,7 @@ class Entity:
     def matches_name(self, name: object) -> bool:
         """Whether `name`, the `FIELD_FOR` of a definition or the `OBJECT_TYPE` of a permission, is this entity.
 
-        CONTACT and FRUIT__C are from live data; the others are Swagger's names of key, path and model.
+        CONTACT and FRUIT__C are from live data (api.md 4.3); the others are Swagger's names of key, path and model.
         """
         return isinstance(name, str) and _compact(name) in self._names
 

@@ -127,11 +127,11 @@ class ApiError(InsightlyError):
 
 
 class BadCredentials(ApiError):
-    """401: the key is wrong, or belongs to another pod. Every later request would fail too."""
+    """401: the key is wrong, or belongs to another pod (api.md 1.1). Every later request would fail too."""
 
 
 class NotAvailable(ApiError):
-    """403 or 404 for a collection: this user or plan does not include it. `status` is which."""
+    """403 or 404 for a collection: this user or plan does not include it (api.md 1.1). `status` is which."""
 
 
 class Forbidden(NotAvailable):
@@ -191,7 +191,7 @@ class Stop(InsightlyError):
 
 
 class QuotaExhausted(Stop):
-    """The day's calls are used up; every request fails until the next period."""
+    """The day's calls are used up (api.md 3); every request fails until the next period."""
 
 
 class BudgetExhausted(Stop):
@@ -220,7 +220,7 @@ class Retry(Exception):
 
 
 def error_for_status(status: int, section: str, web_page: bool = False) -> tuple[type[ApiError], str]:
-    """The error class for a status that is neither a success nor worth a retry, and a hint.
+    """The error class for a status that is neither a success nor worth a retry (api.md 1.1), and a hint.
 
     `section` is the section of the account's settings. A `web_page` is not how the API answers.
     """

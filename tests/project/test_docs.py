@@ -90,6 +90,15 @@ def test_the_tests_that_are_named_are_there() -> None:
     assert sorted(name for name in named if not (ROOT / "tests" / name.removeprefix("tests/")).exists()) == []
 
 
+def test_cited_facts_of_the_api_are_there() -> None:
+    page = (ROOT / "docs/reference/api.md").read_text(encoding="utf-8")
+    sections = set(re.findall(r"^#+ (\d+(?:\.\d+)?)", page, re.MULTILINE))
+    code = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("[ps]*s/**/*.py"))
+    cited = re.findall(r"api\.md,?(?: sections?)? (\d+(?:\.\d+)?)", code)
+    assert len(cited) > 20
+    assert {*cited} <= sections
+
+
 def test_every_page_is_to_be_found_from_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [page for page in PAGES_OF_DOCS if f"]({page})" not in readme] == []

@@ -120,7 +120,7 @@ class Exchange:
         return next(iter(self.store.tables["users"].keys), 0)
 
     def refusal_status(self, entity: str) -> int | None:
-        """403 or 404 if the plan or the permissions exclude the entity, else None."""
+        """403 or 404 if the plan or the permissions exclude the entity (api.md 7.4), else None."""
         lacking = facts_of(entity).plan if self.switches.plan == "professional" else ""
         if entity in self.switches.missing or "404" in lacking:
             return 404
@@ -149,7 +149,7 @@ def empty_response(status: int) -> Response:
 
 
 def error_response(error: ApiError, switches: Switches) -> Response:
-    """The response to an error in the style of the switch `error_style`."""
+    """The response to an error in the style of the switch `error_style` (api.md 1.2)."""
     if switches.error_style == "text":
         return text_response(error.status, error.message)
     if switches.error_style == "html" and error.status >= 500:

@@ -1,4 +1,4 @@
-"""Lists, searches and single reads, in full and brief form."""
+"""Lists, searches and single reads, in full and brief form (api.md, sections 2 and 7)."""
 
 from collections.abc import Callable, Collection
 from typing import Any

@@ -1,4 +1,4 @@
-"""Validation of request bodies: known fields, types, lengths, required fields, custom fields."""
+"""Validation of request bodies: known fields, types, lengths, required fields, custom fields (api.md 4, 5.2)."""
 
 import re
 from collections.abc import Iterable, Mapping

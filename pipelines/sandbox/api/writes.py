@@ -1,4 +1,4 @@
-"""Creates, updates and deletes of records."""
+"""Creates, updates and deletes of records (api.md, sections 5 and 9)."""
 
 from collections.abc import Mapping
 from typing import Any

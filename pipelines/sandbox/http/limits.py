@@ -1,4 +1,4 @@
-"""The two limits of a key: requests in any one second, and requests a day."""
+"""The two limits of a key: requests in any one second, and requests a day (api.md, section 3)."""
 
 import threading
 import time

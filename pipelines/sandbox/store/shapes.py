@@ -1,4 +1,4 @@
-"""The shape of records: blank ones, their arrays, links, definitions."""
+"""The shape of records: blank ones, their arrays, links, definitions (api.md, sections 4 and 5)."""
 
 import re
 from collections.abc import Iterable

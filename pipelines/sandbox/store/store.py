@@ -1,7 +1,7 @@
 """The records of the account, and edits to them, from Python or through the routes.
 
 Each edit sets DATE_UPDATED_UTC from the store's clock. Deleting a record leaves the links of other records to it:
-the API promises only that a DELETE removes the record.
+api.md promises of DELETE only that the record is gone.
 """
 
 import copy

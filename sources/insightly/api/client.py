@@ -119,7 +119,7 @@ class Client:
         """GET `path` below the base URL and leave the body unparsed; the budget counts its attempts for `label`.
 
         Raises:
-            ApiError, Stop: see `errors`.
+            ApiError, Stop: see `errors`; status codes and throttles as in api.md 1.1 and 3.
             ValueError: `path` leads out of the base URL.
         """
         return self._execute(Request("GET", path, params, label), bytes)[1]

@@ -45,7 +45,7 @@ def parse(body: bytes, parse_constant: Callable[[str], Any] | None = None) -> An
 
 
 def error_message(body: bytes) -> str:
-    """The message of an error body: its JSON `Message`, or its text without tags, or ""."""
+    """The message of an error body (api.md 1.2): its JSON `Message`, or its text without tags, or ""."""
     try:
         value = parse(body)
     except ValueError:

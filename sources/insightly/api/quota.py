@@ -10,8 +10,8 @@ class CallBudget:
     """Counts every attempt, retries included, as the service does. Thread-safe.
 
     Call `take` before a request and `record` after it. Responses overtake each other, so the smallest value of
-    X-RateLimit-Remaining is the current one. A greater value counts only if its call was taken *after* the smallest was
-    recorded: then the response is not an old one, and the day's quota was renewed.
+    X-RateLimit-Remaining (api.md 3) is the current one. A greater value counts only if its call was taken *after* the
+    smallest was recorded: then the response is not an old one, and the day's quota was renewed.
 
     Until the first response says how many calls are left, `take` lets calls through. These calls in flight are the
     most that a run can take from the reserve.

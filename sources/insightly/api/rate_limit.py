@@ -23,7 +23,7 @@ class RateLimiter:
     """Gives out slots for requests, first come, first served.
 
     Args:
-        rate: slots per second, above 0 (Insightly allows 10 on every plan).
+        rate: slots per second, above 0 (Insightly allows 10 on every plan, api.md 3).
         clock: monotonic seconds.
         sleep: called with seconds in the waiting thread.
 

@@ -1,4 +1,4 @@
-"""Records in which one field has one value: parses `FIELD=VALUE` for `/Search` and checks the response.
+"""Records in which one field has one value: parses `FIELD=VALUE` for `/Search` (api.md 7.1) and checks the response.
 
 Pure logic.
 """

@@ -14,7 +14,7 @@ _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
 
 
 def base_url(pod: str, override: str | None = None) -> str:
-    """The API's base URL without a final slash: `https://api.<pod>.insightly.com/v3.1`, or `override`.
+    """The API's base URL without a final slash: `https://api.<pod>.insightly.com/v3.1` (api.md 1), or `override`.
 
     Args:
         pod: `na1`, `eu1`, ... or a pasted URL of Insightly's API or web application, in any case.

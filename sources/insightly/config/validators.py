@@ -47,7 +47,7 @@ def names(name: str, value: object) -> list[str]:
 
 
 def parse_datetime(name: str, value: object) -> datetime | None:
-    """UTC. A date means its first second; a time without zone is UTC, as all times of the API."""
+    """UTC. A date means its first second; a time without zone is UTC, as all times of the API (api.md 4.1)."""
     if value is None or value == "":
         return None
     parsed: object = value

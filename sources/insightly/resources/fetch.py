@@ -66,7 +66,7 @@ def parent_of(entity: Entity, parent: str) -> Entity:
 
 
 def tagged_with(context: SyncContext, entity: Entity, tag: str) -> PageReader:
-    """The reader of the records with a tag, without their arrays."""
+    """The reader of the records with a tag, without their arrays (api.md 6)."""
     return _reader(context, entity, f"{entity.path}/SearchByTag", {"tagName": tag, "brief": "true"})
 
 
@@ -195,7 +195,7 @@ def read_objects(context: SyncContext) -> list[Record]:
 def _list_of(
     entity: Entity, since: str | None, brief: bool, search: SearchFilter | None = None
 ) -> tuple[str, dict[str, str | int]]:
-    """Path and parameters of a list; only `/Search` takes a lower bound and a field's value."""
+    """Path and parameters of a list; only `/Search` takes a lower bound (api.md 2.4) and a field's value (7.1)."""
     path, params = entity.path, dict[str, str | int](entity.params)
     if since is not None:
         assert entity.search_path is not None
@@ -248,7 +248,7 @@ def _page_request(context: SyncContext, entity: Entity, path: str, params: Param
 
 
 def _answer_without_rows(context: SyncContext, entity: Entity, refused: NotFound, sent: float) -> Response:
-    """What a search that finds nothing may be answered with instead of 404, by one or two further calls.
+    """What a search that finds nothing may be answered with instead of 404 (api.md 7.1), by one or two further calls.
 
     Args:
         context: the run.

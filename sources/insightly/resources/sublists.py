@@ -14,7 +14,7 @@ from ..state.checkpoint import Checkpoint
 from .fetch import page_reader, parent_of, top_of
 
 DEFAULT_PAGE = 100
-"""Rows per page without `top`: fewer rows without a total are the whole list."""
+"""Rows per page without `top` (api.md 2.1): fewer rows without a total are the whole list."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def declared_types(definitions: Iterable[Mapping[str, Any]]) -> dict[str, FieldT
 
 
 def unlisted_names(definitions: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """The custom fields of a type that lists leave out: a record without an entry for one says nothing."""
+    """The custom fields of a type that lists leave out (api.md 11): a record without an entry for one says nothing."""
     return frozenset(str(row.get("FIELD_NAME")) for row in definitions if "IMAGE" in str(row.get("FIELD_TYPE")).upper())
 
 

@@ -58,7 +58,7 @@ def objects_of(
 
 
 def _owner(names: list[str], known: str | None) -> str | None:
-    """Which object a table belongs to; None if that is ambiguous. Paths ignore case."""
+    """Which object a table belongs to; None if that is ambiguous. Paths ignore case (api.md 1)."""
     if len(names) == 1 and (known is None or known.lower() == names[0].lower()):
         return names[0]
     return known if known in names else None

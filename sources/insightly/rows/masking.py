@@ -25,7 +25,7 @@ HASH_KEY_FIX = (
     "to a long random text (openssl rand -hex 32), and keep it: hashes of two keys do not join"
 )
 _CUSTOM = re.compile(r".*__c|.*_field_[0-9]+")
-"""The form of a custom field's name; only the definitions say which of them exist."""
+"""The form of a custom field's name (api.md 5); only the definitions say which of them exist."""
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
