@@ -18,6 +18,8 @@ from dlt.pipeline.configuration import PipelineConfiguration
 from sources.insightly.config.providers import providers
 from sources.insightly.errors import BadSetting
 
+from .pipeline_state import SCHEMA
+
 # Entities finish one after another, so a small budget completes some instead of starting all. A table is replaced in
 # one transaction, so a killed run never leaves it empty. The files of a load package are read once, from the same disk:
 # to compress those for Postgres took a quarter of a run. No telemetry is sent. dlt would defer signals, and lose those
@@ -44,9 +46,12 @@ def cache_type_hints(validation: Any) -> None:
 
 
 cache_type_hints(validation)
-# No table has nested tables that need a key of their root table. To find that out, dlt resolves the merge strategy of
-# each table each time that it reads a schema: a sixth of a run without changes.
-relational.requires_root_key = lambda *_: False  # type: ignore[attr-defined]
+# No table of ours has nested tables that need a key of their root table. To find that out, dlt resolves the merge
+# strategy of each table each time that it reads a schema: a sixth of a run without changes.
+_requires_root_key = relational.requires_root_key  # type: ignore[attr-defined]
+relational.requires_root_key = lambda schema, *rest: (  # type: ignore[attr-defined]
+    schema.name != SCHEMA and _requires_root_key(schema, *rest)
+)
 
 
 class SectionEnvironProvider(EnvironProvider):

@@ -1,13 +1,17 @@
 """Options of dlt that are set outside this program: none of them moves the rows."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dlt.common.configuration import resolve_configuration
 from dlt.common.data_writers import BufferedDataWriter, DataWriter
+from dlt.common.schema import Schema
+from dlt.common.schema.utils import new_table
 from dlt.pipeline.configuration import PipelineConfiguration
 
 from pipelines.destinations.dlt_options import FIXED, ignore_other_variables
+from pipelines.destinations.pipeline_state import SCHEMA
 from pipelines.destinations.target import Target
 from sources.insightly.errors import BadSetting
 from tests.support.crm import Crm
@@ -69,3 +73,12 @@ def test_files_for_postgres_are_not_compressed() -> None:
     spec = DataWriter.writer_spec_from_file_format("csv", "arrow")
     assert spec.supports_compression
     assert not BufferedDataWriter(spec, "%s").should_compress
+
+
+@pytest.mark.parametrize(("name", "tables"), [("other", {"orders"}), (SCHEMA, set[str]())])
+def test_tables_of_other_pipelines_alone_get_root_keys(name: str, tables: set[str]) -> None:
+    schema = Schema(name)
+    schema.update_table(new_table("orders"))
+    schema.update_table(new_table("orders__lines", "orders", columns=[{"name": "_dlt_root_id", "root_key": True}]))
+    json: Any = schema.to_dict()["normalizers"]["json"]
+    assert json.get("config", {}).get("propagation", {}).get("tables", {}).keys() == tables
