@@ -112,8 +112,8 @@ def show_plan(console: Console, entity: str, plan: Plan) -> None:
     actions = ", ".join(f"{counts[action]:,} {words}" for action, (_, words) in ACTIONS.items() if counts[action])
     actions = actions or ("nothing to do" if plan.invalid else "nothing left to do")
     console.print(f"[bold]{entity}[/]: {plural(plan.rows, 'row')}, {actions}")
-    if plan.settled:
-        console.print(f"  {plan.settled:,} already pushed by an earlier run (push {plan.push_id})")
+    if plan.already_pushed:
+        console.print(f"  {plan.already_pushed:,} already pushed by an earlier run (push {plan.push_id})")
     if plan.earlier:
         unfinished = "push {push_id} of other rows is unfinished: {done:,} done, {open:,} left".format(**plan.earlier)
         console.print(f"  [yellow]{unfinished}; rows that are in both pushes are pushed again[/]")

@@ -10,7 +10,11 @@ from rich.table import Table
 from pipelines.engine.report import EntityReport, Report
 from sources.insightly.errors import clean
 
-STYLES = {"ok": "green", "made": "green", "written": "green", "skipped": "yellow", "partial": "yellow", "failed": "red"}
+STYLES = {
+    **dict.fromkeys(("ok", "created", "written"), "green"),
+    **dict.fromkeys(("skipped", "partial"), "yellow"),
+    "failed": "red",
+}
 FRESH = "fresh"
 """Column of `status --max-age`."""
 LEFT = {"watermark", "verdict", FRESH}

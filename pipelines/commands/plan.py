@@ -145,7 +145,7 @@ def _sync_cost(entity: Entity, context: SyncContext, state: State, request: Read
 
 def _child_sync_cost(entity: Entity, context: SyncContext, state: State, request: ReadRequest) -> EntityReport:
     """The pages of the parents to read, and a call for each of these parents."""
-    parts = state.get("under", {})
+    parts = state.get("parents", {})
     remaining: dict[str, int] = {}
     refused: list[NotAvailable] = []
     for parent in entity.read_parents:
@@ -174,7 +174,7 @@ def _remaining_parents(parent: Entity, context: SyncContext, checkpoint: Checkpo
 
 def _sweep_cost(entity: Entity, context: SyncContext, state: State, _: ReadRequest) -> EntityReport:
     if entity.read == "per_parent":
-        parts = {name: part for name, part in state.get("under", {}).items() if "start_date" in part}
+        parts = {name: part for name, part in state.get("parents", {}).items() if "start_date" in part}
         totals = [total_of(context, parent_of(entity, name), part["start_date"]) for name, part in parts.items()]
         pages = sum(pages_of(total, top_of(context)) for total in totals)
         return EntityReport("ok", calls=pages, facts={"pages": pages, "total": sum(totals)})

@@ -81,7 +81,7 @@ def not_verifiable(runner: Runner, entity: Entity) -> str | None:
         return f"not loaded completely yet: {until_done}"
     if entity.swept and state.get("mask", "") != runner.context.mask(entity).fingerprint:
         return f"loaded before sources.insightly.hash or drop changed: {until_done}"
-    parts = (part for part in (state, *state.get("under", {}).values()) if "again" in part and "start_date" in part)
+    parts = (part for part in (state, *state.get("parents", {}).values()) if "again" in part and "start_date" in part)
     if any(earlier(part["again"]["since"], part["start_date"]) for part in parts):
         return f"being loaded from an earlier start_date: {until_done}"
     return None

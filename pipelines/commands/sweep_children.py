@@ -17,7 +17,7 @@ def sweep_children(runner: Runner, entity: Entity, result: EntityResult, force: 
         ImplausibleDeletion: more parents are gone than is plausible; none of their rows was marked.
         NotAvailable: no list of parents may be read.
     """
-    parts, refused = runner.states()[entity.name]["under"], list[NotAvailable]()
+    parts, refused = runner.states()[entity.name]["parents"], list[NotAvailable]()
     for name, part in parts.items():
         loaded = ChildRows(runner.dataset, entity, name)
         parents = loaded.parents() if "start_date" in part else {}

@@ -84,13 +84,13 @@ def sync_selected(
         watch: called with the context whenever there is progress.
 
     Returns:
-        The report of a sync. Its entity also has lists of ids: `gone` (404, marked now), `not_held` (404, no live row
+        The report of a sync. Its entity also has lists of ids: `gone` (404, marked now), `not_loaded` (404, no live row
         in the destination), `hidden` (403) and `not_read` (not enough calls).
 
     Raises:
         ConfigurationError, Busy: nothing was written.
     """
-    name, facts = selected.name, dict[str, list[int]](gone=[], not_held=[], hidden=[], not_read=[])
+    name, facts = selected.name, dict[str, list[int]](gone=[], not_loaded=[], hidden=[], not_read=[])
     # `_sync_runs` has it as no sync, since the other records of the table are no fresher than before.
     with opened("refresh", settings, target, None, watch) as runner:
         context = runner.context
@@ -163,10 +163,10 @@ def _mark_gone(runner: Runner, entity: Entity, result: EntityResult, facts: dict
                 raise
             deletions.mark(runner, entity, dict.fromkeys(live, "deleted"))
         result.deleted, facts["gone"] = len(live), live
-        facts["not_held"] = [id_ for id_ in result.gone if id_ not in live]
+        facts["not_loaded"] = [id_ for id_ in result.gone if id_ not in live]
         result.state = before
-    if facts["not_held"]:
-        result.notes.append(f"neither in the API (404) nor a live row of the table: {_listed(facts['not_held'])}")
+    if facts["not_loaded"]:
+        result.notes.append(f"neither in the API (404) nor a live row of the table: {_listed(facts['not_loaded'])}")
     if result.hidden and result.state == "ok":
         result.state = "failed"
         ids = f"{entity.key[0]} {_listed(result.hidden)}"

@@ -225,7 +225,7 @@ class _Verification:
 
     def _compare_children(self, result: EntityResult) -> None:
         shaper, self.found.sampled = self._shaper(), not self.full
-        for parent, part in self.runner.states()[self.entity.name]["under"].items():
+        for parent, part in self.runner.states()[self.entity.name]["parents"].items():
             if "start_date" not in part:
                 result.notes.append(f"rows of {parent} are not compared: they were never read")
                 continue

@@ -21,7 +21,7 @@ class Plan:
     Attributes:
         push_id: identifies the push.
         rows, invalid: all rows, and those with problems.
-        settled: rows that an earlier run of the same push carried out.
+        already_pushed: rows that an earlier run of the same push carried out.
         actions: action -> rows.
         clears: field -> rows that clear it.
         calls: the most calls of the push, reading the records back included. A record that has the values already
@@ -36,7 +36,7 @@ class Plan:
     op: str
     rows: int
     invalid: int
-    settled: int
+    already_pushed: int
     actions: dict[str, int] = field(default_factory=dict)
     clears: dict[str, int] = field(default_factory=dict)
     calls: int = 0

@@ -14,7 +14,7 @@ from pipelines.engine import history
 from pipelines.engine.report import EntityReport, Report
 from pipelines.engine.runner import Runner, Watch, opened
 from sources.insightly.config.settings import InsightlySettings
-from sources.insightly.errors import InsightlyError
+from sources.insightly.errors import InsightlyError, plural
 from sources.insightly.state.times import iso
 
 from .execute import Executor
@@ -246,6 +246,7 @@ class _Push:
 
 def _invalid_rows(plan: Plan) -> InvalidRows:
     return InvalidRows(
-        f"{plan.invalid} of {plan.rows} rows are invalid; {summary(plan.problems)}. Nothing was sent. "
+        f"{plan.invalid:,} of {plural(plan.rows, 'row')} {'is' if plan.invalid == 1 else 'are'} invalid; "
+        f"{summary(plan.problems)}. Nothing was sent. "
         "Fix them, or pass --skip-invalid to push the valid rows"
     )

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 LIST = "_marts"
 """The view that lists the others."""
-CREATED, SKIPPED, INVALID, PRINTED = "made", "skipped", "failed", "written"
+CREATED, SKIPPED, INVALID, PRINTED = "created", "skipped", "failed", "written"
 
 Row = dict[str, Any]
 

@@ -101,10 +101,10 @@ def test_long_line_ends_between_words_on_a_terminal_only(
 
 def test_views_are_named_without_breaks_on_a_narrow_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     view = "insightly_marts.current_organisations_of_the_year"
-    mart = {"state": "made", "rows": 3, "view": view, "reason": None, "without": []}
+    mart = {"state": "created", "rows": 3, "view": view, "reason": None, "without": []}
     report = Report("marts", facts={"marts": {view.partition(".")[2]: mart}})
     lines = shown(report, capsys)
-    assert lines[1].split() == [view.partition(".")[2], "made", "3"]
+    assert lines[1].split() == [view.partition(".")[2], "created", "3"]
     assert lines[2] == "views are in insightly_marts, named like their marts"
 
 

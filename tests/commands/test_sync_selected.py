@@ -220,12 +220,12 @@ def test_deleted_record_is_marked_and_a_reappeared_one_restored(crm: Crm, mode: 
         report = refreshed(crm, "contacts", ids=[here, gone, hidden, 999_999], deletions=mode, code=1)
     result = report.entities["contacts"]
     assert (result.rows, result.deleted, result.state) == (1, 1, "failed")
-    assert result.facts == {"gone": [gone], "not_held": [999_999], "hidden": [hidden], "not_read": []}
+    assert result.facts == {"gone": [gone], "not_loaded": [999_999], "hidden": [hidden], "not_read": []}
     assert str(hidden) in str(result.reason)
     assert ledger(crm) == [("contacts", gone, "deleted", False)]
     crm.assert_equal("contacts", deleted=mode == "mark")
     again = refreshed(crm, "contacts", ids=[gone], deletions=mode).entities["contacts"]
-    assert (again.deleted, again.facts["not_held"], len(ledger(crm))) == (0, [gone], 1)
+    assert (again.deleted, again.facts["not_loaded"], len(ledger(crm))) == (0, [gone], 1)
     crm.sandbox.store.put_raw("contacts", row)
     refreshed(crm, "contacts", ids=[gone], deletions=mode)
     assert ledger(crm) == [("contacts", gone, "deleted", True)]

@@ -32,7 +32,7 @@ def test_killed_push_creates_nothing_twice(synced_crm: Crm, point: Call | Sent, 
     source, before = jsonl(crm, people(*names)), len(ids(crm, "contacts"))
     push_and_die(crm, source, "create", point)
     assert len(ids(crm, "contacts")) - before == made
-    assert planned(crm, "contacts", source, "create")["settled"] >= 2
+    assert planned(crm, "contacts", source, "create")["already_pushed"] >= 2
 
     assert results(pushed(crm, "contacts", source, "create")) == {"created": 4}
     assert [len(named(crm, name)) for name in ("Ann", "Bob", "Cy")] == [1, 2, 1]

@@ -307,7 +307,7 @@ def test_finished_push_sends_nothing_without_again(crm: Crm) -> None:
     assert facts["already_done_at"] == f"{finished['finished_at']:%Y-%m-%dT%H:%M:%SZ}"
     assert f"already done at {facts['already_done_at']}" in (report.entities["contacts"].reason or "")
     assert (results(report), report.entities["contacts"].rows) == ({"created": 1}, 1)
-    assert planned(crm, "contacts", source, "create")["settled"] == 1
+    assert planned(crm, "contacts", source, "create")["already_pushed"] == 1
     assert results(pushed(crm, "contacts", source, "create", again=True)) == {"created": 1}
     assert len(named(crm, "Ann")) == 2
     log = crm.read("select attempt, status, intent_at from insightly._push_log order by 1")
@@ -465,7 +465,7 @@ def test_push_of_fixed_rows_names_the_unfinished_one(crm: Crm) -> None:
     pushed(crm, "contacts", jsonl(crm, people("Ann", "Bob")), "create", code=1)
     crm.sandbox.faults.clear()
     first = planned(crm, "contacts", jsonl(crm, people("Ann", "Bob")), "create")
-    assert (first["earlier"], first["settled"]) == (None, 1)
+    assert (first["earlier"], first["already_pushed"]) == (None, 1)
     fixed = planned(crm, "contacts", jsonl(crm, people("Bobby")), "create")
     assert fixed["earlier"] == {"push_id": first["push_id"], "done": 1, "open": 1}
     printed = command(

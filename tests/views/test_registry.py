@@ -69,7 +69,7 @@ def test_views_are_refreshed_and_tables_stay(synced_crm: Crm) -> None:
     report = create_views(target(synced_crm))
     marts = report.facts["marts"]
     assert (report.status, report.exit_code, report.calls) == ("done", 0, 0)
-    made = {name for name, mart in marts.items() if mart["state"] == "made"}
+    made = {name for name, mart in marts.items() if mart["state"] == "created"}
     assert made == {
         *("current_contacts", "current_leads", "contacts_wide", "leads_wide"),
         *("freshness", "lead_conversion_by_source", "record_links", "tags_by_record_type"),
@@ -79,7 +79,7 @@ def test_views_are_refreshed_and_tables_stay(synced_crm: Crm) -> None:
         rows = read(synced_crm.database, f"select * from insightly_marts.{name}")
         assert (marts[name]["rows"], marts[name]["view"]) == (len(rows), f"insightly_marts.{name}")
         assert len(rows) > 0
-    skipped = {name: mart["reason"] for name, mart in marts.items() if mart["state"] != "made"}
+    skipped = {name: mart["reason"] for name, mart in marts.items() if mart["state"] != "created"}
     assert skipped["overdue_tasks"] == "needs tasks (never loaded)"
     # The links that it names the records of are loaded, but none of the tables that its rows are from.
     assert re.findall(r"\w+(?= \()", skipped["activities"]) == ["emails", "events", "notes", "tasks"]
@@ -122,7 +122,7 @@ def test_own_marts_are_dropped_only_with_their_folder(synced_crm: Crm, tmp_path:
         divers="select contact_id from contacts where diving__c",
     )
     marts = create_views(target(synced_crm), folder).facts["marts"]
-    assert [marts[name]["state"] for name in ("rowers", "vip", "divers")] == ["made", "made", "skipped"]
+    assert [marts[name]["state"] for name in ("rowers", "vip", "divers")] == ["created", "created", "skipped"]
     assert "diving__c" in marts["divers"]["reason"]
     assert marts["rowers"]["answers"] == "Who rows? One row a contact."
     assert (
@@ -167,7 +167,7 @@ def test_invalid_mart_is_reported_and_others_are_created(synced_crm: Crm, tmp_pa
     assert (report.status, report.exit_code) == ("failed", 1)
     states = {name: mart["state"] for name, mart in report.facts["marts"].items()}
     assert {name for name, state in states.items() if state == "failed"} == {"typo", "overflow", "unknown"}
-    assert states["freshness"] == "made"
+    assert states["freshness"] == "created"
     assert all(name in (report.reason or "") for name in ("typo", "overflow", "unknown"))
     assert "no_such_function" in report.facts["marts"]["unknown"]["reason"]
     # The view of a mart that was valid stays until the mart is valid again or removed.
@@ -201,15 +201,15 @@ def test_sync_refreshes_the_views(crm: Crm, run: Run) -> None:
     where = ("--marts", "--json", "--database", "a.duckdb")
     ran = run("sync", "leads", "lead_sources", *where, **reach(crm.sandbox))
     assert (ran.code, ran.json["command"], ran.json["status"]) == (0, "sync", "done"), ran.err
-    assert ran.json["marts"]["lead_conversion_by_source"]["state"] == "made"
+    assert ran.json["marts"]["lead_conversion_by_source"]["state"] == "created"
     assert set(ran.json["entities"]) == {"leads", "lead_sources"}
     one = str(crm.sandbox.store.tables["leads"].keys[0])
     refreshed = run("sync", "leads", "--id", one, *where)
-    assert (refreshed.code, refreshed.json["marts"]["freshness"]["state"]) == (0, "made"), refreshed.err
+    assert (refreshed.code, refreshed.json["marts"]["freshness"]["state"]) == (0, "created"), refreshed.err
     # A run that stops at its budget loads what it read, and the views show it.
     stopped = run("sync", "notes", "--max-calls", "0", *where)
     assert (stopped.code, stopped.json["status"]) == (3, "stopped")
-    assert stopped.json["marts"]["lead_conversion_by_source"]["state"] == "made"
+    assert stopped.json["marts"]["lead_conversion_by_source"]["state"] == "created"
 
 
 def test_failed_sync_leaves_the_views(tmp_path: Path) -> None:
@@ -349,7 +349,7 @@ def test_unchanged_view_is_not_replaced(synced_crm: Crm, monkeypatch: pytest.Mon
     )
     folder = write_marts(tmp_path / "own", one="select 1 as one", two="select 2 as two")
     first = create_views(target(synced_crm), folder).facts["marts"]
-    assert set(replaced) == {name for name, mart in first.items() if mart["state"] == "made"}
+    assert set(replaced) == {name for name, mart in first.items() if mart["state"] == "created"}
     replaced.clear()
     synced_crm.change("drop view insightly_marts.freshness")
     write_marts(tmp_path / "own", two="select 22 as two")

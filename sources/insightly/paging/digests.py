@@ -31,8 +31,8 @@ class Blocks:
     def __init__(self, state: MutableMapping[str, Any], key: Key, resumed: bool, is_live: Callable[[Id], bool]) -> None:
         stored: Mapping[str, list[str]] = state.get("blocks", {})
         self._state, self._key, self._is_live = state, key, is_live
-        self._known = frozenset(stored.get("whole", ()))
-        self._read = list(stored.get("met", ())) if resumed else []
+        self._known = frozenset(stored.get("known", ()))
+        self._read = list(stored.get("read", ())) if resumed else []
         self._last: list[str] = []
 
     def changed(self, rows: Sequence[Row], mask: Callable[[Sequence[Row]], Sequence[Row]]) -> list[Row]:
@@ -52,11 +52,11 @@ class Blocks:
     def record(self) -> None:
         """Records in the state that the blocks of the last call of `changed` are loaded."""
         self._read += self._last
-        self._state["blocks"] = {"whole": sorted(self._known), "met": self._read}
+        self._state["blocks"] = {"known": sorted(self._known), "read": self._read}
 
     def end(self) -> None:
         """Records in the state that the list was read to its end."""
-        self._state["blocks"] = {"whole": sorted(set(self._read))}
+        self._state["blocks"] = {"known": sorted(set(self._read))}
 
     def _split(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
         block = list[Row]()

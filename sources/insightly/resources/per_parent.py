@@ -80,9 +80,9 @@ def read_per_parent(entity: Entity, context: SyncContext, request: ReadRequest, 
         return
     left = [parent for parent in entity.read_parents if parent not in progress.done]
     # Unfinished ones first: a read that is repeated within a budget ends this way.
-    for parent in sorted(left, key=lambda name: "checkpoint" not in state["under"][name]):
+    for parent in sorted(left, key=lambda name: "checkpoint" not in state["parents"][name]):
         try:
-            reading = _ParentRead(entity, parent, context, request, result, state["under"][parent])
+            reading = _ParentRead(entity, parent, context, request, result, state["parents"][parent])
             ended = yield from reading.read()
         except NotAvailable as error:
             progress.refused[parent] = error
@@ -100,7 +100,7 @@ def read_per_parent(entity: Entity, context: SyncContext, request: ReadRequest, 
 def watermark_of_parents(entity: Entity, state: Mapping[str, Any]) -> str | None:
     """Up to when every change is loaded; None before the first complete walk over each parent entity."""
     names = [name for name in entity.read_parents if ENTITIES[name].read == "incremental"]
-    watermarks = [state.get("under", {}).get(name, {}).get("watermark") for name in names]
+    watermarks = [state.get("parents", {}).get(name, {}).get("watermark") for name in names]
     return None if None in watermarks else min(watermarks, default=None)
 
 
@@ -113,7 +113,7 @@ def _begin(entity: Entity, request: ReadRequest, result: EntityResult, state: St
     """Records for every parent entity what is to be read again, since a run may end before it comes to all."""
     start_full(state, request)
     state["mask"] = request.mask
-    parents = state.setdefault("under", {})
+    parents = state.setdefault("parents", {})
     for name in entity.read_parents:
         own = parents.setdefault(name, {})
         note_contradiction(own.get("watermark"), request, result)
@@ -130,8 +130,8 @@ def _parent_request(parent: str, state: Mapping[str, Any], request: ReadRequest)
 
 def _assert_available(progress: _Progress, state: State) -> None:
     """A parent entity that was never available does not make the others fail."""
-    lost = [error for name, error in progress.refused.items() if "readable" in state["under"][name]]
-    ever = any("readable" in own for own in state["under"].values())
+    lost = [error for name, error in progress.refused.items() if "readable" in state["parents"][name]]
+    ever = any("readable" in own for own in state["parents"].values())
     if lost or (progress.refused and not ever):
         raise (lost or list(progress.refused.values()))[0]
 

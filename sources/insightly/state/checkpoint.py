@@ -17,7 +17,7 @@ State = MutableMapping[str, Any]
 - `incremental`: the watermark. `dated`: whether all records have a date, where the API does not promise it.
 - `blocks`, `contents`: digests of long lists, and of those that a sync replaces. `page_rows`: smaller pages to read.
 - `mask`: the fingerprint of `hash` and `drop`.
-- `under`: for a per-record collection, such a state for each parent entity, with its `watermark`, and a `readable` id.
+- `parents`: of a per-record collection, such a state for each parent entity, with `watermark` and a `readable` id.
 """
 READ_MARKS = ("ended", "checkpoint", "readable")
 """What only a response of the API puts into a state."""
@@ -94,7 +94,7 @@ def restart(state: State) -> None:
 
 def was_read(state: Mapping[str, Any]) -> bool:
     """True if the API has answered with the entity, or a part of it, in an earlier run."""
-    return any(mark in part for part in (state, *state.get("under", {}).values()) for mark in READ_MARKS)
+    return any(mark in part for part in (state, *state.get("parents", {}).values()) for mark in READ_MARKS)
 
 
 def rereads_everything(state: Mapping[str, Any], start_date: str | None) -> bool:

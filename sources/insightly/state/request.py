@@ -94,7 +94,7 @@ def resume_full(
     rest = replace(full, full=False, rest=True)
 
     def done(state: Mapping[str, Any]) -> bool:
-        again = any("again" in each for each in (state, *state.get("under", {}).values()))
+        again = any("again" in each for each in (state, *state.get("parents", {}).values()))
         return not again and ("full" in state or state.get("full_done") in started)
 
     return {name: rest if done(state) else full for name, state in known.items()}
