@@ -455,7 +455,7 @@ def test_lost_permission_keeps_rows_and_watermark(crm: Crm, loaded: Loaded, kind
 def test_malformed_200_does_not_empty_the_table(
     crm: Crm, loaded: Loaded, body: bytes, page: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From that page on. Rows of a list that is `[]` twice may be hidden, whatever its total: that is reported."""
+    """From that page on. Rows of a list that is `[]` twice may be hidden, whatever its total."""
     names = ("notes", "lead_sources", "tags")
     watermark = prepare_walk(crm, loaded, "incremental walk")
     old, references = notes(crm), [crm.table("lead_sources"), crm.table("tags")]
@@ -476,10 +476,7 @@ def test_malformed_200_does_not_empty_the_table(
     assert all(re.search(words, reason) for reason in failed.values())
     if hidden:
         assert any("and lists 0" in note for note in report.entities["notes"].schema_changes)
-        assert notes(crm) == old
-        crm.sync("notes", request=ReadRequest(full=True))
-    else:
-        assert_rows_and_watermark_kept(crm, report, old, watermark)
+    assert_rows_and_watermark_kept(crm, report, old, watermark)
     assert [crm.table("lead_sources"), crm.table("tags")] == references
     crm.sync_done(*names, page_size=SIZE)
     crm.assert_equal(*names)

@@ -63,6 +63,7 @@ class Step:
         clock_skew: that of the last page.
         patience: pages without new rows that the walk may still get.
         note: what the service counts and what it lists, at the end of a list where these differ; else "".
+        doubtful: the list ended at a page without a row although it has rows: those before, or by the service's count.
     """
 
     rows: list[Row]
@@ -74,6 +75,7 @@ class Step:
     clock_skew: float = 0.0
     patience: int = PATIENCE
     note: str = ""
+    doubtful: bool = False
 
 
 Fetch = Callable[[int], Page]
@@ -152,7 +154,8 @@ def walk(fetch: Fetch, key: Key, skip: int = 0, last_id: Id = None, patience: in
         ended = is_short and (is_counted or (not new and end <= reached))
         at, skip, reached = skip, max(skip, end - 1), end
         note = _difference(page, end) if ended and not is_counted else ""
-        yield _step(page, new, at, None if ended else skip, last_id, patience, note)
+        step = _step(page, new, at, None if ended else skip, last_id, patience, note)
+        yield replace(step, doubtful=ended and not ids and not is_counted)
         if ended:
             return
     raise _endless(key, skip)
@@ -192,7 +195,8 @@ def read_unsorted(fetch: Fetch, key: Key, seen: set[Id]) -> Iterator[Step]:
         if page.total is None or len(ids) >= page.total:
             return
         if len(ids) == end and list(ids) == before:
-            yield replace(_step(page, [], None, None, None, patience), size=0, note=_difference(page, end))
+            step = _step(page, [], None, None, None, patience, _difference(page, end))
+            yield replace(step, size=0, doubtful=not ids)
             return
         before = list(ids)
     raise Unsorted(

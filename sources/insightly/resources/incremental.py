@@ -15,7 +15,17 @@ from ..paging.batches import batches
 from ..paging.digests import Blocks, forget
 from ..paging.walk import Step, read_list
 from ..result import EntityResult
-from ..state.checkpoint import Checkpoint, State, begin, checkpoint_of, end, loaded_from, rereads_everything
+from ..state.checkpoint import (
+    DOUBTFUL_END,
+    Checkpoint,
+    State,
+    accept_end,
+    begin,
+    checkpoint_of,
+    end,
+    loaded_from,
+    rereads_everything,
+)
 from ..state.missing import MissingIds
 from ..state.request import ReadRequest
 from ..state.times import earlier, iso, parse_api
@@ -104,6 +114,10 @@ def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, res
         if step.skip is not None and context.chunk.full:
             return
     assert checkpoint.started is not None
+    if not accept_end(state, step.doubtful):
+        result.notes.append(DOUBTFUL_END)
+        context.end(result, state)
+        return
     # Pages may have been too large for a busy hour alone, so the next walk tries larger ones.
     _remember_page_rows(state, 2 * reader.max_rows, context)
     if entity.read == "incremental" and cursor_reliable(entity, state):

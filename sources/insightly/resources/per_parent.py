@@ -15,8 +15,10 @@ from ..entities import ENTITIES, Entity
 from ..errors import EndlessList, Forbidden, InsightlyError, NotAvailable, NotFound
 from ..result import EntityResult
 from ..state.checkpoint import (
+    DOUBTFUL_END,
     Checkpoint,
     State,
+    accept_end,
     begin,
     checkpoint_of,
     end,
@@ -247,6 +249,9 @@ class _ParentRead:
                 counted[f"records of {parent} that list other numbers of {name} than the API counts"] += 1
 
     def _end(self) -> None:
+        if self.parent.read == "incremental" and not accept_end(self.state, self.progress.sublists.doubtful):
+            self.result.notes.append(f"{self.parent.name}: {DOUBTFUL_END}")
+            return
         checkpoint = replace(self.progress.checkpoint, started=self._started())
         if self.parent.read == "incremental":
             lookback, current = self.context.settings.lookback_seconds, self.state.get("watermark")

@@ -16,9 +16,10 @@ State = MutableMapping[str, Any]
 - `missing_ids`: loaded ids that a full walk has not met. `repeated_keys`: keys that several rows have.
 - `incremental`: the watermark. `dated`: whether all records have a date, where the API does not promise it.
 - `blocks`, `contents`: digests of long lists, and of those that a sync replaces. `page_rows`: smaller pages to read.
-- `mask`: the fingerprint of `hash` and `drop`.
+- `mask`: the fingerprint of `hash` and `drop`. `doubtful`: the last walk ended at a page without a row (see `Step`).
 - `parents`: of a per-record collection, such a state for each parent entity, with `watermark` and a `readable` id.
 """
+DOUBTFUL_END = "the list ended at a page without a row, so the next sync reads it from the same date again"
 READ_MARKS = ("ended", "checkpoint", "readable")
 """What only a response of the API puts into a state."""
 
@@ -90,6 +91,20 @@ def restart(state: State) -> None:
     state.pop("checkpoint", None)
     if "again" in state:
         state.pop("missing_ids", None)
+
+
+def accept_end(state: State, doubtful: bool) -> bool:
+    """Whether the end of a walk is one. A doubtful end is so the second time in a row; else the next run walks again.
+
+    An empty list can be right although the service counts rows in it, since a key may not see them all.
+    """
+    if not doubtful:
+        state.pop("doubtful", None)
+    elif "doubtful" not in state:
+        state["doubtful"] = True
+        restart(state)
+        return False
+    return True
 
 
 def was_read(state: Mapping[str, Any]) -> bool:
