@@ -1,7 +1,8 @@
 """The sync that the command, a scheduler and the tests all call."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from pipelines.destinations.target import Target
 from pipelines.engine import deletions, history
@@ -52,8 +53,7 @@ def sync(
                 repeated = _reread_repeated(runner, requests)
                 runner.read(requests)
                 runner.dataset.record_restored()
-                for name in context.with_objects(chosen):
-                    _mark_missing(runner, name)
+                _mark_missing(runner, context.with_objects(chosen))
                 _report_repeated(runner, repeated)
         return runner.report(chosen, names)
 
@@ -62,9 +62,9 @@ def _resume_full(runner: Runner, chosen: Sequence[str]) -> dict[str, ReadRequest
     """The requests for the entities; a full read that an earlier run left unfinished is finished first."""
     context = runner.context
     requests = dict.fromkeys(chosen, context.request) | resume_full(context.request, runner.states(), chosen)
+    _mark_missing(runner, requests)
     for name, request in requests.items():
         result = context.result(name)
-        _mark_missing(runner, name)
         if not result.open:
             result.watermark = result.watermark_before = runner.watermark(context.entity(name))
         if request.rest:
@@ -75,16 +75,24 @@ def _resume_full(runner: Runner, chosen: Sequence[str]) -> dict[str, ReadRequest
 def _reread_repeated(runner: Runner, requests: dict[str, ReadRequest]) -> dict[str, int]:
     """Requests a full read of the entities with keys that more than one row has, as after two runs at once.
 
+    To look through a large table takes seconds: this is done once a day, and in each run while such keys are left.
+
     Returns:
         How many such keys each of these entities has.
     """
     if not runner.target.adapter.sql:
         return {}
-    context, states = runner.context, runner.states()
-    entities = [entity for entity in map(context.entity, requests) if entity.read != "per_parent"]
-    found = {
-        name: count for name, count in runner.dataset.count_repeated_keys(entities).items() if context.result(name).open
-    }
+    context, states, today = runner.context, runner.states(), datetime.now(UTC).date().isoformat()
+    due = [
+        entity
+        for entity in map(context.entity, requests)
+        if entity.read != "per_parent"
+        and context.result(entity.name).open
+        and runner.dataset.table_exists(entity.name)
+        and states.get(entity.name, {}).get("keys_checked") != today
+    ]
+    found = runner.dataset.count_repeated_keys(due)
+    runner.record_unique([entity.name for entity in due if entity.name not in found], today)
     for name, count in found.items():
         if count > states.get(name, {}).get("repeated_keys", 0):
             requests[name] = replace(requests[name], full=True, rest=False)
@@ -114,14 +122,20 @@ def _mask_loaded_rows(runner: Runner, chosen: Sequence[str]) -> None:
             runner.dataset.clear_columns({**mask.rules, history_table(entity): own})
 
 
-def _mark_missing(runner: Runner, name: str) -> None:
-    """Confirms and marks the records that a full read has not met, as a thorough sweep does."""
-    entity, result, state = runner.context.entity(name), runner.context.result(name), runner.states().get(name, {})
-    if result.state not in (None, "ok") or not needs_confirmation(state):
-        return
+def _mark_missing(runner: Runner, names: Iterable[str]) -> None:
+    """Confirms and marks the records that full reads have not met, as a thorough sweep does."""
+    states = runner.states()
+    for name in names:
+        state = states.get(name, {})
+        if runner.context.result(name).state in (None, "ok") and needs_confirmation(state):
+            _confirm_missing(runner, name, set(state["missing_ids"]))
+
+
+def _confirm_missing(runner: Runner, name: str, missing_ids: set[int]) -> None:
+    entity, result = runner.context.entity(name), runner.context.result(name)
     before, result.state = result.state, None
     with runner.context.reading(name):
-        known, missing_ids = runner.dataset.live_ids(entity), set(state["missing_ids"])
+        known = runner.dataset.live_ids(entity)
         found = Differences(len(known), missing_ids=[id_ for id_ in known if id_ in missing_ids])
         try:
             confirmed = deletions.confirm_and_mark(runner, entity, found, force=False)

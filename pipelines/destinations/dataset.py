@@ -84,11 +84,11 @@ class Dataset:
         return str(self._client.make_qualified_table_name(table))
 
     def live_ids(self, entity: Entity) -> Sequence[int]:
-        """The ids of the records that are not marked deleted, ascending, in 8 bytes each; none without a table."""
+        """The ids of the records not marked deleted: each once, ascending, in 8 bytes; none without a table."""
         ids = array("q")
         if not self.table_exists(entity.name):
             return ids
-        sql = f"select {self._key(entity)} from {self.table_name(entity.name)} where {self._live} order by 1"
+        sql = f"select distinct {self._key(entity)} from {self.table_name(entity.name)} where {self._live} order by 1"
         with self._client.execute_query(sql) as cursor:
             while rows := cursor.fetchmany(FETCH_ROWS):
                 ids.extend(int(id_) for (id_,) in rows)

@@ -169,19 +169,34 @@ class Runner:
         The next load package takes this to the destination.
         """
         self.state_changed = True
-        with self.pipeline.managed_state() as state:
-            resource = state["sources"]["insightly"]["resources"][name]
+        with self._changed_states() as states:
             if left:
-                resource["missing_ids"] = sorted(left)
+                states[name]["missing_ids"] = sorted(left)
             else:
-                finish_full(resource)
+                finish_full(states[name])
 
     def record_repeated(self, name: str, keys: int) -> None:
         """Records how many keys of an entity more than one row still has, so that it is not read again for these."""
         if self.states().get(name, {}).get("repeated_keys", 0) != keys:
             self.state_changed = True
-            with self.pipeline.managed_state() as state:
-                state["sources"]["insightly"]["resources"].setdefault(name, {})["repeated_keys"] = keys
+            with self._changed_states() as states:
+                states.setdefault(name, {})["repeated_keys"] = keys
+
+    def record_unique(self, names: Collection[str], day: str) -> None:
+        """Records the day on which no key of some entities was in more than one row; goes with the rows of the run."""
+        if names:
+            with self._changed_states() as states:
+                for name in names:
+                    state = states.setdefault(name, {})
+                    state.pop("repeated_keys", None)
+                    state["keys_checked"] = day
+
+    @contextmanager
+    def _changed_states(self) -> Iterator[dict[str, Any]]:
+        """The state of each resource, to change in the block of a `with` statement."""
+        with self.pipeline.managed_state() as state:
+            source = state.setdefault("sources", {}).setdefault("insightly", {})
+            yield source.setdefault("resources", {})
 
     def _results(self) -> dict[str, EntityResult]:
         return {name: replace(result) for name, result in self.context.results.items()}

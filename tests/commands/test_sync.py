@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from itertools import count, pairwise
 from pathlib import Path
@@ -650,6 +650,26 @@ def test_keys_in_two_rows_are_repaired_by_the_next_sync(make_crm: MakeCrm) -> No
     crm.assert_equal(*names[1:])
     again = crm.sync_done("contacts").entities["contacts"]
     assert (again.rows, again.schema_changes) == (0, notes["contacts"][-1:])
+
+
+def test_keys_of_a_table_are_checked_once_a_day(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Tomorrow(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(days=1)
+
+    def repaired() -> list[str]:
+        entities = crm.sync_done("emails", "tags").entities
+        return [name for name, entity in entities.items() if any("repaired" in note for note in entity.schema_changes)]
+
+    crm.first_sync("emails", "tags")
+    crm.sync_done("emails")
+    for table in ("emails", "tags"):
+        crm.change(f"insert into insightly.{table} select * from insightly.{table}")
+    assert repaired() == ["tags"]
+    monkeypatch.setattr("pipelines.commands.sync.datetime", Tomorrow)
+    assert repaired() == ["emails"]
+    crm.assert_equal("emails", "tags")
 
 
 def test_source_refuses_the_dataset_of_the_command_by_name(crm: Crm) -> None:

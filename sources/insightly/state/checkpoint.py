@@ -13,7 +13,8 @@ State = MutableMapping[str, Any]
 - `checkpoint`: how far an unfinished walk came. `again`: what is to be read again, from `since` on, until that ends.
 - `start_date`: the lower bound of what is loaded. `ended`: when the entity was last read to its end.
 - `full`: the full read that is not done. `full_done`: the last one that is. `full_at`: when that walk started.
-- `missing_ids`: loaded ids that a full walk has not met. `repeated_keys`: keys that several rows have.
+- `missing_ids`: loaded ids that a full walk has not met.
+- `keys_checked`: the day on which each key was last found in one row only. `repeated_keys`: keys in several rows.
 - `incremental`: the watermark. `dated`: whether all records have a date, where the API does not promise it.
 - `blocks`, `contents`: digests of long lists, and of those that a sync replaces. `page_rows`: smaller pages to read.
 - `mask`: the fingerprint of `hash` and `drop`. `doubtful`: the last walk ended at a page without a row (see `Step`).
