@@ -214,7 +214,6 @@ class Target:
         check_pipeline_options(PIPELINE)
         destination = with_comments(cache_configuration(self.adapter.factory(read_only)))
         if folder is None:
-            self.adapter.create()
             folder = self.working_folder
             if (unnamed := folder.with_name(f"insightly-{self.digest}")).is_dir() and not folder.exists():
                 unnamed.rename(folder)  # of an earlier version
@@ -271,9 +270,12 @@ class Target:
     def lock(self, wait: float = WAIT_SECONDS, *, writes: bool = True) -> Iterator[None]:
         """Locks the dataset for one run: on this machine, and in the destination where that has locks.
 
+        Creates a DuckDB file that is to be written and does not exist.
+
         Raises:
             Busy: another run still has the lock after `wait` seconds.
             BadSetting, Unreachable: the destination is not configured, or does not answer.
+            Unwritable: the file cannot be created.
         """
         with ExitStack() as stack:
             stack.enter_context(private_files())
@@ -282,5 +284,7 @@ class Target:
                 digest = self._digest_of("") if self.destination == "duckdb" else self.digest
                 path = Path(get_dlt_pipelines_dir()) / f"insightly-{digest}.lock"
                 stack.enter_context(file_lock(path, self, wait))
+            if writes:
+                self.adapter.create()
             stack.enter_context(self.adapter.lock(self.schema_name, wait, writes))
             yield

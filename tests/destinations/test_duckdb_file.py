@@ -77,13 +77,13 @@ def test_full_disk_leaves_no_file(path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("pipelines.destinations.duckdb.duckdb.connect", fail)
     with pytest.raises(Unwritable, match=r"crm\.duckdb cannot be created: No space left"):
-        Target(database=str(path)).pipeline()
+        Target(database=str(path)).adapter.create()
     assert list(path.parent.iterdir()) == []
 
 
 def test_missing_folder_is_named(path: Path) -> None:
     with pytest.raises(BadSetting, match=r"nowhere/crm\.duckdb': the file cannot be created: No such file"):
-        Target(database=str(path.parent / "nowhere/crm.duckdb")).pipeline()
+        Target(database=str(path.parent / "nowhere/crm.duckdb")).adapter.create()
 
 
 @contextmanager
