@@ -10,7 +10,7 @@ from dlt.common import validation
 from dlt.common.configuration import resolve_configuration
 from dlt.common.configuration.providers import EnvironProvider
 from dlt.common.configuration.resolve import inject_section
-from dlt.common.configuration.specs import known_sections
+from dlt.common.configuration.specs import base_configuration, known_sections
 from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
 from dlt.common.normalizers.json import relational
 from dlt.pipeline.configuration import PipelineConfiguration
@@ -46,6 +46,8 @@ def cache_type_hints(validation: Any) -> None:
 
 
 cache_type_hints(validation)
+# Nor the type of an option each time that it looks for a value: a tenth of a small run as well.
+base_configuration.extract_inner_hint = cache(base_configuration.extract_inner_hint)  # type: ignore[assignment]
 # No table of ours has nested tables that need a key of their root table. To find that out, dlt resolves the merge
 # strategy of each table each time that it reads a schema: a sixth of a run without changes.
 _requires_root_key = relational.requires_root_key  # type: ignore[attr-defined]
