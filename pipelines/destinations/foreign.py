@@ -14,7 +14,7 @@ from sources.insightly.entities import ENTITIES
 from sources.insightly.errors import BadSetting
 from sources.insightly.rows.naming import child_tables, history_table
 
-from .pipeline_state import PIPELINE, foreign_tables, source_state
+from .pipeline_state import PIPELINE, SCHEMA, foreign_tables, source_state
 from .system_tables import COLUMNS
 from .target import Target
 
@@ -30,7 +30,7 @@ def refuse_foreign_tables(pipeline: dlt.Pipeline, target: Target) -> None:
     with pipeline.destination_client() as client:
         if not isinstance(client, SqlJobClientBase):
             return
-        if others := ", ".join(_later_pipelines(client)):
+        if others := ", ".join(_later_pipelines(pipeline, client)):
             reason = f"the dlt pipeline {others} has loaded this dataset; name another one"
             if not source_state(pipeline):
                 raise BadSetting("--dataset", target.dataset, reason)
@@ -54,9 +54,9 @@ def _names() -> list[str]:
     return [*ENTITIES, *children, *map(history_table, ENTITIES.values()), *COLUMNS]
 
 
-def _later_pipelines(client: SqlJobClientBase) -> list[str]:
+def _later_pipelines(pipeline: dlt.Pipeline, client: SqlJobClientBase) -> list[str]:
     """The other pipelines that have loaded this source into the dataset since this program did."""
-    if not client.sql_client.has_dataset() or client.get_stored_schema(PIPELINE) is None:
+    if SCHEMA not in pipeline.schemas.list_schemas():
         return []
     table = client.sql_client.make_qualified_table_name(client.schema.state_table_name)
     sql = f"select pipeline_name, max(_dlt_load_id) from {table} group by pipeline_name order by pipeline_name"

@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import dlt
 import pyarrow as pa
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.extract import DltResource
 
@@ -135,14 +137,23 @@ def restore_tables(pipeline: dlt.Pipeline) -> None:
     if pipeline.default_schema_name is None:
         return
     with pipeline.destination_client() as client:
-        if not isinstance(client, SqlJobClientBase) or not client.is_storage_initialized():
-            return
         known = [table for table in LOGS if table in client.schema.tables]
+        if not isinstance(client, SqlJobClientBase) or _exist(client, known) or not client.is_storage_initialized():
+            return
         missing = [table for table, columns in client.get_storage_tables(known) if not columns]
-        if missing:
-            logger.warning("The destination lacks %s: creating it again, empty.", ", ".join(missing))
-            # dlt looks at the database only if the stored schema differs from its own.
-            client.update_stored_schema(missing, force=True)
+        logger.warning("The destination lacks %s: creating it again, empty.", ", ".join(missing))
+        # dlt looks at the database only if the stored schema differs from its own.
+        client.update_stored_schema(missing, force=True)
+
+
+def _exist(client: SqlJobClientBase, tables: Sequence[str]) -> bool:
+    """True if the database has the tables. To list their columns, as dlt does, takes longer."""
+    sql = client.sql_client
+    with suppress(DestinationUndefinedEntity):
+        for table in tables:
+            sql.execute_sql(f"select 1 from {sql.make_qualified_table_name(table)} where 1 = 0")
+        return True
+    return False
 
 
 def missing_logs(pipeline: dlt.Pipeline) -> list[DltResource]:
