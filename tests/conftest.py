@@ -45,13 +45,9 @@ def postgres() -> Iterator[Postgres]:
         server.stop()
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """For `make test` more than there are processors: a fifth of the time it waits for processes of its own.
-
-    Those of `make test-all` are schedulers and browsers, which want a processor.
-    """
-    cores = os.cpu_count() or 1
-    return max(2, cores * 3 // 2) if config.option.markexpr == "not long" else cores
+def pytest_xdist_auto_num_workers() -> int:
+    """More than there are processors: for a fifth of the time, a test waits for processes of its own."""
+    return max(2, (os.cpu_count() or 1) * 3 // 2)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -62,11 +58,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     `make test` runs N cases, spread over all of them; a single case marked `sample(0)` is not one of them.
     """
-    # The state machines run for minutes: where they begin last, the other processors wait for them.
-    items.sort(key=lambda item: not item.path.name.endswith("_proof.py"))
+    items.sort(key=_turn)
     for item in items:
         # What the tests of a file share is set up once, by one worker. Those of proof/ share little and run for long.
-        if item.path.parent.name != "proof" and item.get_closest_marker("xdist_group") is None:
+        if not _is_proof(item) and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
     cases: dict[str, list[pytest.Item]] = {}
     for item in items:
@@ -82,6 +77,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for at, item in enumerate(each):
             if at not in quick:
                 item.add_marker("long")
+
+
+def _is_proof(item: pytest.Item) -> bool:
+    return item.path.parent.name == "proof"
+
+
+def _turn(item: pytest.Item) -> int:
+    """Begins with the tests that run for minutes, and ends with many short ones, so that all workers end together."""
+    if not _is_proof(item):
+        return 1
+    return 2 if hasattr(item, "callspec") else 0
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
