@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 MEMORY, MEMORY_PER_COLUMN = 100, 1
 """Megabytes that DuckDB may use during a run, and more for each column of the widest table: a merge writes all columns
 side by side. DuckDB's default is 80% of the machine."""
-WAL = "64MB"
+WAL = "32MB"
 """Size of the log of what was committed at which DuckDB writes it into the tables."""
 HEADERS, MAGIC = 3 * 4096, slice(8, 12)
 """Bytes of the headers that a DuckDB file begins with, and where in them DuckDB's mark is."""
