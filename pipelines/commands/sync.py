@@ -41,7 +41,7 @@ def sync(
         ConfigurationError, Busy: nothing was read or written.
     """
     chosen = choose(settings, names)
-    with opened("sync", settings, target, request, watch) as runner:
+    with opened("sync", settings, target, request, watch, reads=chosen) as runner:
         context = runner.context
         context.chosen = chosen
         with runner.attempt():

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ import dlt
 from dlt.destinations.exceptions import DatabaseException
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from pipelines.destinations.account import check_account
+from pipelines.destinations.account import Account, check_account, request_account
 from pipelines.destinations.dataset import Dataset
 from pipelines.destinations.foreign import refuse_foreign_tables
 from pipelines.destinations.pipeline_state import custom_objects, resource_states
@@ -21,7 +22,7 @@ from pipelines.destinations.system_tables import description_of, missing_logs, r
 from pipelines.destinations.target import LoadingFailed, NothingSynced, Target
 from sources.insightly import ENTITIES, InsightlyError, insightly
 from sources.insightly.config.settings import InsightlySettings
-from sources.insightly.context import PREFETCH_MIN_CALLS, SyncContext, named_entities
+from sources.insightly.context import SyncContext, named_entities
 from sources.insightly.entities import OBJECTS, RECORDS, Entity
 from sources.insightly.errors import Stop
 from sources.insightly.resources.build import prime
@@ -56,6 +57,7 @@ class Runner:
         error: what ended the command early.
         state_changed: dlt's state differs from what the last package took to the destination.
         writes: False if the destination cannot be written, so that this run leaves no row in `_sync_runs`.
+        account: the account of the key, if it is already requested.
     """
 
     command: str
@@ -67,6 +69,7 @@ class Runner:
     error: Exception | KeyboardInterrupt | None = None
     state_changed: bool = False
     writes: bool = True
+    account: "Future[Account] | None" = None
 
     def states(self) -> Mapping[str, Any]:
         """The state of each resource, as of the last load."""
@@ -84,7 +87,7 @@ class Runner:
 
     def check_account(self) -> None:
         """Checks that the destination has this account's records, or none."""
-        check_account(self.pipeline, self.context, self.target)
+        check_account(self.pipeline, self.context, self.target, self.account)
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
@@ -123,14 +126,14 @@ class Runner:
         """
         context = self.context
         self.dataset.mark_histories_stale(requests)
-        left = context.budget.left()
-        if left is None or left >= PREFETCH_MIN_CALLS:
+        if context.may_prefetch:
             if RECORDS in requests and context.result(RECORDS).open:
                 with context.reading(RECORDS):
                     discover(context)
             known = self.states()
             for name, request in self._unfinished(requests).items():
-                prime(context.entity(name), known.get(name, {}), request, context)
+                entity, is_first = context.entity(name), not context.budget.calls
+                prime(entity, known.get(name, {}), request, context, patiently=is_first)
         while unfinished := self._unfinished(requests):
             context.chunk.begin()
             committed = self._results()
@@ -285,6 +288,7 @@ def opened(
     request: ReadRequest | None = None,
     watch: Watch | None = None,
     writes: bool = True,
+    reads: Sequence[str] = (),
 ) -> Iterator[Runner]:
     """Locks the destination and loads what an interrupted run left.
 
@@ -295,6 +299,7 @@ def opened(
         request: what to request of every entity.
         watch: called with the context whenever there is progress.
         writes: False to open the destination read-only.
+        reads: the entities to read; the first calls are sent while a destination that is new is opened.
 
     Raises:
         ConfigurationError, Busy: nothing was read or written.
@@ -309,8 +314,10 @@ def opened(
             watch(context)
 
     context.on_progress = on_progress
+    is_new = not target.exists()
     try:
         with target.lock(writes=writes), fewer_collections(), ExitStack() as stack:
+            account = _request_first(context, reads) if is_new else None
             restored = None if writes else stack.enter_context(target.stored_pipeline())
             pipeline = restored or recover_pipeline(target)
             with target.adapter.keep_open(pipeline), target.open_dataset(pipeline) as dataset:
@@ -322,9 +329,21 @@ def opened(
                 context.add_objects(custom_objects(pipeline))
                 for name, state in resource_states(pipeline).items():
                     context.record_earlier_read(name, state)
-                yield Runner(command, context, pipeline, dataset, target, writes=writes)
+                yield Runner(command, context, pipeline, dataset, target, writes=writes, account=account)
     finally:
         context.close()
+
+
+def _request_first(context: SyncContext, reads: Sequence[str]) -> "Future[Account] | None":
+    """Requests the account, which is returned, and the first page of the first entity.
+
+    Not so where a custom object is named: it may not exist, and then nothing is read.
+    """
+    if not (reads and context.may_prefetch and ENTITIES.keys() >= set(reads)):
+        return None
+    account = request_account(context)
+    prime(next(entity for name, entity in ENTITIES.items() if name in reads), {}, context.request, context)
+    return account
 
 
 def _restore_tables(pipeline: dlt.Pipeline, target: Target) -> None:

@@ -141,6 +141,12 @@ class SyncContext:
             self.client.close()
 
     @property
+    def may_prefetch(self) -> bool:
+        """Whether pages may be requested before it is certain that they are needed."""
+        left = self.budget.left()
+        return left is None or left >= PREFETCH_MIN_CALLS
+
+    @property
     def slowed_to(self) -> float | None:
         """Requests per second that this run has come down to, because the service refused more; None if it did not."""
         return self.client.rate_limiter.slowest_rate if "client" in self.__dict__ else None

@@ -20,6 +20,7 @@ from dlt.load.load import Load
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines.commands.status import status
+from pipelines.destinations.recovery import recover_pipeline
 from pipelines.destinations.target import Target
 from pipelines.engine.report import Report
 from pipelines.sandbox import Contents, Fault, Sandbox, Store, evolve
@@ -339,6 +340,20 @@ def test_refused_key_writes_nothing(crm: Crm) -> None:
 
 
 # Destinations and accounts
+
+
+def test_first_calls_are_sent_while_a_new_file_is_opened(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+    def recover_late(target: Target) -> dlt.Pipeline:
+        deadline = time.monotonic() + 10
+        while len(crm.sandbox.log) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert {call.path for call in crm.sandbox.log} == {"/Instance", "/Notes"}
+        return recover_pipeline(target)
+
+    monkeypatch.setattr("pipelines.engine.runner.recover_pipeline", recover_late)
+    crm.sync_done("products", "notes")
+    assert [len(queries(crm, path)) for path in ("/Instance", "/Notes", "/Product")] == [1, 1, 1]
+    crm.assert_equal("notes", "products")
 
 
 def test_failed_load_is_not_reported_as_done(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:

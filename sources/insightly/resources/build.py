@@ -101,14 +101,21 @@ def checkpoint_in(entity: Entity, state: Mapping[str, Any], request: ReadRequest
     return begin(copy, watermark_in(entity, copy), with_state(context.request_for(entity, request), entity, copy))
 
 
-def prime(entity: Entity, state: Mapping[str, Any], request: ReadRequest, context: SyncContext) -> None:
+def prime(
+    entity: Entity, state: Mapping[str, Any], request: ReadRequest, context: SyncContext, patiently: bool = False
+) -> None:
     """Requests the first page of an entity, so that entities do not wait for each other's first response.
 
-    Waits for the very first response of a run: it may say that the key is invalid, or that no call is left.
+    Args:
+        entity: the entity.
+        state: that of its resource.
+        request: what the run requests of it.
+        context: the run.
+        patiently: whether to wait for the response: it may say that the key is invalid, or that no call is left.
     """
     known = entity.name == OBJECTS and context.object_definitions is not None
     if entity.name in (*GROUPS, RECORDS) or entity.read in ("object", "per_parent") or known or request.selects:
         return
     checkpoint = checkpoint_in(entity, state, request, context) if entity.swept else Checkpoint(None)
     reader = page_reader(context, entity, checkpoint.since, max_rows=state.get("page_rows"))
-    reader.prime(checkpoint.skip, patiently=not context.budget.calls)
+    reader.prime(checkpoint.skip, patiently)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from ..api.messages import Response
-from ..context import PREFETCH_MIN_CALLS, Params, Record, SyncContext
+from ..context import Params, Record, SyncContext
 from ..entities import ENTITIES, OBJECTS, Entity
 from ..errors import NotAvailable, NotFound, Stop
 from ..paging.prefetch import PageReader, Read
@@ -212,9 +212,7 @@ def _reader(context: SyncContext, entity: Entity, path: str, params: Params) -> 
     is_parent = ENTITIES.get(entity.name, entity).path != entity.path
 
     def may_prefetch() -> bool:
-        left = context.budget.left()
-        many = left is None or left >= PREFETCH_MIN_CALLS
-        return many and not is_parent and not tags_cost_calls(context, entity)
+        return context.may_prefetch and not is_parent and not tags_cost_calls(context, entity)
 
     def on_page(page: Page) -> None:
         context.current = entity.name
