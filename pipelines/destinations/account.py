@@ -2,12 +2,12 @@
 
 import hashlib
 import logging
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 import dlt
 
-from sources.insightly.api.client import Client
 from sources.insightly.context import SyncContext
 from sources.insightly.errors import NotAvailable, WrongAccount
 
@@ -21,7 +21,7 @@ Account = dict[str, str]
 
 def request_account(context: SyncContext) -> "Future[Account]":
     """The name and subdomain of the key's account, by one call to `/Instance` on another thread."""
-    return context.pool.submit(_read_account, context.client, context.settings.url)
+    return context.pool.submit(_read_account, context.client.get_object, context.settings.url)
 
 
 def check_account(
@@ -56,10 +56,10 @@ def check_account(
     context.account = account
 
 
-def _read_account(client: Client, host: str) -> Account:
+def _read_account(get_object: Callable[..., Any], host: str) -> Account:
     """The account's name and subdomain; the host for both if this key may not read `/Instance`."""
     try:
-        instance: dict[str, Any] = client.get_object("Instance", {}, label="account")[0]
+        instance: dict[str, Any] = get_object("Instance", {}, label="account")[0]
     except NotAvailable as error:
         logger.warning("the account's name cannot be read, so the destination is tied to its host alone: %s", error)
         instance = {}
