@@ -1,6 +1,5 @@
 """The tables that this tool writes for itself: their columns, and how they are created."""
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from dlt.extract import DltResource
 from sources.insightly.resources.describe import describe_table
 from sources.insightly.rows import descriptions
 
-logger = logging.getLogger(__name__)
+from .pipeline_state import create_missing
 
 RUNS, DELETIONS, PUSHES, HISTORIES = "_sync_runs", "deletions", "_push_log", "_histories"
 LOGS = RUNS, DELETIONS
@@ -140,10 +139,7 @@ def restore_tables(pipeline: dlt.Pipeline) -> None:
         known = [table for table in LOGS if table in client.schema.tables]
         if not isinstance(client, SqlJobClientBase) or _exist(client, known) or not client.is_storage_initialized():
             return
-        missing = [table for table, columns in client.get_storage_tables(known) if not columns]
-        logger.warning("The destination lacks %s: creating it again, empty.", ", ".join(missing))
-        # dlt looks at the database only if the stored schema differs from its own.
-        client.update_stored_schema(missing, force=True)
+        create_missing(client, known)
 
 
 def _exist(client: SqlJobClientBase, tables: Sequence[str]) -> bool:

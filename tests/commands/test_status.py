@@ -189,6 +189,16 @@ def test_dropped_system_tables_are_named_and_the_next_run_creates_them(crm: Crm,
     assert build_page(crm.target, HOUR).health is not None
 
 
+@pytest.mark.everywhere("postgres", quick=True)
+@pytest.mark.parametrize("table", ["_dlt_loads", "_dlt_pipeline_state"])
+def test_next_sync_reads_everything_again_if_a_table_of_dlt_was_dropped(crm: Crm, table: str) -> None:
+    crm.first_sync("notes")
+    crm.change(f"drop table insightly.{table}")
+    assert crm.sync_done("notes").entities["notes"].rows == crm.count("notes")
+    assert crm.sync_done("notes").entities["notes"].rows == 0
+    crm.assert_equal("notes")
+
+
 def test_status_counts_the_rows_of_the_tables(crm: Crm) -> None:
     crm.first_sync("notes")
     total = crm.count("notes")
