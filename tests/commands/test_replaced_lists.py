@@ -33,6 +33,7 @@ def test_emptied_list_is_refused_until_a_sweep_is_forced(make_crm: MakeCrm) -> N
     crm.sync_done(*names)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("left", "share", "refused"), [(30, 0.2, True), (50, 0.2, False), (30, 0.6, False), (0, 0.6, True), (0, 1, False)]
 )

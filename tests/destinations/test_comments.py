@@ -185,7 +185,7 @@ def test_two_references_to_one_table_are_no_warning(make_crm: MakeCrm) -> None:
     assert (ran.code, ran.err) == (0, "")
 
 
-@pytest.mark.everywhere("postgres", quick=True)
+@pytest.mark.everywhere("postgres")
 def test_views_have_the_comments_of_their_tables(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.005)
     crm.sync_done(*NAMES, "opportunities", "pipeline_stages", "pipelines")

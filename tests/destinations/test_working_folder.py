@@ -46,6 +46,7 @@ def replace_by_file(folder: Path) -> None:
     folder.write_text("something else")
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "damage",
     [

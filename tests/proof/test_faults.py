@@ -238,6 +238,7 @@ def tries(fault: ExpectedFault) -> int:
 # Pages that are too large
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("walk", ["Contacts", "Emails"])
 def test_page_too_large_is_halved_and_the_size_remembered(crm: Crm, walk: str) -> None:
     """Of a list with a cursor and of one without; the checkpoint stays, and so does the size, in the next run too."""
@@ -258,6 +259,7 @@ def test_page_too_large_is_halved_and_the_size_remembered(crm: Crm, walk: str) -
     assert set(tops(crm)) == {20}
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("kind", ["504", "500", "invalid_json", "slow"])
 def test_list_gets_through_though_only_pages_of_ten_rows_succeed(
     crm: Crm, kind: str, short_timeout: Callable[[], None]

@@ -101,7 +101,7 @@ LONG = [
 ]
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("run", "point", "kept"),
     [*SHORT, *(pytest.param(*case, marks=pytest.mark.sample(0)) for case in LONG if case not in SHORT)],

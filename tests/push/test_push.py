@@ -67,7 +67,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.everywhere("postgres")
-@pytest.mark.sample(3)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("entity", RECORDS)
 def test_push_creates_updates_and_deletes_records(make_crm: MakeCrm, bodies: list[Any], entity: str) -> None:
     crm = make_crm(contents=Contents())

@@ -141,6 +141,7 @@ def test_views_and_tables_of_others_are_not_touched(database: Crm) -> None:
     }
 
 
+@pytest.mark.sample(0)
 def test_views_of_a_killed_refresh_are_completed(database: Crm) -> None:
     create_dataset(database, "insightly_emea", contacts="contact_id bigint", leads="lead_id bigint")
     steps = _statements(database)

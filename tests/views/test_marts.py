@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,9 @@ def planned(marts: Sequence[Mart], *names: str, tables: Tables = KNOWN) -> dict[
     return {each.mart.name: each for each in plan(marts, existing, KNOWN)}
 
 
-EVERYTHING = planned(list(MARTS.values()))
+@cache
+def everything() -> dict[str, MartPlan]:
+    return planned(list(MARTS.values()))
 
 
 def writer(dialect: str) -> ViewWriter:
@@ -62,7 +65,7 @@ def test_file_has_its_question_and_grain(name: str) -> None:
 
 @pytest.mark.parametrize("name", MARTS)
 def test_mart_reads_only_columns_of_every_account(name: str) -> None:
-    each = EVERYTHING[name]
+    each = everything()[name]
     assert (each.reason, each.without) == (None, ())
     assert MARTS[name].query is not None
     read = {table.name.removeprefix("current_") for table in tables_of(MARTS[name].query)} - MARTS.keys()
@@ -76,7 +79,7 @@ def test_mart_reads_only_columns_of_every_account(name: str) -> None:
 @pytest.mark.parametrize("name", MARTS)
 def test_optional_tables_add_columns_but_no_rows(name: str) -> None:
     """They are on the right of a LEFT JOIN, or part of a union."""
-    each = EVERYTHING[name]
+    each = everything()[name]
     assert MARTS[name].optional <= set(each.needs)
     assert MARTS[name].query is not None
     for join in MARTS[name].query.find_all(exp.Join):
@@ -104,7 +107,7 @@ def test_joins_of_wide_views_cannot_multiply_rows(name: str) -> None:
 
 def test_every_taggable_entity_is_counted() -> None:
     tagged = {name for name, entity in ENTITIES.items() if entity.tagged}
-    needs = EVERYTHING["tags_by_record_type"].needs
+    needs = everything()["tags_by_record_type"].needs
     assert {name.removesuffix("__tags") for name in needs if name.endswith("__tags")} == tagged
     assert {name for name in needs if not name.endswith("__tags")} == {n for n in tagged if ENTITIES[n].swept}
 
@@ -232,7 +235,7 @@ def test_mart_can_read_marts_and_have_the_name_of_its_table() -> None:
 def test_every_mart_is_valid_sql_in_every_dialect(dialect: str) -> None:
     """The SQL is parsed in its dialect, and has the same tables and columns."""
     target = writer(dialect)
-    for name, each in EVERYTHING.items():
+    for name, each in everything().items():
         assert each.query is not None
         (statement,) = sqlglot.parse(create(dialect, each), read=dialect)
         assert isinstance(statement, exp.Create)

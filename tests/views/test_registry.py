@@ -1,6 +1,7 @@
 """The command `insightly marts`: views are created, replaced and dropped; tables of the sync are only read."""
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from sqlglot import exp
 from pipelines.cli.__main__ import main
 from pipelines.destinations.target import NothingSynced, Target
 from pipelines.engine.report import Report
-from pipelines.views.build import create_views, refresh_after_sync, statements
+from pipelines.views.build import bundled, create_views, refresh_after_sync, statements
 from pipelines.views.dialect import ViewWriter
 from pipelines.views.registry import Registry
 from sources.insightly.errors import BadSetting
@@ -38,6 +39,16 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return Ran(code, result.out, result.err)
 
     return ran
+
+
+@pytest.fixture
+def few_marts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves four of the marts: planning all takes a second, and how views are registered does not depend on them."""
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for name in ("freshness", "lead_conversion_by_source", "overdue_tasks", "tags_by_record_type"):
+        shutil.copy(bundled() / f"{name}.sql", folder)
+    monkeypatch.setattr("pipelines.views.build.bundled", lambda: folder)
 
 
 def target(crm: Crm) -> Target:
@@ -94,6 +105,7 @@ def test_views_are_refreshed_and_tables_stay(synced_crm: Crm) -> None:
     assert tables(synced_crm) == before
 
 
+@pytest.mark.usefixtures("few_marts")
 def test_view_has_the_custom_fields_of_its_table(synced_crm: Crm) -> None:
     create_views(target(synced_crm))
 
@@ -113,6 +125,7 @@ def test_view_has_the_custom_fields_of_its_table(synced_crm: Crm) -> None:
     assert "shoe_size__c" in columns()
 
 
+@pytest.mark.usefixtures("few_marts")
 @pytest.mark.sample(0)
 def test_own_marts_are_dropped_only_with_their_folder(synced_crm: Crm, tmp_path: Path) -> None:
     folder = write_marts(
@@ -153,6 +166,7 @@ def test_view_of_a_removed_mart_is_dropped(synced_crm: Crm, monkeypatch: pytest.
     assert views(synced_crm) == {"freshness", "current_contacts", "current_leads", "_marts"}
 
 
+@pytest.mark.usefixtures("few_marts")
 def test_invalid_mart_is_reported_and_others_are_created(synced_crm: Crm, tmp_path: Path) -> None:
     good = "select 1 as one"
     folder = write_marts(tmp_path / "own", typo=good, overflow=good, unknown=good)
@@ -175,6 +189,7 @@ def test_invalid_mart_is_reported_and_others_are_created(synced_crm: Crm, tmp_pa
     assert read(synced_crm.database, "select * from insightly_marts.unknown") == [{"one": 1}]
 
 
+@pytest.mark.usefixtures("few_marts")
 def test_table_with_the_name_of_a_view_is_not_touched(synced_crm: Crm) -> None:
     synced_crm.change("create schema insightly_marts")
     synced_crm.change("create table insightly_marts.freshness as select 1 as one")
@@ -197,6 +212,7 @@ def test_destination_without_views_is_refused(synced_crm: Crm, tmp_path: Path) -
         create_views(target(synced_crm), str(tmp_path / "nowhere"))
 
 
+@pytest.mark.usefixtures("few_marts")
 def test_sync_refreshes_the_views(crm: Crm, run: Run) -> None:
     where = ("--marts", "--json", "--database", "a.duckdb")
     ran = run("sync", "leads", "lead_sources", *where, **reach(crm.sandbox))
@@ -218,6 +234,7 @@ def test_failed_sync_leaves_the_views(tmp_path: Path) -> None:
     assert (report.facts, report.reason) == ({}, "trouble")
 
 
+@pytest.mark.usefixtures("few_marts")
 def test_each_account_has_its_own_views(crm: Crm, run: Run) -> None:
     prefix = "SOURCES__INSIGHTLY__INSTANCES__EMEA__"
     environment = {name.replace("SOURCES__INSIGHTLY__", prefix): value for name, value in reach(crm.sandbox).items()}
@@ -237,6 +254,7 @@ def test_sync_with_marts_is_refused_early_without_views(crm: Crm, tmp_path: Path
     assert "--database" in ran.json["reason"]
 
 
+@pytest.mark.usefixtures("few_marts")
 def test_sync_fails_if_its_marts_fail(synced_crm: Crm) -> None:
     synced_crm.change("create schema insightly_marts; create table insightly_marts._marts as select 1 as one")
     report = Report("sync")
@@ -245,6 +263,7 @@ def test_sync_fails_if_its_marts_fail(synced_crm: Crm) -> None:
     assert (report.reason or "").startswith("marts: no views can be created in insightly_marts: ")
 
 
+@pytest.mark.usefixtures("few_marts")
 def test_command_shows_the_created_views(synced_crm: Crm, tmp_path: Path, run: Run) -> None:
     folder = write_marts(tmp_path / "own", wrong="selec 1")
     at = ("--database", str(synced_crm.database))
@@ -326,6 +345,7 @@ def test_view_with_other_columns_is_recreated_in_a_transaction(dialect: str) -> 
         assert client.ran == ["create ..."]
 
 
+@pytest.mark.usefixtures("few_marts")
 def test_view_that_cannot_be_dropped_is_reported(
     synced_crm: Crm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -342,6 +362,7 @@ def test_view_that_cannot_be_dropped_is_reported(
     assert "one" in {row["mart"] for row in listed}
 
 
+@pytest.mark.usefixtures("few_marts")
 def test_unchanged_view_is_not_replaced(synced_crm: Crm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     replaced: list[str] = []
     monkeypatch.setattr(

@@ -6,6 +6,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -20,7 +21,6 @@ from sources.insightly.errors import Forbidden, InsightlyError, MalformedRespons
 
 OK = b"HTTP/1.1 200 OK\r\n"
 EMPTY = OK + b"Content-Length: 2\r\n\r\n[]"
-BOMB = gzip.compress(b"[" + b" " * 30_000_000)
 CHUNK = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
 PAGE = {"top": 500, "skip": 0}
 
@@ -31,13 +31,19 @@ def slowly(response: bytes) -> Iterator[bytes]:
         yield bytes([byte])
 
 
-def bomb(status: bytes = OK, encoding: bytes = b"gzip", body: bytes = BOMB) -> list[bytes]:
+@cache
+def compressed() -> bytes:
+    return gzip.compress(b"[" + b" " * 30_000_000)
+
+
+def bomb(status: bytes = OK, encoding: bytes = b"gzip", body: bytes | None = None) -> list[bytes]:
+    body = body or compressed()
     return [status + b"Content-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (encoding, len(body)), body]
 
 
 LARGE: dict[str, Callable[[], Iterable[bytes]]] = {
     "gzip bomb": bomb,
-    "gzip bomb in gzip": lambda: bomb(encoding=b"gzip, gzip", body=gzip.compress(BOMB)),
+    "gzip bomb in gzip": lambda: bomb(encoding=b"gzip, gzip", body=gzip.compress(compressed())),
     "body without length": lambda: itertools.chain([OK + b"\r\n"], itertools.repeat(b" " * 0x10000)),
     "chunked body": lambda: itertools.chain([OK + b"Transfer-Encoding: chunked\r\n\r\n"], itertools.repeat(CHUNK)),
     "100 Continue in a row": lambda: itertools.repeat(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
