@@ -7,8 +7,8 @@ from functools import cache
 from typing import Any
 
 from dlt.common import validation
-from dlt.common.configuration import resolve_configuration
-from dlt.common.configuration.providers import EnvironProvider
+from dlt.common.configuration import resolve, resolve_configuration
+from dlt.common.configuration.providers import EnvironProvider, environ
 from dlt.common.configuration.resolve import inject_section
 from dlt.common.configuration.specs import base_configuration, known_sections
 from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
@@ -45,9 +45,15 @@ def cache_type_hints(validation: Any) -> None:
     validation.get_type_hints = lambda spec, **_: hints(spec)
 
 
+def cache_secret_hints(*modules: Any) -> None:
+    """Has dlt look once whether an option is a secret, and not at each place where it may be set: a tenth of a run."""
+    is_secret_hint = cache(base_configuration.is_secret_hint)
+    for module in modules:
+        module.is_secret_hint = is_secret_hint
+
+
 cache_type_hints(validation)
-# Nor the type of an option each time that it looks for a value: a tenth of a small run as well.
-base_configuration.extract_inner_hint = cache(base_configuration.extract_inner_hint)  # type: ignore[assignment]
+cache_secret_hints(environ, resolve)
 # No table of ours has nested tables that need a key of their root table. To find that out, dlt resolves the merge
 # strategy of each table each time that it reads a schema: a sixth of a run without changes.
 _requires_root_key = relational.requires_root_key  # type: ignore[attr-defined]
