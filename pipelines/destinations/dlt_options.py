@@ -13,6 +13,7 @@ from dlt.common.configuration.resolve import inject_section
 from dlt.common.configuration.specs import base_configuration, known_sections
 from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
 from dlt.common.normalizers.json import relational
+from dlt.common.schema import utils as schema_utils
 from dlt.pipeline.configuration import PipelineConfiguration
 
 from sources.insightly.config.providers import providers
@@ -55,6 +56,12 @@ def cache_secret_hints(*modules: Any) -> None:
 
 cache_type_hints(validation)
 cache_secret_hints(environ, resolve)
+# Each run gets its schema from the database, as dlt has stored it: to validate each hint of each column again takes a
+# twentieth of a run without changes.
+_validate = schema_utils.validate_stored_schema
+schema_utils.validate_stored_schema = lambda stored_schema: (
+    None if stored_schema["name"] == SCHEMA else _validate(stored_schema)
+)
 # No table of ours has nested tables that need a key of their root table. To find that out, dlt resolves the merge
 # strategy of each table each time that it reads a schema: a sixth of a run without changes.
 _requires_root_key = relational.requires_root_key  # type: ignore[attr-defined]

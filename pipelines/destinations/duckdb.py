@@ -14,6 +14,7 @@ import dlt
 import duckdb
 from dlt.common.destination import Destination
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+from dlt.destinations.sql_client import SqlClientBase
 
 from sources.insightly.errors import BadSetting, chain
 
@@ -136,15 +137,19 @@ class DuckDbAdapter(DestinationAdapter):
         with pipeline.sql_client() as client:
             client.execute_sql("set threads = 1")  # dlt runs the jobs in threads, and each thread has its own buffers
             client.execute_sql(f"set checkpoint_threshold = '{WAL}'")
-            self.before_load(pipeline)
+            _limit_memory(pipeline, client)
             yield
 
     def before_load(self, pipeline: dlt.Pipeline) -> None:
-        """Sets the memory limit."""
-        schema = pipeline.default_schema if pipeline.default_schema_name else None
-        columns = max((len(table["columns"]) for table in schema.tables.values()), default=0) if schema else 0
+        """Sets the memory limit, since the package may have wider tables."""
         with pipeline.sql_client() as client:
-            client.execute_sql(f"set memory_limit = '{MEMORY + MEMORY_PER_COLUMN * columns}MB'")
+            _limit_memory(pipeline, client)
+
+
+def _limit_memory(pipeline: dlt.Pipeline, client: SqlClientBase[Any]) -> None:
+    schema = pipeline.default_schema if pipeline.default_schema_name else None
+    columns = max((len(table["columns"]) for table in schema.tables.values()), default=0) if schema else 0
+    client.execute_sql(f"set memory_limit = '{MEMORY + MEMORY_PER_COLUMN * columns}MB'")
 
 
 def _process_in(error: str) -> str:
