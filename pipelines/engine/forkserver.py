@@ -15,7 +15,7 @@ PRELOADED = [
     "pipelines.commands.sweep",
     "pipelines.commands.verify",
     "pipelines.engine.progress",
-    "psycopg2",
+    "dlt.destinations.impl.postgres.postgres",
 ]
 
 
