@@ -66,20 +66,8 @@ class PostgresAdapter(DestinationAdapter):
         self._key = 0
 
     def factory(self, read_only: bool = False) -> "Destination[Any, Any]":
-        """The destination, with limits to the time that a statement waits for a lock, and takes.
-
-        `options` in the credentials, such as `?options=-clock_timeout%3D5min`, come later and so have precedence.
-        """
         del read_only
-        credentials = self._credentials()
-        query = dict(credentials.query or {})
-        limits = f"-clock_timeout={LOCK_TIMEOUT} -cstatement_timeout={STATEMENT_TIMEOUT}"
-        credentials.query = {
-            "application_name": application_name(),
-            **query,
-            "options": f"{limits} {query.get('options', '')}".strip(),
-        }
-        return dlt.destination(self.name, credentials=credentials)
+        return dlt.destination(self.name, credentials=self._credentials)
 
     def check_credentials(self, credentials: Any) -> None:
         """Raises BadSetting for a URL that the driver does not know; its error would quote the URL."""
@@ -91,11 +79,15 @@ class PostgresAdapter(DestinationAdapter):
 
     @cached_property
     def location(self) -> str:
-        socket = (self._credentials().query or {}).get("host")
+        socket = self._credentials.query.get("host")
         return f"{super().location}\n{socket}" if socket else str(super().location)
 
+    @cached_property
     def _credentials(self) -> Any:
-        """The credentials; a socket in the query of the URL, as libpq writes it, is the host.
+        """The credentials, with limits to the time that a statement waits for a lock, and takes.
+
+        A socket in the query of the URL, as libpq writes it, is the host. `options` there, such as
+        `?options=-clock_timeout%3D5min`, come later and so have precedence.
 
         Raises:
             BadSetting: dlt cannot read them; its own error has causes that quote them.
@@ -103,12 +95,15 @@ class PostgresAdapter(DestinationAdapter):
         with self.configured():
             factory = super().factory()
             credentials = factory.configuration(factory.spec(), accept_partial=True).credentials
-        query = (credentials and credentials.query) or {}
+        query = dict(credentials.query or {})
         if "host" in query and not credentials.host:
             credentials.host = "localhost"  # dlt requires one, libpq prefers the one in the query
             credentials.username = credentials.username or query.get("user")
             credentials.database = credentials.database or query.get("dbname")
             credentials.password = credentials.password or ""
+        limits = f"-clock_timeout={LOCK_TIMEOUT} -cstatement_timeout={STATEMENT_TIMEOUT}"
+        options = f"{limits} {query.get('options', '')}".strip()
+        credentials.query = {"application_name": application_name(), **query, "options": options}
         return credentials
 
     @contextmanager
@@ -159,9 +154,11 @@ class PostgresAdapter(DestinationAdapter):
         with self.configured():
             import psycopg2
 
-            url = self._credentials().to_native_representation()
+            credentials = self._credentials
+        # In a URL, dlt writes the spaces of options as +, which Postgres does not read.
+        named = {"options": credentials.query["options"], "application_name": application_name()}
         try:
-            connection = psycopg2.connect(url, application_name=application_name(), **alive)
+            connection = psycopg2.connect(credentials.to_native_representation(), **named, **alive)
         except psycopg2.Error as error:
             raise Unreachable(f"{self} cannot be read: {str(error).strip()}") from None
         connection.autocommit = True

@@ -365,6 +365,15 @@ def test_postgres_names_the_session_that_locks_a_table(crm: PostgresCrm, monkeyp
     crm.assert_equal("contacts")
 
 
+def test_options_of_the_credentials_may_be_several(crm: PostgresCrm, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = "&options=-clock_timeout%3D100ms%20-cwork_mem%3D8MB"
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", crm.url + options)
+    adapter = crm.target.adapter
+    with adapter.lock("insightly", 0, True), crm.target.pipeline().sql_client() as client:
+        shown = [client.execute_sql(f"show {name}") for name in ("lock_timeout", "work_mem", "statement_timeout")]
+    assert shown == [[("100ms",)], [("8MB",)], [("1h",)]]
+
+
 def test_sync_connects_through_the_socket_in_the_query(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(crm, PostgresCrm)
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", crm.url.replace(":unused@localhost/", ":@/"))
