@@ -56,8 +56,9 @@ class DestinationAdapter:
         """False if the destination is a file that does not exist."""
         return True
 
-    def create(self) -> None:
-        """Creates the destination if it is a file that does not exist."""
+    def create(self) -> bool:
+        """Creates the destination if it is a file that does not exist; returns whether it was created."""
+        return False
 
     def factory(self, read_only: bool = False) -> "Destination[Any, Any]":
         """The destination for a dlt pipeline.

@@ -55,17 +55,20 @@ class DuckDbAdapter(DestinationAdapter):
     def exists(self) -> bool:
         return self.path.exists() and not self._is_unfinished()
 
-    def create(self) -> None:
+    def create(self) -> bool:
         """Creates the file if it does not exist, or replaces one that a killed run or a full disk left half-created.
 
         It is made in a folder of its own and moved, so that there is never half of it.
+
+        Returns:
+            Whether the file was created.
 
         Raises:
             BadSetting: the folder does not exist, or cannot be written.
             Unwritable: DuckDB cannot write the file; the disk may be full.
         """
         if self.exists():
-            return
+            return False
         try:
             with TemporaryDirectory(prefix=f".{self.path.name}.", dir=self.path.parent) as folder:
                 new = Path(folder) / self.path.name
@@ -77,6 +80,7 @@ class DuckDbAdapter(DestinationAdapter):
             raise Unwritable(f"{self.path} cannot be created: {error}") from None
         except OSError as error:
             raise BadSetting("--database", str(self.path), f"the file cannot be created: {error.strerror}") from None
+        return True
 
     def _is_unfinished(self) -> bool:
         """True if the file is one of DuckDB's without its complete headers, and so without any table."""

@@ -166,8 +166,10 @@ class Target:
             read_only: whether the command writes nothing at all.
 
         Raises:
+            BadSetting: dlt's configuration sends rows elsewhere.
             BadSetting, Unreachable, Unwritable: as `pipeline`.
         """
+        check_pipeline_options(PIPELINE)
         with TemporaryDirectory(prefix="insightly-", ignore_cleanup_errors=True) as folder:
             yield self.pipeline(Path(folder), read_only)
 
@@ -211,7 +213,6 @@ class Target:
         return Path(get_dlt_pipelines_dir()) / f"insightly-{label}-{self.digest}"
 
     def _pipeline(self, folder: Path | None, read_only: bool) -> dlt.Pipeline:
-        check_pipeline_options(PIPELINE)
         destination = with_comments(cache_configuration(self.adapter.factory(read_only)))
         if folder is None:
             folder = self.working_folder
@@ -267,14 +268,16 @@ class Target:
         pipeline.load()
 
     @contextmanager
-    def lock(self, wait: float = WAIT_SECONDS, *, writes: bool = True) -> Iterator[None]:
+    def lock(self, wait: float = WAIT_SECONDS, *, writes: bool = True) -> Iterator[bool]:
         """Locks the dataset for one run: on this machine, and in the destination where that has locks.
 
-        Creates a DuckDB file that is to be written and does not exist.
+        Yields:
+            Whether a DuckDB file was created for it, which is to be written and did not exist.
 
         Raises:
             Busy: another run still has the lock after `wait` seconds.
             BadSetting, Unreachable: the destination is not configured, or does not answer.
+            BadSetting: dlt's configuration sends rows elsewhere.
             Unwritable: the file cannot be created.
         """
         with ExitStack() as stack:
@@ -285,6 +288,7 @@ class Target:
                 path = Path(get_dlt_pipelines_dir()) / f"insightly-{digest}.lock"
                 stack.enter_context(file_lock(path, self, wait))
             if writes:
-                self.adapter.create()
+                check_pipeline_options(PIPELINE)
+            is_new = writes and self.adapter.create()
             stack.enter_context(self.adapter.lock(self.schema_name, wait, writes))
-            yield
+            yield is_new

@@ -314,9 +314,8 @@ def opened(
             watch(context)
 
     context.on_progress = on_progress
-    is_new = not target.exists()
     try:
-        with target.lock(writes=writes), fewer_collections(), ExitStack() as stack:
+        with target.lock(writes=writes) as is_new, fewer_collections(), ExitStack() as stack:
             account = _request_first(context, reads) if is_new else None
             restored = None if writes else stack.enter_context(target.stored_pipeline())
             pipeline = restored or recover_pipeline(target)

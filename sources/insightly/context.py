@@ -131,12 +131,13 @@ class SyncContext:
         return PrefetchWindow(self.pool, self.settings.max_connections)
 
     def close(self) -> None:
-        """Closes the connections, after the responses to the requests in flight unless the run is interrupted."""
-        interrupted = isinstance(sys.exception(), KeyboardInterrupt)
+        """Closes the connections, after the responses to the requests in flight unless an error is being raised."""
+        raised = sys.exception()
+        self.budget.close()  # what was requested ahead is not tried again
         for page_reader in self.page_readers.values():
             page_reader.close()
         if "pool" in self.__dict__:
-            self.pool.shutdown(wait=not interrupted, cancel_futures=True)
+            self.pool.shutdown(wait=raised is None, cancel_futures=True)
         if "client" in self.__dict__:
             self.client.close()
 

@@ -20,6 +20,7 @@ from dlt.load.load import Load
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines.commands.status import status
+from pipelines.destinations.base import Unreachable
 from pipelines.destinations.recovery import recover_pipeline
 from pipelines.destinations.target import Target
 from pipelines.engine.report import Report
@@ -354,6 +355,31 @@ def test_first_calls_are_sent_while_a_new_file_is_opened(crm: Crm, monkeypatch: 
     crm.sync_done("products", "notes")
     assert [len(queries(crm, path)) for path in ("/Instance", "/Notes", "/Product")] == [1, 1, 1]
     crm.assert_equal("notes", "products")
+
+
+def test_no_call_is_sent_while_an_option_of_dlt_moves_the_rows(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPELINES__INSIGHTLY__DEV_MODE", "true")
+    with pytest.raises(BadSetting, match=r"pipelines\.dev_mode"):
+        crm.sync("notes")
+    assert crm.sandbox.log == []
+
+
+def test_file_that_cannot_be_opened_does_not_wait_for_the_first_calls(
+    crm: Crm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Target) -> dlt.Pipeline:
+        deadline = time.monotonic() + 10
+        while len(crm.sandbox.log) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        raise Unreachable("the file cannot be opened")
+
+    crm.sandbox.faults.add(Fault("503", times=None))
+    monkeypatch.setattr("pipelines.engine.runner.recover_pipeline", fail)
+    started = time.monotonic()
+    with pytest.raises(Unreachable):
+        crm.sync("notes")
+    assert time.monotonic() - started < 5
+    assert len(crm.sandbox.log) == 2
 
 
 def test_failed_load_is_not_reported_as_done(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:

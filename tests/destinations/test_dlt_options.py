@@ -65,8 +65,11 @@ def test_option_that_moves_the_rows_is_refused_by_name(
 ) -> None:
     value = {"refresh": "drop_data", "dataset_name_layout": "prefix_%s", "dev_mode": "true", "full_refresh": "true"}
     monkeypatch.setenv(f"PIPELINES__INSIGHTLY__{option.upper()}", value.get(option, "false"))
-    with pytest.raises(BadSetting, match=rf"pipelines\.{option} is .*PIPELINES__{option.upper()}"):
-        Target(database=str(tmp_path / "crm.duckdb")).pipeline()
+    target = Target(database=str(tmp_path / "crm.duckdb"))
+    for command in (target.lock(), target.reading()):
+        with pytest.raises(BadSetting, match=rf"pipelines\.{option} is .*PIPELINES__{option.upper()}"), command:
+            pytest.fail("not refused")
+    assert not target.exists()
 
 
 def test_files_for_postgres_are_not_compressed() -> None:
