@@ -123,6 +123,7 @@ def test_each_account_has_its_own_dataset(accounts: Accounts) -> None:
     assert accounts.counts() == {"insightly": 2, "insightly_emea": 4, "insightly_apac": 4}
 
 
+@pytest.mark.sample(0)
 @pytest.mark.everywhere("postgres")
 def test_union_views_match_columns_by_name(accounts: Accounts) -> None:
     for account, kind, value in (("emea", "TEXT", "chess"), ("apac", "NUMERIC", 44)):

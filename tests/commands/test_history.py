@@ -131,6 +131,7 @@ def test_new_column_makes_versions_only_of_records_with_a_value(kept: Crm) -> No
     assert_level(kept.read, "contacts")
 
 
+@pytest.mark.sample(0)
 @pytest.mark.everywhere("postgres")
 @pytest.mark.parametrize("deletions", ["mark", pytest.param("remove", marks=pytest.mark.sample(0))])
 def test_deleted_record_has_no_open_version_until_it_reappears(kept: Crm, deletions: str) -> None:

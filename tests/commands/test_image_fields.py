@@ -21,7 +21,8 @@ def photos(crm: Crm) -> dict[int, str | None]:
     return {row["contact_id"]: row["photo__c"] for row in rows}
 
 
-@pytest.mark.parametrize("make_crm", ["duckdb", pytest.param("postgres", marks=pytest.mark.sample(0))], indirect=True)
+@pytest.mark.sample(0)
+@pytest.mark.parametrize("make_crm", ["duckdb", "postgres"], indirect=True)
 def test_list_keeps_the_images_of_single_records(make_crm: MakeCrm) -> None:
     crm = make_crm(0.005)
     store, (first, second, *_) = crm.sandbox.store, crm.sandbox.store.tables["contacts"].keys

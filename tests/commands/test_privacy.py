@@ -99,6 +99,7 @@ def row(crm: Crm, table: str, where: str) -> Row:
     return crm.read(f'select * from insightly."{table}" where {where}')[0]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("private", [True, False], ids=["private", "plain"])
 def test_no_file_of_a_run_contains_a_masked_value(
     planted: Crm, private: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

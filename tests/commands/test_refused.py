@@ -70,6 +70,7 @@ def test_everything_refused_fails(make_crm: MakeCrm, kind: str) -> None:
     assert health.verdict == "failed"
 
 
+@pytest.mark.sample(0)
 @every_refusal
 def test_everything_lost_fails_and_grows_stale(
     make_crm: MakeCrm, kind: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture

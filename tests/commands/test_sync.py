@@ -627,6 +627,7 @@ def test_source_alone_reads_everything(crm: Crm) -> None:
     crm.assert_equal(*names)
 
 
+@pytest.mark.sample(0)
 @pytest.mark.everywhere("postgres", "lake")
 def test_run_of_a_clock_that_was_ahead_is_continued(
     make_crm: Callable[..., Crm], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -675,6 +676,7 @@ def test_state_stays_small_if_all_records_have_one_date(tmp_path: Path) -> None:
         assert len(json.dumps(state, default=str)) < 10_000
 
 
+@pytest.mark.sample(0)
 @pytest.mark.everywhere("postgres")
 def test_keys_in_two_rows_are_repaired_by_the_next_sync(make_crm: MakeCrm) -> None:
     crm, names = make_crm(0.01), ("contacts", "emails", "tags", "countries")

@@ -156,6 +156,7 @@ def test_own_marts_are_dropped_only_with_their_folder(synced_crm: Crm, tmp_path:
     assert {"foreign_view", "freshness", "_marts"} <= views(synced_crm)
 
 
+@pytest.mark.usefixtures("few_marts")
 def test_view_of_a_removed_mart_is_dropped(synced_crm: Crm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     create_views(target(synced_crm))
     kept = tmp_path / "marts"
@@ -298,6 +299,7 @@ def test_sql_is_printed_without_the_destination(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} <= {"dlt"}
 
 
+@pytest.mark.usefixtures("few_marts")
 def test_names_without_schemas_are_those_of_dlt() -> None:
     assert "`insightly`.`_sync_runs`" in statements(Target("bigquery")).facts["marts"]["freshness"]["sql"]
     sql = statements(Target("clickhouse")).facts["marts"]["overdue_tasks"]["sql"]
@@ -305,6 +307,7 @@ def test_names_without_schemas_are_those_of_dlt() -> None:
     assert sql.startswith('CREATE OR REPLACE VIEW "insightly_marts___overdue_tasks"')
 
 
+@pytest.mark.usefixtures("few_marts")
 def test_untested_dialect_is_written_with_a_warning(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     folder = write_marts(tmp_path / "own", wrong="selec 1")
     report = statements(Target("mssql"), folder)
