@@ -119,10 +119,6 @@ class DestinationAdapter:
             return
         raise BadSetting("--destination", self.name, reason) from None
 
-    def keep_open(self, _: dlt.Pipeline) -> AbstractContextManager[None]:
-        """A context that lasts as long as a command uses the destination."""
-        return nullcontext()
-
     def lock(self, _dataset: str, _wait: float, _writes: bool) -> AbstractContextManager[None]:
         """A lock on a dataset that runs with other working folders, and on other machines, see as well.
 
@@ -149,8 +145,8 @@ class DestinationAdapter:
         """
         return None
 
-    def before_load(self, _: dlt.Pipeline) -> None:
-        """Runs before a package is loaded."""
+    def limit_memory(self, _: dlt.Pipeline) -> None:
+        """Limits the memory of a database that runs in this process, by the widest table of a pipeline's schema."""
 
 
 def cache_configuration(destination: "Destination[Any, Any]") -> "Destination[Any, Any]":

@@ -14,7 +14,6 @@ import dlt
 import duckdb
 from dlt.common.destination import Destination
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
-from dlt.destinations.sql_client import SqlClientBase
 
 from sources.insightly.errors import BadSetting, chain
 
@@ -27,8 +26,9 @@ logger = logging.getLogger(__name__)
 MEMORY, MEMORY_PER_COLUMN = 100, 1
 """Megabytes that DuckDB may use during a run, and more for each column of the widest table: a merge writes all columns
 side by side. DuckDB's default is 80% of the machine."""
-WAL = "32MB"
-"""Size of the log of what was committed at which DuckDB writes it into the tables."""
+SETTINGS = {"TimeZone": "UTC", "checkpoint_threshold": "32MB"}
+"""Set once for all connections: the time zone, as dlt sets it, and the size of the log of what was committed at which
+DuckDB writes that into the tables."""
 HEADERS, MAGIC = 3 * 4096, slice(8, 12)
 """Bytes of the headers that a DuckDB file begins with, and where in them DuckDB's mark is."""
 IN_USE = re.compile(r"Could not set lock on file|being used by another process|already open in")
@@ -48,6 +48,7 @@ class DuckDbAdapter(DestinationAdapter):
     def __init__(self, path: Path) -> None:
         super().__init__("duckdb")
         self.path = path
+        self._credentials = dict[bool, DuckDbCredentials]()
 
     def __str__(self) -> str:
         return str(self.path)
@@ -90,10 +91,15 @@ class DuckDbAdapter(DestinationAdapter):
         return not content.strip(b"\0") or (content[MAGIC] == b"DUCK" and len(content) < HEADERS)
 
     def factory(self, read_only: bool = False) -> "Destination[Any, Any]":
-        credentials = DuckDbCredentials(str(self.path))
-        credentials.read_only = read_only
-        credentials.resolve()  # so that all of dlt's clients share its connection
-        return MergingDuckDb(credentials, loader_parallelism_strategy="table-sequential")
+        return MergingDuckDb(self.credentials(read_only), loader_parallelism_strategy="table-sequential")
+
+    def credentials(self, read_only: bool) -> DuckDbCredentials:
+        """dlt's credentials. All of dlt's clients share them, and with them one connection."""
+        if read_only not in self._credentials:
+            self._credentials[read_only] = credentials = DuckDbCredentials(str(self.path))
+            credentials.read_only = read_only
+            credentials.resolve()
+        return self._credentials[read_only]
 
     @cached_property
     def location(self) -> str:
@@ -103,17 +109,20 @@ class DuckDbAdapter(DestinationAdapter):
     def lock(self, _dataset: str, wait: float, writes: bool) -> Iterator[None]:
         """Waits for other programs: DuckDB lets one program write, alone, or several read.
 
-        Keeps the file open until the end, so that no other program opens it between two statements.
+        Keeps the file open until the end, so that no other program opens it between two statements. dlt opens and
+        closes a connection for each job, and DuckDB writes the file when the last one closes and reads it again
+        afterwards, which takes longer than the jobs themselves.
 
         Raises:
             Busy: another program still has the file open after `wait` seconds.
         """
+        pool: Any = self.credentials(read_only=not writes).conn_pool
         with ExitStack() as stack:
 
             def try_open() -> str | None:
                 try:
                     if self.exists():
-                        stack.enter_context(duckdb.connect(self.path, read_only=not writes))
+                        stack.callback(pool.return_conn, pool.borrow_conn(global_config=SETTINGS))
                 except duckdb.Error as error:  # the run itself reports every other error
                     if IN_USE.search(str(error)):
                         return _process_in(str(error))
@@ -131,29 +140,12 @@ class DuckDbAdapter(DestinationAdapter):
         errors = (str(each) for each in chain(error) if isinstance(each, duckdb.Error) and IN_USE.search(str(each)))
         return next((f"another program ({_process_in(each)}) has the file open" for each in errors), None)
 
-    @contextmanager
-    def keep_open(self, pipeline: dlt.Pipeline) -> Iterator[None]:
-        """Keeps one connection open, so that the memory limit applies to all of them.
-
-        dlt opens and closes a connection for each job. DuckDB writes the file when the last one closes and reads it
-        again afterwards, which takes longer than the jobs themselves.
-        """
+    def limit_memory(self, pipeline: dlt.Pipeline) -> None:
+        schema = pipeline.default_schema if pipeline.default_schema_name else None
+        columns = max((len(table["columns"]) for table in schema.tables.values()), default=0) if schema else 0
         with pipeline.sql_client() as client:
             client.execute_sql("set threads = 1")  # dlt runs the jobs in threads, and each thread has its own buffers
-            client.execute_sql(f"set checkpoint_threshold = '{WAL}'")
-            _limit_memory(pipeline, client)
-            yield
-
-    def before_load(self, pipeline: dlt.Pipeline) -> None:
-        """Sets the memory limit, since the package may have wider tables."""
-        with pipeline.sql_client() as client:
-            _limit_memory(pipeline, client)
-
-
-def _limit_memory(pipeline: dlt.Pipeline, client: SqlClientBase[Any]) -> None:
-    schema = pipeline.default_schema if pipeline.default_schema_name else None
-    columns = max((len(table["columns"]) for table in schema.tables.values()), default=0) if schema else 0
-    client.execute_sql(f"set memory_limit = '{MEMORY + MEMORY_PER_COLUMN * columns}MB'")
+            client.execute_sql(f"set memory_limit = '{MEMORY + MEMORY_PER_COLUMN * columns}MB'")
 
 
 def _process_in(error: str) -> str:

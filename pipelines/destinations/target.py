@@ -264,7 +264,7 @@ class Target:
         """Loads the package."""
         pipeline.normalize()
         self.adapter.check_lock()
-        self.adapter.before_load(pipeline)
+        self.adapter.limit_memory(pipeline)
         pipeline.load()
 
     @contextmanager

@@ -319,7 +319,8 @@ def opened(
             account = _request_first(context, reads) if is_new else None
             restored = None if writes else stack.enter_context(target.stored_pipeline())
             pipeline = restored or recover_pipeline(target)
-            with target.adapter.keep_open(pipeline), target.open_dataset(pipeline) as dataset:
+            target.adapter.limit_memory(pipeline)
+            with target.open_dataset(pipeline) as dataset:
                 refuse_foreign_tables(pipeline, target)
                 if writes:
                     _restore_tables(pipeline, target)

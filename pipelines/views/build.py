@@ -67,7 +67,8 @@ def create_views(target: Target, folder: str | None = None) -> Report:
         tables = loaded_tables(schema)
         plans = plan(marts, tables, known_tables(schema.naming.normalize_path))
         described = Descriptions(schema.tables, tables)
-        with target.adapter.keep_open(pipeline), pipeline.sql_client() as client:
+        target.adapter.limit_memory(pipeline)
+        with pipeline.sql_client() as client:
             dataset = client.dataset_name + VIEWS
             try:
                 add_rows(report, _refresh(client, dataset, plans, described, with_own=folder is not None))
