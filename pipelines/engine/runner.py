@@ -34,7 +34,7 @@ from sources.insightly.state.request import ReadRequest
 from sources.insightly.state.watermark import watermark_in
 
 from . import interrupts
-from .memory import fewer_collections
+from .memory import tuned_memory
 from .report import EntityReport, Report
 from .run_log import write_run
 
@@ -315,7 +315,7 @@ def opened(
 
     context.on_progress = on_progress
     try:
-        with target.lock(writes=writes) as is_new, fewer_collections(), ExitStack() as stack:
+        with target.lock(writes=writes) as is_new, tuned_memory(), ExitStack() as stack:
             account = _request_first(context, reads) if is_new else None
             restored = None if writes else stack.enter_context(target.stored_pipeline())
             pipeline = restored or recover_pipeline(target)
