@@ -81,7 +81,7 @@ def resource_states(pipeline: dlt.Pipeline) -> Mapping[str, dict[str, Any]]:
 
 
 def restore_schema(pipeline: dlt.Pipeline) -> None:
-    """Restores the schema of tables from a killed first run, or of ones without the tables in which dlt keeps states.
+    """Restores the schema of tables from a killed first run, or of a dataset that lost dlt's tables of states.
 
     dlt restores a schema only together with state, and a load stores its state last.
     """
@@ -91,27 +91,8 @@ def restore_schema(pipeline: dlt.Pipeline) -> None:
         if not isinstance(client, WithStateSync) or not client.is_storage_initialized():
             return
         stored = client.get_stored_schema(SCHEMA)
-    if stored is None:
-        return
-    pipeline.schemas.save_schema(Schema.from_dict(json.loads(stored.schema)))
-    with pipeline.destination_client(SCHEMA) as client:
-        if isinstance(client, SqlJobClientBase):
-            tables = client.schema.loads_table_name, client.schema.state_table_name
-            known = [table for table in tables if table in client.schema.tables]
-            create_missing(client, known)
-
-
-def create_missing(client: SqlJobClientBase, tables: Sequence[str]) -> None:
-    """Creates tables again that dlt's schema has but the database lacks: dropped, or never created.
-
-    Raises:
-        DatabaseException: the database refuses to create one.
-    """
-    missing = [table for table, columns in client.get_storage_tables(tables) if not columns]
-    if missing:
-        logger.warning("The destination lacks %s: creating it again, empty.", ", ".join(missing))
-        # dlt looks at the database only if the stored schema differs from its own.
-        client.update_stored_schema(missing, force=True)
+    if stored is not None:
+        pipeline.schemas.save_schema(Schema.from_dict(json.loads(stored.schema)))
 
 
 def check_own_tables(pipeline: dlt.Pipeline) -> None:

@@ -1,5 +1,6 @@
 """The tables that this tool writes for itself: their columns, and how they are created."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -13,8 +14,9 @@ from dlt.extract import DltResource
 from sources.insightly.resources.describe import describe_table
 from sources.insightly.rows import descriptions
 
-from .pipeline_state import create_missing
+from .pipeline_state import SCHEMA
 
+logger = logging.getLogger(__name__)
 RUNS, DELETIONS, PUSHES, HISTORIES = "_sync_runs", "deletions", "_push_log", "_histories"
 LOGS = RUNS, DELETIONS
 """The tables that no later run depends on."""
@@ -128,18 +130,26 @@ def ensure_table(pipeline: dlt.Pipeline, table: str = DELETIONS) -> None:
 
 
 def restore_tables(pipeline: dlt.Pipeline) -> None:
-    """Creates the tables of LOGS again that dlt's schema has but the database lacks: dropped, or never created.
+    """Creates tables again that dlt's schema has but the database lacks: dropped, or never created.
+
+    These are the tables of LOGS, and where no state is found those in which dlt keeps loads and states.
 
     Raises:
         DatabaseException: the database refuses to create one.
     """
-    if pipeline.default_schema_name is None:
+    if SCHEMA not in pipeline.schemas.list_schemas():
         return
-    with pipeline.destination_client() as client:
-        known = [table for table in LOGS if table in client.schema.tables]
+    with pipeline.destination_client(SCHEMA) as client:
+        schema = client.schema
+        of_dlt = [schema.loads_table_name, schema.state_table_name] if pipeline.first_run else []
+        known = [table for table in (*LOGS, *of_dlt) if table in schema.tables]
         if not isinstance(client, SqlJobClientBase) or _exist(client, known) or not client.is_storage_initialized():
             return
-        create_missing(client, known)
+        missing = [table for table, columns in client.get_storage_tables(known) if not columns]
+        if missing:
+            logger.warning("The destination lacks %s: creating it again, empty.", ", ".join(missing))
+            # dlt looks at the database only if the stored schema differs from its own.
+            client.update_stored_schema(missing, force=True)
 
 
 def _exist(client: SqlJobClientBase, tables: Sequence[str]) -> bool:

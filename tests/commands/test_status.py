@@ -195,6 +195,9 @@ def test_dropped_system_tables_are_named_and_the_next_run_creates_them(crm: Crm,
 def test_next_sync_reads_everything_again_if_a_table_of_dlt_was_dropped(crm: Crm, table: str) -> None:
     crm.first_sync("notes")
     crm.change(f"drop table insightly.{table}")
+    with pytest.raises(NothingSynced):
+        status(crm.settings(), crm.target)
+    assert not crm.read(f"select 1 from information_schema.tables where table_name = '{table}'")
     assert crm.sync_done("notes").entities["notes"].rows == crm.count("notes")
     assert crm.sync_done("notes").entities["notes"].rows == 0
     crm.assert_equal("notes")
