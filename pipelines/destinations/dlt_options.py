@@ -49,7 +49,15 @@ def cache_type_hints(validation: Any) -> None:
 
 def cache_secret_hints(*modules: Any) -> None:
     """Has dlt look once whether an option is a secret, and not at each place where it may be set: a tenth of a run."""
-    is_secret_hint = cache(base_configuration.is_secret_hint)
+    look = base_configuration.is_secret_hint
+    looked_up = cache(look)
+
+    def is_secret_hint(hint: Any) -> bool:
+        try:
+            return looked_up(hint)
+        except TypeError:  # a hint of another source in this process may have no hash
+            return look(hint)
+
     for module in modules:
         module.is_secret_hint = is_secret_hint
 

@@ -1,13 +1,15 @@
 """Options of dlt that are set outside this program: none of them moves the rows."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import dlt
 import pytest
 from dlt.common.configuration import resolve_configuration
 from dlt.common.data_writers import BufferedDataWriter, DataWriter
 from dlt.common.schema import Schema
 from dlt.common.schema.utils import new_table
+from dlt.extract import DltResource
 from dlt.pipeline.configuration import PipelineConfiguration
 
 from pipelines.destinations.dlt_options import FIXED, ignore_other_variables
@@ -57,6 +59,15 @@ def test_no_option_of_the_pipeline_is_read_from_a_stray_variable(monkeypatch: py
         monkeypatch.setenv(option.upper(), "stray_%s")
     found = resolve_configuration(PipelineConfiguration(pipeline_name="insightly"))
     assert [option for option in options if found[option] != expected[option]] == []
+
+
+def test_source_of_another_program_may_annotate_an_option_by_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dlt.source(name="other")
+    def other(unit: Annotated[str, ["of its amounts"]] = dlt.config.value) -> DltResource:
+        return dlt.resource([{"unit": unit}], name="units")
+
+    monkeypatch.setenv("SOURCES__OTHER__UNIT", "cents")
+    assert list(other()) == [{"unit": "cents"}]
 
 
 @pytest.mark.parametrize("option", FIXED)
