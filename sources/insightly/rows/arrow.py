@@ -5,9 +5,11 @@ Arrow converts a usual page in one call. A column with an unusual value is conve
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime, time
 from decimal import ROUND_HALF_UP, Context, Decimal
-from operator import itemgetter
+from itertools import chain
+from types import NoneType
 from typing import Any
 
 import pyarrow as pa
@@ -38,16 +40,16 @@ ARROW: Mapping[FieldType, pa.DataType] = {
     "json": pa.string(),
 }
 _WIRE: Mapping[FieldType, pa.DataType] = {"integer": pa.int64(), "boolean": pa.bool_(), "number": pa.float64()}
-"""How Arrow reads the JSON values of a type, where that is not text."""
-_SAFE_TYPES: Mapping[FieldType, frozenset[type]] = {
-    "integer": frozenset([int, type(None)]),
-    "number": frozenset([int, float, type(None)]),
+"""How Arrow reads the values of a column, where that is not text."""
+_PYTHON: Mapping[FieldType, frozenset[type]] = {
+    "integer": frozenset([int]),
+    "boolean": frozenset([bool]),
+    "number": frozenset([int, float]),
 }
-"""Arrow would truncate 1.5 to the integer 1, and read true as the number 1.0."""
+"""The Python types of these values, where that is not text. Arrow would truncate 1.5 to 1, and read true as 1.0."""
 _NUMERAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 _YEAR_1 = pa.scalar(-62135596800000000, pa.timestamp("us"))
 _YEAR_1_DAY_2 = pa.scalar(-62135510400000000, pa.timestamp("us"))
-_REPLACEMENT = "\ufffd".encode()
 
 
 class _InvalidValue(Exception):
@@ -57,13 +59,24 @@ class _InvalidValue(Exception):
         self.valid_part = valid_part
 
 
+def columns_of(rows: Sequence[dict[str, Any]]) -> dict[str, Sequence[Any]]:
+    """The values of each key that any of the rows has; None where a row does not have it."""
+    orders = set(map(tuple, rows))
+    if len(orders) == 1:  # the usual case, and faster than looking up each value
+        (keys,) = orders
+        values = list(chain.from_iterable(map(dict.values, rows)))
+        return {key: values[index :: len(keys)] for index, key in enumerate(keys)}
+    return {key: [row.get(key) for row in rows] for key in chain.from_iterable(orders)}
+
+
 def to_table(
-    rows: Sequence[Mapping[str, Any]], types: Mapping[str, FieldType], required: Sequence[str] = ()
+    values: Mapping[str, Sequence[Any]], rows: int, types: Mapping[str, FieldType], required: Sequence[str] = ()
 ) -> tuple[pa.Table, dict[str, int]]:
-    """Rows as one Arrow table with a column for each of `types`.
+    """Values as one Arrow table with a column for each of `types`.
 
     Args:
-        rows: decoded JSON objects; keys that are not in `types` are left out.
+        values: decoded JSON values by API field name; those of names that are not in `types` are left out.
+        rows: the number of rows.
         types: the columns, by API field name.
         required: columns that are never null (keys).
 
@@ -73,46 +86,31 @@ def to_table(
     Raises:
         DataError: a key is null or not of its type.
     """
-    struct = pa.struct([(name, _WIRE.get(kind, pa.string())) for name, kind in types.items()])
-    try:
-        wire = pa.array(rows, type=struct).flatten()
-    except (pa.ArrowException, TypeError, OverflowError, UnicodeError):
-        wire = [None] * len(types)
+    nulls = [None] * rows
     columns: dict[str, pa.Array] = {}
     variants: dict[str, int] = {}
-    for (name, kind), values in zip(types.items(), wire, strict=True):
-        if values is None or kind in _SAFE_TYPES or _contains(values, _REPLACEMENT):
-            decoded = _values(rows, name)
-            values = decoded if values is None or not _is_safe(decoded, kind) else values
-        columns[name], variant = to_column(values, kind)
+    for name, kind in types.items():
+        columns[name], variant = to_column(values.get(name, nulls), kind)
         if variant is not None:
             columns[name + VARIANT] = variant
             variants[name] = len(variant) - variant.null_count
     for name in required:
         if columns[name].null_count:
-            value = rows[columns[name].is_null().index(True).as_py()].get(name)
+            value = values.get(name, nulls)[columns[name].is_null().index(True).as_py()]
             raise DataError(f"key {name} is null or not of type {types[name]} in a record of the API: {redact(value)}")
     fields = [pa.field(name, array.type, nullable=name not in required) for name, array in columns.items()]
     return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields)), variants
 
 
-def _values(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
-    try:
-        return list(map(itemgetter(name), rows))
-    except KeyError:
-        return [row.get(name) for row in rows]
-
-
-def to_column(values: Sequence[Any] | pa.Array, kind: FieldType) -> tuple[pa.Array, pa.Array | None]:
+def to_column(values: Sequence[Any], kind: FieldType) -> tuple[pa.Array, pa.Array | None]:
     """One column, and its variant with the text of invalid values (None if all are valid)."""
-    try:
-        if isinstance(values, pa.Array):
-            return _convert(values, kind), None
-        if _is_safe(values, kind):
-            return _convert(pa.array(values, type=_WIRE.get(kind, pa.string())), kind), None
-    except (pa.ArrowException, TypeError, OverflowError, UnicodeError):
-        pass
-    return _convert_each(values.to_pylist() if isinstance(values, pa.Array) else values, kind)
+    types = set(map(type, values)) - {NoneType}
+    if not types:
+        return pa.nulls(len(values), ARROW[kind]), None
+    if types <= _PYTHON.get(kind, {str}):
+        with suppress(pa.ArrowException, TypeError, OverflowError, UnicodeError):
+            return _convert(pa.array(values, _WIRE.get(kind, pa.string())), kind), None
+    return _convert_each(values, kind)
 
 
 def infer_type(values: Sequence[Any]) -> FieldType | None:
@@ -144,18 +142,6 @@ def rename_variants(table: pa.Table, normalize: Normalize) -> pa.Table:
     return table.rename_columns(names)
 
 
-def _is_safe(values: Sequence[Any], kind: FieldType) -> bool:
-    """Whether Arrow converts the values without changing one."""
-    types = set(map(type, values))
-    return RepairedText not in types and (kind not in _SAFE_TYPES or types <= _SAFE_TYPES[kind])
-
-
-def _contains(wire: pa.Array, text: bytes) -> bool:
-    """Whether a value of a text column may contain `text`: searches the buffer of all of them at once."""
-    data = wire.buffers()[-1] if pa.types.is_string(wire.type) else None
-    return data is not None and text in data.to_pybytes()
-
-
 def _convert(wire: pa.Array, kind: FieldType) -> pa.Array:
     if kind in ("integer", "boolean"):
         return wire
@@ -165,9 +151,7 @@ def _convert(wire: pa.Array, kind: FieldType) -> pa.Array:
         if pc.any(extreme).as_py():
             raise TypeError("Arrow misreads texts such as 1e-38 and 3e24 as decimals")
         return wire.cast(pa.string()).cast(DECIMAL)
-    if wire.null_count == len(wire):
-        return pa.nulls(len(wire), ARROW[kind])
-    if kind in ("string", "json") and _contains(wire, b"\x00"):
+    if kind in ("string", "json") and b"\x00" in wire.buffers()[-1].to_pybytes():  # the buffer of all texts
         wire = pc.replace_substring(wire, "\x00", "")
     text = pc.if_else(pc.equal(wire, ""), None, wire)
     if kind in ("string", "json"):

@@ -10,7 +10,7 @@ import pyarrow as pa
 from ..entities import METADATA, Entity
 from ..errors import DataError, MalformedResponse
 from ..fields import FieldType, child_fields
-from .arrow import infer_type, rename_variants, to_column, to_table
+from .arrow import columns_of, infer_type, rename_variants, to_column, to_table
 from .custom_fields import declared_types, entries_of, pivot, unlisted_names
 from .json_text import as_text
 from .masking import Mask
@@ -18,6 +18,7 @@ from .naming import IS_EMPTY, LIST_IDX, VARIANT, Normalize, check_collisions, ch
 
 Record = dict[str, Any]
 Types = dict[str, FieldType]
+Values = Mapping[str, Sequence[Any]]
 Stored = Callable[[Sequence[str], Sequence[Any]], Mapping[Any, Mapping[str, Any]]]
 
 
@@ -102,11 +103,12 @@ class RowShaper:
         """
         try:
             records = self.masked(records)
-            tables = [self._entity_rows(records)]
+            values = columns_of(records)
+            tables = [self._entity_rows(records, values)]
             if stored is not None and self.unlisted:
                 tables[0] = self._with_unlisted(tables[0], records, stored)
             for array in self.entity.arrays:
-                tables.append(self._child_rows(array, records, tables[0].rows))
+                tables.append(self._child_rows(array, records, values.get(array, ()), tables[0].rows))
             return tables
         except RecursionError:
             raise DataError(f"a value in {self.entity.name} is nested too deeply to be written") from None
@@ -140,7 +142,7 @@ class RowShaper:
         """
         rows: list[Record] = []
         for values, records in groups:
-            _assert_no_marker(self.entity.name, records, _keys(records))
+            _assert_no_marker(self.entity.name, columns_of(records))
             placeholders = {part: "-" for part in self._required if part not in values}
             empty = {**placeholders, IS_EMPTY: True, **{array: [] for array in self.entity.arrays}, **values}
             rows += [{**_without_values(record, values), **values} for record in records] or [empty]
@@ -151,22 +153,22 @@ class RowShaper:
         """The columns that are never null; a row identified by its parent may lack a key of its own."""
         return tuple(self.entity.parent_key) or self.entity.key
 
-    def _entity_rows(self, records: Sequence[Record]) -> ShapedTable:
+    def _entity_rows(self, records: Sequence[Record], values: Values) -> ShapedTable:
         entity, name = self.entity, self.entity.name
         types = self._masked_types(name, {key: facts.type for key, facts in entity.fields.items()} | entity.parent_key)
         if self.group:
             types[IS_EMPTY] = "boolean"
         known = {*types, *entity.arrays, "CUSTOMFIELDS", *METADATA}
-        inferred = self._infer(name, _keys(records) - known, records)
+        inferred = self._infer(name, values.keys() - known, values)
         types |= inferred
         custom = pivot(records, self._custom) if entity.custom_fields else {}
         if custom.keys() - self._custom.keys() or inferred or self.group:
             own = {IS_EMPTY, *(part + VARIANT for part in self.group)} if self.group else ()
             check_collisions(name, [*types, *custom], self.normalize, own)
-        table, variants = to_table(records, types, self._required)
+        table, variants = to_table(values, len(records), types, self._required)
         self._count_variants(name, variants)
-        for key, values in custom.items():
-            table = self._append_custom(table, key, values)
+        for key, column in custom.items():
+            table = self._append_custom(table, key, column)
         for part in (part for part in self._required if part in entity.key and table[part].type == pa.string()):
             if len(set(table[part].to_pylist())) < len({record[part] for record in records}):
                 raise DataError(f"two values of the key {part} of {name} differ only in NUL characters")
@@ -188,33 +190,37 @@ class RowShaper:
             table = table.append_column(pa.field(key + VARIANT, variant.type), variant)
         return table
 
-    def _child_rows(self, array: str, records: Sequence[Record], parents: pa.Table) -> ShapedTable:
+    def _child_rows(
+        self, array: str, records: Sequence[Record], arrays: Sequence[Any], parents: pa.Table
+    ) -> ShapedTable:
         name, key = child_table(self.entity, array), self.entity.key
-        owned = _items(self.entity, array, records)
+        owned = _items(self.entity, array, records, arrays)
         lengths = list(map(len, owned.values()))
         rows = list(chain.from_iterable(owned.values()))
         parent_indexes = list(chain.from_iterable(map(repeat, owned, lengths)))
         positions = list(chain.from_iterable(map(range, lengths)))
         childless = [index for index, items in owned.items() if not items]
-        keys = _keys(rows)
-        _assert_no_marker(name, rows, keys)
-        if not keys.isdisjoint((*key, LIST_IDX)):
+        values = columns_of(rows)
+        _assert_no_marker(name, values)
+        if not values.keys().isdisjoint((*key, LIST_IDX)):
             rows = [
                 _without_values(item, {**_part(records[index], key), LIST_IDX: position})
                 for item, index, position in zip(rows, parent_indexes, positions, strict=True)
             ]
-            keys = _keys(rows)
-        if self.group or name in self.existing:
+            values = columns_of(rows)
+        if childless and (self.group or name in self.existing):
             # Such a row deletes the rows of this parent at the destination, and is not stored itself.
             parent_indexes += childless
             positions += [0] * len(childless)
-            rows += [{IS_EMPTY: True}] * len(childless)
+            nulls = [None] * len(childless)
+            values = {column: [*present, *nulls] for column, present in values.items()}
+            values[IS_EMPTY] = [None] * len(rows) + [True] * len(childless)
         fields = {field: facts.type for field, facts in child_fields(array).items() if field not in key}
         types = {**self._masked_types(name, fields), IS_EMPTY: "boolean"}
-        types |= self._infer(name, keys - {*key, LIST_IDX, *types}, rows)
+        types |= self._infer(name, values.keys() - {*key, LIST_IDX, *types}, values)
         own = {IS_EMPTY, *(part + VARIANT for part in (*key, LIST_IDX))}
         check_collisions(name, [*key, LIST_IDX, *types], self.normalize, own)
-        table, variants = to_table(rows, types)
+        table, variants = to_table(values, len(positions), types)
         self._count_variants(name, variants)
         of_parents = parents.select(key).take(pa.array(parent_indexes, pa.int64()))
         for at, part in enumerate(key):
@@ -226,12 +232,12 @@ class RowShaper:
     def _masked_types(self, table: str, types: Mapping[str, Any]) -> dict[str, Any]:
         return dict(types) if self.mask is None else self.mask.types(table, types)
 
-    def _infer(self, table: str, unknown: Set[str], rows: Sequence[Record]) -> Types:
+    def _infer(self, table: str, unknown: Set[str], values: Values) -> Types:
         """The types of keys that the entity table does not have: those of existing columns, or of the values."""
         inferred = self._inferred.setdefault(table, {})
         for key in sorted(unknown - inferred.keys()):
             existing = self.existing.get(table, {}).get(column_of(table, key, self.normalize))
-            kind = existing or infer_type([row.get(key) for row in rows])
+            kind = existing or infer_type(values[key])
             if kind is not None:
                 inferred[key] = kind
                 if existing is None:
@@ -249,24 +255,20 @@ class RowShaper:
             self.variants[column] = self.variants.get(column, 0) + count
 
 
-def _keys(rows: Sequence[Record]) -> set[str]:
-    """The keys that any of the rows has."""
-    # Most rows have the same keys in the same order: comparing rows of keys is twice as fast.
-    return set(chain.from_iterable(set(map(tuple, rows))))
-
-
-def _assert_no_marker(table: str, rows: Sequence[Record], keys: Set[str]) -> None:
-    if IS_EMPTY in keys and any(row.get(IS_EMPTY) is not None for row in rows):
+def _assert_no_marker(table: str, values: Values) -> None:
+    if any(value is not None for value in values.get(IS_EMPTY, ())):
         raise collision(table, IS_EMPTY, f"field {IS_EMPTY!r}", "become this tool's")
 
 
-def _items(entity: Entity, array: str, records: Sequence[Record]) -> dict[int, list[Record]]:
+def _items(entity: Entity, array: str, records: Sequence[Record], arrays: Sequence[Any]) -> dict[int, list[Record]]:
     """The items of an array, by the index of the record that has them."""
-    items = {index: record[array] for index, record in enumerate(records) if array in record}
-    if set(map(type, items.values())) <= {list} and set(map(type, chain.from_iterable(items.values()))) <= {dict}:
+    items = dict(enumerate(arrays))
+    if set(map(type, arrays)) <= {list} and set(map(type, chain.from_iterable(arrays))) <= {dict}:
         return items
-    for index, own in items.items():
-        if own is None or own == "":
+    for index, own in enumerate(arrays):
+        if array not in records[index]:
+            del items[index]
+        elif own is None or own == "":
             items[index] = []
         elif type(own) is not list or not {dict}.issuperset(map(type, own)):
             part = _part(records[index], entity.key)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sources.insightly.errors import DataError
 from sources.insightly.fields import FieldType
-from sources.insightly.rows.arrow import infer_type, to_column, to_table
+from sources.insightly.rows.arrow import columns_of, infer_type, to_column, to_table
 from sources.insightly.rows.naming import VARIANT
 
 
@@ -116,7 +116,7 @@ def test_datetimes_of_all_years_are_kept(values: list[datetime]) -> None:
 
 def test_invalid_value_does_not_disturb_other_columns() -> None:
     rows = [{"ID": 1, "N": 1, "S": "a"}, {"ID": 2, "N": "x", "S": "b", "UNKNOWN": 1}]
-    table, variants = to_table(rows, {"ID": "integer", "N": "integer", "S": "string"}, ["ID"])
+    table, variants = to_table(columns_of(rows), 2, {"ID": "integer", "N": "integer", "S": "string"}, ["ID"])
     assert table.to_pylist() == [
         {"ID": 1, "N": 1, "N" + VARIANT: None, "S": "a"},
         {"ID": 2, "N": None, "N" + VARIANT: "x", "S": "b"},
@@ -124,9 +124,23 @@ def test_invalid_value_does_not_disturb_other_columns() -> None:
     assert variants == {"N": 1}
 
 
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([], {}),
+        ([{}, {}], {}),
+        ([{"A": 1, "B": 2}, {"A": 3, "B": None}], {"A": [1, 3], "B": [2, None]}),
+        ([{"A": 1, "B": 2}, {"B": 4, "A": 3}], {"A": [1, 3], "B": [2, 4]}),
+        ([{"A": 1}, {"B": 2}], {"A": [1, None], "B": [None, 2]}),
+    ],
+)
+def test_columns_of_rows_with_equal_and_other_keys(rows: list[dict[str, Any]], expected: dict[str, list[Any]]) -> None:
+    assert columns_of(rows) == expected
+
+
 def test_key_of_the_wrong_type_is_an_error() -> None:
     with pytest.raises(DataError, match="key ID"):
-        to_table([{"ID": "x"}], {"ID": "integer"}, ["ID"])
+        to_table({"ID": ["x"]}, 1, {"ID": "integer"}, ["ID"])
 
 
 @pytest.mark.parametrize(
