@@ -203,7 +203,7 @@ def _untouched(report: Report, reasons: Mapping[tuple[str, str], Sequence[str]])
         return []
     many = [name for names in reasons.values() if len(names) > NAMED for name in names]
     entities = ((name, report.entities[name]) for name in many)
-    return [name for name, each in entities if not (each.rows or each.merged or each.deleted or each.calls)]
+    return [name for name, each in entities if not (each.rows or each.merged or each.deleted)]
 
 
 def _cause(report: Report, reasons: Mapping[tuple[str, str], Sequence[str]]) -> tuple[str, str] | None:
