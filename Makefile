@@ -55,9 +55,6 @@ check: install-dev
 # Containers often have PYTHONDONTWRITEBYTECODE set: each program that a test or benchmark starts would be compiled anew.
 test test-all bench: export PYTHONDONTWRITEBYTECODE =
 
-# Where there is room, the tests' files are in memory: 8 GB, of which a run needs one or two.
-test test-all: export TMPDIR := $(shell df -k /dev/shm 2>/dev/null | awk 'NR > 1 && $$4 > 8000000 { print "/dev/shm" }')
-
 # In the order of conftest.py: pytest-xdist's own begins last with what runs longest.
 IN_PARALLEL := -n auto --dist loadgroup --no-loadscope-reorder
 

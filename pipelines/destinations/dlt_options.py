@@ -22,11 +22,11 @@ from sources.insightly.errors import BadSetting
 from .pipeline_state import SCHEMA
 
 # Entities finish one after another, so a small budget completes some instead of starting all. No resource has futures,
-# for which dlt would wait at the end of each source. A table is replaced in one transaction, so a killed run never
+# for which dlt waits at the end of each source. A table is replaced in one transaction, so a killed run never
 # leaves it empty. The files of a load package are read once, from the same disk: to compress those for Postgres took a
 # quarter of a run. No telemetry is sent. dlt would defer signals, and lose those that come while it loads.
 os.environ.setdefault("EXTRACT__NEXT_ITEM_MODE", "fifo")
-os.environ.setdefault("EXTRACT__FUTURES_POLL_INTERVAL", "0")
+os.environ.setdefault("EXTRACT__FUTURES_POLL_INTERVAL", "0.001")
 os.environ.setdefault("DESTINATION__REPLACE_STRATEGY", "insert-from-staging")
 os.environ.setdefault("DATA_WRITER__DISABLE_COMPRESSION", "true")
 os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
