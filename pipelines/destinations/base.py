@@ -2,18 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from copy import deepcopy
 from functools import cached_property
 from typing import Any
 
 import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.configuration.specs import CredentialsConfiguration
-from dlt.common.configuration.specs.base_configuration import CredentialsWithDefault, is_secret_hint
-from dlt.common.destination import Destination, DestinationCapabilitiesContext
+from dlt.common.configuration.specs.base_configuration import is_secret_hint
+from dlt.common.destination import Destination
 from dlt.common.destination.exceptions import InvalidDestinationReference, UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
-from dlt.common.normalizers.naming import NamingConvention
 
 from sources.insightly.errors import BadSetting, InsightlyError, register_secret
 
@@ -147,39 +145,6 @@ class DestinationAdapter:
 
     def limit_memory(self, _: dlt.Pipeline) -> None:
         """Limits the memory of a database that runs in this process, by the widest table of a pipeline's schema."""
-
-
-def cache_configuration(destination: "Destination[Any, Any]") -> "Destination[Any, Any]":
-    """Makes the destination read its configuration once for a dataset, and compute its capabilities once.
-
-    dlt does both some fifty times a run: a third of the time of a small run. Credentials that a cloud gives the
-    machine expire, and are read each time.
-    """
-    resolve, resolved = destination.configuration, dict[Any, Any]()
-    compute, computed = destination.capabilities, dict[Any, tuple[Any, DestinationCapabilitiesContext]]()
-
-    def configuration(initial_config: Any, accept_partial: bool = False) -> Any:
-        names = "dataset_name", "default_schema_name"
-        key = accept_partial, *(getattr(initial_config, name, None) for name in names)
-        if key in resolved:
-            return resolved[key]
-        found = resolve(initial_config, accept_partial)
-        credentials = getattr(found, "credentials", None)
-        if not (isinstance(credentials, CredentialsWithDefault) and credentials.has_default_credentials()):
-            resolved[key] = found
-        return found
-
-    def capabilities(config: Any = None, naming: NamingConvention | None = None) -> DestinationCapabilitiesContext:
-        if config is not None and all(config is not each for each in resolved.values()):
-            return compute(config, naming)
-        key = type(naming), getattr(naming, "max_length", None), id(config)
-        if key not in computed:
-            computed[key] = config, compute(config, naming)
-        return deepcopy(computed[key][1])
-
-    destination.configuration = configuration  # type: ignore[method-assign]
-    destination.capabilities = capabilities  # type: ignore[method-assign]
-    return destination
 
 
 def _hide(credentials: Any, name: str) -> None:

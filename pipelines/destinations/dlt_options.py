@@ -2,24 +2,17 @@
 
 import logging
 import os
-import sys
-from functools import cache
 from typing import Any
 
-from dlt.common import validation
-from dlt.common.configuration import resolve, resolve_configuration
-from dlt.common.configuration.providers import EnvironProvider, environ
+from dlt.common.configuration import resolve_configuration
+from dlt.common.configuration.providers import EnvironProvider
 from dlt.common.configuration.resolve import inject_section
-from dlt.common.configuration.specs import base_configuration, known_sections
+from dlt.common.configuration.specs import known_sections
 from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
-from dlt.common.normalizers.json import relational
-from dlt.common.schema import utils as schema_utils
 from dlt.pipeline.configuration import PipelineConfiguration
 
 from sources.insightly.config.providers import providers
 from sources.insightly.errors import BadSetting
-
-from .pipeline_state import SCHEMA
 
 # Entities finish one after another, so a small budget completes some instead of starting all. No resource has futures,
 # for which dlt waits at the end of each source. A table is replaced in one transaction, so a killed run never
@@ -38,44 +31,6 @@ FIXED = (
     *("staging_type", "staging_name", "import_schema_path", "restore_from_destination"),
 )
 """Options of dlt's pipeline that decide which dataset has the rows, and whether they stay there."""
-
-
-def cache_type_hints(validation: Any) -> None:
-    """Has dlt take the types of its typed dicts apart once, and not for each table: a tenth of a small run."""
-    compute = validation.get_type_hints
-    hints = cache(lambda spec: compute(spec, vars(sys.modules[spec.__module__])))
-    validation.get_type_hints = lambda spec, **_: hints(spec)
-
-
-def cache_secret_hints(*modules: Any) -> None:
-    """Has dlt look once whether an option is a secret, and not at each place where it may be set: a tenth of a run."""
-    look = base_configuration.is_secret_hint
-    looked_up = cache(look)
-
-    def is_secret_hint(hint: Any) -> bool:
-        try:
-            return looked_up(hint)
-        except TypeError:  # a hint of another source in this process may have no hash
-            return look(hint)
-
-    for module in modules:
-        module.is_secret_hint = is_secret_hint
-
-
-cache_type_hints(validation)
-cache_secret_hints(environ, resolve)
-# Each run gets its schema from the database, as dlt has stored it: to validate each hint of each column again takes a
-# twentieth of a run without changes.
-_validate = schema_utils.validate_stored_schema
-schema_utils.validate_stored_schema = lambda stored_schema: (
-    None if stored_schema["name"] == SCHEMA else _validate(stored_schema)
-)
-# No table of ours has nested tables that need a key of their root table. To find that out, dlt resolves the merge
-# strategy of each table each time that it reads a schema: a sixth of a run without changes.
-_requires_root_key = relational.requires_root_key  # type: ignore[attr-defined]
-relational.requires_root_key = lambda schema, *rest: (  # type: ignore[attr-defined]
-    schema.name != SCHEMA and _requires_root_key(schema, *rest)
-)
 
 
 class SectionEnvironProvider(EnvironProvider):

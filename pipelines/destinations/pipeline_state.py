@@ -6,14 +6,12 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import dlt
 from dlt.common.destination.client import StateInfo, WithStateSync
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.schema import Schema
-from dlt.common.storages import LiveSchemaStorage
 from dlt.common.time import increasing_precise_time
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
@@ -27,39 +25,6 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 """What is later than this machine's clock by more lies in the future."""
 SHOWN = 5
 """Tables that a message names."""
-
-
-class _CachedSchemas(LiveSchemaStorage):
-    """A pipeline's schemas, each read from its file again only after the file changed."""
-
-    versions: dict[str, tuple[int, int, int] | None]
-
-    def __getitem__(self, name: str) -> Schema:
-        # dlt compares the hashes of both schemas first, over every column of every table.
-        if name in self.live_schemas and self.versions.get(name) == self._version(name):
-            return self.live_schemas[name]
-        return super().__getitem__(name)
-
-    def load_schema(self, name: str) -> Schema:
-        version = self._version(name)
-        schema = super().load_schema(name)
-        self.versions[name] = version
-        return schema
-
-    def _version(self, name: str) -> tuple[int, int, int] | None:
-        with suppress(FileNotFoundError):
-            stat = Path(self.storage.make_full_path(f"{name}.schema.json")).stat()
-            return stat.st_ino, stat.st_mtime_ns, stat.st_size
-        return None
-
-
-def cache_schemas(pipeline: dlt.Pipeline) -> None:
-    """Makes the pipeline read its schema file only when it has changed.
-
-    dlt reads, hashes and validates it some thirty times a run: a fifth of the time of a small run.
-    """
-    storage: Any = pipeline.schemas
-    storage.__class__, storage.versions = _CachedSchemas, {}
 
 
 def source_state(pipeline: dlt.Pipeline) -> Mapping[str, Any]:

@@ -25,14 +25,15 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from sources.insightly.config.accounts import ALL, DEFAULT
 from sources.insightly.errors import BadSetting, InsightlyError, reason_of
 
-from .base import DestinationAdapter, Unreachable, Unwritable, cache_configuration, destination_type
+from .base import DestinationAdapter, Unreachable, Unwritable, destination_type
 from .comments import with_comments
 from .dataset import Dataset
+from .dlt_caches import cache_configuration, cache_schemas
 from .dlt_options import check_pipeline_options, ignore_other_variables
 from .duckdb import DuckDbAdapter
 from .locks import WAIT_SECONDS, file_lock, private_files
 from .names import check_dataset, check_file
-from .pipeline_state import PIPELINE, cache_schemas, check_own_tables, check_packages, has_stored_state, restore_schema
+from .pipeline_state import PIPELINE, check_own_tables, check_packages, has_stored_state, restore_schema
 from .postgres import PostgresAdapter
 from .system_tables import LOGS
 

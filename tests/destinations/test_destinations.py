@@ -13,7 +13,8 @@ from dlt.common.configuration.specs import CredentialsConfiguration
 from dlt.common.configuration.specs.base_configuration import CredentialsWithDefault
 
 from pipelines.cli.__main__ import main
-from pipelines.destinations.base import Unreachable, cache_configuration
+from pipelines.destinations.base import Unreachable
+from pipelines.destinations.dlt_caches import cache_configuration
 from pipelines.destinations.target import Target
 from sources.insightly.errors import BadSetting, InsightlyError
 from tests.support.crm import Crm

@@ -295,7 +295,8 @@ def test_spent_quota_stops_the_run_and_the_next_day_resumes_it(make_crm: MakeCrm
     """Eight requests are in flight; without a counter, four more show that it is no burst."""
     crm = make_crm(switches=replace(OPEN, latency=0.05))
     names = ("notes", "contacts", "leads")
-    crm.sandbox.faults.add(Fault("daily", nth=16, times=None, counter=counter))
+    # After the pages that are requested ahead, behind which the definitions of the first entity may come.
+    crm.sandbox.faults.add(Fault("daily", nth=30, times=None, counter=counter))
     stopped = crm.sync(*names, page_size=4)
     assert (stopped.status, stopped.exit_code) == ("stopped", 3)
     assert "day" in (stopped.reason or "")
