@@ -1,8 +1,6 @@
 """Fixtures: an account to read, and a destination to read it into."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -26,15 +24,6 @@ hypothesis.settings.register_profile("busy", deadline=None, suppress_health_chec
 hypothesis.settings.load_profile("busy")
 
 cache_hints()
-
-MEMORY, ROOM = "/dev/shm", 8_000_000_000
-"""Where there is so much room, the files of tests are in memory. A run needs one or two GB."""
-
-
-def pytest_configure() -> None:
-    with suppress(OSError):
-        if shutil.disk_usage(MEMORY).free > ROOM:
-            os.environ["TMPDIR"] = tempfile.tempdir = MEMORY
 
 
 @pytest.fixture(autouse=True)
