@@ -16,13 +16,13 @@ from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import Record, choose
 from sources.insightly.entities import RECORDS, Entity
 from sources.insightly.errors import plural
-from sources.insightly.resources import RowShaper
 from sources.insightly.resources.discovery import find, refresh_catalog
 from sources.insightly.resources.enrich import complete_and_shape
 from sources.insightly.resources.fetch import page_reader, pages_at, read_pages, top_of
 from sources.insightly.resources.hints import shaper_of
 from sources.insightly.resources.reference import read_groups
 from sources.insightly.result import EntityResult
+from sources.insightly.rows.shaper import RowShaper
 from sources.insightly.state.known_ids import KnownIds
 
 from .sweep import is_newer, not_verifiable
@@ -180,7 +180,8 @@ class _Verification:
     def _compare_fields(self, records: list[Record], result: EntityResult) -> None:
         if not records:
             return
-        records, tables = complete_and_shape(self.entity, self.context, self._shaper(), records, result)
+        schema = self.runner.pipeline.default_schema
+        records, tables = complete_and_shape(self.entity, self.context, records, result, schema=schema)
         by_key = {(record[self.key],): record for record in records}
         for table in tables:
             array = table.table.removeprefix(f"{self.entity.name}__").upper()

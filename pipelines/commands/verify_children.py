@@ -9,9 +9,9 @@ from pipelines.destinations.dataset import BATCH
 from pipelines.engine.runner import Runner
 from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.errors import NotFound
-from sources.insightly.resources import RowShaper
 from sources.insightly.resources.fetch import page_reader, pages_at, parent_of, read_pages, total_of
 from sources.insightly.resources.sublists import Sublist, Sublists, read_sublist
+from sources.insightly.rows.shaper import RowShaper
 from sources.insightly.state.checkpoint import Checkpoint
 
 from .verify_rows import Findings, group_difference

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from sources.insightly.resources import ShapedTable, round_number
+from sources.insightly.rows.arrow import round_number
 from sources.insightly.rows.naming import DELETED_AT, IS_EMPTY, LIST_IDX, VARIANT
+from sources.insightly.rows.shaper import ShapedTable
 
 Row = Mapping[str, Any]
 Normalize = Callable[[str], str]

@@ -12,7 +12,7 @@ from sources.insightly.rows.naming import DELETED_AT, child_tables
 
 from .dataset import Dataset
 from .delta import DeltaClient, quoted
-from .system_tables import DELETIONS, arrow_schema
+from .system_tables import DELETIONS, arrow_table
 
 
 class DeltaDataset(Dataset):
@@ -39,8 +39,7 @@ class DeltaDataset(Dataset):
 
     def append(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Adds rows to a system table, in one commit."""
-        schema = arrow_schema(table)
-        self._delta_client.write(table, pa.Table.from_pylist(list(rows), schema=schema))
+        self._delta_client.write(table, arrow_table(table, rows))
 
     def clear_columns(self, columns: Mapping[str, Iterable[str]]) -> None:
         """Sets columns of tables (table -> columns) and their `__v_text` columns to null, skipping missing ones."""

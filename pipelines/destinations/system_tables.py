@@ -3,10 +3,10 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dlt
-import pyarrow as pa
+from dlt.common.data_types import TDataType
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.extract import DltResource
@@ -16,11 +16,13 @@ from sources.insightly.rows import descriptions
 
 from .pipeline_state import SCHEMA
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 logger = logging.getLogger(__name__)
 RUNS, DELETIONS, PUSHES, HISTORIES = "_sync_runs", "deletions", "_push_log", "_histories"
 LOGS = RUNS, DELETIONS
 """The tables that no later run depends on."""
-TIMESTAMP = pa.timestamp("us", tz="UTC")
 TABLES: Mapping[str, str] = {
     RUNS: "Runs of insightly-sync, a row for each entity of each run: what was done, when, and how it ended.",
     DELETIONS: "Records that were found deleted in Insightly, a row for each time a record was found deleted.",
@@ -34,71 +36,73 @@ TABLES: Mapping[str, str] = {
 
 
 class Column(NamedTuple):
-    """A column of a system table: its type, and what it is."""
+    """A column of a system table: its type, as dlt names it, and what it is."""
 
-    type: pa.DataType
+    type: TDataType
     description: str
 
 
 COLUMNS: Mapping[str, Mapping[str, Column]] = {
     RUNS: {
-        "run_id": Column(pa.string(), "Identifies the run; the rows of all its entities have the same."),
-        "command": Column(pa.string(), "Command that ran, such as sync, sweep or push."),
-        "entity": Column(pa.string(), "Entity that the row is about, by the name of its table."),
-        "started": Column(TIMESTAMP, "When the run started, in UTC."),
-        "finished": Column(TIMESTAMP, "When the run finished, in UTC."),
-        "state": Column(pa.string(), "How it ended for the entity: ok, partial, skipped or failed."),
-        "reason": Column(pa.string(), "Why it did not end ok; null if it did."),
-        "rows": Column(pa.int64(), "Records that were received from Insightly."),
-        "inserted_or_updated": Column(pa.int64(), "Rows that were inserted or updated in the entity's table."),
-        "deleted": Column(pa.int64(), "Rows whose records were found deleted."),
-        "calls": Column(pa.int64(), "Calls of the API that the entity cost."),
-        "calls_left_today": Column(pa.int64(), "Calls that the account had left for the day after the run."),
-        "seconds": Column(pa.float64(), "Time that the entity took, in seconds."),
+        "run_id": Column("text", "Identifies the run; the rows of all its entities have the same."),
+        "command": Column("text", "Command that ran, such as sync, sweep or push."),
+        "entity": Column("text", "Entity that the row is about, by the name of its table."),
+        "started": Column("timestamp", "When the run started, in UTC."),
+        "finished": Column("timestamp", "When the run finished, in UTC."),
+        "state": Column("text", "How it ended for the entity: ok, partial, skipped or failed."),
+        "reason": Column("text", "Why it did not end ok; null if it did."),
+        "rows": Column("bigint", "Records that were received from Insightly."),
+        "inserted_or_updated": Column("bigint", "Rows that were inserted or updated in the entity's table."),
+        "deleted": Column("bigint", "Rows whose records were found deleted."),
+        "calls": Column("bigint", "Calls of the API that the entity cost."),
+        "calls_left_today": Column("bigint", "Calls that the account had left for the day after the run."),
+        "seconds": Column("double", "Time that the entity took, in seconds."),
         "watermark_before": Column(
-            TIMESTAMP, "Time from which the run read changes, in UTC; null if it read all records."
+            "timestamp", "Time from which the run read changes, in UTC; null if it read all records."
         ),
-        "watermark_after": Column(TIMESTAMP, "Time from which the next run reads changes, in UTC."),
-        "schema_changes": Column(pa.string(), "New tables and columns that the run found, one a line; null if none."),
+        "watermark_after": Column("timestamp", "Time from which the next run reads changes, in UTC."),
+        "schema_changes": Column("text", "New tables and columns that the run found, one a line; null if none."),
     },
     DELETIONS: {
-        "entity": Column(pa.string(), "Entity of the record, by the name of its table."),
-        "record_id": Column(pa.int64(), "Key of the record in that table."),
-        "found_at": Column(TIMESTAMP, "When the record was found deleted, in UTC; it was deleted before that."),
+        "entity": Column("text", "Entity of the record, by the name of its table."),
+        "record_id": Column("bigint", "Key of the record in that table."),
+        "found_at": Column("timestamp", "When the record was found deleted, in UTC; it was deleted before that."),
         "reason": Column(
-            pa.string(),
+            "text",
             "What Insightly said of it: deleted, hidden from this API key, or unlisted if only some were asked for.",
         ),
-        "restored_at": Column(TIMESTAMP, "When the record was found to exist again, in UTC; null if it was not."),
+        "restored_at": Column("timestamp", "When the record was found to exist again, in UTC; null if it was not."),
     },
     PUSHES: {
         "push_id": Column(
-            pa.string(),
+            "text",
             "Identifies the push by its operation, entity, match and rows: the same rows again are the same push.",
         ),
-        "entity": Column(pa.string(), "Entity that was written, by the name of its table."),
-        "op": Column(pa.string(), "Operation of the push: create, update, upsert or delete."),
-        "attempt": Column(pa.int64(), "Attempt at the push, from 1; each repetition by --again is another."),
-        "row_number": Column(pa.int64(), "Number of the pushed row in its input, from 1."),
+        "entity": Column("text", "Entity that was written, by the name of its table."),
+        "op": Column("text", "Operation of the push: create, update, upsert or delete."),
+        "attempt": Column("bigint", "Attempt at the push, from 1; each repetition by --again is another."),
+        "row_number": Column("bigint", "Number of the pushed row in its input, from 1."),
         "action": Column(
-            pa.string(),
+            "text",
             "What the row came to: create, update, delete, missing if there was nothing to delete, or none.",
         ),
         "status": Column(
-            pa.string(),
+            "text",
             "How far it got: done, failed, waiting to be tried again, pending without an answer, or unknown.",
         ),
-        "intent_at": Column(TIMESTAMP, "When the intent was written, before the call, by the service's clock, in UTC."),
-        "finished_at": Column(TIMESTAMP, "When the row got its result, in UTC."),
-        "record_id": Column(pa.int64(), "Key of the record that was written, in the entity's table."),
-        "error": Column(pa.string(), "What Insightly said to a row that failed; null otherwise."),
-        "loaded_at": Column(TIMESTAMP, "When the written record was read back into its table, in UTC."),
+        "intent_at": Column(
+            "timestamp", "When the intent was written, before the call, by the service's clock, in UTC."
+        ),
+        "finished_at": Column("timestamp", "When the row got its result, in UTC."),
+        "record_id": Column("bigint", "Key of the record that was written, in the entity's table."),
+        "error": Column("text", "What Insightly said to a row that failed; null otherwise."),
+        "loaded_at": Column("timestamp", "When the written record was read back into its table, in UTC."),
     },
     HISTORIES: {
-        "entity": Column(pa.string(), "Entity whose versions are kept, by the name of its table."),
-        "followed_at": Column(TIMESTAMP, "When its history last matched its table, in UTC; null while it is behind."),
-        "mask": Column(pa.string(), "Fingerprint of the settings by which values of the history are masked."),
-        "masked": Column(pa.string(), "Columns of the history that are masked, with blanks between."),
+        "entity": Column("text", "Entity whose versions are kept, by the name of its table."),
+        "followed_at": Column("timestamp", "When its history last matched its table, in UTC; null while it is behind."),
+        "mask": Column("text", "Fingerprint of the settings by which values of the history are masked."),
+        "masked": Column("text", "Columns of the history that are masked, with blanks between."),
     },
 }
 
@@ -118,9 +122,13 @@ def description_of(table: str, column: str = "") -> str:
     return known.description if known else ""
 
 
-def arrow_schema(table: str) -> pa.Schema:
-    """The types of the columns of a system table."""
-    return pa.schema([(name, column.type) for name, column in COLUMNS[table].items()])
+def arrow_table(table: str, rows: Sequence[Mapping[str, Any]]) -> "pa.Table":
+    """Rows of a system table, with its columns."""
+    import pyarrow as pa
+
+    types = {"text": pa.string(), "bigint": pa.int64(), "double": pa.float64(), "timestamp": pa.timestamp("us", "UTC")}
+    schema = pa.schema([(name, types[column.type]) for name, column in COLUMNS[table].items()])
+    return pa.Table.from_pylist(list(rows), schema=schema)
 
 
 def ensure_table(pipeline: dlt.Pipeline, table: str = DELETIONS) -> None:
@@ -182,10 +190,9 @@ def table_exists(pipeline: dlt.Pipeline, table: str) -> bool:
 
 def table_resource(table: str, rows: Sequence[Mapping[str, Any]]) -> DltResource:
     """A dlt resource that appends rows to a system table, and creates the table if it does not exist."""
-    schema = arrow_schema(table)
 
-    def tables() -> Iterator[pa.Table]:
-        yield pa.Table.from_pylist(list(rows), schema=schema)
+    def tables() -> Iterator[Any]:
+        yield arrow_table(table, rows)
         describe_table(dlt.current.source_schema(), table, description_of)
 
     return dlt.resource(tables, name=table, write_disposition="append")

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dlt
-from dlt.common.libs.pyarrow import columns_to_arrow
 
 from pipelines.destinations.dataset import Dataset
 from pipelines.destinations.system_tables import HISTORIES, description_of, ensure_table
@@ -111,6 +110,8 @@ class _History:
             raise BadSetting("sources.insightly.history", self.entity.name, fix)
         ensure_table(self.pipeline, HISTORIES)
         if self.columns.keys() - existing.keys():
+            from dlt.common.libs.pyarrow import columns_to_arrow
+
             columns: dict[str, Any] = dict(self.columns)
             for name in (VALID_FROM, VALID_TO):
                 columns[name] = {"name": name, "data_type": "timestamp", "nullable": name == VALID_TO}

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import pyarrow as pa
 from dlt.common.schema import Schema
 
 from pipelines.destinations.system_tables import COLUMNS
@@ -35,8 +34,10 @@ def known_tables(normalize: Callable[[str], str]) -> Tables:
     Args:
         normalize: the name of an API field -> the name of its column.
     """
+    types = {"bigint": "BIGINT", "double": "DOUBLE", "timestamp": TIMESTAMP}
     system = {
-        table: {name: _sql_type(column.type) for name, column in columns.items()} for table, columns in COLUMNS.items()
+        table: {name: types.get(column.type, TEXT) for name, column in columns.items()}
+        for table, columns in COLUMNS.items()
     }
     tables = dict[str, dict[str, str]]()
     for name, entity in ENTITIES.items():
@@ -49,10 +50,3 @@ def known_tables(normalize: Callable[[str], str]) -> Tables:
             items = {normalize(field): TYPES.get(facts.type, TEXT) for field, facts in child_fields(array).items()}
             tables[child_table(entity, array)] = {**keys, normalize(LIST_IDX): TYPES["integer"], **items}
     return tables | system
-
-
-def _sql_type(kind: pa.DataType) -> str:
-    """The type of a column of a system table."""
-    if pa.types.is_timestamp(kind):
-        return TIMESTAMP
-    return "BIGINT" if pa.types.is_integer(kind) else "DOUBLE" if pa.types.is_floating(kind) else TEXT

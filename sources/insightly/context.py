@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import dlt
@@ -28,11 +28,13 @@ from .paging.prefetch import PageReader, PrefetchWindow
 from .result import EntityResult
 from .rows.descriptions import description_of
 from .rows.masking import Mask
-from .rows.shaper import RowShaper
 from .selection import PRESETS, canonical, select
 from .state.checkpoint import State, was_read
 from .state.request import ReadRequest
 from .state.times import iso
+
+if TYPE_CHECKING:
+    from .rows.shaper import RowShaper
 
 logger = logging.getLogger(__name__)
 

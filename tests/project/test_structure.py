@@ -63,6 +63,8 @@ PUBLIC = (
     f"{SOURCE}.rows.json_text",  # numerals, and texts with broken characters, in the rows of a push
     f"{SOURCE}.rows.naming",
     f"{SOURCE}.rows.descriptions",
+    f"{SOURCE}.rows.shaper",  # verify and the reload of a push shape records as a sync does
+    f"{SOURCE}.rows.arrow",  # the numbers that a column can have
     f"{SOURCE}.rows.custom_fields",  # the types of custom fields, by which a push checks its rows
     f"{SOURCE}.paging.probe",
 )

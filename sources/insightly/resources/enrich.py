@@ -2,33 +2,38 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from dlt.common.schema import Schema
 
 from ..context import Record, SyncContext
 from ..entities import ENTITIES, Entity
 from ..errors import Forbidden, ImplausibleDeletion
 from ..result import EntityResult
 from ..rows.custom_fields import definitions_of, object_of
-from ..rows.shaper import RowShaper, ShapedTable
 from .fetch import read_definitions, tags_of
-from .hints import marked, shaper_of
+from .hints import marked, mask_of, shaper_of
 from .reference import assert_plausible, changed, content_of, loaded_definitions
+
+if TYPE_CHECKING:
+    from ..rows.shaper import ShapedTable
 
 
 def complete_and_shape(
     entity: Entity,
     context: SyncContext,
-    shaper: RowShaper,
     records: list[Record],
     result: EntityResult,
     max_calls: int | None = None,
-) -> tuple[list[Record], list[ShapedTable]]:
+    schema: Schema | None = None,
+) -> tuple[list[Record], list["ShapedTable"]]:
     """Reads the definitions of custom fields, once a run, and the tags that records lack, by `max_calls` at most.
 
     Returns:
         The complete records: all, or as many from the first on as there are calls for. And the tables that have rows of
         them. What lists leave out keeps the value that the destination has, if the run can read it.
     """
+    shaper = shaper_of(entity, context, schema)
     if entity.custom_fields and not shaper.defined:
         definitions = read_definitions(context, entity)
         shaper.define(None if definitions is None else definitions_of(entity, definitions))
@@ -42,15 +47,16 @@ def definition_tables(entity: Entity, context: SyncContext) -> Iterator[Any]:
     definitions = context.definitions.get(entity.name)
     if definitions is None:
         return
-    rows = definitions_of(entity, definitions)
-    shaper, name = shaper_of(ENTITIES["custom_fields"], context), object_of(entity, rows)
+    rows, table = definitions_of(entity, definitions), ENTITIES["custom_fields"]
+    name = object_of(entity, rows)
     try:
-        assert_plausible(ENTITIES["custom_fields"], context, loaded_definitions(), {name: rows})
+        assert_plausible(table, context, loaded_definitions(), {name: rows})
     except ImplausibleDeletion as error:
         notes = context.result(entity.name).notes
         notes += [] if str(error) in notes else [str(error)]
         return
-    if changed(loaded_definitions(), name, content_of(shaper, rows)):
+    if changed(loaded_definitions(), name, content_of(mask_of(table, context), rows)):
+        shaper = shaper_of(table, context)
         yield from marked(shaper.shape_groups([(dict.fromkeys(shaper.group, name), rows)]))
 
 

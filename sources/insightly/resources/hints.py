@@ -1,7 +1,7 @@
 """Arrow tables -> what dlt loads: table variants of one resource, each with its own keys and write disposition."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import dlt
 from dlt.common.schema import Schema
@@ -9,8 +9,11 @@ from dlt.common.schema import Schema
 from ..context import SyncContext
 from ..entities import Entity
 from ..fields import FieldType
+from ..rows.masking import Mask
 from ..rows.naming import DELETED_AT, IS_EMPTY, child_tables
-from ..rows.shaper import RowShaper, ShapedTable
+
+if TYPE_CHECKING:
+    from ..rows.shaper import RowShaper, ShapedTable
 
 MERGE: Any = {"disposition": "merge", "strategy": "delete-insert"}
 REPLACE: Any = {"disposition": "replace"}
@@ -27,7 +30,7 @@ GROUPS = {"tags": ("RECORD_TYPE",), "custom_fields": ("FIELD_FOR",)}
 """Entities that are read one group of rows per call, and the field that names the group; it is replaced by itself."""
 
 
-def shaper_of(entity: Entity, context: SyncContext, schema: Schema | None = None) -> RowShaper:
+def shaper_of(entity: Entity, context: SyncContext, schema: Schema | None = None) -> "RowShaper":
     """The run's shaper of an entity, with a child table of tags or without and with columns masked, by the settings.
 
     Args:
@@ -36,14 +39,30 @@ def shaper_of(entity: Entity, context: SyncContext, schema: Schema | None = None
         schema: which columns the destination has; None for the schema of the source that is being extracted.
     """
     if entity.name not in context.shapers:
+        from ..rows.shaper import RowShaper  # imports pyarrow, which an hourly run without new rows does not need
+
         schema = schema or dlt.current.source_schema()
-        shaped = entity.without_tags if context.settings.tags == "off" else entity
+        shaped = shaped_entity(entity, context)
         existing = column_types(schema, (entity.name, *child_tables(entity)))
-        group = GROUPS.get(entity.name) or tuple(entity.parent_key)
         context.shapers[entity.name] = RowShaper(
-            shaped, schema.naming.normalize_path, existing, group, context.mask(shaped)
+            shaped, schema.naming.normalize_path, existing, group_of(entity), mask_of(entity, context)
         )
     return context.shapers[entity.name]
+
+
+def shaped_entity(entity: Entity, context: SyncContext) -> Entity:
+    """The entity as its tables are: without tags, where the settings leave them out."""
+    return entity.without_tags if context.settings.tags == "off" else entity
+
+
+def mask_of(entity: Entity, context: SyncContext) -> Mask:
+    """What is hashed or left out of the entity's records."""
+    return context.mask(shaped_entity(entity, context))
+
+
+def group_of(entity: Entity) -> tuple[str, ...]:
+    """The fields whose rows are replaced together; none where each row is replaced by itself."""
+    return GROUPS.get(entity.name) or tuple(entity.parent_key)
 
 
 def column_types(schema: Schema, tables: Iterable[str]) -> dict[str, dict[str, FieldType]]:
@@ -60,12 +79,14 @@ def column_types(schema: Schema, tables: Iterable[str]) -> dict[str, dict[str, F
 
 def empty_tables(entity: Entity, context: SyncContext) -> Iterator[Any]:
     """The entity's tables that no row has created yet, without rows, so that queries can join them."""
-    shaper = shaper_of(entity, context)
-    missing = {shaper.entity.name, *child_tables(shaper.entity)} - dlt.current.source_schema().tables.keys()
-    return marked(table for table in shaper.shape([]) if table.table in missing) if missing else iter(())
+    shaped = shaped_entity(entity, context)
+    missing = {shaped.name, *child_tables(shaped)} - dlt.current.source_schema().tables.keys()
+    if not missing:
+        return iter(())
+    return marked(table for table in shaper_of(entity, context).shape([]) if table.table in missing)
 
 
-def marked(tables: Iterable[ShapedTable], disposition: Any = MERGE) -> Iterator[Any]:
+def marked(tables: Iterable["ShapedTable"], disposition: Any = MERGE) -> Iterator[Any]:
     """Tables as dlt takes them from a resource.
 
     Each is a variant with its own primary key: it would inherit the resource's, which keeps one child per parent.

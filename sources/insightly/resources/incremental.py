@@ -32,7 +32,7 @@ from ..state.times import earlier, iso, parse_api
 from ..state.watermark import cursor_reliable, next_watermark, record_dates, store_watermark, watermark_in
 from .enrich import complete_and_shape, definition_tables
 from .fetch import page_reader, tags_cost_calls, top_of
-from .hints import marked, shaper_of
+from .hints import marked, mask_of
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, res
     checkpoint = _begin(entity, context, result, state, request, watermark)
     if context.chunk.full:
         return
-    shaper = shaper_of(entity, context)
+    mask = mask_of(entity, context)
     # One decision for the whole walk, however many rounds it takes: digests are those of what the destination has.
     in_blocks = entity.read == "full" or (checkpoint.since is None and not entity.cursor_documented)
     missing_ids = result.missing_ids
@@ -83,13 +83,13 @@ def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, res
         record_dates(entity, state, step.rows)
         if missing_ids is not None:
             missing_ids.meet((row[key] for row in step.rows), step.last_id)
-        changed = step.rows if blocks is None else blocks.changed(step.rows, shaper.masked)
+        changed = step.rows if blocks is None else blocks.changed(step.rows, mask.mask)
         if "full" in state:
             changed = step.rows
         complete, tables = changed, list[Any]()
         if changed:
             room = None if step.at is None else context.chunk.room  # a list in no order is not resumed
-            complete, shaped = complete_and_shape(entity, context, shaper, changed, result, room)
+            complete, shaped = complete_and_shape(entity, context, changed, result, room)
             context.record_changed_keys(entity, complete)
             tables = [*marked(shaped), *definition_tables(entity, context)]
             _warn_of_future_dates(entity, complete, step.clock_skew)

@@ -15,13 +15,13 @@ from ..paging.prefetch import PageReader
 from ..paging.walk import Key, identify
 from ..result import EntityResult
 from ..rows.custom_fields import definitions_of, object_of
-from ..rows.shaper import RowShaper
+from ..rows.masking import Mask
 from ..state.checkpoint import State, finish_full, start_full
 from ..state.missing import is_plausible
 from ..state.request import ReadRequest
 from .discovery import discover
 from .fetch import page_reader, read_objects, read_pages, require_definitions
-from .hints import MERGE, REPLACE, marked, shaper_of
+from .hints import MERGE, REPLACE, group_of, marked, mask_of, shaper_of
 
 
 def read_reference(entity: Entity, context: SyncContext, request: ReadRequest, result: EntityResult) -> Iterator[Any]:
@@ -37,8 +37,7 @@ def read_reference(entity: Entity, context: SyncContext, request: ReadRequest, r
     start_full(state, request)
     if context.chunk.full:
         return
-    shaper = shaper_of(entity, context)
-    group = shaper.group
+    group, mask = group_of(entity), mask_of(entity, context)
     loaded = loaded_definitions() if entity.name == "custom_fields" else state.setdefault("contents", {})
     groups, ended_by = dict[str, list[Record]](), None
     try:
@@ -50,8 +49,8 @@ def read_reference(entity: Entity, context: SyncContext, request: ReadRequest, r
     if not request.force:
         assert_plausible(entity, context, loaded, groups)
     for name, records in groups.items():
-        if changed(loaded, name, content_of(shaper, records)) or "full" in state:
-            rows = [(dict.fromkeys(group, name), records)]
+        if changed(loaded, name, content_of(mask, records)) or "full" in state:
+            shaper, rows = shaper_of(entity, context), [(dict.fromkeys(group, name), records)]
             tables = shaper.shape_groups(rows) if group else shaper.shape(records)
             yield from marked(tables, MERGE if group else REPLACE)
             result.merged += len(records)
@@ -61,9 +60,9 @@ def read_reference(entity: Entity, context: SyncContext, request: ReadRequest, r
     context.end(result, state)
 
 
-def content_of(shaper: RowShaper, records: Sequence[Record]) -> str:
+def content_of(mask: Mask, records: Sequence[Record]) -> str:
     """The number of rows of a list or group, and their digest, as the state keeps them."""
-    return f"{len(records)} {digest(shaper.masked(records))}"
+    return f"{len(records)} {digest(mask.mask(records))}"
 
 
 def without_digest(content: str) -> str:

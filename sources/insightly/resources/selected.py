@@ -20,7 +20,7 @@ from ..state.times import parse, parse_api
 from ..state.watermark import cursor_reliable, record_dates, watermark_in
 from .enrich import complete_and_shape, definition_tables
 from .fetch import page_reader, read_definitions, records_of
-from .hints import marked, shaper_of
+from .hints import marked
 from .reference import without_digest
 
 BATCH = 100
@@ -138,7 +138,7 @@ class _SelectedRead:
             return len(records)
         if cursor_reliable(entity, self.state):
             record_dates(entity, self.state, inside)
-        complete, shaped = complete_and_shape(entity, context, shaper_of(entity, context), inside, result)
+        complete, shaped = complete_and_shape(entity, context, inside, result)
         if complete:
             context.record_changed_keys(entity, complete)
             yield from marked(shaped)
