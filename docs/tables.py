@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import pyarrow as pa
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from pipelines.destinations.system_tables import COLUMNS, TABLES
@@ -76,6 +75,7 @@ IN = {
 }
 """The tables that have an added column."""
 SQL = {"integer": "BIGINT", "number": "DECIMAL", "boolean": "BOOLEAN", "datetime": "TIMESTAMPTZ", "date": "DATE"}
+OF_DLT = {"bigint": "BIGINT", "double": "DOUBLE", "timestamp": "TIMESTAMPTZ"}
 HEADER = "| column | type | what it is |\n|---|---|---|"
 fold = NamingConvention().normalize_path
 
@@ -149,7 +149,7 @@ def _system() -> Iterator[str]:
         yield f"{TABLES[table]}\n"
         yield HEADER
         for name, column in columns.items():
-            yield _row(f"`{name}`", _sql_type(column.type), column.description)
+            yield _row(f"`{name}`", OF_DLT.get(column.type, "TEXT"), column.description)
         yield ""
     yield f"### {RECORDS}\n"
     yield f"{_with_code(ENTITIES[RECORDS].description)}\n"
@@ -195,12 +195,6 @@ def _with_code(text: str) -> str:
 
 def _type(field: Field) -> str:
     return SQL.get(field.type, "TEXT")
-
-
-def _sql_type(kind: pa.DataType) -> str:
-    if pa.types.is_timestamp(kind):
-        return "TIMESTAMPTZ"
-    return "BIGINT" if pa.types.is_integer(kind) else "DOUBLE" if pa.types.is_floating(kind) else "TEXT"
 
 
 if __name__ == "__main__":

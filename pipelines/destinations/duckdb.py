@@ -49,6 +49,7 @@ class DuckDbAdapter(DestinationAdapter):
         super().__init__("duckdb")
         self.path = path
         self._credentials = dict[bool, DuckDbCredentials]()
+        self._memory_limit = 0
 
     def __str__(self) -> str:
         return str(self.path)
@@ -117,6 +118,7 @@ class DuckDbAdapter(DestinationAdapter):
             Busy: another program still has the file open after `wait` seconds.
         """
         pool: Any = self.credentials(read_only=not writes).conn_pool
+        self._memory_limit = 0
         with ExitStack() as stack:
 
             def try_open() -> str | None:
@@ -143,9 +145,13 @@ class DuckDbAdapter(DestinationAdapter):
     def limit_memory(self, pipeline: dlt.Pipeline) -> None:
         schema = pipeline.default_schema if pipeline.default_schema_name else None
         columns = max((len(table["columns"]) for table in schema.tables.values()), default=0) if schema else 0
+        limit = MEMORY + MEMORY_PER_COLUMN * columns
+        if limit == self._memory_limit:
+            return
         with pipeline.sql_client() as client:
             client.execute_sql("set threads = 1")  # dlt runs the jobs in threads, and each thread has its own buffers
-            client.execute_sql(f"set memory_limit = '{MEMORY + MEMORY_PER_COLUMN * columns}MB'")
+            client.execute_sql(f"set memory_limit = '{limit}MB'")
+        self._memory_limit = limit
 
 
 def _process_in(error: str) -> str:

@@ -123,10 +123,9 @@ def _restore_newest_schema(pipeline: dlt.Pipeline) -> None:
 
 def _stored_state(pipeline: dlt.Pipeline) -> StateInfo | None:
     with pipeline.destination_client() as client:
-        if not client.is_storage_initialized() or not isinstance(client, WithStateSync):
-            return None
-        with suppress(DestinationUndefinedEntity):  # a schema without tables of dlt
-            return client.get_stored_state(pipeline.pipeline_name)
+        if isinstance(client, WithStateSync):
+            with suppress(DestinationUndefinedEntity):  # no dataset, or one without tables of dlt
+                return client.get_stored_state(pipeline.pipeline_name)
     return None
 
 

@@ -151,7 +151,9 @@ def restore_tables(pipeline: dlt.Pipeline) -> None:
         schema = client.schema
         of_dlt = [schema.loads_table_name, schema.state_table_name] if pipeline.first_run else []
         known = [table for table in (*LOGS, *of_dlt) if table in schema.tables]
-        if not isinstance(client, SqlJobClientBase) or _exist(client, known) or not client.is_storage_initialized():
+        if not (known and isinstance(client, SqlJobClientBase)) or _exist(client, known):
+            return
+        if not client.is_storage_initialized():
             return
         missing = [table for table, columns in client.get_storage_tables(known) if not columns]
         if missing:
@@ -164,8 +166,8 @@ def _exist(client: SqlJobClientBase, tables: Sequence[str]) -> bool:
     """True if the database has the tables. To list their columns, as dlt does, takes longer."""
     sql = client.sql_client
     with suppress(DestinationUndefinedEntity):
-        for table in tables:
-            sql.execute_sql(f"select 1 from {sql.make_qualified_table_name(table)} where 1 = 0")
+        names = ", ".join(map(sql.make_qualified_table_name, tables))
+        sql.execute_sql(f"select 1 from {names} where 1 = 0")
         return True
     return False
 
