@@ -1,6 +1,5 @@
 """Checks the key with three calls: the account, the user, the permissions. Nothing is written."""
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +20,7 @@ def check(settings: InsightlySettings) -> Report:
     Raises:
         InsightlyError: the key or the address does not work.
     """
-    started, context = time.monotonic(), SyncContext(settings)
+    context = SyncContext(settings)
     facts: dict[str, Any] = {"url": settings.url}
     refused: list[NotAvailable] = []
     try:
@@ -34,11 +33,10 @@ def check(settings: InsightlySettings) -> Report:
     finally:
         context.close()
     report = Report("check", facts=facts)
-    report.add_calls(context)
+    report.add_costs(context)
     if refused and len(refused) == len(PATHS):
         report.status, report.exit_code = FAILED, 1
         report.reason = f"nothing can be read at {settings.url}: {refused[0]}. {_hint(settings, refused)}"
-    report.seconds = time.monotonic() - started
     return report
 
 

@@ -1,6 +1,5 @@
 """What can be loaded and how, and what this key and plan may read: by /Permissions and one call per entity."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -45,7 +44,7 @@ def entities(settings: InsightlySettings) -> Report:
     Raises:
         BadCredentials: the key is refused.
     """
-    started, context = time.monotonic(), SyncContext(settings)
+    context = SyncContext(settings)
     try:
         access = _check_all(context)
     except MissingKey as error:
@@ -53,13 +52,12 @@ def entities(settings: InsightlySettings) -> Report:
     finally:
         context.close()
     report = Report("entities")
-    report.add_calls(context)
+    report.add_costs(context)
     for name, found in access.items():
         calls, facts = context.budget.by_label[name], {"readable": found.readable}
         report.entities[name] = EntityReport(found.state, found.reason, calls=calls, facts=facts)
     report.conclude(None, [found.error for found in access.values() if isinstance(found.error, Stop)], set())
     report.facts = {"table": {name: _facts(entity) for name, entity in ENTITIES.items()}}
-    report.seconds = time.monotonic() - started
     return report
 
 

@@ -1,6 +1,5 @@
 """Estimates the calls of a sync or a sweep, with about one call per entity. Nothing is loaded."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -59,8 +58,7 @@ def plan_sweep(settings: InsightlySettings, target: Target, names: Sequence[str]
 def add_estimate(report: Report, context: SyncContext) -> None:
     """Adds the calls and seconds that the command would take, and the calls that the plan itself took."""
     calls = sum(entity.calls for entity in report.entities.values())
-    report.add_calls(context)
-    report.seconds = time.monotonic() - context.started
+    report.add_costs(context)
     report.facts = {"plan": {"calls": calls, "seconds": context.settings.seconds_for(calls)}}
 
 
@@ -77,7 +75,7 @@ def _plan(
             find(context, chosen, request=command == "sync")
             if command == "sync" and RECORDS in chosen:
                 refresh_catalog(context)
-        every = context.with_objects(chosen)
+        every = context.catalog.with_objects(chosen)
         requests = dict.fromkeys(every, context.request) | resume_full(context.request, states, every)
         for name, entity_request in requests.items():
             result = context.result(name)
@@ -85,7 +83,7 @@ def _plan(
                 if result.open:
                     with context.reading(name):
                         report.entities[name] = cost(
-                            context.entity(name), context, states.get(name, {}), entity_request
+                            context.catalog.entity(name), context, states.get(name, {}), entity_request
                         )
                         result.state = "ok"
             except BadCredentials as error:
@@ -111,7 +109,7 @@ def _states(target: Target, context: SyncContext) -> Mapping[str, State]:
     if not target.exists():
         return {}
     with target.reading() as pipeline:
-        context.add_objects(custom_objects(pipeline))
+        context.catalog.add(custom_objects(pipeline))
         return resource_states(pipeline)
 
 

@@ -45,9 +45,9 @@ def status(
     report = Report("status")
     target.require_exists()
     with target.reading() as pipeline, target.open_dataset(pipeline) as dataset:
-        context.add_objects(custom_objects(pipeline))
+        context.catalog.add(custom_objects(pipeline))
         find(context, chosen, request=False)
-        runs, selected, named = last_runs(pipeline), context.with_objects(chosen), named_entities(names)
+        runs, selected, named = last_runs(pipeline), context.catalog.with_objects(chosen), named_entities(names)
         synced = _synced(pipeline, dataset, runs, selected, max_age)
         shown = [name for name in selected if name in synced or (runs and name in named)]
         report.entities = {name: synced.get(name) or _never_synced(max_age) for name in shown}

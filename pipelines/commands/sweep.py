@@ -57,14 +57,14 @@ def sweep(
     target.require_exists()
     with opened("sweep", settings, target, None, watch) as runner:
         runner.require_synced()
-        runner.context.chosen = chosen
+        runner.context.chosen, catalog = chosen, runner.context.catalog
         with runner.attempt():
             runner.check_account()
             find(runner.context, chosen, request=False)
             last_sweeps, requests = last_success(runner.pipeline, "sweep"), dict[str, ReadRequest]()
             with history.maintained(runner):
-                for name in sorted(runner.context.with_objects(chosen), key=lambda name: last_sweeps.get(name, NEVER)):
-                    request = _Sweep(runner, runner.context.entity(name), thorough, tags, force).run()
+                for name in sorted(catalog.with_objects(chosen), key=lambda name: last_sweeps.get(name, NEVER)):
+                    request = _Sweep(runner, catalog.entity(name), thorough, tags, force).run()
                     if request is not None:
                         requests[name] = request
                 _read_again(runner, requests)
@@ -79,7 +79,7 @@ def not_verifiable(runner: Runner, entity: Entity) -> str | None:
     complete = "ended" in state if entity.read == "per_parent" else "start_date" in state or not entity.swept
     if not runner.dataset.table_exists(entity.name) or not complete:
         return f"not loaded completely yet: {until_done}"
-    if entity.swept and state.get("mask", "") != runner.context.mask(entity).fingerprint:
+    if entity.swept and state.get("mask", "") != runner.context.settings.privacy.mask(entity).fingerprint:
         return f"loaded before sources.insightly.hash or drop changed: {until_done}"
     parts = (part for part in (state, *state.get("parents", {}).values()) if "again" in part and "start_date" in part)
     if any(earlier(part["again"]["since"], part["start_date"]) for part in parts):
@@ -97,7 +97,6 @@ class _Sweep:
 
     def run(self) -> ReadRequest | None:
         """Sweeps the entity; returns which of its records are to be read again, if any."""
-        self.context.begin(self.entity.name)
         with self.context.reading(self.entity.name) as result:
             if self.entity.name == RECORDS:
                 result.state, result.reason = "ok", "each custom object has a sweep of its own"
@@ -160,7 +159,7 @@ class _Sweep:
         if self.context.settings.tags == "off":
             result.notes.append("its tags are not compared: sources.insightly.tags is 'off'")
             return set()
-        mask, table = self.context.mask(self.entity), child_table(self.entity, "TAGS")
+        mask, table = self.context.settings.privacy.mask(self.entity), child_table(self.entity, "TAGS")
         if mask.drops(table, "TAG_NAME"):
             result.notes.append(f"its tags are not compared: {table}.tag_name is in sources.insightly.drop")
             return set()

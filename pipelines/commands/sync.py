@@ -47,13 +47,13 @@ def sync(
         with runner.attempt():
             runner.check_account()
             find(context, chosen)
-            _mask_loaded_rows(runner, context.with_objects(chosen))
+            _mask_loaded_rows(runner, context.catalog.with_objects(chosen))
             with history.maintained(runner):
-                requests = _resume_full(runner, context.with_objects(chosen))
+                requests = _resume_full(runner, context.catalog.with_objects(chosen))
                 repeated = _reread_repeated(runner, requests)
                 runner.read(requests)
                 runner.dataset.record_restored()
-                _mark_missing(runner, context.with_objects(chosen))
+                _mark_missing(runner, context.catalog.with_objects(chosen))
                 _report_repeated(runner, repeated)
         return runner.report(chosen, names)
 
@@ -66,7 +66,7 @@ def _resume_full(runner: Runner, chosen: Sequence[str]) -> dict[str, ReadRequest
     for name, request in requests.items():
         result = context.result(name)
         if not result.open:
-            result.watermark = result.watermark_before = runner.watermark(context.entity(name))
+            result.watermark = result.watermark_before = runner.watermark(context.catalog.entity(name))
         if request.rest:
             result.notes.append("Earlier runs of this --full have read everything; the next --full starts a new one.")
     return requests
@@ -85,7 +85,7 @@ def _reread_repeated(runner: Runner, requests: dict[str, ReadRequest]) -> dict[s
     context, states, today = runner.context, runner.states(), datetime.now(UTC).date().isoformat()
     due = [
         entity
-        for entity in map(context.entity, requests)
+        for entity in map(context.catalog.entity, requests)
         if entity.read != "per_parent"
         and context.result(entity.name).open
         and runner.dataset.table_exists(entity.name)
@@ -100,7 +100,7 @@ def _reread_repeated(runner: Runner, requests: dict[str, ReadRequest]) -> dict[s
 
 
 def _report_repeated(runner: Runner, found: Mapping[str, int]) -> None:
-    left = runner.dataset.count_repeated_keys(map(runner.context.entity, found))
+    left = runner.dataset.count_repeated_keys(map(runner.context.catalog.entity, found))
     for name, count in found.items():
         result, remaining = runner.context.result(name), left.get(name, 0)
         if remaining < count:
@@ -114,8 +114,8 @@ def _report_repeated(runner: Runner, found: Mapping[str, int]) -> None:
 
 def _mask_loaded_rows(runner: Runner, chosen: Sequence[str]) -> None:
     """Clears columns that were loaded before they were masked, since no walk reads deleted records again."""
-    for entity in (each for each in map(runner.context.entity, chosen) if each.swept):
-        mask = runner.context.mask(entity)
+    for entity in (each for each in map(runner.context.catalog.entity, chosen) if each.swept):
+        mask = runner.context.settings.privacy.mask(entity)
         loaded = runner.dataset.table_exists(entity.name)
         if loaded and mask.rules and runner.states().get(entity.name, {}).get("mask", "") != mask.fingerprint:
             own = mask.rules.get(entity.name, {})
@@ -132,7 +132,7 @@ def _mark_missing(runner: Runner, names: Iterable[str]) -> None:
 
 
 def _confirm_missing(runner: Runner, name: str, missing_ids: set[int]) -> None:
-    entity, result = runner.context.entity(name), runner.context.result(name)
+    entity, result = runner.context.catalog.entity(name), runner.context.result(name)
     before, result.state = result.state, None
     with runner.context.reading(name):
         known = runner.dataset.live_ids(entity)

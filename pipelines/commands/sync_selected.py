@@ -7,6 +7,7 @@ from pipelines.destinations.target import Target
 from pipelines.engine import deletions, history
 from pipelines.engine.report import EntityReport, Report
 from pipelines.engine.runner import Runner, Watch, opened
+from sources.insightly.catalog import Catalog
 from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import SyncContext, choose
 from sources.insightly.entities import RECORDS, Entity
@@ -59,7 +60,7 @@ def selection(
     chosen = choose(settings, names)
     if len(names) != 1 or len(chosen) != 1 or chosen[0] == RECORDS:
         raise BadSetting(option, value, f"needs one entity by name, as: insightly sync contacts {option} ...")
-    entity = SyncContext(settings).entity(chosen[0])
+    entity = Catalog().entity(chosen[0])
     if entity.read == "per_parent":
         again = "--since DATE or --full reads them again"
         raise BadSetting(option, value, f"{entity.name} are read under other records, not by themselves: {again}")
@@ -97,7 +98,7 @@ def sync_selected(
         with runner.attempt():
             runner.check_account()
             find(context, [name])
-            entity, request = context.entity(name), context.request
+            entity, request = context.catalog.entity(name), context.request
             if selected.where is None:
                 request = replace(request, ids=selected.ids)
             elif context.result(name).open:
@@ -128,7 +129,7 @@ def plan(settings: InsightlySettings, selected: Selection) -> Report:
         result = context.result(name)
         if result.open:
             with context.reading(name):
-                report.entities[name] = _estimate(selected, context.entity(name), context)
+                report.entities[name] = _estimate(selected, context.catalog.entity(name), context)
                 result.state = "ok"
         if result.error is not None:
             facts = {"pages": 0, "total": None}

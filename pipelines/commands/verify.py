@@ -77,9 +77,9 @@ def verify(
             find(context, chosen)
             if RECORDS in chosen:
                 refresh_catalog(context)
-            for name in context.with_objects(chosen):
+            for name in context.catalog.with_objects(chosen):
                 if context.result(name).open:
-                    verification = _Verification(runner, context.entity(name), found[name], full, quick)
+                    verification = _Verification(runner, context.catalog.entity(name), found[name], full, quick)
                     verification.run(runs.get((name, "sync")))
         return runner.report(chosen, names, lambda report: _conclude(report, found, quick))
 
@@ -112,7 +112,6 @@ class _Verification:
 
     def run(self, last_sync: Mapping[str, Any] | None) -> None:
         """Compares the entity; `last_sync` is the row of its last sync in `_sync_runs`."""
-        self.context.begin(self.entity.name)
         with self.context.reading(self.entity.name) as result:
             result.watermark = result.watermark_before = self.watermark
             if (reason := not_verifiable(self.runner, self.entity)) is not None:

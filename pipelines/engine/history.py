@@ -15,10 +15,10 @@ import dlt
 
 from pipelines.destinations.dataset import Dataset
 from pipelines.destinations.system_tables import HISTORIES, description_of, ensure_table
-from sources.insightly.context import MAX_CHANGED_KEYS
 from sources.insightly.entities import ENTITIES, UNVERSIONED, Entity
 from sources.insightly.errors import BadSetting
 from sources.insightly.resources.describe import describe_table
+from sources.insightly.result import MAX_CHANGED_KEYS
 from sources.insightly.rows.naming import DELETED_AT, VALID_FROM, VALID_TO, VARIANT, history_table
 
 from .runner import Runner
@@ -48,14 +48,15 @@ def maintained(runner: Runner) -> Iterator[None]:
 
 
 def _update(runner: Runner, entity: Entity) -> None:
-    state, mask = runner.states().get(entity.name, {}), runner.context.mask(entity)
-    changed_keys = runner.context.changed_keys.pop(entity.name, None)
+    result, state = runner.context.result(entity.name), runner.states().get(entity.name, {})
+    mask, changed_keys = runner.context.settings.privacy.mask(entity), result.changed_keys
+    result.changed_keys = None
     # Values that are not masked yet are not copied into a history.
     if not runner.dataset.table_exists(entity.name) or state.get("mask", "") != mask.fingerprint:
         return
     history, masked = _History(runner.pipeline, runner.dataset, entity), tuple(mask.rules.get(entity.name, ()))
     if history.prepare():
-        runner.context.result(entity.name).notes.append(f"{history.table} is new: it keeps versions of {entity.name}")
+        result.notes.append(f"{history.table} is new: it keeps versions of {entity.name}")
     before = history.read_state()
     remasked = set[str]() if before.mask == mask.fingerprint else {*before.masked, *masked}
     if changed_keys:
@@ -63,7 +64,7 @@ def _update(runner: Runner, entity: Entity) -> None:
     keys_known = changed_keys is not None or before.followed_at is not None
     if not (keys_known and history.counts_match()):
         history.update(None, remasked)
-    runner.context.changed_keys[entity.name] = set()
+    result.changed_keys = set()
     # Until a full refresh has ended, some values are still masked as they were before the settings changed.
     after = before if "again" in state else replace(before, mask=mask.fingerprint, masked=masked)
     if before.followed_at is None or after != before:

@@ -88,10 +88,10 @@ class _Facts:
     def __call__(self, context: SyncContext) -> dict[str, Any]:
         """Account, current entity, rows, calls, calls left today, seconds to go; None if not known."""
         now, results = time.monotonic(), context.results
-        rows, names = sum(result.rows for result in results.values()), context.with_objects(context.chosen)
+        rows, names = sum(result.rows for result in results.values()), context.catalog.with_objects(context.chosen)
         ended = sum(name in results and not results[name].open for name in names)
         self.rows.update(now, rows)
-        seconds = self.time_left.update(now, context.calls_done, calls_to_go(context))
+        seconds = self.time_left.update(now, context.chunk.calls_done, calls_to_go(context))
         return {
             "instance": context.settings.instance,
             "entity": context.current,

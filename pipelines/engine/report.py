@@ -1,6 +1,7 @@
 """The report of a command: entities, calls, exit code."""
 
 import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -81,9 +82,10 @@ class Report:
     facts: dict[str, Any] = field(default_factory=dict)
     committed: str = ""
 
-    def add_calls(self, context: "SyncContext") -> None:
-        """Adds the calls of a run, how many of them were retries, and how many calls are left."""
+    def add_costs(self, context: "SyncContext") -> None:
+        """Adds the seconds and calls of a run, how many of them were retries, and how many calls are left."""
         budget, pace = context.budget, context.slowed_to
+        self.seconds = time.monotonic() - context.started
         self.calls, self.calls_left_today = budget.calls, budget.remaining
         self.retries = {kind.replace(" ", "_"): count for kind, count in budget.retries.items()}
         self.slowed_to = None if pace is None else round(pace, 1)

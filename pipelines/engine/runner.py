@@ -1,7 +1,6 @@
 """Runs one command on one destination: lock, recovery, rounds of chunks, report."""
 
 import logging
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
@@ -132,7 +131,7 @@ class Runner:
                     discover(context)
             known = self.states()
             for name, request in self._unfinished(requests).items():
-                entity, is_first = context.entity(name), not context.budget.calls
+                entity, is_first = context.catalog.entity(name), not context.budget.calls
                 prime(entity, known.get(name, {}), request, context, patiently=is_first)
         while unfinished := self._unfinished(requests):
             context.chunk.begin()
@@ -148,7 +147,7 @@ class Runner:
                 self._discard_uncommitted(committed)
                 raise
             context.on_progress()
-        return {name: context.result(name) for name in context.with_objects(requests)}
+        return {name: context.result(name) for name in context.catalog.with_objects(requests)}
 
     def _unfinished(self, requests: Mapping[str, ReadRequest]) -> dict[str, ReadRequest]:
         """The requests of entities that have not ended, in the order to read them.
@@ -159,10 +158,10 @@ class Runner:
         known, position = self.states(), {name: index for index, name in enumerate(ENTITIES)}
 
         def turn(name: str) -> tuple[bool, bool, str, int]:
-            state, per_parent = known.get(name, {}), self.context.entity(name).read == "per_parent"
+            state, per_parent = known.get(name, {}), self.context.catalog.entity(name).read == "per_parent"
             return per_parent, "checkpoint" not in state, state.get("ended", ""), position.get(name, len(position))
 
-        names = self.context.with_objects(requests)
+        names = self.context.catalog.with_objects(requests)
         unfinished = [name for name in names if self.context.result(name).open]
         return {name: requests.get(name, self.context.request) for name in sorted(unfinished, key=turn)}
 
@@ -238,9 +237,9 @@ class Runner:
         if OBJECTS not in chosen:
             calls[RECORDS] += calls[OBJECTS]
         report = Report(self.command)
-        report.add_calls(self.context)
+        report.add_costs(self.context)
         states = self.states()
-        for name in self.context.with_objects(chosen):
+        for name in self.context.catalog.with_objects(chosen):
             result = self.context.result(name)
             if result.open:
                 result.state = "partial" if isinstance(error, Stop | KeyboardInterrupt) else "failed"
@@ -253,7 +252,6 @@ class Runner:
             conclude(report)
         transient = any(each.transient for each in (error, *errors) if isinstance(each, InsightlyError))
         report.transient = transient and report.exit_code == 1
-        report.seconds = time.monotonic() - self.context.started
         if self.writes and not (isinstance(error, KeyboardInterrupt) and self.pipeline.has_pending_data):
             write_run(self.pipeline, self.dataset, report, self.started, datetime.now(UTC), self.state_changed)
         return report
@@ -324,9 +322,8 @@ def opened(
                 refuse_foreign_tables(pipeline, target)
                 if writes:
                     _restore_tables(pipeline, target)
-                context.live_ids, context.stored_values = dataset.live_ids, dataset.values_by_id
-                context.description_of = description_of
-                context.add_objects(custom_objects(pipeline))
+                context.loaded, context.description_of = dataset, description_of
+                context.catalog.add(custom_objects(pipeline))
                 for name, state in resource_states(pipeline).items():
                     context.record_earlier_read(name, state)
                 yield Runner(command, context, pipeline, dataset, target, writes=writes, account=account)

@@ -21,10 +21,13 @@ class Chunk:
         max_calls: calls of a chunk; None for a share of those left today.
         rate: calls a second.
         endless: whether nothing is committed before the end, as when the source is used alone.
+
+    Attributes:
+        calls_done: the calls of the run whose responses are processed.
     """
 
     def __init__(self, budget: CallBudget, max_calls: int | None, rate: float, endless: bool) -> None:
-        self.endless = endless
+        self.endless, self.calls_done = endless, 0
         self._budget, self._chunk_calls, self._rate = budget, max_calls, rate
         self.begin()
 
@@ -34,8 +37,9 @@ class Chunk:
         self._started = time.monotonic()
 
     def add(self, calls: int, size: int = 0) -> None:
-        """Counts calls, and the `size` of their responses in bytes."""
+        """Counts calls whose responses are processed, and the `size` of these in bytes."""
         self._calls += calls
+        self.calls_done += calls
         self._size += size
 
     @property

@@ -41,9 +41,9 @@ def insightly(context: Any = None, requests: Any = None, **overrides: Any) -> It
     if requests is None:
         requests = dict.fromkeys(choose(context.settings), context.request)
     if not context.tolerant:
-        context.required = frozenset(requests)
+        context.chosen = tuple(requests)
     for name, request in requests.items():
-        if name in context.objects or (name in ENTITIES and name != RECORDS):
-            yield resource_of(context.entity(name), request, context)
+        if name in context.catalog.objects or (name in ENTITIES and name != RECORDS):
+            yield resource_of(context.catalog.entity(name), request, context)
         elif name == RECORDS or RECORDS not in requests:
             yield resource_of_objects(name, request, context)

@@ -19,7 +19,7 @@ def _calls_to_go(chosen: Sequence[str], readers: dict[tuple[str, ...], _Reader],
     context = SyncContext(InsightlySettings(**settings))
     context.chosen, context.page_readers = chosen, cast(Any, readers)
     context.result("notes").state = "ok"
-    context.tags_cost_calls.add("tasks")
+    context.result("tasks").tags_cost_calls = True
     return calls_to_go(context)
 
 

@@ -55,20 +55,20 @@ def resource_of_objects(name: str, request: ReadRequest, context: SyncContext) -
     """
 
     def objects() -> Iterator[Any]:
-        context.add_objects(dlt.current.source_state().get(OBJECTS, {}))
+        context.catalog.add(dlt.current.source_state().get(OBJECTS, {}))
         if name == RECORDS:
             with context.reading(name) as result:
                 context.save_account()
                 if context.chunk.full:
                     return
                 refused = discover(context)
-                context.end(result, dlt.current.resource_state())
+                result.end(dlt.current.resource_state())
                 record_refusals(result, refused)
         else:
             find(context, [name])
-        for each in context.with_objects([name]) if context.chunk.endless else ():
-            if each in context.objects:
-                yield from _read(context.objects[each], request, context)
+        for each in context.catalog.with_objects([name]) if context.chunk.endless else ():
+            if each in context.catalog.objects:
+                yield from _read(context.catalog.objects[each], request, context)
 
     return dlt.resource(objects, name=name, write_disposition=MERGE)
 
@@ -113,7 +113,7 @@ def prime(
         context: the run.
         patiently: whether to wait for the response: it may say that the key is invalid, or that no call is left.
     """
-    known = entity.name == OBJECTS and context.object_definitions is not None
+    known = entity.name == OBJECTS and context.catalog.definitions is not None
     if entity.name in (*GROUPS, RECORDS) or entity.read in ("object", "per_parent") or known or request.selects:
         return
     checkpoint = checkpoint_in(entity, state, request, context) if entity.swept else Checkpoint(None)

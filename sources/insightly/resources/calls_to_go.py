@@ -9,8 +9,8 @@ def calls_to_go(context: SyncContext) -> int | None:
 
     It follows from the totals of the lists, whose first pages are requested before all others.
     """
-    names = context.with_objects(context.chosen)
-    calls = [_of_entity(name, context) for name in names if name not in context.results or context.results[name].open]
+    names = context.catalog.with_objects(context.chosen)
+    calls = [_of_entity(name, context) for name in names if context.result(name).open]
     known = [count for count in calls if count is not None]
     if len(known) < len(calls):
         return None
@@ -21,7 +21,7 @@ def calls_to_go(context: SyncContext) -> int | None:
 def _of_entity(name: str, context: SyncContext) -> int | None:
     if name == RECORDS:  # each custom object is an entity of its own
         return 0
-    entity = context.entity(name)
+    entity = context.catalog.entity(name)
     readers = [reader for key, reader in list(context.page_readers.items()) if key[0] == name]
     if entity.read == "per_parent":
         totals = [reader.total for reader in readers]
@@ -32,5 +32,5 @@ def _of_entity(name: str, context: SyncContext) -> int | None:
     if not pages or None in pages:
         # Reference lists are short.
         return 1 if entity.read in ("reference", "object") else None
-    rows = sum(reader.rows_to_go for reader in readers) if name in context.tags_cost_calls else 0
+    rows = sum(reader.rows_to_go for reader in readers) if context.result(name).tags_cost_calls else 0
     return rows + sum(count for count in pages if count)

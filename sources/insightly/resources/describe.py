@@ -69,10 +69,10 @@ def describe_table(
 
 def _custom_fields(context: SyncContext, schema: Schema) -> tuple[dict[tuple[str, str], str], ByColumn]:
     """What custom fields are, and which tables those that are keys refer to; both by table and column."""
-    normalize, others = schema.naming.normalize_path, (*ENTITIES.values(), *context.objects.values())
+    normalize, others = schema.naming.normalize_path, (*ENTITIES.values(), *context.catalog.objects.values())
     texts, tables = dict[tuple[str, str], str](), dict[tuple[str, str], str]()
     for name, definitions in context.definitions.items():
-        entity = context.entity(name)
+        entity = context.catalog.entity(name)
         own = definitions_of(entity, definitions or ())
         for definition in own:
             column = normalize(str(definition.get("FIELD_NAME")))

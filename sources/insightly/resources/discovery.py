@@ -25,13 +25,13 @@ def discover(context: SyncContext) -> list[str]:
         BadSetting: `hash` or `drop` names an object that does not exist.
         NotAvailable, Stop and the other errors of the client.
     """
-    known = {name: entity.object_name for name, entity in context.objects.items()}
+    known = context.catalog.object_names()
     found, refused = objects_of(read_objects(context), known, normalize)
     for name in known.keys() - found.keys():
         result = context.result(name)
         if result.open or isinstance(result.error, NotAvailable):
             result.state, result.reason = "skipped", GONE
-    context.objects.update(found)
+    context.catalog.objects.update(found)
     if unknown := _masked(context):
         table, ways = unknown[0], set(context.settings.privacy.rules[unknown[0]].values())
         raise BadSetting(f"sources.insightly.{min(ways)}", table, f"no such custom object; {_known(context)}")
@@ -49,14 +49,16 @@ def find(context: SyncContext, names: Sequence[str], request: bool = True) -> No
     Raises:
         BadSetting: there is no such object.
     """
-    wanted = [name for name in context.with_objects(names) if name not in ENTITIES]
-    unknown = wanted if request and _masked(context) else [name for name in wanted if name not in context.objects]
+    objects = context.catalog.objects
+    unknown = [name for name in context.catalog.with_objects(names) if name not in ENTITIES]
+    if not (request and _masked(context)):
+        unknown = [name for name in unknown if name not in objects]
     refused: list[str] = []
     for name in unknown:
         with context.reading(name):
             refused = discover(context) if request else []
     for name in unknown:
-        if name not in context.objects and context.result(name).open:
+        if name not in objects and context.result(name).open:
             reason = "; ".join([f"no such custom object; {_known(context)}", *refused])
             raise BadSetting("sources.insightly.entities", name, reason)
 
@@ -76,11 +78,10 @@ def record_refusals(result: EntityResult, refused: Sequence[str]) -> None:
 
 def _masked(context: SyncContext) -> list[str]:
     """Unknown tables of `hash` and `drop` that have the form of custom objects: their columns would not be masked."""
-    return [
-        table for table in context.settings.privacy.rules if is_custom_object(table) and table not in context.objects
-    ]
+    tables, objects = context.settings.privacy.rules, context.catalog.objects
+    return [table for table in tables if is_custom_object(table) and table not in objects]
 
 
 def _known(context: SyncContext) -> str:
-    names = sorted(entity.object_name for entity in context.objects.values())
+    names = sorted(context.catalog.object_names().values())
     return f"known are {', '.join(names)}" if names else "none is known"

@@ -37,8 +37,8 @@ def complete_and_shape(
     if entity.custom_fields and not shaper.defined:
         definitions = read_definitions(context, entity)
         shaper.define(None if definitions is None else definitions_of(entity, definitions))
-    complete, stored = _with_tags(entity, context, records, result, max_calls), context.stored_values
-    tables = shaper.shape(complete, None if stored is None else partial(stored, entity))
+    complete, loaded = _with_tags(entity, context, records, result, max_calls), context.loaded
+    tables = shaper.shape(complete, None if loaded is None else partial(loaded.values_by_id, entity))
     return complete, [table for table in tables if table.rows]
 
 
@@ -75,7 +75,7 @@ def _with_tags(
         return records
     untagged = [record for record in records if mode == "endpoint" or record.get("TAGS") is None]
     if untagged:
-        context.tags_cost_calls.add(entity.name)
+        result.tags_cost_calls = True
     most = min(each for each in (context.budget.left(), max_calls, len(untagged)) if each is not None)
     if most < len(untagged):
         records = records[: next(index for index, record in enumerate(records) if record is untagged[most])]

@@ -142,13 +142,13 @@ def tags_of(context: SyncContext, entity: Entity, ids: Sequence[Any]) -> list[li
             return None
 
     tags = list(context.pool.map(read, ids))
-    context.count_calls(len(ids))
+    context.chunk.add(len(ids))
     return tags
 
 
 def tags_cost_calls(context: SyncContext, entity: Entity) -> bool:
     """Whether each record costs a call, as far as is known."""
-    return entity.name in context.tags_cost_calls or (entity.tagged and context.settings.tags == "endpoint")
+    return entity.tagged and (context.settings.tags == "endpoint" or context.result(entity.name).tags_cost_calls)
 
 
 def read_definitions(context: SyncContext, entity: Entity) -> list[Record] | None:
@@ -170,7 +170,7 @@ def require_definitions(context: SyncContext, entity: Entity) -> list[Record]:
     """
     known = context.definitions.get(entity.name)
     if known is None:
-        context.count_calls(1)
+        context.chunk.add(1)
         known = context.definitions[entity.name] = _request_definitions(context, entity, "custom_fields")
     return known
 
@@ -182,14 +182,14 @@ def _request_definitions(context: SyncContext, entity: Entity, label: str) -> li
 
 def read_objects(context: SyncContext) -> list[Record]:
     """The definitions of custom objects, read once a run. Raises NotAvailable where they are not readable."""
-    if context.object_definitions is None:
+    if context.catalog.definitions is None:
         try:
-            context.object_definitions = page_reader(context, ENTITIES[OBJECTS])(0).rows
+            context.catalog.definitions = page_reader(context, ENTITIES[OBJECTS])(0).rows
         except NotAvailable as error:
-            context.object_definitions = error
-    if isinstance(context.object_definitions, NotAvailable):
-        raise context.object_definitions
-    return context.object_definitions
+            context.catalog.definitions = error
+    if isinstance(context.catalog.definitions, NotAvailable):
+        raise context.catalog.definitions
+    return context.catalog.definitions
 
 
 def _list_of(
@@ -216,7 +216,7 @@ def _reader(context: SyncContext, entity: Entity, path: str, params: Params) -> 
 
     def on_page(page: Page) -> None:
         context.current = entity.name
-        context.count_calls(1, page.size)
+        context.chunk.add(1, page.size)
         context.chunk.end_before_last(calls_to_go(context))
 
     read = _page_request(context, entity, path, params)

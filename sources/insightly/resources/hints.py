@@ -57,7 +57,7 @@ def shaped_entity(entity: Entity, context: SyncContext) -> Entity:
 
 def mask_of(entity: Entity, context: SyncContext) -> Mask:
     """What is hashed or left out of the entity's records."""
-    return context.mask(shaped_entity(entity, context))
+    return context.settings.privacy.mask(shaped_entity(entity, context))
 
 
 def group_of(entity: Entity) -> tuple[str, ...]:

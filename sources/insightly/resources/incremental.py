@@ -90,7 +90,7 @@ def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, res
         if changed:
             room = None if step.at is None else context.chunk.room  # a list in no order is not resumed
             complete, shaped = complete_and_shape(entity, context, changed, result, room)
-            context.record_changed_keys(entity, complete)
+            result.record_changed_keys(entity, complete)
             tables = [*marked(shaped), *definition_tables(entity, context)]
             _warn_of_future_dates(entity, complete, step.clock_skew)
         # Tags can cost a call per record. If the calls end amid the rows, the walk resumes after the last complete one.
@@ -116,7 +116,7 @@ def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, res
     assert checkpoint.started is not None
     if not accept_end(state, step.doubtful):
         result.notes.append(DOUBTFUL_END)
-        context.end(result, state)
+        result.end(state)
         return
     # Pages may have been too large for a busy hour alone, so the next walk tries larger ones.
     _remember_page_rows(state, 2 * reader.max_rows, context)
@@ -129,7 +129,7 @@ def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, res
         blocks.end()
     missed = () if missing_ids is None else missing_ids.up_to(None)
     end(state, checkpoint, loaded_from(state, request.start_date), missed)
-    context.end(result, state)
+    result.end(state)
 
 
 def with_state(request: ReadRequest, entity: Entity, state: State) -> ReadRequest:
@@ -158,8 +158,10 @@ def _begin(
     note_contradiction(watermark, request, result)
     if unfinished is not None and state["again"] is unfinished:
         _note_resumed_walk(unfinished["since"], request, result)
-    if rereads_everything(state, start_date) and context.live_ids is not None:
-        result.missing_ids = MissingIds(context.live_ids(entity), checkpoint.last_id, state.get("missing_ids", ()))
+    if rereads_everything(state, start_date) and context.loaded is not None:
+        result.missing_ids = MissingIds(
+            context.loaded.live_ids(entity), checkpoint.last_id, state.get("missing_ids", ())
+        )
     if checkpoint.since is None and checkpoint.last_id is None:
         state.pop("dated", None)
     return checkpoint

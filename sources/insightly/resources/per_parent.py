@@ -96,7 +96,7 @@ def read_per_parent(entity: Entity, context: SyncContext, request: ReadRequest, 
     _assert_available(progress, state)
     finish_full(state)
     result.watermark = watermark_of_parents(entity, state)
-    context.end(result, state)
+    result.end(state)
 
 
 def watermark_of_parents(entity: Entity, state: Mapping[str, Any]) -> str | None:
@@ -174,7 +174,7 @@ class _ParentRead:
             if taken is None:
                 break
             sublist, _ = taken
-            self.context.count_calls(sublist.calls, sublist.size)
+            self.context.chunk.add(sublist.calls, sublist.size)
             unwritten.append(taken)
             if sublist.refused is None:
                 self.progress.answered = True

@@ -57,7 +57,7 @@ def read_reference(entity: Entity, context: SyncContext, request: ReadRequest, r
     if ended_by is not None:
         raise ended_by
     finish_full(state)
-    context.end(result, state)
+    result.end(state)
 
 
 def content_of(mask: Mask, records: Sequence[Record]) -> str:
@@ -148,7 +148,7 @@ def read_groups(
 
 
 def _group_name(entity: Entity, context: SyncContext, name: str, records: list[Record]) -> str:
-    return object_of(context.entity(name), records) if entity.name == "custom_fields" else name
+    return object_of(context.catalog.entity(name), records) if entity.name == "custom_fields" else name
 
 
 def calls_of(entity: Entity, context: SyncContext) -> int:
@@ -179,7 +179,7 @@ def _with_definitions(context: SyncContext) -> list[Entity]:
     own = [
         each for each in ENTITIES.values() if each.custom_fields and each.read != "embedded" and each.name != RECORDS
     ]
-    return own + list(context.objects.values())
+    return own + list(context.catalog.objects.values())
 
 
 def _definitions(entity: Entity, context: SyncContext) -> list[Record]:
@@ -197,7 +197,7 @@ def _rows_of_list(reader: PageReader, key: Key, notes: list[str]) -> list[Record
 
 def _rows_of_object(entity: Entity, context: SyncContext) -> list[Record]:
     """The object itself, or the items of the array that has its rows; a bare list of them is read as well."""
-    context.count_calls(1)
+    context.chunk.add(1)
     try:
         value: Record = context.client.get_object(entity.path, {}, label=entity.name)[0]
     except MalformedResponse:

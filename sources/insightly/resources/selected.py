@@ -75,7 +75,7 @@ class _SelectedRead:
                 return
             ids = result.not_read[: self._affordable()]
             answers = dict(zip(ids, records_of(context, entity, ids), strict=True))
-            context.count_calls(len(answers))
+            context.chunk.add(len(answers))
             for id_, answer in answers.items():
                 if isinstance(answer, dict) and answer.get(key) != id_:
                     raise MalformedResponse(
@@ -140,7 +140,7 @@ class _SelectedRead:
             record_dates(entity, self.state, inside)
         complete, shaped = complete_and_shape(entity, context, inside, result)
         if complete:
-            context.record_changed_keys(entity, complete)
+            result.record_changed_keys(entity, complete)
             yield from marked(shaped)
             yield from definition_tables(entity, context)
         result.rows += len(complete)
