@@ -18,8 +18,8 @@ from sources.insightly.resources.fetch import page_reader, pages_at, parent_of, 
 from sources.insightly.resources.hints import GROUPS
 from sources.insightly.resources.per_parent import parent_checkpoint
 from sources.insightly.resources.reference import calls_of
-from sources.insightly.state.checkpoint import Checkpoint
-from sources.insightly.state.request import ReadRequest, resume_full
+from sources.insightly.state.checkpoint import Checkpoint, resume_full
+from sources.insightly.state.request import ReadRequest
 
 State = dict[str, Any]
 Cost = Callable[[Entity, SyncContext, State, ReadRequest], EntityReport]

@@ -19,6 +19,7 @@ from sources.insightly.resources.discovery import find
 from sources.insightly.resources.fetch import page_reader, read_pages, tagged_with, top_of
 from sources.insightly.result import EntityResult
 from sources.insightly.rows.naming import child_table
+from sources.insightly.state.checkpoint import walk_states
 from sources.insightly.state.request import ReadRequest
 from sources.insightly.state.times import earlier, parse, parse_api
 
@@ -81,7 +82,7 @@ def not_verifiable(runner: Runner, entity: Entity) -> str | None:
         return f"not loaded completely yet: {until_done}"
     if entity.swept and state.get("mask", "") != runner.context.settings.privacy.mask(entity).fingerprint:
         return f"loaded before sources.insightly.hash or drop changed: {until_done}"
-    parts = (part for part in (state, *state.get("parents", {}).values()) if "again" in part and "start_date" in part)
+    parts = (part for part in walk_states(state) if "again" in part and "start_date" in part)
     if any(earlier(part["again"]["since"], part["start_date"]) for part in parts):
         return f"being loaded from an earlier start_date: {until_done}"
     return None

@@ -14,8 +14,8 @@ from sources.insightly.errors import ImplausibleDeletion, plural
 from sources.insightly.paging.probe import Differences
 from sources.insightly.resources.discovery import find
 from sources.insightly.rows.naming import history_table
-from sources.insightly.state.checkpoint import needs_confirmation
-from sources.insightly.state.request import ReadRequest, resume_full
+from sources.insightly.state.checkpoint import needs_confirmation, resume_full
+from sources.insightly.state.request import ReadRequest
 
 
 def sync(

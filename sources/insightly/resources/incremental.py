@@ -28,7 +28,7 @@ from ..state.checkpoint import (
 )
 from ..state.missing import MissingIds
 from ..state.request import ReadRequest
-from ..state.times import earlier, iso, parse_api
+from ..state.times import earlier, parse_api
 from ..state.watermark import cursor_reliable, next_watermark, record_dates, store_watermark, watermark_in
 from .enrich import complete_and_shape, definition_tables
 from .fetch import page_reader, tags_cost_calls, top_of
@@ -42,94 +42,138 @@ BATCH_BYTES, LAST_PAGES = 8_000_000, 2
 def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, result: EntityResult) -> Iterator[Any]:
     """Yields the tables of what changed since the watermark, from where the last run stopped.
 
-    Checkpoint and rows are one load package: the checkpoint is written to the state before the rows are yielded. When a
-    chunk or the budget ends, the generator returns, because an exception would discard both.
-
     Args:
         entity: the entity to read.
         context: the run.
         request: what the run requests of the entity.
         result: what the run did with the entity.
     """
-    state, key = dlt.current.resource_state(entity.name), entity.key[0]
+    state = dlt.current.resource_state(entity.name)
     request = with_state(request, entity, state)
-    watermark = watermark_in(entity, state)
-    result.watermark = result.watermark_before = watermark
-    checkpoint = _begin(entity, context, result, state, request, watermark)
-    if context.chunk.full:
-        return
-    mask = mask_of(entity, context)
-    # One decision for the whole walk, however many rounds it takes: digests are those of what the destination has.
-    in_blocks = entity.read == "full" or (checkpoint.since is None and not entity.cursor_documented)
-    missing_ids = result.missing_ids
-    is_live = (lambda _: True) if missing_ids is None else missing_ids.was_loaded
-    blocks = Blocks(state, key, checkpoint.last_id is not None, is_live) if in_blocks else None
-    reader = page_reader(context, entity, checkpoint.since, max_rows=state.get("page_rows"))
-    steps = read_list(reader, key, checkpoint.skip, checkpoint.last_id, checkpoint.patience)
+    result.watermark = result.watermark_before = watermark_in(entity, state)
+    checkpoint = _begin(entity, context, result, state, request)
+    if not context.chunk.full:
+        yield from _ListRead(entity, context, result, state, loaded_from(state, request.start_date), checkpoint).read()
 
-    def is_enough(step: Step) -> bool:
+
+class _ListRead:
+    """One round of reading the list of an entity, from a checkpoint on."""
+
+    def __init__(
+        self,
+        entity: Entity,
+        context: SyncContext,
+        result: EntityResult,
+        state: State,
+        start_date: str | None,
+        checkpoint: Checkpoint,
+    ) -> None:
+        self.entity, self.context, self.result, self.state = entity, context, result, state
+        self.start_date, self.checkpoint, self.key = start_date, checkpoint, entity.key[0]
+        self.mask, self.missing_ids = mask_of(entity, context), result.missing_ids
+        self.reader = page_reader(context, entity, checkpoint.since, max_rows=state.get("page_rows"))
+        # One decision for the whole walk, however many rounds it takes: digests are those of what the destination has.
+        in_blocks = entity.read == "full" or (checkpoint.since is None and not entity.cursor_documented)
+        is_live = (lambda _: True) if self.missing_ids is None else self.missing_ids.was_loaded
+        self.blocks = Blocks(state, self.key, checkpoint.last_id is not None, is_live) if in_blocks else None
+
+    def read(self) -> Iterator[Any]:
+        """Yields tables up to the end of the list or of the chunk.
+
+        Checkpoint and rows are one load package: the checkpoint is in the state before the rows are yielded. When the
+        chunk or the budget ends, the generator returns, because an exception would discard both.
+        """
+        chunk = self.context.chunk
+        from_checkpoint = read_list(
+            self.reader, self.key, self.checkpoint.skip, self.checkpoint.last_id, self.checkpoint.patience
+        )
+        block_key = None if self.blocks is None else self.key
+        for step in batches(from_checkpoint, self._is_enough, block_key, lambda: chunk.full):
+            self._record_list(step)
+            changed = self._changed(step)
+            complete, tables = self._complete(step, changed)
+            # Tags can cost a call per record: the calls may end amid the rows.
+            is_cut = len(complete) < len(changed)
+            self._store_checkpoint(step, complete, is_cut)
+            yield from tables
+            self.result.notes += filter(None, [step.note])
+            self.result.rows += len(complete) if is_cut else len(step.rows)
+            self.result.merged += len(complete)
+            self.context.on_progress()
+            if is_cut:
+                self.context.budget.check()
+                return
+            if step.skip is not None and chunk.full:
+                return
+        self._end(step.doubtful)
+
+    def _is_enough(self, step: Step) -> bool:
         """Pages are written together, since each table written takes a while.
 
         Not so the first page, after which it is known whether definitions and tags cost calls, nor pages whose tags do.
         What was read is also written while the last pages are awaited.
         """
-        at_once = not result.rows or tags_cost_calls(context, entity) or reader.pages_to_go == LAST_PAGES
-        return at_once or step.size >= BATCH_BYTES or context.chunk.full
+        at_once = not self.result.rows or tags_cost_calls(self.context, self.entity)
+        is_last = self.reader.pages_to_go == LAST_PAGES
+        return at_once or is_last or step.size >= BATCH_BYTES or self.context.chunk.full
 
-    for step in batches(steps, is_enough, key if in_blocks else None, lambda: context.chunk.full):
-        if checkpoint.started is None and step.requested_at is not None:
-            checkpoint = replace(checkpoint, started=iso(step.requested_at))
-        _remember_page_rows(state, reader.max_rows, context)
-        record_dates(entity, state, step.rows)
-        if missing_ids is not None:
-            missing_ids.meet((row[key] for row in step.rows), step.last_id)
-        changed = step.rows if blocks is None else blocks.changed(step.rows, mask.mask)
-        if "full" in state:
-            changed = step.rows
-        complete, tables = changed, list[Any]()
-        if changed:
-            room = None if step.at is None else context.chunk.room  # a list in no order is not resumed
-            complete, shaped = complete_and_shape(entity, context, changed, result, room)
-            result.record_changed_keys(entity, complete)
-            tables = [*marked(shaped), *definition_tables(entity, context)]
-            _warn_of_future_dates(entity, complete, step.clock_skew)
-        # Tags can cost a call per record. If the calls end amid the rows, the walk resumes after the last complete one.
-        cut = len(complete) < len(changed)
-        if cut and complete and step.at is not None:
-            checkpoint = replace(checkpoint, skip=step.at, last_id=complete[-1][key])
-            _store(checkpoint, state, missing_ids)
-        elif step.skip is not None and not cut:
-            checkpoint = replace(checkpoint, skip=step.skip, last_id=step.last_id, patience=step.patience)
-            _store(checkpoint, state, missing_ids)
-        if blocks is not None and not cut:
-            blocks.record()
-        yield from tables
-        result.notes += filter(None, [step.note])
-        result.rows += len(complete) if cut else len(step.rows)
-        result.merged += len(complete)
-        context.on_progress()
-        if cut:
-            context.budget.check()
+    def _record_list(self, step: Step) -> None:
+        """Records what a step says of the list, whether or not its rows are written."""
+        self.checkpoint = self.checkpoint.with_start(step.requested_at)
+        _record_page_rows(self.state, self.reader.max_rows, self.context)
+        record_dates(self.entity, self.state, step.rows)
+        if self.missing_ids is not None:
+            self.missing_ids.meet((row[self.key] for row in step.rows), step.last_id)
+
+    def _changed(self, step: Step) -> list[Record]:
+        """The rows to write: those of blocks that have changed, or all."""
+        changed = step.rows if self.blocks is None else self.blocks.changed(step.rows, self.mask.mask)
+        return step.rows if "full" in self.state else changed
+
+    def _complete(self, step: Step, changed: list[Record]) -> tuple[list[Record], list[Any]]:
+        """The records that are complete, as many as there are calls for, and their tables."""
+        if not changed:
+            return [], []
+        entity, context = self.entity, self.context
+        room = None if step.at is None else context.chunk.room  # a list in no order is not resumed
+        complete, shaped = complete_and_shape(entity, context, changed, self.result, room)
+        self.result.record_changed_keys(entity, complete)
+        _warn_of_future_dates(entity, complete, step.clock_skew)
+        return complete, [*marked(shaped), *definition_tables(entity, context)]
+
+    def _store_checkpoint(self, step: Step, complete: list[Record], is_cut: bool) -> None:
+        """Stores where the walk resumes: after the step, or after its last complete record."""
+        if not is_cut and self.blocks is not None:
+            self.blocks.record()
+        if is_cut and complete and step.at is not None:
+            self.checkpoint = replace(self.checkpoint, skip=step.at, last_id=complete[-1][self.key])
+        elif not is_cut and step.skip is not None:
+            self.checkpoint = replace(self.checkpoint, skip=step.skip, last_id=step.last_id, patience=step.patience)
+        else:
             return
-        if step.skip is not None and context.chunk.full:
+        self.checkpoint.store(self.state)
+        if self.missing_ids is not None:
+            self.state["missing_ids"] = self.missing_ids.up_to(self.checkpoint.last_id)
+
+    def _end(self, doubtful: bool) -> None:
+        """Records that the list was read to its end, and the watermark that follows from it."""
+        state, result, started = self.state, self.result, self.checkpoint.started
+        assert started is not None
+        if not accept_end(state, doubtful):
+            result.notes.append(DOUBTFUL_END)
+            result.end(state)
             return
-    assert checkpoint.started is not None
-    if not accept_end(state, step.doubtful):
-        result.notes.append(DOUBTFUL_END)
+        # Pages may have been too large for a busy hour alone, so the next walk tries larger ones.
+        _record_page_rows(state, 2 * self.reader.max_rows, self.context)
+        if self.entity.read == "incremental" and cursor_reliable(self.entity, state):
+            full, lookback = rereads_everything(state, self.start_date), self.context.settings.lookback_seconds
+            result.watermark = next_watermark(started, lookback, result.watermark_before, full)
+            store_watermark(state, result.watermark)
+            forget(state)
+        elif self.blocks is not None:
+            self.blocks.end()
+        end(state, self.checkpoint, self.start_date, () if self.missing_ids is None else self.missing_ids.up_to(None))
         result.end(state)
-        return
-    # Pages may have been too large for a busy hour alone, so the next walk tries larger ones.
-    _remember_page_rows(state, 2 * reader.max_rows, context)
-    if entity.read == "incremental" and cursor_reliable(entity, state):
-        full = rereads_everything(state, loaded_from(state, request.start_date))
-        result.watermark = next_watermark(checkpoint.started, context.settings.lookback_seconds, watermark, full)
-        store_watermark(state, result.watermark)
-        forget(state)
-    elif blocks is not None:
-        blocks.end()
-    missed = () if missing_ids is None else missing_ids.up_to(None)
-    end(state, checkpoint, loaded_from(state, request.start_date), missed)
-    result.end(state)
 
 
 def with_state(request: ReadRequest, entity: Entity, state: State) -> ReadRequest:
@@ -138,15 +182,10 @@ def with_state(request: ReadRequest, entity: Entity, state: State) -> ReadReques
 
 
 def _begin(
-    entity: Entity,
-    context: SyncContext,
-    result: EntityResult,
-    state: State,
-    request: ReadRequest,
-    watermark: str | None,
+    entity: Entity, context: SyncContext, result: EntityResult, state: State, request: ReadRequest
 ) -> Checkpoint:
     """Where the walk goes on; in the first round of a run, the request is taken into account."""
-    start_date = loaded_from(state, request.start_date)
+    start_date, watermark = loaded_from(state, request.start_date), result.watermark
     if result.progress is not None:
         return checkpoint_of(state, watermark, start_date)
     result.progress = "started"
@@ -182,7 +221,7 @@ def _note_resumed_walk(since: str | None, request: ReadRequest, result: EntityRe
         result.notes.append(f"{resuming} Run --since {request.since} again when it has finished.")
 
 
-def _remember_page_rows(state: State, rows: int, context: SyncContext) -> None:
+def _record_page_rows(state: State, rows: int, context: SyncContext) -> None:
     if rows < top_of(context):
         state["page_rows"] = rows
     else:

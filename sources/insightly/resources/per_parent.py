@@ -29,7 +29,6 @@ from ..state.checkpoint import (
     start_full,
 )
 from ..state.request import ReadRequest
-from ..state.times import iso
 from ..state.watermark import next_watermark
 from .hints import marked, shaper_of
 from .incremental import BATCH_BYTES, note_contradiction
@@ -173,6 +172,7 @@ class _ParentRead:
                 raise
             if taken is None:
                 break
+            self.progress.checkpoint = self.progress.checkpoint.with_start(self.progress.sublists.requested_at)
             sublist, _ = taken
             self.context.chunk.add(sublist.calls, sublist.size)
             unwritten.append(taken)
@@ -220,7 +220,6 @@ class _ParentRead:
         if (skip := progress.unwritten[-1][1]) is not None:
             progress.checkpoint = replace(
                 progress.checkpoint,
-                started=self._started(),
                 skip=skip,
                 last_id=sublists[-1].id,
                 patience=progress.sublists.patience,
@@ -252,22 +251,16 @@ class _ParentRead:
         if self.parent.read == "incremental" and not accept_end(self.state, self.progress.sublists.doubtful):
             self.result.notes.append(f"{self.parent.name}: {DOUBTFUL_END}")
             return
-        checkpoint = replace(self.progress.checkpoint, started=self._started())
+        checkpoint = self.progress.checkpoint.with_start(self.progress.sublists.requested_at)
+        assert checkpoint.started is not None
         if self.parent.read == "incremental":
             lookback, current = self.context.settings.lookback_seconds, self.state.get("watermark")
             full = rereads_everything(self.state, self.start_date)
-            self.state["watermark"] = next_watermark(self._started(), lookback, current, full)
+            self.state["watermark"] = next_watermark(checkpoint.started, lookback, current, full)
         end(self.state, checkpoint, self.start_date)
         if self.parent.read != "incremental" and checkpoint.last_id is not None:
             # The next run goes on after the last record: of these parents only new ones can be recognized.
             replace(checkpoint, patience=None).store(self.state)
-
-    def _started(self) -> str:
-        started, requested_at = self.progress.checkpoint.started, self.progress.sublists.requested_at
-        if started is None:
-            assert requested_at is not None
-            started = iso(requested_at)
-        return started
 
 
 def _duplicates(entity: Entity, rows: Sequence[Record]) -> int:

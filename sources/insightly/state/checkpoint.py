@@ -1,11 +1,12 @@
 """Where a walk starts and how far it came, in the state of its resource. Pure logic."""
 
-from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from .request import ReadRequest
-from .times import earlier
+from .times import earlier, iso
 
 State = MutableMapping[str, Any]
 """The state of a resource, which dlt keeps at the destination. Its keys, each there only where it says something:
@@ -42,6 +43,12 @@ class Checkpoint:
     skip: int = 0
     last_id: Any = None
     patience: int | None = None
+
+    def with_start(self, requested_at: datetime | None) -> "Checkpoint":
+        """The same with the time of the first request, unless it has one."""
+        if self.started is not None or requested_at is None:
+            return self
+        return replace(self, started=iso(requested_at))
 
     def store(self, state: State) -> None:
         state["checkpoint"] = asdict(self)
@@ -110,7 +117,12 @@ def accept_end(state: State, doubtful: bool) -> bool:
 
 def was_read(state: Mapping[str, Any]) -> bool:
     """True if the API has answered with the entity, or a part of it, in an earlier run."""
-    return any(mark in part for part in (state, *state.get("parents", {}).values()) for mark in READ_MARKS)
+    return any(mark in part for part in walk_states(state) for mark in READ_MARKS)
+
+
+def walk_states(state: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """The state of each walk of an entity: its own, and those of a per-record collection's parent entities."""
+    return state, *state.get("parents", {}).values()
 
 
 def rereads_everything(state: Mapping[str, Any], start_date: str | None) -> bool:
@@ -121,6 +133,27 @@ def rereads_everything(state: Mapping[str, Any], start_date: str | None) -> bool
 def needs_confirmation(state: Mapping[str, Any]) -> bool:
     """True where a full walk has ended, and the ids it has not met are still to be confirmed and marked."""
     return "missing_ids" in state and "again" not in state
+
+
+def resume_full(
+    request: ReadRequest, states: Mapping[str, Mapping[str, Any]], names: Iterable[str]
+) -> dict[str, ReadRequest]:
+    """The requests for `names` if `request` is a full read and an earlier run started one; otherwise {}.
+
+    A full read that is repeated within a budget ends this way before the next one starts.
+    """
+    known = {name: states.get(name, {}) for name in names}
+    started = {state["full"] for state in known.values() if "full" in state}
+    if not request.full or not started:
+        return {}
+    full = replace(request, run=min(started))
+    rest = replace(full, full=False, rest=True)
+
+    def done(state: Mapping[str, Any]) -> bool:
+        again = any("again" in each for each in walk_states(state))
+        return not again and ("full" in state or state.get("full_done") in started)
+
+    return {name: rest if done(state) else full for name, state in known.items()}
 
 
 def start_full(state: State, request: ReadRequest) -> None:

@@ -1,7 +1,7 @@
 """What a run requests of one entity."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -77,27 +77,6 @@ class ReadRequest:
     def selects(self) -> bool:
         """True where it names single records, instead of what changed."""
         return self.ids is not None or self.search is not None
-
-
-def resume_full(
-    request: ReadRequest, states: Mapping[str, Mapping[str, Any]], names: Iterable[str]
-) -> dict[str, ReadRequest]:
-    """The requests for `names` if `request` is a full read and an earlier run started one; otherwise {}.
-
-    A full read that is repeated within a budget ends this way before the next one starts.
-    """
-    known = {name: states.get(name, {}) for name in names}
-    started = {state["full"] for state in known.values() if "full" in state}
-    if not request.full or not started:
-        return {}
-    full = replace(request, run=min(started))
-    rest = replace(full, full=False, rest=True)
-
-    def done(state: Mapping[str, Any]) -> bool:
-        again = any("again" in each for each in (state, *state.get("parents", {}).values()))
-        return not again and ("full" in state or state.get("full_done") in started)
-
-    return {name: rest if done(state) else full for name, state in known.items()}
 
 
 def _custom_value(record: Mapping[str, Any], name: str) -> Any:

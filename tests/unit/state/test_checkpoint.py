@@ -18,9 +18,10 @@ from sources.insightly.state.checkpoint import (
     needs_confirmation,
     reread_from,
     rereads_everything,
+    resume_full,
 )
 from sources.insightly.state.missing import MissingIds
-from sources.insightly.state.request import ReadRequest, resume_full
+from sources.insightly.state.request import ReadRequest
 from sources.insightly.state.times import earlier, iso, parse
 from sources.insightly.state.watermark import next_watermark
 
