@@ -1,6 +1,7 @@
 """Writes and reads `_sync_runs`, which has one row per entity and run."""
 
 import logging
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -67,8 +68,9 @@ def last_runs(pipeline: dlt.Pipeline) -> dict[tuple[str, str], dict[str, Any]]:
             select entity, command, coalesce(max(case when started <= %s then started end), max(started)) as started
             from {table} group by entity, command
         ) l on r.entity = l.entity and r.command = l.command and r.started = l.started"""
-    rows = [dict(zip(COLUMNS[RUNS], row, strict=True)) for row in _read(pipeline, sql, _latest())]
-    return {(row["entity"], row["command"]): row for row in rows}
+    rows = _read(pipeline, sql, _latest(), columns=COLUMNS[RUNS])
+    runs = [dict(zip(COLUMNS[RUNS], row, strict=True)) for row in rows]
+    return {(run["entity"], run["command"]): run for run in runs}
 
 
 def last_failure(pipeline: dlt.Pipeline) -> dict[str, Any] | None:
@@ -83,13 +85,16 @@ def last_failure(pipeline: dlt.Pipeline) -> dict[str, Any] | None:
     return {"started": started, "command": command, "entities": [row[2] for row in rows], "reason": reason}
 
 
-def _read(pipeline: dlt.Pipeline, sql: str, *values: Any) -> list[Any]:
-    """The rows of a query on `_sync_runs`, which is `{table}` in it; none without the table."""
+def _read(pipeline: dlt.Pipeline, sql: str, *values: Any, columns: Iterable[str] = ()) -> list[Any]:
+    """The rows of a query on `_sync_runs`, which is `{table}` in it; `{columns}` are some of its columns.
+
+    Without the table there are none.
+    """
     if not table_exists(pipeline, RUNS):
         return []
     with pipeline.sql_client() as client:
-        columns = ", ".join(f"r.{client.escape_column_name(name)}" for name in COLUMNS[RUNS])
-        sql = sql.format(table=client.make_qualified_table_name(RUNS), columns=columns)
+        listed = ", ".join(f"r.{client.escape_column_name(name)}" for name in columns)
+        sql = sql.format(table=client.make_qualified_table_name(RUNS), columns=listed)
         return list(client.execute_sql(sql, *values) or ())
 
 
