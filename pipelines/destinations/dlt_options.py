@@ -5,14 +5,16 @@ import os
 from typing import Any
 
 from dlt.common.configuration import resolve_configuration
+from dlt.common.configuration.exceptions import ConfigValueCannotBeCoercedException
 from dlt.common.configuration.providers import EnvironProvider
 from dlt.common.configuration.resolve import inject_section
 from dlt.common.configuration.specs import known_sections
 from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
+from dlt.common.normalizers.naming.exceptions import UnknownNamingModule
 from dlt.pipeline.configuration import PipelineConfiguration
 
-from sources.insightly.config.providers import providers
-from sources.insightly.errors import BadSetting
+from sources.insightly.config.providers import SOURCE, providers
+from sources.insightly.errors import BadSetting, chain
 
 # Entities finish one after another, so a small budget completes some instead of starting all. No resource has futures,
 # for which dlt waits at the end of each source. A table is replaced in one transaction, so a killed run never
@@ -31,6 +33,9 @@ FIXED = (
     *("staging_type", "staging_name", "import_schema_path", "restore_from_destination"),
 )
 """Options of dlt's pipeline that decide which dataset has the rows, and whether they stay there."""
+
+SECTIONS = ("data_writer", "extract", "load", "normalize", "runtime", "schema")
+"""Sections of dlt's own options, which can also be in that of the source."""
 
 
 class SectionEnvironProvider(EnvironProvider):
@@ -85,3 +90,24 @@ def check_pipeline_options(pipeline_name: str) -> None:
         if found[option] != getattr(PipelineConfiguration, option):
             fix = f"remove it from .dlt/config.toml, or PIPELINES__{option.upper()} from the environment"
             raise BadSetting(f"pipelines.{option}", found[option], f"insightly sets this option of dlt itself; {fix}")
+
+
+def wrong_option(raised: BaseException) -> BadSetting | None:
+    """The error to show where dlt has refused the value of one of its own options, since dlt names no section."""
+    for error in chain(raised):
+        if isinstance(error, ConfigValueCannotBeCoercedException):
+            kind = {int: "a whole number", float: "a number", bool: "true or false"}.get(error.hint, "of another type")
+            return _wrong(error.field_name, error.field_value, f"must be {kind}, or be removed")
+        if isinstance(error, UnknownNamingModule):
+            return _wrong("naming", error.naming_module, "dlt has no such naming convention; remove it")
+    return None
+
+
+def _wrong(option: str, value: object, fix: str) -> BadSetting | None:
+    for provider in providers().providers:
+        for section in SECTIONS:
+            for sections in ((section,), (*SOURCE, section)):
+                found, name = provider.get_value(option, str, None, *sections)
+                if str(found) == str(value):
+                    return BadSetting(name, value, fix)
+    return None

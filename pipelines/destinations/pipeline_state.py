@@ -78,6 +78,18 @@ def check_own_tables(pipeline: dlt.Pipeline) -> None:
         raise foreign_tables(pipeline.dataset_name, foreign)
 
 
+def check_stored_schema(pipeline: dlt.Pipeline) -> None:
+    """Checks that a destination which stores this program's state also stores the schema of its tables.
+
+    Raises:
+        BadSetting: it does not, because the table was dropped or emptied.
+    """
+    if not pipeline.default_schema.data_table_names(include_incomplete=True):
+        table = pipeline.default_schema.version_table_name
+        fix = f"its table {table} has lost the schema of the other tables; restore it from a backup, or name another"
+        raise BadSetting("--dataset", pipeline.dataset_name, f"{fix} dataset")
+
+
 def foreign_tables(dataset: str, tables: Sequence[str]) -> BadSetting:
     """The error for tables in a dataset that this program did not load."""
     shown = ", ".join(tables[:SHOWN]) + (f" and {len(tables) - SHOWN} more" if len(tables) > SHOWN else "")

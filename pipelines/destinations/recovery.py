@@ -8,6 +8,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from sources.insightly import InsightlyError
 from sources.insightly.errors import chain, reason_of
 
+from .dlt_options import wrong_option
 from .pipeline_state import continue_load_ids
 from .target import LoadingFailed, Target
 
@@ -57,7 +58,7 @@ def cause(raised: BaseException, target: Target | None = None) -> Exception:
         InsightlyError: the cause is an error of the configuration (exit code 2).
         KeyboardInterrupt: the cause is an interruption.
     """
-    for error in chain(raised):
+    for error in chain(wrong_option(raised) or raised):
         if isinstance(error, KeyboardInterrupt):
             raise error
         if isinstance(error, InsightlyError):

@@ -33,7 +33,14 @@ from .dlt_options import check_pipeline_options, ignore_other_variables
 from .duckdb import DuckDbAdapter
 from .locks import WAIT_SECONDS, file_lock, private_files
 from .names import check_dataset, check_file
-from .pipeline_state import PIPELINE, check_own_tables, check_packages, has_stored_state, restore_schema
+from .pipeline_state import (
+    PIPELINE,
+    check_own_tables,
+    check_packages,
+    check_stored_schema,
+    has_stored_state,
+    restore_schema,
+)
 from .postgres import PostgresAdapter
 from .system_tables import LOGS
 
@@ -232,6 +239,8 @@ class Target:
         if pipeline.first_run:  # no state was found, in tables that are dlt's
             check_own_tables(pipeline)
             restore_schema(pipeline)
+        else:
+            check_stored_schema(pipeline)
         return pipeline
 
     def _open_folder(self, folder: Path, destination: AnyDestination) -> dlt.Pipeline:

@@ -177,6 +177,9 @@ def error_report(command: str, error: BaseException) -> Report:
         report.command = command
         report.interrupt(getattr(error, "exit_code", INTERRUPTED[0]))
         return report
+    from pipelines.destinations.dlt_options import wrong_option
+
+    error = wrong_option(error) or error
     exit_code = getattr(error, "exit_code", None)
     if exit_code is None and not isinstance(error, OSError):  # a full disk or a read-only folder is no error of ours
         logger.error("unexpected error: please report it with the traceback below", exc_info=error)

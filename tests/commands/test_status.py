@@ -18,6 +18,7 @@ from pipelines.dashboard.build import build_page
 from pipelines.destinations.system_tables import RUNS
 from pipelines.destinations.target import NothingSynced, Unreachable
 from pipelines.sandbox import Fault
+from sources.insightly.errors import BadSetting
 from sources.insightly.state.request import ReadRequest
 from tests.support.crm import Crm
 from tests.support.process import command, reach
@@ -201,6 +202,17 @@ def test_next_sync_reads_everything_again_if_a_table_of_dlt_was_dropped(crm: Crm
     assert crm.sync_done("notes").entities["notes"].rows == crm.count("notes")
     assert crm.sync_done("notes").entities["notes"].rows == 0
     crm.assert_equal("notes")
+
+
+@pytest.mark.parametrize("statement", ["drop table", "delete from"])
+def test_dataset_that_lost_its_schema_is_refused_with_the_reason(crm: Crm, statement: str) -> None:
+    crm.first_sync("notes")
+    crm.change(f"{statement} insightly._dlt_version")
+    refused = r"--dataset is 'insightly': its table _dlt_version has lost the schema of the other tables; restore it"
+    with pytest.raises(BadSetting, match=refused):
+        status(crm.settings(), crm.target)
+    with pytest.raises(BadSetting, match=refused):
+        crm.sync("notes")
 
 
 def test_status_counts_the_rows_of_the_tables(crm: Crm) -> None:

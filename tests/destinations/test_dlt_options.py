@@ -1,18 +1,22 @@
 """Options of dlt that are set outside this program: none of them moves the rows."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import dlt
 import pytest
 from dlt.common.configuration import resolve_configuration
+from dlt.common.configuration.exceptions import ConfigValueCannotBeCoercedException
 from dlt.common.data_writers import BufferedDataWriter, DataWriter
 from dlt.common.schema import Schema
 from dlt.common.schema.utils import new_table
 from dlt.extract import DltResource
+from dlt.load.configuration import LoaderConfiguration
 from dlt.pipeline.configuration import PipelineConfiguration
 
-from pipelines.destinations.dlt_options import FIXED, ignore_other_variables
+from pipelines.cli.__main__ import main
+from pipelines.destinations.dlt_options import FIXED, ignore_other_variables, wrong_option
 from pipelines.destinations.pipeline_state import SCHEMA
 from pipelines.destinations.target import Target
 from sources.insightly.errors import BadSetting
@@ -81,6 +85,28 @@ def test_option_that_moves_the_rows_is_refused_by_name(
         with pytest.raises(BadSetting, match=rf"pipelines\.{option} is .*PIPELINES__{option.upper()}"), command:
             pytest.fail("not refused")
     assert not target.exists()
+
+
+@pytest.mark.parametrize("variable", ["LOAD__WORKERS", "SOURCES__INSIGHTLY__LOAD__WORKERS"])
+def test_option_that_dlt_cannot_use_is_refused_by_its_full_name(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "x")
+    with pytest.raises(ConfigValueCannotBeCoercedException) as raised:
+        resolve_configuration(LoaderConfiguration(), sections=(*variable.lower().split("__")[:-1],))
+    assert str(wrong_option(raised.value)) == f"{variable} is 'x': must be a whole number, or be removed"
+
+
+def test_value_of_an_option_elsewhere_is_not_shown() -> None:
+    assert wrong_option(ConfigValueCannotBeCoercedException("password", "secret", int)) is None
+
+
+def test_unknown_naming_convention_is_a_configuration_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SCHEMA__NAMING", "nope")
+    assert main(["status", "--json"]) == 2
+    reason = "SCHEMA__NAMING is 'nope': dlt has no such naming convention; remove it"
+    assert json.loads(capsys.readouterr().out)["reason"] == reason
 
 
 def test_files_for_postgres_are_not_compressed() -> None:
