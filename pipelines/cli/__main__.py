@@ -3,7 +3,7 @@
 import argparse
 import io
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from pipelines.engine import interrupts
 from pipelines.engine.memory import tuned_memory
 
 from . import logs
-from .arguments import print_json
+from .arguments import is_written, print_json
 from .handlers import run_account, run_in_process, target_of, warn_of_readable_secrets
 from .parser import parser
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         report = error_report(args.command, error)
         if args.json:
-            _is_written(print_json, report)
+            is_written(print_json, report)
         if args.log_format == "text":
             logs.write_failure(report.reason)
         _write_log_and_metrics(args, report)
@@ -66,12 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                 interrupts.check(report)
             with interrupts.deferred():
                 if args.json:
-                    is_written = _is_written(print_json, report)
+                    written = is_written(print_json, report)
                 else:
                     from .console import show
 
-                    is_written = _is_written(show, report)
-                code = _write_log_and_metrics(args, report) or int(not is_written)
+                    written = is_written(show, report)
+                code = _write_log_and_metrics(args, report) or int(not written)
         except (KeyboardInterrupt, Exception) as error:
             with interrupts.deferred():
                 report = end(error)
@@ -92,7 +92,7 @@ def _run_accounts(args: argparse.Namespace) -> "Report":
         if not args.json:
             from .console import show
 
-            _is_written(show, report, name)
+            is_written(show, report, name)
 
     options = (getattr(args, name, None) for name in ("ids", "print", "dbt"))
     needs_one = args.command == "push" or any(value not in (None, False) for value in options)
@@ -124,18 +124,6 @@ def _jobs(args: argparse.Namespace) -> int:
     if jobs > 1 and not target_of(args).adapter.concurrent_writes:
         raise BadSetting("--jobs", jobs, "a DuckDB file has one writer: leave it out, or use a server (--destination)")
     return jobs
-
-
-def _is_written(write: Callable[..., None], *values: object) -> bool:
-    """Has a report written to stdout. What was done stays done if that fails, for instance on a full disk."""
-    try:
-        write(*values)
-        sys.stdout.flush()
-    except OSError as error:
-        if not isinstance(error, BrokenPipeError):  # the reader, such as `head`, has read enough
-            logs.write_failure(f"the report cannot be written to stdout: {error}")
-        return False
-    return True
 
 
 def _write_log_and_metrics(args: argparse.Namespace, report: "Report") -> int:

@@ -1,12 +1,15 @@
 """How arguments are parsed: errors of one line that say what comes close, help, and the values of options."""
 
 import argparse
+import io
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from . import logs
 
 if TYPE_CHECKING:
     from pipelines.engine.report import Report
@@ -37,9 +40,13 @@ class Parser(argparse.ArgumentParser):
             from pipelines.engine.report import failure_report
 
             command = self.prog.partition(" ")[2] or self.arguments[0]
-            print_json(failure_report(command, message, 2))
+            is_written(print_json, failure_report(command, message, 2))
         end = "" if message.endswith("?") else "."
         self.exit(2, f"{self.prog}: {message}{end} See {self.prog} --help\n")
+
+    def print_help(self, file: Any = None) -> None:
+        if not is_written((file or sys.stdout).write, self.format_help()):
+            self.exit(1)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is None or value in action.choices:
@@ -57,8 +64,8 @@ class PrintVersion(argparse.Action):
         from importlib.metadata import version
 
         versions = f"dlt {version('dlt')}, DuckDB {version('duckdb')}, Python {sys.version.split()[0]}"
-        sys.stdout.write(f"insightly-sync {version('insightly-sync')} ({versions})\n")
-        parser.exit()
+        text = f"insightly-sync {version('insightly-sync')} ({versions})\n"
+        parser.exit(int(not is_written(sys.stdout.write, text)))
 
 
 class PrintCompletion(argparse.Action):
@@ -67,8 +74,7 @@ class PrintCompletion(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, _: argparse.Namespace, shell: Any, *__: Any) -> None:
         from .completion import script
 
-        sys.stdout.write(script(parser, str(shell)))
-        parser.exit()
+        parser.exit(int(not is_written(sys.stdout.write, script(parser, str(shell)))))
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -76,6 +82,19 @@ class HelpFormatter(argparse.HelpFormatter):
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
+def is_written(write: Callable[..., object], *values: object) -> bool:
+    """Has something written to stdout. What was done stays done if that fails, for instance on a full disk."""
+    try:
+        write(*values)
+        sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # the reader, such as `head`, has read enough
+            logs.write_failure(f"the output cannot be written to stdout: {error}")
+        sys.stdout = io.StringIO()  # else Python tries again at its end, and ends with 120
+        return False
+    return True
 
 
 def print_json(report: "Report") -> None:

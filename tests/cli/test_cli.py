@@ -117,7 +117,21 @@ def test_report_that_cannot_be_written_is_one_line(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(_FullDisk()))
     assert main(["entities", "--json"]) == 1
-    assert capsys.readouterr().err == "insightly: the report cannot be written to stdout: [Errno 28] full\n"
+    assert capsys.readouterr().err == "insightly: the output cannot be written to stdout: [Errno 28] full\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["sync", "--nope", "--json"], 2), (["--help"], 1), (["--version"], 1)]
+)
+def test_exit_code_is_that_of_the_command_on_a_full_disk(
+    arguments: list[str], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(_FullDisk()))
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == code
+    assert "insightly: the output cannot be written to stdout: [Errno 28] full" in capsys.readouterr().err
+    sys.stdout.flush()  # Python does this at its end, and an error there is exit code 120
 
 
 def test_closed_stdout_and_stderr_do_not_fail_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
