@@ -7,7 +7,6 @@ from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import dlt
 from dlt.common.destination import Destination
 
 from sources.insightly.errors import BadSetting, chain, redact
@@ -39,20 +38,20 @@ BLOCKERS = """
            to_char(a.xact_start at time zone 'utc', %(time)s)
     from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
     join pg_stat_activity a on a.pid = l.pid
-    where l.granted and n.nspname in %(schemas)s and c.relkind in ('r', 'p', 'v') and a.application_name <> %(own)s
+    where l.granted and n.nspname = %(schema)s and c.relkind in ('r', 'p', 'v') and a.application_name <> %(own)s
     order by l.mode <> 'AccessExclusiveLock', a.xact_start limit 1
 """
 TABLES = """
     select format('%%I.%%I', n.nspname, c.relname), pg_get_userbyid(c.relowner), pg_has_role(c.relowner, 'usage'),
-           array(select r from unnest(array['select', 'insert', 'update', 'delete', 'truncate']) r
+           array(select r from unnest(array['select', 'insert', 'update', 'delete']) r
                  where not has_table_privilege(c.oid, r))
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname in %s and c.relkind in ('r', 'p') and has_schema_privilege(n.oid, 'usage') order by 1
+    where n.nspname = %s and c.relkind in ('r', 'p') and has_schema_privilege(n.oid, 'usage') order by 1
 """
-SCHEMAS = """
-    select format('%%I', name), exists (select from pg_namespace where nspname = name) as is_there,
-           array(select r from unnest(array['usage', 'create']) r where not has_schema_privilege(n.oid, r))
-    from unnest(%s) name left join pg_namespace n on n.nspname = name
+SCHEMA = """
+    select quote_ident(nspname), array(select r from unnest(array['usage', 'create']) r
+                                       where not has_schema_privilege(oid, r))
+    from pg_namespace where nspname = %s
 """
 TIME = "YYYY-MM-DD HH24:MI:SS"
 
@@ -67,7 +66,9 @@ class PostgresAdapter(DestinationAdapter):
 
     def factory(self, read_only: bool = False) -> "Destination[Any, Any]":
         del read_only
-        return dlt.destination(self.name, credentials=self._credentials)
+        with self.configured():
+            from .postgres_client import MergingPostgres
+        return MergingPostgres(self._credentials, destination_name=self.name)
 
     def check_credentials(self, credentials: Any) -> None:
         """Raises BadSetting for a URL that the driver does not know; its error would quote the URL."""
@@ -197,9 +198,8 @@ class PostgresAdapter(DestinationAdapter):
             )
         if code not in (NO_PRIVILEGE, LOCK_NOT_AVAILABLE):
             return None
-        schemas = dataset, f"{dataset}_staging"
         with suppress(psycopg2.Error), closing(self._connect()) as connection, connection.cursor() as cursor:
-            return _missing_rights(cursor, schemas) if code == NO_PRIVILEGE else _blocker(cursor, schemas)
+            return _missing_rights(cursor, dataset) if code == NO_PRIVILEGE else _blocker(cursor, dataset)
         return None
 
 
@@ -214,24 +214,22 @@ def _error_of_driver(error: BaseException) -> Any:
     return None
 
 
-def _missing_rights(cursor: Any, schemas: tuple[str, ...]) -> str | None:
+def _missing_rights(cursor: Any, schema: str) -> str | None:
     cursor.execute(
         "select quote_ident(current_user), quote_ident(current_database()), "
-        "has_database_privilege(current_database(), 'create')"
+        "has_database_privilege(current_database(), 'create'), has_database_privilege(current_database(), 'temporary')"
     )
-    user, database, can_create = cursor.fetchone()
-    grants = list[tuple[str, str]]()
-    cursor.execute(SCHEMAS, (list(schemas),))
-    for schema, is_there, missing in cursor.fetchall():
-        if is_there:
-            grants += [(right, f"schema {schema}") for right in missing]
-        elif not can_create:
-            grants.append(("create", f"database {database}"))
-    cursor.execute(TABLES, (schemas,))
+    user, database, can_create, can_create_temporary = cursor.fetchone()
+    grants = [] if can_create_temporary else [("temporary", f"database {database}")]
+    cursor.execute(SCHEMA, (schema,))
+    if row := cursor.fetchone():
+        grants += [(right, f"schema {row[0]}") for right in row[1]]
+    elif not can_create:
+        grants.append(("create", f"database {database}"))
+    cursor.execute(TABLES, (schema,))
     tables = cursor.fetchall()
     grants += [(right, table) for table, _, _, missing in tables for right in missing]
     if grants:
-        grants = list(dict.fromkeys(grants))
         lacking = ", ".join(f"{right.upper()} on {place}" for right, place in grants[:SHOWN])
         more = f" and {len(grants) - SHOWN:,} more" if len(grants) > SHOWN else ""
         right, place = grants[0]
@@ -246,8 +244,8 @@ def _missing_rights(cursor: Any, schemas: tuple[str, ...]) -> str | None:
     return None
 
 
-def _blocker(cursor: Any, schemas: tuple[str, ...]) -> str | None:
-    cursor.execute(BLOCKERS, {"time": TIME, "schemas": schemas, "own": application_name()})
+def _blocker(cursor: Any, schema: str) -> str | None:
+    cursor.execute(BLOCKERS, {"time": TIME, "schema": schema, "own": application_name()})
     row = cursor.fetchone()
     if row is None:
         return f"a table was locked by another session for longer than lock_timeout ({LOCK_TIMEOUT})"

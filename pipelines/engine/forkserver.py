@@ -15,7 +15,7 @@ PRELOADED = [
     "pipelines.commands.sweep",
     "pipelines.commands.verify",
     "pipelines.engine.progress",
-    "dlt.destinations.impl.postgres.postgres",
+    "pipelines.destinations.postgres_client",
 ]
 
 

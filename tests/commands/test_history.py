@@ -20,13 +20,13 @@ from sources.insightly.rows.naming import history_table
 from sources.insightly.state.missing import SMALL_TABLE
 from sources.insightly.state.request import ReadRequest
 from tests.support.commands import MakeCrm, delete, refreshed, swept
-from tests.support.crm import OPEN, Crm, PostgresCrm, begin
+from tests.support.crm import OPEN, Crm, begin
 from tests.support.expected import CORE, Row, stored
 from tests.support.histories import FROM, TO, assert_level, business, versions
 from tests.support.kill import Call, run_and_die
 from tests.support.process import ROOT
 from tests.support.push import ids, jsonl, pushed
-from tests.support.sync_kill import METHODS, SERVER_MERGE
+from tests.support.sync_kill import METHODS
 
 KEPT: dict[str, Any] = {"history": ["contacts"]}
 HASH_KEY = "a-long-random-text-of-the-test"
@@ -268,8 +268,6 @@ def test_killed_run_keeps_the_version_that_it_loaded(kept: Crm, point: str, nth:
     store.update("contacts", key, {"CUSTOMFIELDS": [{"FIELD_NAME": "Fresh__c", "FIELD_VALUE": "fresh"}]})
     crm.clock.advance()
     method, when = POINTS[point]
-    if point == "merge" and isinstance(crm, PostgresCrm):
-        method = SERVER_MERGE
     run_and_die(crm, ["sync", "contacts"], Call(method, when, nth), {"SOURCES__INSIGHTLY__HISTORY": "contacts"})
     loaded = crm.read(f"select title from insightly.contacts where contact_id = {key}")[0]["title"]
     store.update("contacts", key, {"TITLE": "second"})

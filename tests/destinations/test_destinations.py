@@ -50,7 +50,8 @@ def test_missing_configuration_is_reported_before_a_request(
 
 def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(POSTGRES, "postgresql://loader:unused@localhost:1/crm")
-    for module in [name for name in sys.modules if name.startswith("dlt.destinations.impl.postgres.")]:
+    clients = "dlt.destinations.impl.postgres.", "pipelines.destinations.postgres_client"
+    for module in [name for name in sys.modules if name.startswith(clients)]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "psycopg2", None)
     with pytest.raises(BadSetting, match=r"pip install 'dlt\[postgres\]'"):

@@ -35,6 +35,7 @@ from tests.support.kill import Call, run_and_die
 from tests.support.postgres import Postgres
 from tests.support.process import command, reach
 from tests.support.push import ids, jsonl, named, people, pushed, results
+from tests.support.sync_kill import METHODS
 
 pytestmark = ON_POSTGRES
 TYPES = {
@@ -221,9 +222,8 @@ def test_postgres_reader_of_an_unchanged_view_blocks_no_run(crm: PostgresCrm) ->
         assert (refresh_views(crm).refreshed, refresh_views(crm).failed) == (["leads"], {})
 
 
-COPY = "dlt.destinations.impl.postgres.postgres:PostgresCsvCopyJob.run"
-MERGE = "dlt.destinations.job_client_impl:SqlLoadJob.run"
-END = "dlt.destinations.job_client_impl:SqlJobClientBase.complete_load"
+COPY = "pipelines.destinations.postgres_client:PostgresMergeJob.provide_rows"
+MERGE, END = METHODS["merge"], METHODS["note in _dlt_loads"]
 
 
 @pytest.mark.parametrize(
@@ -316,6 +316,7 @@ LOADER_LACKS = {
     "alter table insightly.contacts owner to postgres; grant all on insightly.contacts to loader": (
         r"insightly.contacts belongs to postgres.*alter table insightly.contacts owner to loader"
     ),
+    "revoke temporary on database {database} from public": r"loader lacks TEMPORARY on database {database}: grant temp",
     "alter role loader set default_transaction_read_only = on": "the database is read-only",
 }
 
@@ -334,16 +335,16 @@ def test_postgres_says_which_right_is_missing(crm: PostgresCrm, monkeypatch: pyt
         crm.sync_done("contacts")
         for number, (change, expected) in enumerate(LOADER_LACKS.items()):
             crm.change("alter schema insightly owner to postgres; grant all on schema insightly to loader")
-            crm.change(change)
+            crm.change(change.format(database=name))
             crm.sandbox.store.put_raw("contacts", {**row, f"COLOUR{number}": "red"})
             try:
                 reason = str(crm.sync("contacts", request=ReadRequest(full=True)).reason)
             except InsightlyError as error:
                 reason = str(error)
-            assert re.search(expected, reason), reason
+            assert re.search(expected.format(database=name), reason), reason
             assert "\n" not in reason
             crm.change("alter table insightly.contacts owner to loader; alter role loader reset all")
-            crm.change("grant insert on insightly.contacts to loader")
+            crm.change(f"grant insert on insightly.contacts to loader; grant temporary on database {name} to public")
         crm.change("grant all on schema insightly to loader")
         crm.sync_done("contacts")
     finally:

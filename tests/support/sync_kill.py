@@ -16,15 +16,12 @@ METHODS = {
     "load": "dlt.load.load:Load.run",
     "change of tables": "dlt.load.load:Load.initialize_package",
     "copy of the state": "dlt.destinations.impl.duckdb.duck:DuckDbCopyJob.run",
-    "merge": "pipelines.destinations.duckdb_client:MergeJob.run",
+    "merge": "pipelines.destinations.merge_job:MergeJob.run",
     "statement": "dlt.destinations.impl.duckdb.sql_client:DuckDbSqlClient.execute_query",
     "end of a job": "dlt.load.load:Load.create_followup_jobs",
     "completion": "dlt.load.load:Load.complete_package",
     "note in _dlt_loads": "dlt.destinations.job_client_impl:SqlJobClientBase.complete_load",
 }
-
-SERVER_MERGE = "dlt.destinations.job_client_impl:SqlLoadJob.run"
-"""What merges on other destinations."""
 
 
 @dataclass(frozen=True)
