@@ -84,7 +84,7 @@ class Report:
 
     def add_costs(self, context: "SyncContext") -> None:
         """Adds the seconds and calls of a run, how many of them were retries, and how many calls are left."""
-        budget, pace = context.budget, context.slowed_to
+        budget, pace = context.budget, context.rate_limiter.slowest_rate
         self.seconds = time.monotonic() - context.started
         self.calls, self.calls_left_today = budget.calls, budget.remaining
         self.retries = {kind.replace(" ", "_"): count for kind, count in budget.retries.items()}

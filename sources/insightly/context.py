@@ -99,6 +99,7 @@ class SyncContext:
         self.dataset_checked = chunked
         self.tolerant = tolerant
         self.budget = CallBudget(settings.max_calls, settings.quota_reserve)
+        self.rate_limiter = RateLimiter(settings.requests_per_second)
         self.chunk = Chunk(self.budget, settings.chunk_calls, settings.requests_per_second, endless=not chunked)
         self.account: dict[str, str] | None = None
         self.catalog = Catalog()
@@ -119,7 +120,7 @@ class SyncContext:
     def client(self) -> Client:
         """Created at the first request, so that building a source needs no key."""
         self.settings.require_key()
-        return Client(self.settings, self.budget, RateLimiter(self.settings.requests_per_second))
+        return Client(self.settings, self.budget, self.rate_limiter)
 
     @cached_property
     def pool(self) -> ThreadPoolExecutor:
@@ -145,11 +146,6 @@ class SyncContext:
         """Whether pages may be requested before it is certain that they are needed."""
         left = self.budget.left()
         return left is None or left >= PREFETCH_MIN_CALLS
-
-    @property
-    def slowed_to(self) -> float | None:
-        """Requests per second that this run has come down to, because the service refused more; None if it did not."""
-        return self.client.rate_limiter.slowest_rate if "client" in self.__dict__ else None
 
     def result(self, entity: str) -> EntityResult:
         return self.results.setdefault(entity, EntityResult())

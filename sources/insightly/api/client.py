@@ -152,12 +152,6 @@ class Client:
         """Closes the connections."""
         self._session.close()
 
-    def __enter__(self) -> "Client":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _execute(self, request: Request, parse_body: Callable[[bytes], T]) -> tuple[T, Response]:
         # Not dlt's requests.Client: it neither spaces nor counts its attempts, and has one limit for all failures.
         url, path = self._url(request.path)

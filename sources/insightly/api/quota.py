@@ -19,6 +19,10 @@ class CallBudget:
     Args:
         max_calls: calls this run may make, None for no limit.
         reserve: calls of the day to leave for other programs.
+
+    Attributes:
+        calls: calls made so far.
+        remaining: the day's calls left by the service's own count, None before its first response.
     """
 
     def __init__(self, max_calls: int | None = None, reserve: int = 0) -> None:
@@ -26,8 +30,8 @@ class CallBudget:
         self._lock = threading.RLock()
         self._labels: Counter[str] = Counter()
         self._retries: Counter[str] = Counter()
-        self._calls = self._in_flight = 0
-        self._remaining: int | None = None
+        self.calls = self._in_flight = 0
+        self.remaining: int | None = None
         self._lowest_at = 0
         self._day_spent = False
 
@@ -39,19 +43,19 @@ class CallBudget:
             BudgetExhausted: `max_calls` is reached, or the calls in flight may use up all but the reserve.
         """
         with self._lock:
-            if self._day_spent or self._remaining == 0:
+            if self._day_spent or self.remaining == 0:
                 raise QuotaExhausted(
                     "the day's calls are used up; what was read is kept. Run again after the reset (24 hours at most)"
                 )
-            if self._max_calls is not None and self._calls >= self._max_calls:
-                made = plural(self._calls, "call is", "calls are")
+            if self._max_calls is not None and self.calls >= self._max_calls:
+                made = plural(self.calls, "call is", "calls are")
                 raise BudgetExhausted(
                     f"sources.insightly.max_calls is {self._max_calls} and {made} made; what was read is kept. "
                     "Run again to continue, or raise it"
                 )
-            if self._reserve > 0 and self._remaining is not None and self._remaining - self._in_flight <= self._reserve:
+            if self._reserve > 0 and self.remaining is not None and self.remaining - self._in_flight <= self._reserve:
                 raise BudgetExhausted(
-                    f"sources.insightly.quota_reserve is {self._reserve} and {self._remaining} calls of the day are "
+                    f"sources.insightly.quota_reserve is {self._reserve} and {self.remaining} calls of the day are "
                     "left; what was read is kept. Run again tomorrow, or lower it"
                 )
 
@@ -64,10 +68,10 @@ class CallBudget:
         """
         with self._lock:
             self.check()
-            self._calls += 1
+            self.calls += 1
             self._in_flight += 1
             self._labels[label] += 1
-            return self._calls
+            return self.calls
 
     def record(self, remaining: int | None = None, ticket: int = 0) -> None:
         """Records the end of a call: its X-RateLimit-Remaining (None without one), and the ticket of `take`."""
@@ -75,8 +79,8 @@ class CallBudget:
             self._in_flight -= 1
             if remaining is None or self._day_spent:
                 return
-            if self._remaining is None or remaining <= self._remaining or ticket > self._lowest_at:
-                self._remaining, self._lowest_at = max(remaining, 0), self._calls
+            if self.remaining is None or remaining <= self.remaining or ticket > self._lowest_at:
+                self.remaining, self._lowest_at = max(remaining, 0), self.calls
 
     def count_retry(self, kind: str) -> None:
         """Counts a call that is made again, by the kind of its failure."""
@@ -86,32 +90,22 @@ class CallBudget:
     def spend_day(self) -> None:
         """Allows no further call in this run, because the day's calls are used up, whatever later responses say."""
         with self._lock:
-            self._day_spent, self._remaining = True, 0
+            self._day_spent, self.remaining = True, 0
 
     def close(self) -> None:
         """Allows no further call, because the run is ending."""
         with self._lock:
-            self._max_calls = self._calls
+            self._max_calls = self.calls
 
     def left(self) -> int | None:
         """Calls that may still be made, without those in flight; None if there is no limit or none is known yet."""
         with self._lock:
             bounds = []
             if self._max_calls is not None:
-                bounds.append(self._max_calls - self._calls)
-            if self._remaining is not None:
-                bounds.append(self._remaining - self._in_flight - self._reserve)
+                bounds.append(self._max_calls - self.calls)
+            if self.remaining is not None:
+                bounds.append(self.remaining - self._in_flight - self._reserve)
             return max(min(bounds), 0) if bounds else None
-
-    @property
-    def calls(self) -> int:
-        """Calls made so far."""
-        return self._calls
-
-    @property
-    def remaining(self) -> int | None:
-        """The day's calls left by the service's own count, None before its first response."""
-        return self._remaining
 
     @property
     def by_label(self) -> Counter[str]:

@@ -12,7 +12,7 @@ from ..errors import Forbidden, ImplausibleDeletion
 from ..result import EntityResult
 from ..rows.custom_fields import definitions_of, object_of
 from .fetch import read_definitions, tags_of
-from .hints import marked, mask_of, shaper_of
+from .hints import marked, shaper_of
 from .reference import assert_plausible, changed, content_of, loaded_definitions
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def definition_tables(entity: Entity, context: SyncContext) -> Iterator[Any]:
         notes = context.result(entity.name).notes
         notes += [] if str(error) in notes else [str(error)]
         return
-    if changed(loaded_definitions(), name, content_of(mask_of(table, context), rows)):
+    if changed(loaded_definitions(), name, content_of(context.settings.privacy.mask(table), rows)):
         shaper = shaper_of(table, context)
         yield from marked(shaper.shape_groups([(dict.fromkeys(shaper.group, name), rows)]))
 

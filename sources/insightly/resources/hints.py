@@ -9,7 +9,6 @@ from dlt.common.schema import Schema
 from ..context import SyncContext
 from ..entities import Entity
 from ..fields import FieldType
-from ..rows.masking import Mask
 from ..rows.naming import DELETED_AT, IS_EMPTY, child_tables
 
 if TYPE_CHECKING:
@@ -42,10 +41,10 @@ def shaper_of(entity: Entity, context: SyncContext, schema: Schema | None = None
         from ..rows.shaper import RowShaper  # imports pyarrow, which an hourly run without new rows does not need
 
         schema = schema or dlt.current.source_schema()
-        shaped = shaped_entity(entity, context)
+        mask = context.settings.privacy.mask(entity)
         existing = column_types(schema, (entity.name, *child_tables(entity)))
         context.shapers[entity.name] = RowShaper(
-            shaped, schema.naming.normalize_path, existing, group_of(entity), mask_of(entity, context)
+            shaped_entity(entity, context), schema.naming.normalize_path, existing, group_of(entity), mask
         )
     return context.shapers[entity.name]
 
@@ -53,11 +52,6 @@ def shaper_of(entity: Entity, context: SyncContext, schema: Schema | None = None
 def shaped_entity(entity: Entity, context: SyncContext) -> Entity:
     """The entity as its tables are: without tags, where the settings leave them out."""
     return entity.without_tags if context.settings.tags == "off" else entity
-
-
-def mask_of(entity: Entity, context: SyncContext) -> Mask:
-    """What is hashed or left out of the entity's records."""
-    return context.settings.privacy.mask(shaped_entity(entity, context))
 
 
 def group_of(entity: Entity) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ from ..state.times import earlier, parse_api
 from ..state.watermark import cursor_reliable, next_watermark, record_dates, store_watermark, watermark_in
 from .enrich import complete_and_shape, definition_tables
 from .fetch import page_reader, tags_cost_calls, top_of
-from .hints import marked, mask_of
+from .hints import marked
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ BATCH_BYTES, LAST_PAGES = 8_000_000, 2
 
 
 def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, result: EntityResult) -> Iterator[Any]:
-    """Yields the tables of what changed since the watermark, from where the last run stopped.
+    """The tables of what changed since the watermark, from where the last run stopped.
 
     Args:
         entity: the entity to read.
@@ -52,8 +52,9 @@ def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, res
     request = with_state(request, entity, state)
     result.watermark = result.watermark_before = watermark_in(entity, state)
     checkpoint = _begin(entity, context, result, state, request)
-    if not context.chunk.full:
-        yield from _ListRead(entity, context, result, state, loaded_from(state, request.start_date), checkpoint).read()
+    if context.chunk.full:
+        return iter(())
+    return _ListRead(entity, context, result, state, loaded_from(state, request.start_date), checkpoint).read()
 
 
 class _ListRead:
@@ -70,7 +71,7 @@ class _ListRead:
     ) -> None:
         self.entity, self.context, self.result, self.state = entity, context, result, state
         self.start_date, self.checkpoint, self.key = start_date, checkpoint, entity.key[0]
-        self.mask, self.missing_ids = mask_of(entity, context), result.missing_ids
+        self.mask, self.missing_ids = context.settings.privacy.mask(entity), result.missing_ids
         self.reader = page_reader(context, entity, checkpoint.since, max_rows=state.get("page_rows"))
         # One decision for the whole walk, however many rounds it takes: digests are those of what the destination has.
         in_blocks = entity.read == "full" or (checkpoint.since is None and not entity.cursor_documented)
@@ -226,12 +227,6 @@ def _record_page_rows(state: State, rows: int, context: SyncContext) -> None:
         state["page_rows"] = rows
     else:
         state.pop("page_rows", None)
-
-
-def _store(checkpoint: Checkpoint, state: State, missing_ids: MissingIds | None) -> None:
-    checkpoint.store(state)
-    if missing_ids is not None:
-        state["missing_ids"] = missing_ids.up_to(checkpoint.last_id)
 
 
 def _warn_of_future_dates(entity: Entity, records: list[Record], clock_skew: float) -> None:

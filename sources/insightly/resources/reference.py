@@ -21,7 +21,7 @@ from ..state.missing import is_plausible
 from ..state.request import ReadRequest
 from .discovery import discover
 from .fetch import page_reader, read_objects, read_pages, require_definitions
-from .hints import MERGE, REPLACE, group_of, marked, mask_of, shaper_of
+from .hints import MERGE, REPLACE, group_of, marked, shaper_of
 
 
 def read_reference(entity: Entity, context: SyncContext, request: ReadRequest, result: EntityResult) -> Iterator[Any]:
@@ -37,7 +37,7 @@ def read_reference(entity: Entity, context: SyncContext, request: ReadRequest, r
     start_full(state, request)
     if context.chunk.full:
         return
-    group, mask = group_of(entity), mask_of(entity, context)
+    group, mask = group_of(entity), context.settings.privacy.mask(entity)
     loaded = loaded_definitions() if entity.name == "custom_fields" else state.setdefault("contents", {})
     groups, ended_by = dict[str, list[Record]](), None
     try:
