@@ -332,14 +332,17 @@ def opened(
 
 
 def _request_first(context: SyncContext, reads: Sequence[str]) -> "Future[Account] | None":
-    """Requests the account, which is returned, and the first page of the first entity.
+    """Requests the first page of each entity, and behind the first one the account, which is returned.
 
     Not so where a custom object is named: it may not exist, and then nothing is read.
     """
     if not (reads and context.may_prefetch and ENTITIES.keys() >= set(reads)):
         return None
+    first, *others = (entity for name, entity in ENTITIES.items() if name in reads)
+    prime(first, {}, context.request, context)
     account = request_account(context)
-    prime(next(entity for name, entity in ENTITIES.items() if name in reads), {}, context.request, context)
+    for entity in others:
+        prime(entity, {}, context.request, context)
     return account
 
 

@@ -346,9 +346,9 @@ def test_refused_key_writes_nothing(crm: Crm) -> None:
 def test_first_calls_are_sent_while_a_new_file_is_opened(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
     def recover_late(target: Target) -> dlt.Pipeline:
         deadline = time.monotonic() + 10
-        while len(crm.sandbox.log) < 2 and time.monotonic() < deadline:
+        while len(crm.sandbox.log) < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert {call.path for call in crm.sandbox.log} == {"/Instance", "/Notes"}
+        assert {call.path for call in crm.sandbox.log} == {"/Instance", "/Notes", "/Product"}
         return recover_pipeline(target)
 
     monkeypatch.setattr("pipelines.engine.runner.recover_pipeline", recover_late)
