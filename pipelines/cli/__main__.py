@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.engine import interrupts
-from pipelines.engine.memory import tuned_memory
+from pipelines.engine.interpreter import tuned_interpreter
 
 from . import logs
 from .arguments import is_written, print_json
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _write_log_and_metrics(args, report)
         return report
 
-    with interrupts.handled(end), tuned_memory():
+    with interrupts.handled(end), tuned_interpreter():
         with interrupts.deferred():
             if getattr(args, "jobs", 1) > 1:
                 from pipelines.engine import forkserver

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from pipelines.engine import forkserver, interrupts
-from pipelines.engine.memory import tuned_memory
+from pipelines.engine.interpreter import tuned_interpreter
 from pipelines.engine.report import INTERRUPTED, Report, error_report, failure_report
 
 POLL_SECONDS = 0.2
@@ -73,7 +73,7 @@ def _run(command: str, name: str, work: Work, writer: Connection) -> None:
     if sys.platform != "win32":
         os.setpgid(0, 0)  # Ctrl-C reaches the first process only, which forwards it: a second signal ends this at once
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with interrupts.handled(lambda interrupt: writer.send(error_report(command, interrupt))), tuned_memory():
+    with interrupts.handled(lambda interrupt: writer.send(error_report(command, interrupt))), tuned_interpreter():
         if sys.platform != "win32":
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the forkserver blocks it
         report = work(name)

@@ -33,7 +33,7 @@ from sources.insightly.state.request import ReadRequest
 from sources.insightly.state.watermark import watermark_in
 
 from . import interrupts
-from .memory import tuned_memory
+from .interpreter import tuned_interpreter
 from .report import EntityReport, Report
 from .run_log import write_run
 
@@ -313,7 +313,7 @@ def opened(
 
     context.on_progress = on_progress
     try:
-        with target.lock(writes=writes) as is_new, tuned_memory(), ExitStack() as stack:
+        with target.lock(writes=writes) as is_new, tuned_interpreter(), ExitStack() as stack:
             account = _request_first(context, reads) if is_new else None
             restored = None if writes else stack.enter_context(target.stored_pipeline())
             pipeline = restored or recover_pipeline(target)

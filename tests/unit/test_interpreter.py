@@ -1,12 +1,16 @@
-"""What a run sets of the allocator."""
+"""What a run sets of the interpreter."""
 
 import subprocess
 import sys
 
+import pytest
+
+from pipelines.engine.interpreter import SWITCH_SECONDS, tuned_interpreter
+
 PROGRAM = """
 import ctypes, threading
-from pipelines.engine.memory import tuned_memory
-with tuned_memory():
+from pipelines.engine.interpreter import tuned_interpreter
+with tuned_interpreter():
     blocks = []
     threads = [threading.Thread(target=lambda: blocks.append(bytes(10_000))) for _ in range(8)]
     for thread in threads: thread.start()
@@ -20,3 +24,10 @@ with tuned_memory():
 def test_threads_allocate_from_one_arena() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert done.stdout.count("<heap nr=") == 1
+
+
+def test_threads_take_turns_more_often_during_a_run() -> None:
+    before = sys.getswitchinterval()
+    with tuned_interpreter():
+        assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS)
+    assert sys.getswitchinterval() == before
