@@ -1,6 +1,7 @@
 """Runs one command on one destination: lock, recovery, rounds of chunks, report."""
 
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
@@ -141,7 +142,9 @@ class Runner:
                 source.resources.add(*missing_logs(self.pipeline))
                 self.pipeline.extract(source)
                 with interrupts.deferred():
+                    started = time.monotonic()
                     self.target.load(self.pipeline)
+                    context.chunk.load_seconds = time.monotonic() - started
                     committed = self._results()
             except BaseException:
                 self._discard_uncommitted(committed)

@@ -9,8 +9,14 @@ SHARE, MIN_CALLS = 0.01, 50
 """Calls of a chunk by default: this share of the calls left today, and at least so many."""
 SIZE = 170_000_000
 """Bytes of the responses of a chunk: the memory that loading takes grows with them."""
-LAST_CALLS = 16
-"""Calls of the last chunk of a long run: about those answered while the chunk before is loaded."""
+CALLS_PER_CALL = 8
+"""While so many calls are loaded, the limit of calls a second lets one more be answered."""
+AHEAD = 15
+"""Pages of 800 kB that are requested ahead of the walk at most: a longer load would keep the limit waiting."""
+LAST_CALLS = 8
+"""Calls that are worth a last chunk of their own: one more load package takes longer than to load fewer."""
+SLOW = 5.0
+"""Seconds of a load after which the destination takes few large packages faster than many small ones."""
 
 
 class Chunk:
@@ -24,10 +30,11 @@ class Chunk:
 
     Attributes:
         calls_done: the calls of the run whose responses are processed.
+        load_seconds: how long the load of the chunk before took.
     """
 
     def __init__(self, budget: CallBudget, max_calls: int | None, rate: float, endless: bool) -> None:
-        self.endless, self.calls_done = endless, 0
+        self.endless, self.calls_done, self.load_seconds = endless, 0, 0.0
         self._budget, self._chunk_calls, self._rate = budget, max_calls, rate
         self.begin()
 
@@ -55,13 +62,16 @@ class Chunk:
         """How many calls the chunk still has room for, at least `MIN_CALLS`; None for any number."""
         return None if self.endless else max(int(min(self._max_calls, SECONDS * self._rate)) - self._calls, MIN_CALLS)
 
-    def end_before_last(self, calls_to_go: int | None) -> None:
-        """Ends the chunk shortly before the end of a long run, so that the last rows are loaded soon after they arrive.
+    def end_to_overlap(self, calls_to_go: int | None) -> None:
+        """Ends the chunk of a run that waits for the limit of calls, so that its load overlaps with the next calls.
 
-        Only where the run waits for the limit of calls a second: elsewhere, one more load package takes longer.
+        The limit then never waits for a load, and the last rows are loaded soon after they arrive. Elsewhere, one more
+        load package takes longer.
         """
         waits = self._calls > (time.monotonic() - self._started) * self._rate / 2
-        if waits and calls_to_go is not None and calls_to_go <= LAST_CALLS and self._calls >= MIN_CALLS:
+        if not waits or self.load_seconds > SLOW or calls_to_go is None or calls_to_go < LAST_CALLS:
+            return
+        if self._calls >= CALLS_PER_CALL * min(calls_to_go, AHEAD):
             self._ended = True
 
     @property

@@ -21,22 +21,26 @@ def test_chunk_ends_after_a_hundredth_of_the_calls_left_today(left: int | None, 
 
 
 @pytest.mark.parametrize(
-    ("calls", "seconds", "to_go", "ends"),
+    ("calls", "seconds", "to_go", "load_seconds", "ends"),
     [
-        (60, 6.1, 16, True),
-        (60, 6.1, 17, False),
-        (60, 6.1, None, False),
-        (60, 13.0, 16, False),  # the run does not wait for the limit of calls
-        (49, 5.0, 16, False),
+        (120, 12.2, 80, 0.9, True),  # a longer load would keep the limit waiting
+        (119, 12.1, 80, 0.9, False),
+        (72, 7.3, 9, 0.9, True),  # those to go are answered meanwhile
+        (71, 7.2, 9, 0.9, False),
+        (100, 10.2, 7, 0.9, False),  # too few for a package of their own
+        (120, 12.2, None, 0.9, False),
+        (120, 26.0, 80, 0.9, False),  # the run does not wait for the limit of calls
+        (120, 12.2, 80, 6.0, False),  # the destination takes long for each package
     ],
 )
-def test_chunk_ends_before_the_last_calls_of_a_long_run(
-    calls: int, seconds: float, to_go: int | None, ends: bool, monkeypatch: pytest.MonkeyPatch
+def test_chunk_ends_where_calls_are_answered_while_it_is_loaded(
+    calls: int, seconds: float, to_go: int | None, load_seconds: float, ends: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chunk, now = Chunk(CallBudget(), 1_000, 10, endless=False), time.monotonic()
+    chunk.load_seconds = load_seconds
     chunk.add(calls)
     monkeypatch.setattr(time, "monotonic", lambda: now + seconds)
-    chunk.end_before_last(to_go)
+    chunk.end_to_overlap(to_go)
     assert chunk.full is ends
     chunk.begin()
     assert not chunk.full

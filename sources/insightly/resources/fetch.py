@@ -217,7 +217,8 @@ def _reader(context: SyncContext, entity: Entity, path: str, params: Params) -> 
     def on_page(page: Page) -> None:
         context.current = entity.name
         context.chunk.add(1, page.size)
-        context.chunk.end_before_last(calls_to_go(context))
+        if may_prefetch():
+            context.chunk.end_to_overlap(calls_to_go(context))
 
     read = _page_request(context, entity, path, params)
     return PageReader(read, context.prefetch_window, top_of(context), may_prefetch, on_page)

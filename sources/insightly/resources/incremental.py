@@ -115,7 +115,7 @@ class _ListRead:
         What was read is also written while the last pages are awaited.
         """
         at_once = not self.result.rows or tags_cost_calls(self.context, self.entity)
-        is_last = self.reader.pages_to_go == LAST_PAGES
+        is_last = self.reader.pages_to_go in range(LAST_PAGES + 1)
         return at_once or is_last or step.size >= BATCH_BYTES or self.context.chunk.full
 
     def _record_list(self, step: Step) -> None:
