@@ -41,26 +41,10 @@ REFUSALS = 20
 
 
 @dataclass
-class _ParentProgress:
-    """How far a run came with the records of one parent entity.
-
-    `unwritten` are sublists, with offsets, that are not written yet. Until a record has `answered`, or the collection
-    `is_readable`, refusals may mean that no record is.
-    """
-
-    sublists: Sublists
-    iterator: Iterator[tuple[Sublist, int | None]]
-    checkpoint: Checkpoint
-    unwritten: list[tuple[Sublist, int | None]] = field(default_factory=list)
-    answered: bool = False
-    is_readable: bool = False
-
-
-@dataclass
 class _Progress:
     """How far a run came with an entity; `refused` are the errors of parent entities that are not available."""
 
-    parents: dict[str, _ParentProgress] = field(default_factory=dict)
+    parents: dict[str, "_ParentRead"] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
     refused: dict[str, NotAvailable] = field(default_factory=dict)
 
@@ -82,9 +66,11 @@ def read_per_parent(entity: Entity, context: SyncContext, request: ReadRequest, 
     left = [parent for parent in entity.read_parents if parent not in progress.done]
     # Unfinished ones first: a read that is repeated within a budget ends this way.
     for parent in sorted(left, key=lambda name: "checkpoint" not in state["parents"][name]):
+        own = state["parents"][parent]
+        if parent not in progress.parents:
+            progress.parents[parent] = _ParentRead(entity, parent, context, request, result, own)
         try:
-            reading = _ParentRead(entity, parent, context, request, result, state["parents"][parent])
-            ended = yield from reading.read()
+            ended = yield from progress.parents[parent].read(own)
         except NotAvailable as error:
             progress.refused[parent] = error
             result.notes.append(f"{entity.name} of {parent} are not available: {error}")
@@ -138,7 +124,11 @@ def _assert_available(progress: _Progress, state: State) -> None:
 
 
 class _ParentRead:
-    """One round of reading the rows of the records of one parent entity."""
+    """Reads the rows of the records of one parent entity, in all rounds of a run.
+
+    `unwritten` are sublists, with offsets, that are not written yet. Until a record has `answered`, or the collection
+    `is_readable`, refusals may mean that no record is.
+    """
 
     def __init__(
         self,
@@ -149,22 +139,24 @@ class _ParentRead:
         result: EntityResult,
         state: State,
     ) -> None:
-        self.entity, self.parent, self.context = entity, ENTITIES[parent], context
-        self.result, self.state = result, state
+        self.entity, self.parent, self.context, self.result = entity, ENTITIES[parent], context, result
         self.start_date = loaded_from(state, _parent_request(parent, state, request).start_date)
-        parents: dict[str, _ParentProgress] = result.progress.parents
-        if parent not in parents:
-            checkpoint = checkpoint_of(state, state.get("watermark"), self.start_date)
-            sublists = Sublists(context, entity, parent, checkpoint)
-            parents[parent] = _ParentProgress(sublists, iter(sublists), checkpoint)
-        self.progress = parents[parent]
+        self.checkpoint = checkpoint_of(state, state.get("watermark"), self.start_date)
+        self.sublists = Sublists(context, entity, parent, self.checkpoint)
+        self.iterator = iter(self.sublists)
+        self.unwritten = list[tuple[Sublist, int | None]]()
+        self.answered = self.is_readable = False
 
-    def read(self) -> Generator[Any, None, bool]:
-        """Yields tables; returns True at the end, False where the chunk is spent."""
-        unwritten = self.progress.unwritten
+    def read(self, state: State) -> Generator[Any, None, bool]:
+        """Yields tables; returns True at the end, False where the chunk is spent.
+
+        Args:
+            state: that of the parent entity's walk, in this round.
+        """
+        self.state, unwritten = state, self.unwritten
         while True:
             try:
-                taken = next(self.progress.iterator, None)
+                taken = next(self.iterator, None)
             except InsightlyError as error:
                 yield from self._write()
                 if isinstance(error, EndlessList):
@@ -172,12 +164,12 @@ class _ParentRead:
                 raise
             if taken is None:
                 break
-            self.progress.checkpoint = self.progress.checkpoint.with_start(self.progress.sublists.requested_at)
+            self.checkpoint = self.checkpoint.with_start(self.sublists.requested_at)
             sublist, _ = taken
             self.context.chunk.add(sublist.calls, sublist.size)
             unwritten.append(taken)
             if sublist.refused is None:
-                self.progress.answered = True
+                self.answered = True
             elif len(unwritten) == REFUSALS:
                 self._assert_readable()
             size = sum(each.size for each, _ in unwritten)
@@ -187,7 +179,7 @@ class _ParentRead:
                 return False
         self._assert_readable()
         yield from self._write()
-        self.result.notes += [f"{self.parent.name}: {note}" for note in self.progress.sublists.notes]
+        self.result.notes += [f"{self.parent.name}: {note}" for note in self.sublists.notes]
         self._end()
         return True
 
@@ -196,38 +188,32 @@ class _ParentRead:
 
         One refused record is skipped.
         """
-        progress = self.progress
-        refusals = [sublist.refused for sublist, _ in progress.unwritten if sublist.refused is not None]
-        if progress.answered or progress.is_readable or not refusals:
+        refusals = [sublist.refused for sublist, _ in self.unwritten if sublist.refused is not None]
+        if self.answered or self.is_readable or not refusals:
             return
         if "readable" in self.state:
             probed = read_sublist(self.context, self.entity, self.parent.name, self.state["readable"])
-            progress.is_readable = probed.refused is None
+            self.is_readable = probed.refused is None
         else:
-            progress.is_readable = all(isinstance(error, NotFound) for error in refusals) and len(refusals) < REFUSALS
-        if not progress.is_readable:
+            self.is_readable = all(isinstance(error, NotFound) for error in refusals) and len(refusals) < REFUSALS
+        if not self.is_readable:
             raise next((error for error in refusals if isinstance(error, Forbidden)), refusals[0])
 
     def _write(self) -> Iterator[Any]:
         """Yields the unwritten rows; the checkpoint after them is in the state first, so both are one load package."""
-        progress = self.progress
-        if not progress.unwritten or not (progress.answered or progress.is_readable):
+        if not self.unwritten or not (self.answered or self.is_readable):
             return
-        sublists = [sublist for sublist, _ in progress.unwritten]
+        sublists = [sublist for sublist, _ in self.unwritten]
         readable = [sublist for sublist in sublists if sublist.refused is None]
         groups = [(self.entity.parent_values(self.parent, sublist.id), sublist.rows) for sublist in readable]
         tables = list(marked(shaper_of(self.entity, self.context).shape_groups(groups))) if groups else []
-        if (skip := progress.unwritten[-1][1]) is not None:
-            progress.checkpoint = replace(
-                progress.checkpoint,
-                skip=skip,
-                last_id=sublists[-1].id,
-                patience=progress.sublists.patience,
-            )
-            progress.checkpoint.store(self.state)
+        if (skip := self.unwritten[-1][1]) is not None:
+            patience = self.sublists.patience
+            self.checkpoint = replace(self.checkpoint, skip=skip, last_id=sublists[-1].id, patience=patience)
+            self.checkpoint.store(self.state)
         if readable:
             self.state["readable"] = readable[-1].id
-        progress.unwritten.clear()
+        self.unwritten.clear()
         yield from tables
         rows = sum(len(sublist.rows) for sublist in readable)
         self.result.rows += rows
@@ -248,10 +234,10 @@ class _ParentRead:
                 counted[f"records of {parent} that list other numbers of {name} than the API counts"] += 1
 
     def _end(self) -> None:
-        if self.parent.read == "incremental" and not accept_end(self.state, self.progress.sublists.doubtful):
+        if self.parent.read == "incremental" and not accept_end(self.state, self.sublists.doubtful):
             self.result.notes.append(f"{self.parent.name}: {DOUBTFUL_END}")
             return
-        checkpoint = self.progress.checkpoint.with_start(self.progress.sublists.requested_at)
+        checkpoint = self.checkpoint.with_start(self.sublists.requested_at)
         assert checkpoint.started is not None
         if self.parent.read == "incremental":
             lookback, current = self.context.settings.lookback_seconds, self.state.get("watermark")
