@@ -37,6 +37,7 @@ SOURCE_FOLDERS = {
     f"{SOURCE}.resources": "one module per way of reading",
     f"{SOURCE}.context": "what the reads of a run share",
     f"{SOURCE}.chunk": "what one commit holds",
+    f"{SOURCE}.catalog": "entities and custom objects",
     f"{SOURCE}.api": "HTTP: the only sender",
     f"{SOURCE}.paging": "the walk that loses no row",
     f"{SOURCE}.config": "settings and accounts",
