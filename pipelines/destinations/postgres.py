@@ -17,6 +17,8 @@ from .locks import Busy, this_process, wait_for
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
+    from .postgres_client import Connections
+
 logger = logging.getLogger(__name__)
 
 SCHEMES = ("postgresql", "postgres")
@@ -66,9 +68,12 @@ class PostgresAdapter(DestinationAdapter):
 
     def factory(self, read_only: bool = False) -> "Destination[Any, Any]":
         del read_only
+        credentials = self._credentials
         with self.configured():
             from .postgres_client import MergingPostgres
-        return MergingPostgres(self._credentials, destination_name=self.name)
+        destination = MergingPostgres(credentials, destination_name=self.name)
+        destination.connections = self._connections
+        return destination
 
     def check_credentials(self, credentials: Any) -> None:
         """Raises BadSetting for a URL that the driver does not know; its error would quote the URL."""
@@ -104,27 +109,38 @@ class PostgresAdapter(DestinationAdapter):
             credentials.password = credentials.password or ""
         limits = f"-clock_timeout={LOCK_TIMEOUT} -cstatement_timeout={STATEMENT_TIMEOUT}"
         options = f"{limits} {query.get('options', '')}".strip()
-        credentials.query = {"application_name": application_name(), **query, "options": options}
+        # A connection may be idle for as long as the run takes; firewalls close idle ones.
+        alive = {"keepalives_idle": "30"}
+        credentials.query = {"application_name": application_name(), **alive, **query, "options": options}
         return credentials
+
+    @cached_property
+    def _connections(self) -> "Connections":
+        with self.configured():
+            from .postgres_client import Connections
+        return Connections()
 
     @contextmanager
     def lock(self, dataset: str, wait: float, writes: bool) -> Iterator[None]:
         """Holds an advisory lock for the dataset, which every machine sees and the server frees with the connection.
 
+        Clients of dlt share their connections until the end.
+
         Raises:
             Busy: another run still has the lock after `wait` seconds.
         """
-        if not writes:
-            yield
-            return
-        self._key = int.from_bytes(hashlib.sha256(f"insightly-sync\n{dataset}".encode()).digest()[:8], signed=True)
-        self._connection = self._connect()
-        try:
-            wait_for(self._try_lock, f"{self}, dataset {dataset}", wait)
-            yield
-        finally:
-            self._connection.close()
-            self._connection = None
+        with self._connections.kept():
+            if not writes:
+                yield
+                return
+            self._key = int.from_bytes(hashlib.sha256(f"insightly-sync\n{dataset}".encode()).digest()[:8], signed=True)
+            self._connection = self._connect()
+            try:
+                wait_for(self._try_lock, f"{self}, dataset {dataset}", wait)
+                yield
+            finally:
+                self._connection.close()
+                self._connection = None
 
     def check_lock(self) -> None:
         """Locks again if the server has closed the connection that has the lock.
@@ -150,8 +166,6 @@ class PostgresAdapter(DestinationAdapter):
         return False
 
     def _connect(self) -> "Connection":
-        # The connection is idle for as long as the run takes; firewalls and servers close idle ones.
-        alive = {"keepalives": 1, "keepalives_idle": 30}
         with self.configured():
             import psycopg2
 
@@ -159,7 +173,7 @@ class PostgresAdapter(DestinationAdapter):
         # In a URL, dlt writes the spaces of options as +, which Postgres does not read.
         named = {"options": credentials.query["options"], "application_name": application_name()}
         try:
-            connection = psycopg2.connect(credentials.to_native_representation(), **named, **alive)
+            connection = psycopg2.connect(credentials.to_native_representation(), **named)
         except psycopg2.Error as error:
             raise Unreachable(f"{self} cannot be read: {str(error).strip()}") from None
         connection.autocommit = True

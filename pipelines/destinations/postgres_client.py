@@ -1,18 +1,80 @@
 """dlt's client of Postgres, with a load job that merges a file into its table in one transaction."""
 
-from typing import cast
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, cast
 
 import dlt
+import psycopg2
 import pyarrow as pa
 import pyarrow.parquet as pq
 from dlt.common.destination import DestinationCapabilitiesContext
 from dlt.common.destination.client import LoadJob
 from dlt.common.destination.typing import PreparedTableSchema
+from dlt.common.schema import Schema
 from dlt.destinations.impl.postgres.postgres import PostgresClient
 from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection
 from pyarrow import csv
 
 from .merge_job import MergeJob, MergingClient, equal
+
+
+class Connections:
+    """The open connections of a run that no client of dlt uses. dlt opens one for each job, and some ten more a run."""
+
+    def __init__(self) -> None:
+        self._unused = list[connection]()
+        self._are_kept = False
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """In the block of a `with` statement, connections stay open for the next client."""
+        self._are_kept = True
+        try:
+            yield
+        finally:
+            self._are_kept = False
+            while (unused := self.take()) is not None:
+                unused.close()
+
+    def take(self) -> connection | None:
+        with suppress(IndexError):
+            return self._unused.pop()
+        return None
+
+    def put(self, used: connection) -> None:
+        if self._are_kept and used.info.transaction_status == TRANSACTION_STATUS_IDLE:
+            self._unused.append(used)
+        else:
+            used.close()
+
+
+class SharingSqlClient(Psycopg2SqlClient):
+    """Uses a connection that another client has opened, if the server has not closed it since.
+
+    Args:
+        client: dlt's own.
+        connections: those that are open.
+    """
+
+    def __init__(self, client: Psycopg2SqlClient, connections: Connections) -> None:
+        super().__init__(client.dataset_name, client.staging_dataset_name, client.credentials, client.capabilities)
+        self._connections = connections
+
+    def open_connection(self) -> connection:
+        while (unused := self._connections.take()) is not None:
+            self._conn = unused
+            with suppress(psycopg2.Error):
+                self._reset_connection()
+                return unused
+            unused.close()
+        return super().open_connection()
+
+    def close_connection(self) -> None:
+        if self._conn is not None:
+            self._connections.put(self._conn)
+            self._conn = None
 
 
 class PostgresMergeJob(MergeJob):
@@ -50,13 +112,21 @@ class MergingPostgres(dlt.destinations.postgres):
     """dlt's destination `postgres`, with `PostgresMergingClient`."""
 
     destination_type = "dlt.destinations.postgres"
+    connections = Connections()
 
     @property
     def client_class(self) -> type[PostgresClient]:
         return PostgresMergingClient
 
+    def client(self, schema: Schema, initial_config: Any = None) -> PostgresClient:
+        client = super().client(schema, initial_config)
+        client.sql_client = SharingSqlClient(client.sql_client, self.connections)
+        return client
+
     def _raw_capabilities(self) -> DestinationCapabilitiesContext:
         capabilities = super()._raw_capabilities()
+        capabilities.loader_parallelism_strategy = "table-sequential"
+        capabilities.max_parallel_load_jobs = 2  # each has a connection, and there may be several accounts
         capabilities.supported_loader_file_formats = ["parquet", "insert_values"]
         # dlt's own job needs another driver for Parquet.
         capabilities.loader_file_format_selector = None  # type: ignore[assignment]

@@ -198,7 +198,7 @@ class Target:
         try:
             with self.adapter.configured():
                 return self._pipeline(folder, read_only and folder is not None)
-        except PipelineStepFailed as failed:
+        except (PipelineStepFailed, DatabaseException) as failed:
             cause = failed.__cause__ or failed
             if isinstance(cause, KeyboardInterrupt):
                 raise cause from None

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import psycopg2
 import pytest
@@ -158,6 +159,19 @@ def test_postgres_datasets_and_databases_share_no_state(
     assert elsewhere.target.digest != digest
     assert elsewhere.sync_done("leads").entities["leads"].rows == elsewhere.sandbox.store.count("leads")
     elsewhere.assert_equal("leads")
+
+
+def test_postgres_run_shares_connections_and_leaves_none_open(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, connect = list[psycopg2.extensions.connection](), psycopg2.connect
+
+    def count(*args: Any, **options: Any) -> psycopg2.extensions.connection:
+        opened.append(connect(*args, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(psycopg2, "connect", count)
+    crm.sync_done("contacts", "notes")
+    assert len(opened) <= 4  # of the lock, of queries, and of two load jobs at once
+    assert all(each.closed for each in opened)
 
 
 @pytest.mark.sample(0)
