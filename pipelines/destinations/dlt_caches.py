@@ -12,10 +12,12 @@ from typing import Any
 
 import dlt
 from dlt.common import validation
-from dlt.common.configuration import resolve
+from dlt.common.configuration import inject, resolve
+from dlt.common.configuration.container import Container
 from dlt.common.configuration.providers import environ
 from dlt.common.configuration.specs import base_configuration
 from dlt.common.configuration.specs.base_configuration import CredentialsWithDefault
+from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
 from dlt.common.destination import Destination, DestinationCapabilitiesContext
 from dlt.common.normalizers.json import relational
 from dlt.common.normalizers.naming import NamingConvention
@@ -23,15 +25,23 @@ from dlt.common.schema import Schema
 from dlt.common.schema import utils as schema_utils
 from dlt.common.storages import LiveSchemaStorage
 
-from .pipeline_state import SCHEMA
+from .pipeline_state import PIPELINE, SCHEMA
+
+OPTIONS = frozenset(
+    f"{name}Configuration"
+    for name in ("BufferedDataWriter", "LoadStorage", "NormalizeStorage", "ParquetFormat", "Schema", "SchemaStorage")
+)
+"""Options of files, folders and schemas: dlt's own, none of them a secret."""
+_options = dict[tuple[Any, ...], Any]()
 
 
 def cache_configuration(destination: "Destination[Any, Any]") -> "Destination[Any, Any]":
     """Makes the destination read its configuration once for a dataset, and compute its capabilities once.
 
     dlt does both some fifty times a run: a third of the time of a small run. Credentials that a cloud gives the
-    machine expire, and are read each time.
+    machine expire, and are read each time. A run calls this first, and reads the options in OPTIONS anew.
     """
+    _options.clear()
     resolve, resolved = destination.configuration, dict[Any, Any]()
     compute, computed = destination.capabilities, dict[Any, tuple[Any, DestinationCapabilitiesContext]]()
 
@@ -92,6 +102,23 @@ def cache_schemas(pipeline: dlt.Pipeline) -> None:
     storage.__class__, storage.versions = _CachedSchemas, {}
 
 
+def _cache_options(inject: Any) -> None:
+    """Has dlt look up the options in OPTIONS once a run, and not for each file, folder and table: a tenth of a run."""
+    look_up = inject.resolve_configuration
+
+    def resolve_configuration(config: Any, *, explicit_value: Any, accept_partial: bool) -> Any:
+        context = Container()[ConfigSectionContext]
+        if context.pipeline_name != PIPELINE or type(config).__name__ not in OPTIONS:
+            return look_up(config, explicit_value=explicit_value, accept_partial=accept_partial)
+        given = [(name, explicit_value.get(name)) for name in config.get_resolvable_fields()]
+        key = type(config), context.sections, accept_partial, *given, *config.items()
+        if key not in _options:
+            _options[key] = look_up(config, explicit_value=explicit_value, accept_partial=accept_partial)
+        return _options[key].copy()
+
+    inject.resolve_configuration = resolve_configuration
+
+
 def _cache_type_hints(validation: Any) -> None:
     """Has dlt take the types of its typed dicts apart once, and not for each table: a tenth of a small run."""
     compute = validation.get_type_hints
@@ -129,6 +156,7 @@ def _skip_root_keys(relational: Any) -> None:
     relational.requires_root_key = lambda schema, *rest: schema.name != SCHEMA and requires(schema, *rest)
 
 
+_cache_options(inject)
 _cache_type_hints(validation)
 _cache_secret_hints(environ, resolve)
 _trust_stored_schema(schema_utils)
