@@ -31,7 +31,7 @@ class Dbt:
     output: dict[str, Any]
 
     def run(self, *commands: str) -> None:
-        """Runs commands of `dbt`, which must all succeed. In one process, for dbt takes longer to import than to run."""
+        """Runs commands of `dbt`, which must all succeed, in one process: dbt takes seconds to import."""
         home = self.folder.parent / "home"
         home.mkdir(exist_ok=True)
         outputs = {"test": {**self.output, "schema": SCHEMA, "threads": 2}}
