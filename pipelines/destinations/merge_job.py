@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, cast
 
-import pyarrow.parquet as pq
 from dlt.common.destination.client import FollowupJobRequest, RunnableLoadJob
 from dlt.common.schema import TTableSchema
 from dlt.common.schema.utils import get_columns_names_with_prop
@@ -47,6 +46,8 @@ class MergeJob(RunnableLoadJob, ABC):
     @cached_property
     def columns(self) -> str:
         """The columns that the file has."""
+        import pyarrow.parquet as pq  # a run without new rows does not need it
+
         return ", ".join(self._escaped(pq.read_schema(self._file_path).names))
 
     def _statements(self) -> Iterator[str]:

@@ -98,6 +98,19 @@ def test_sync_without_options_writes_crm_duckdb(crm: Crm, tmp_path: Path) -> Non
     crm.assert_equal("notes", database=tmp_path / "crm.duckdb")
 
 
+def test_sync_without_new_rows_does_not_import_pyarrow(crm: Crm, tmp_path: Path) -> None:
+    crm.first_sync("notes", "lead_sources")
+    code = "import sys; from pipelines.cli.__main__ import main; print(main(sys.argv[1:]), 'pyarrow' in sys.modules)"
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "sync", "notes", "lead_sources", "--database", str(crm.database)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **reach(crm.sandbox), "DLT_DATA_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+    )
+    assert ran.stdout.splitlines()[-1] == "0 False", ran.stderr
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_console_without_a_character_gets_the_report(tmp_path: Path, encoding: str) -> None:
     code = "import sys; from pipelines.cli.__main__ import main; sys.exit(main(sys.argv[1:]))"
