@@ -13,7 +13,7 @@ from sources.insightly.entities import ENTITIES, OBJECTS, RECORDS, Entity
 from sources.insightly.errors import BadCredentials, NotAvailable, Stop
 from sources.insightly.paging.probe import grid
 from sources.insightly.resources.build import checkpoint_in
-from sources.insightly.resources.discovery import find, refresh_catalog
+from sources.insightly.resources.discovery import find_objects, refresh_catalog
 from sources.insightly.resources.fetch import page_reader, pages_at, parent_of, read_pages, top_of, total_of
 from sources.insightly.resources.hints import GROUPS
 from sources.insightly.resources.per_parent import parent_checkpoint
@@ -72,7 +72,7 @@ def _plan(
             context.record_earlier_read(name, state)
         report, refused = Report(command), None
         with suppress(BadCredentials):  # the first entity reports it
-            find(context, chosen, request=command == "sync")
+            find_objects(context, chosen, request=command == "sync")
             if command == "sync" and RECORDS in chosen:
                 refresh_catalog(context)
         every = context.catalog.with_objects(chosen)

@@ -13,7 +13,7 @@ from pipelines.engine.report import FAILED, EntityReport, Report, listed
 from pipelines.engine.run_log import is_stale, last_failure, last_runs, last_success
 from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import SyncContext, choose, named_entities
-from sources.insightly.resources.discovery import find
+from sources.insightly.resources.discovery import find_objects
 from sources.insightly.state.times import iso
 
 Runs = Mapping[tuple[str, str], Row]
@@ -46,7 +46,7 @@ def status(
     target.require_exists()
     with target.reading() as pipeline, target.open_dataset(pipeline) as dataset:
         context.catalog.add(custom_objects(pipeline))
-        find(context, chosen, request=False)
+        find_objects(context, chosen, request=False)
         runs, selected, named = last_runs(pipeline), context.catalog.with_objects(chosen), named_entities(names)
         synced = _synced(pipeline, dataset, runs, selected, max_age)
         shown = [name for name in selected if name in synced or (runs and name in named)]

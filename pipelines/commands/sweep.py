@@ -15,7 +15,7 @@ from sources.insightly.context import Record, choose
 from sources.insightly.entities import DATE_UPDATED, ENTITIES, RECORDS, Entity
 from sources.insightly.errors import NotAvailable, plural
 from sources.insightly.paging.probe import Differences, grid
-from sources.insightly.resources.discovery import find
+from sources.insightly.resources.discovery import find_objects
 from sources.insightly.resources.fetch import page_reader, read_pages, tagged_with, top_of
 from sources.insightly.result import EntityResult
 from sources.insightly.rows.naming import child_table
@@ -61,7 +61,7 @@ def sweep(
         runner.context.chosen, catalog = chosen, runner.context.catalog
         with runner.attempt():
             runner.check_account()
-            find(runner.context, chosen, request=False)
+            find_objects(runner.context, chosen, request=False)
             last_sweeps, requests = last_success(runner.pipeline, "sweep"), dict[str, ReadRequest]()
             with history.maintained(runner):
                 for name in sorted(catalog.with_objects(chosen), key=lambda name: last_sweeps.get(name, NEVER)):

@@ -12,7 +12,7 @@ from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import choose
 from sources.insightly.errors import ImplausibleDeletion, plural
 from sources.insightly.paging.probe import Differences
-from sources.insightly.resources.discovery import find
+from sources.insightly.resources.discovery import find_objects
 from sources.insightly.rows.naming import history_table
 from sources.insightly.state.checkpoint import needs_confirmation, resume_full
 from sources.insightly.state.request import ReadRequest
@@ -46,7 +46,7 @@ def sync(
         context.chosen = chosen
         with runner.attempt():
             runner.check_account()
-            find(context, chosen)
+            find_objects(context, chosen)
             _mask_loaded_rows(runner, context.catalog.with_objects(chosen))
             with history.maintained(runner):
                 requests = _resume_full(runner, context.catalog.with_objects(chosen))

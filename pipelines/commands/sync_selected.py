@@ -12,7 +12,7 @@ from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import SyncContext, choose
 from sources.insightly.entities import RECORDS, Entity
 from sources.insightly.errors import BadSetting, MalformedResponse, NotAvailable, Stop
-from sources.insightly.resources.discovery import find
+from sources.insightly.resources.discovery import find_objects
 from sources.insightly.resources.fetch import first_of, top_of, total_of
 from sources.insightly.resources.selected import search_filter
 from sources.insightly.result import EntityResult
@@ -97,7 +97,7 @@ def sync_selected(
         context = runner.context
         with runner.attempt():
             runner.check_account()
-            find(context, [name])
+            find_objects(context, [name])
             entity, request = context.catalog.entity(name), context.request
             if selected.where is None:
                 request = replace(request, ids=selected.ids)
@@ -125,7 +125,7 @@ def plan(settings: InsightlySettings, selected: Selection) -> Report:
     """
     context, name, report = SyncContext(settings, tolerant=True), selected.name, Report("sync")
     try:
-        find(context, [name])
+        find_objects(context, [name])
         result = context.result(name)
         if result.open:
             with context.reading(name):

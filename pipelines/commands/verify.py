@@ -16,7 +16,7 @@ from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import Record, choose
 from sources.insightly.entities import RECORDS, Entity
 from sources.insightly.errors import plural
-from sources.insightly.resources.discovery import find, refresh_catalog
+from sources.insightly.resources.discovery import find_objects, refresh_catalog
 from sources.insightly.resources.enrich import complete_and_shape
 from sources.insightly.resources.fetch import page_reader, pages_at, read_pages, top_of
 from sources.insightly.resources.hints import shaper_of
@@ -74,7 +74,7 @@ def verify(
         with runner.attempt():
             runner.check_account()
             context, runs = runner.context, last_runs(runner.pipeline)
-            find(context, chosen)
+            find_objects(context, chosen)
             if RECORDS in chosen:
                 refresh_catalog(context)
             for name in context.catalog.with_objects(chosen):

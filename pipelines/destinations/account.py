@@ -1,4 +1,4 @@
-"""The account whose records a destination holds: stored with the first package, checked by every later run."""
+"""The account whose records a destination has: stored with the first package, checked by every later run."""
 
 import hashlib
 import logging
@@ -37,7 +37,7 @@ def check_account(
         requested: the key's account, if it is already requested.
 
     Raises:
-        WrongAccount: the destination holds another account's records.
+        WrongAccount: the destination has another account's records.
     """
     stored: Account | None = source_state(pipeline).get("account")
     # The key cannot be recovered from its hash.

@@ -54,7 +54,7 @@ class Dataset:
 
     @property
     def has_account(self) -> bool:
-        """True if the destination stores which account it holds."""
+        """True if the destination stores whose records it has."""
         return "account" in source_state(self._pipeline)
 
     def table_exists(self, table: str) -> bool:

@@ -33,7 +33,7 @@ TryLock = Callable[[], str | None]
 
 def wait_for(
     try_lock: TryLock,
-    place: object,
+    locked: object,
     wait: float,
     who: str = "another run",
     fix: str = "let it finish, or run less often",
@@ -42,7 +42,7 @@ def wait_for(
 
     Args:
         try_lock: tries once.
-        place: what is locked, for messages.
+        locked: what is locked, for messages.
         wait: seconds to try.
         who: what may hold the lock.
         fix: what to do if it does not end.
@@ -52,17 +52,17 @@ def wait_for(
     """
     until, holder = time.monotonic() + wait, try_lock()
     if holder is not None:
-        logger.warning("%s (%s) is using %s; waiting up to %d s for it", who, holder, place, wait)
+        logger.warning("%s (%s) is using %s; waiting up to %d s for it", who, holder, locked, wait)
     while holder is not None:
         left = until - time.monotonic()
         if left <= 0:
-            raise Busy(f"{who} ({holder}) is still using {place} after {wait:.0f} s; {fix}")
+            raise Busy(f"{who} ({holder}) is still using {locked} after {wait:.0f} s; {fix}")
         time.sleep(min(POLL_SECONDS, left))
         holder = try_lock()
 
 
 @contextmanager
-def file_lock(path: Path, place: object, wait: float) -> Iterator[None]:
+def file_lock(path: Path, locked: object, wait: float) -> Iterator[None]:
     """A lock for the processes of this machine that use the same working folder. A file beside it names the holder.
 
     Raises:
@@ -84,7 +84,7 @@ def file_lock(path: Path, place: object, wait: float) -> Iterator[None]:
             raise BadSetting("DLT_DATA_DIR", str(path.parent), fix) from None
         return None
 
-    wait_for(try_lock, place, wait)
+    wait_for(try_lock, locked, wait)
     try:
         with suppress(OSError):
             holder.write_text(this_run(), encoding="utf-8")

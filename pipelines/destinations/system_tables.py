@@ -69,7 +69,7 @@ COLUMNS: Mapping[str, Mapping[str, Column]] = {
         "found_at": Column("timestamp", "When the record was found deleted, in UTC; it was deleted before that."),
         "reason": Column(
             "text",
-            "What Insightly said of it: deleted, hidden from this API key, or unlisted if only some were asked for.",
+            "What Insightly said of it: deleted, hidden from this API key, or unlisted if only some were requested.",
         ),
         "restored_at": Column("timestamp", "When the record was found to exist again, in UTC; null if it was not."),
     },

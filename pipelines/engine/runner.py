@@ -26,7 +26,7 @@ from sources.insightly.context import SyncContext, named_entities
 from sources.insightly.entities import OBJECTS, RECORDS, Entity
 from sources.insightly.errors import Stop
 from sources.insightly.resources.build import prime
-from sources.insightly.resources.discovery import discover
+from sources.insightly.resources.discovery import discover_objects
 from sources.insightly.resources.per_parent import watermark_of_parents
 from sources.insightly.result import EntityResult
 from sources.insightly.state.checkpoint import finish_full
@@ -129,7 +129,7 @@ class Runner:
         if context.may_prefetch:
             if RECORDS in requests and context.result(RECORDS).open:
                 with context.reading(RECORDS):
-                    discover(context)
+                    discover_objects(context)
             known = self.states()
             for name, request in self._unfinished(requests).items():
                 entity, is_first = context.catalog.entity(name), not context.budget.calls

@@ -80,7 +80,7 @@ def make_plan(
         rows: all rows, those with problems included.
         open_rows: the rows still to be carried out.
         guarded: whether records are read before they are deleted, because of --if-unchanged-since.
-        has_account: whether the destination stores which account it holds; else one call reads it.
+        has_account: whether the destination stores whose records it has; else one call reads it.
         not_loaded: rows that an earlier run carried out and did not read back.
     """
     invalid = [row for row in rows if row.problems]

@@ -153,7 +153,7 @@ class Entity:
 
     @cached_property
     def read_parents(self) -> tuple[str, ...]:
-        """The entities under whose records it is read, one call per record. Parents without a list are left out."""
+        """The parent entities for whose records it is read, one call per record. Those without a list are left out."""
         lists = {entity.path: entity.name for entity in _TABLE if "{" not in entity.path}
         paths = self.path.partition("/")[0].strip("{}").split("|") if self.read == "per_parent" else ()
         return tuple(lists[path] for path in paths if path in lists)
@@ -173,7 +173,7 @@ class Entity:
         return MappingProxyType(several if self.read_parents else {})
 
     def parent_values(self, entity: "Entity", id_: int) -> Mapping[str, Any]:
-        """The values of `parent_key` for rows read under a record of `entity`."""
+        """The values of `parent_key` for rows read for a record of `entity`."""
         if len(self.parent_key) > 1:
             return {"PARENT_TYPE": entity.name, "PARENT_ID": id_}
         return {key: str(id_) if kind == "string" else id_ for key, kind in self.parent_key.items()}

@@ -205,7 +205,7 @@ class Retry(Exception):
     Args:
         kind: which limit of attempts applies.
         error: what to raise when the attempts are used up.
-        delay: seconds to wait that the service asked for, None if it did not.
+        delay: seconds to wait that the service requested, None if it did not.
         unsent: whether the request certainly did not reach the service.
         smaller: whether a page of fewer rows is more likely to succeed.
         seconds: how long the attempt took if its response is incomplete.

@@ -61,6 +61,7 @@ class EntityResult:
 
     @property
     def open(self) -> bool:
+        """True until the entity has ended."""
         return self.state is None
 
     def end(self, state: State) -> None:

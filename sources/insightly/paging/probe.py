@@ -57,7 +57,7 @@ def probe(read: ReadPages, key: str, known: Sequence[int], top: int) -> Differen
 
     Args:
         read: reads the pages at some offsets; it may do so at once.
-        key: the field that holds a record's id.
+        key: the field that has a record's id.
         known: ids in ascending order.
         top: rows a page, at least 2.
 
@@ -105,7 +105,7 @@ def _compare(page: Page, skip: int, key: str, known: Sequence[int], found: Diffe
         raise Unsorted(f"{key} does not ascend from record to record")
     end, last = skip + len(ids), page.total is not None and skip + len(ids) >= page.total
     if (len(ids) < page.top and not last) or (ids and page.total is not None and end > page.total):
-        raise Unsorted(f"{len(ids)} rows came of the {page.top} asked for, at offset {skip} of {page.total}")
+        raise Unsorted(f"{len(ids)} rows came of the {page.top} requested, at offset {skip} of {page.total}")
     if not ids and skip:
         return None
     low = -NOWHERE if skip == 0 else ids[0]

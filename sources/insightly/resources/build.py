@@ -14,7 +14,7 @@ from ..state.checkpoint import Checkpoint, begin, restart
 from ..state.request import ReadRequest
 from ..state.watermark import watermark_in
 from .describe import describe
-from .discovery import discover, find, record_refusals
+from .discovery import discover_objects, find_objects, record_refusals
 from .fetch import page_reader
 from .hints import GROUPS, MERGE, empty_tables
 from .incremental import read_changes, with_state
@@ -61,11 +61,11 @@ def resource_of_objects(name: str, request: ReadRequest, context: SyncContext) -
                 context.save_account()
                 if context.chunk.full:
                     return
-                refused = discover(context)
+                refused = discover_objects(context)
                 result.end(dlt.current.resource_state())
                 record_refusals(result, refused)
         else:
-            find(context, [name])
+            find_objects(context, [name])
         for each in context.catalog.with_objects([name]) if context.chunk.endless else ():
             if each in context.catalog.objects:
                 yield from _read(context.catalog.objects[each], request, context)

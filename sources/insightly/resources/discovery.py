@@ -1,4 +1,4 @@
-"""Which custom objects exist: read once a run, then each is an entity of the context."""
+"""Which custom objects exist: read once a run, then each is an entity of the catalog."""
 
 import logging
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ logger = logging.getLogger(__name__)
 GONE = "no longer defined in Insightly: its table stays as it is"
 
 
-def discover(context: SyncContext) -> list[str]:
-    """Adds the defined custom objects to the context; one that is no longer defined is skipped.
+def discover_objects(context: SyncContext) -> list[str]:
+    """Adds the defined custom objects to the catalog; one that is no longer defined is skipped.
 
     Returns:
         One sentence for each that cannot be loaded.
@@ -38,8 +38,8 @@ def discover(context: SyncContext) -> list[str]:
     return refused
 
 
-def find(context: SyncContext, names: Sequence[str], request: bool = True) -> None:
-    """Adds the custom objects among `names` to the context, if the destination does not have them.
+def find_objects(context: SyncContext, names: Sequence[str], request: bool = True) -> None:
+    """Adds the custom objects among `names` to the catalog, if the destination does not have them.
 
     Args:
         context: the run, with the objects of the destination.
@@ -56,7 +56,7 @@ def find(context: SyncContext, names: Sequence[str], request: bool = True) -> No
     refused: list[str] = []
     for name in unknown:
         with context.reading(name):
-            refused = discover(context) if request else []
+            refused = discover_objects(context) if request else []
     for name in unknown:
         if name not in objects and context.result(name).open:
             reason = "; ".join([f"no such custom object; {_known(context)}", *refused])
@@ -64,9 +64,9 @@ def find(context: SyncContext, names: Sequence[str], request: bool = True) -> No
 
 
 def refresh_catalog(context: SyncContext) -> None:
-    """Does the same as `discover` and records the outcome in the result of `custom_object_records`."""
+    """Does the same as `discover_objects`, and records the result of `custom_object_records`."""
     with context.reading(RECORDS) as result:
-        record_refusals(result, discover(context))
+        record_refusals(result, discover_objects(context))
 
 
 def record_refusals(result: EntityResult, refused: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from ..rows.masking import Mask
 from ..state.checkpoint import State, finish_full, start_full
 from ..state.missing import is_plausible
 from ..state.request import ReadRequest
-from .discovery import discover
+from .discovery import discover_objects
 from .fetch import page_reader, read_objects, read_pages, require_definitions
 from .hints import MERGE, REPLACE, group_of, marked, shaper_of
 
@@ -175,7 +175,7 @@ def _readers(entity: Entity, context: SyncContext, notes: list[str]) -> dict[str
 
 def _with_definitions(context: SyncContext) -> list[Entity]:
     with suppress(NotAvailable):
-        discover(context)
+        discover_objects(context)
     own = [
         each for each in ENTITIES.values() if each.custom_fields and each.read != "embedded" and each.name != RECORDS
     ]

@@ -114,7 +114,7 @@ class _SelectedRead:
         for step in read_list(reader, entity.key[0], checkpoint.skip, checkpoint.last_id, checkpoint.patience):
             if not all(map(search.matches, step.rows)):
                 raise MalformedResponse(
-                    f"GET /{entity.search_path}: the answer holds records whose {search.field} is another, so "
+                    f"GET /{entity.search_path}: the answer has records whose {search.field} is another, so "
                     "the API did not filter by that field; none of them is loaded"
                 )
             written = yield from self._tables(step.rows)

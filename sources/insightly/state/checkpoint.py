@@ -102,7 +102,7 @@ def restart(state: State) -> None:
 
 
 def accept_end(state: State, doubtful: bool) -> bool:
-    """Whether the end of a walk is one. A doubtful end is so the second time in a row; else the next run walks again.
+    """Whether a walk has really ended. A doubtful end counts the second time in a row; after the first, it is repeated.
 
     An empty list can be right although the service counts rows in it, since a key may not see them all.
     """
