@@ -45,7 +45,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Run:
-    """A whole process: seconds, processor seconds, peak megabytes with its children, output, and the time it ended."""
+    """A whole process: seconds, processor seconds and peak megabytes with its children, output, and the time it ended.
+
+    Processes of accounts, which are not its children when it ends, count until a tenth of a second before that.
+    """
 
     seconds: float
     cpu: float
@@ -63,7 +66,7 @@ def timed(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         started = time.monotonic()
         process = subprocess.Popen(list(map(str, command)), stdout=out, stderr=err, env={**os.environ, **(env or {})})
-        with _peak_of_tree(process.pid) as peak:
+        with _usage_of_tree(process.pid) as tree:
             _, status, usage = os.wait4(process.pid, 0)
         seconds, ended = time.monotonic() - started, time.time()
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -74,36 +77,49 @@ def timed(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -
             message = (output + err.read().decode(errors="replace"))[-2000:]
             raise RuntimeError(f"{' '.join(map(str, command))} ended with {process.returncode}: {message}")
     largest = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return Run(seconds, usage.ru_utime + usage.ru_stime, max(largest, *peak) / 1e6, output, ended)
+    cpu = max(usage.ru_utime + usage.ru_stime, tree.cpu)
+    return Run(seconds, cpu, max(largest, tree.memory) / 1e6, output, ended)
+
+
+@dataclass
+class _Tree:
+    """The bytes at their peak and the processor seconds of a process and its descendants; 0 without /proc."""
+
+    memory: int = 0
+    cpu: float = 0.0
 
 
 @contextmanager
-def _peak_of_tree(pid: int) -> Iterator[list[int]]:
-    """Watches a process and its descendants; the list has the bytes at their peak, 0 without /proc."""
-    peak, done = [0], threading.Event()
+def _usage_of_tree(pid: int) -> Iterator[_Tree]:
+    """Watches a process and its descendants."""
+    tree, done = _Tree(), threading.Event()
 
     def watch() -> None:
         while not done.wait(0.1):
-            peak[0] = max(peak[0], _memory(pid))
+            memory, cpu = _usage(pid)
+            tree.memory, tree.cpu = max(tree.memory, memory), max(tree.cpu, cpu)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        yield peak
+        yield tree
     finally:
         done.set()
         watcher.join()
 
 
-def _memory(pid: int) -> int:
-    """Bytes in memory of a process and its descendants."""
+def _usage(pid: int) -> tuple[int, float]:
+    """Bytes in memory of a process and its descendants, and their processor seconds so far."""
     process = Path(f"/proc/{pid}")
     try:
         pages = int((process / "statm").read_text().split()[1])
+        ticks = (process / "stat").read_text().rpartition(")")[2].split()[11:15]  # its own, and of children that ended
         children = " ".join(path.read_text() for path in process.glob("task/*/children")).split()
     except (OSError, IndexError, ValueError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE") + sum(_memory(int(child)) for child in children)
+        return 0, 0.0
+    memory, cpu = pages * os.sysconf("SC_PAGE_SIZE"), sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+    below = [_usage(int(child)) for child in children]
+    return memory + sum(each[0] for each in below), cpu + sum(each[1] for each in below)
 
 
 def median(runs: Sequence[Run]) -> Run:
