@@ -41,7 +41,6 @@ logger = logging.getLogger(__name__)
 PREFETCH_MIN_CALLS = 1000
 """Pages are requested ahead only while this many calls are left, since a prefetched page may be wasted."""
 Record = dict[str, Any]
-Params = Mapping[str, str | int]
 
 normalize = NamingConvention().normalize_path
 
@@ -69,15 +68,20 @@ class SyncContext:
 
     Attributes:
         request: the request of every entity that has none of its own, with the settings applied.
-        account: what identifies the account; kept in the source's state.
+        budget, rate_limiter, chunk: how many calls may be made, how fast, and how many before a commit.
         catalog: the entities, custom objects included.
+        chosen: the entities of the run; `current` is the one at work.
+        page_readers: the readers of the lists; they live as long as the run.
+        definitions: per entity, the definitions of its custom fields, as far as they were read; None if not readable.
+        shapers: per entity, what makes tables of its records.
+        results: per entity, what the run did.
+        on_progress: called when there is progress; it may raise an interruption.
+        account: what identifies the account; kept in the source's state.
         earlier_reads: when the last complete read ended of each entity that was read in earlier runs; None if in part.
         loaded: the rows of the destination; None without a runner.
+        dataset_checked: whether the dataset is known to belong to the pipeline; a runner knows it.
         description_of: what a table is, or one of its columns; a runner has tables of its own.
         described: the columns of the schema when its tables were last described, and the definitions known then.
-        results: per entity, what the run did.
-        chosen: the entities of the run; `current` is the one at work.
-        dataset_checked: whether the dataset is known to belong to the pipeline; a runner knows it.
     """
 
     def __init__(
@@ -88,7 +92,7 @@ class SyncContext:
         chunked: bool = False,
         tolerant: bool = False,
     ) -> None:
-        self.settings = settings
+        self.settings, self.tolerant, self.started = settings, tolerant, time.monotonic()
         days = settings.full_every
         self.request = replace(
             request or ReadRequest(),
@@ -96,30 +100,27 @@ class SyncContext:
             full_before=None if days is None else iso(datetime.now(UTC) - timedelta(days=days)),
             run=uuid4().hex[:8],
         )
-        self.dataset_checked = chunked
-        self.tolerant = tolerant
         self.budget = CallBudget(settings.max_calls, settings.quota_reserve)
         self.rate_limiter = RateLimiter(settings.requests_per_second)
         self.chunk = Chunk(self.budget, settings.chunk_calls, settings.requests_per_second, endless=not chunked)
-        self.account: dict[str, str] | None = None
         self.catalog = Catalog()
-        self.earlier_reads: dict[str, str | None] = {}
-        self.loaded: LoadedRows | None = None
-        self.results: dict[str, EntityResult] = {}
-        self.shapers: dict[str, RowShaper] = {}
-        self.definitions: dict[str, list[Record] | None] = {}
-        self.description_of: Callable[[str, str], str] = description_of
-        self.described = (0, 0)
-        self.on_progress: Callable[[], None] = lambda: None
         self.chosen: Sequence[str] = ()
         self.current: str | None = None
         self.page_readers: dict[tuple[str, ...], PageReader] = {}
-        self.started = time.monotonic()
+        self.definitions: dict[str, list[Record] | None] = {}
+        self.shapers: dict[str, RowShaper] = {}
+        self.results: dict[str, EntityResult] = {}
+        self.on_progress: Callable[[], None] = lambda: None
+        self.account: dict[str, str] | None = None
+        self.earlier_reads: dict[str, str | None] = {}
+        self.loaded: LoadedRows | None = None
+        self.dataset_checked = chunked
+        self.description_of: Callable[[str, str], str] = description_of
+        self.described = (0, 0)
 
     @cached_property
     def client(self) -> Client:
         """Created at the first request, so that building a source needs no key."""
-        self.settings.require_key()
         return Client(self.settings, self.budget, self.rate_limiter)
 
     @cached_property

@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from ..api.messages import Response
-from ..context import Params, Record, SyncContext
+from ..api.messages import Params, Response
+from ..context import Record, SyncContext
 from ..entities import ENTITIES, OBJECTS, Entity
 from ..errors import NotAvailable, NotFound, Stop
 from ..paging.prefetch import PageReader, Read

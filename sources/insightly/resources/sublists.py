@@ -6,7 +6,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 
-from ..context import Params, Record, SyncContext
+from ..api.messages import Params
+from ..context import Record, SyncContext
 from ..entities import Entity
 from ..errors import InsightlyError, MalformedResponse, NotAvailable, redact
 from ..paging.walk import Id, Page, Step, distinct, read_list
