@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +146,7 @@ def query(
     with pipeline.sql_client() as client:
         writer = writer_of(client, client.dataset_name)
     tables, known = loaded_tables(schema), known_tables(schema.naming.normalize_path)
-    plans = plan([*_bundled(), *questions], tables, known, {each.name for each in questions})
+    plans = plan([*load(bundled()), *questions], tables, known, {each.name for each in questions})
     answers = dict[str, list[Row] | str]()
     for each in plans:
         answers[each.mart.name] = str(each.reason)
@@ -169,12 +169,6 @@ def bundled() -> Path:
     """The folder of the bundled marts: marts/ in the repository, insightly_marts/ in an installed package."""
     installed = Path(__file__).parents[1] / "insightly_marts"
     return installed if installed.is_dir() else Path(__file__).parents[2] / "marts"
-
-
-@cache
-def _bundled() -> tuple[Mart, ...]:
-    """The bundled marts, parsed once: that takes longer than to run them."""
-    return tuple(load(bundled()))
 
 
 def _refresh(

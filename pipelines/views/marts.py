@@ -8,6 +8,7 @@ that others read. `c.*` of `current_contacts as c` becomes the columns of the ta
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,9 @@ def tables_of(query: exp.Query) -> Iterator[exp.Table]:
     yield from {id(table): table for table in tables if isinstance(table.this, exp.Identifier)}.values()
 
 
+@lru_cache
 def _parse_query(name: str, text: str) -> exp.Query:
+    """The query of a file, which is copied where it is changed: to parse all marts takes longer than to run them."""
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
         raise InvalidMart("rename the file: use small letters, digits and underscores, such as sales_by_region.sql")
     try:
