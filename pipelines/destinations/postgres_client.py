@@ -14,6 +14,7 @@ from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.schema import Schema
 from dlt.destinations.impl.postgres.postgres import PostgresClient
 from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
+from dlt.destinations.sql_client import raise_database_error
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection
 from pyarrow import csv
 
@@ -76,22 +77,26 @@ class SharingSqlClient(Psycopg2SqlClient):
             self._connections.put(self._conn)
             self._conn = None
 
+    @raise_database_error
+    def copy(self, sql: str, text: pa.Buffer) -> None:
+        """Executes `copy … from stdin`. As with other statements, dlt tries it again only where that can help."""
+        with self.native_connection.cursor() as cursor:
+            cursor.copy_expert(sql, pa.BufferReader(text))
+
 
 class PostgresMergeJob(MergeJob):
-    """Copies the file into a temporary table first."""
-
-    rows = "pg_temp.loaded_rows"
+    """Copies the file into a temporary table first, of the same name, which errors of the database show."""
 
     def provide_rows(self) -> None:
         """Copies a row group at a time. Arrow quotes each text, so that an empty one is not null."""
-        client, file = cast(Psycopg2SqlClient, self._job_client.sql_client), pq.ParquetFile(self._file_path)
-        client.execute_sql(f"create temporary table loaded_rows (like {self.table}) on commit drop")
+        client, file = cast(SharingSqlClient, self._job_client.sql_client), pq.ParquetFile(self._file_path)
+        self.rows = f"pg_temp.{client.escape_column_name(self.load_table_name)}"
+        client.execute_sql(f"create temporary table {self.rows} (like {self.table}) on commit drop")
         copy = f"copy {self.rows} ({self.columns}) from stdin with (format csv, encoding 'utf8')"
-        with client.native_connection.cursor() as cursor:
-            for index in range(file.num_row_groups):
-                text = pa.BufferOutputStream()
-                csv.write_csv(file.read_row_group(index), text, csv.WriteOptions(include_header=False))
-                cursor.copy_expert(copy, pa.BufferReader(text.getvalue()))
+        for index in range(file.num_row_groups):
+            text = pa.BufferOutputStream()
+            csv.write_csv(file.read_row_group(index), text, csv.WriteOptions(include_header=False))
+            client.copy(copy, text.getvalue())
 
     def is_last(self, key: list[str]) -> str:
         return f"not exists (select 1 from {self.rows} old where {equal(key)} and old.ctid > new.ctid)"

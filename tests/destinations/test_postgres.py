@@ -20,6 +20,7 @@ from pipelines.commands.status import status
 from pipelines.commands.sweep import sweep
 from pipelines.commands.sync import sync
 from pipelines.destinations.locks import Busy
+from pipelines.destinations.merge_job import MergeJob
 from pipelines.destinations.pipeline_state import resource_states
 from pipelines.destinations.target import Target
 from pipelines.engine.run_log import last_runs
@@ -303,6 +304,31 @@ def test_postgres_run_waits_for_a_run_of_another_machine(crm: PostgresCrm, monke
             pass
     with other_machine(crm, monkeypatch), crm.target.lock(wait=0.01):
         pass
+
+
+REFUSED_BY_COPY = {
+    "alter column first_name type bigint using null": "invalid input syntax",
+    "drop column first_name": 'column "first_name" of relation "contacts" does not exist',
+}
+
+
+@pytest.mark.parametrize("change", REFUSED_BY_COPY)
+def test_postgres_load_that_cannot_succeed_is_not_tried_again(
+    crm: Crm, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crm.first_sync("contacts")
+    crm.change(f"alter table insightly.contacts {change}")
+    crm.sandbox.store.update("contacts", ids(crm, "contacts")[0], {"FIRST_NAME": "Zoë"})
+    files, run = list[str](), MergeJob.run
+
+    def count(job: MergeJob) -> None:
+        files.append(job._file_path)
+        run(job)
+
+    monkeypatch.setattr(MergeJob, "run", count)
+    report = crm.sync("contacts")
+    assert REFUSED_BY_COPY[change] in str(report.reason)
+    assert len(files) == len(set(files))
 
 
 def test_postgres_is_read_beside_a_run(crm: PostgresCrm) -> None:
