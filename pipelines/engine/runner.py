@@ -337,9 +337,10 @@ def opened(
 def _request_first(context: SyncContext, reads: Sequence[str]) -> "Future[Account] | None":
     """Requests the first page of each entity, and behind the first one the account, which is returned.
 
-    Not so where a custom object is named: it may not exist, and then nothing is read.
+    Not so where a custom object is named: it may not exist, and then nothing is read. Nor where calls are to be left
+    for other programs: the first response says how many there are.
     """
-    if not (reads and context.may_prefetch and ENTITIES.keys() >= set(reads)):
+    if context.settings.quota_reserve or not (reads and context.may_prefetch and ENTITIES.keys() >= set(reads)):
         return None
     first, *others = (entity for name, entity in ENTITIES.items() if name in reads)
     prime(first, {}, context.request, context)

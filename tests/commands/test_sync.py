@@ -488,6 +488,12 @@ def test_days_with_few_calls_complete_everything(make_crm: MakeCrm) -> None:
     crm.assert_equal(*names)
 
 
+def test_first_run_of_all_entities_leaves_the_quota_reserve(make_crm: MakeCrm) -> None:
+    crm = make_crm(switches=replace(OPEN, quota=100))
+    report = crm.sync(quota_reserve=98)
+    assert (report.exit_code, report.calls, report.calls_left_today) == (3, 2, 98)
+
+
 def test_quota_reserve_is_left_for_other_programs(make_crm: MakeCrm) -> None:
     crm = make_crm(switches=replace(OPEN, quota=100))
     crm.sandbox.limits.used += 90
