@@ -91,7 +91,8 @@ class PostgresMergeJob(MergeJob):
         """Copies a row group at a time. Arrow quotes each text, so that an empty one is not null."""
         client, file = cast(SharingSqlClient, self._job_client.sql_client), pq.ParquetFile(self._file_path)
         self.rows = f"pg_temp.{client.escape_column_name(self.load_table_name)}"
-        client.execute_sql(f"create temporary table {self.rows} (like {self.table}) on commit drop")
+        # Unlike that of `like`, it accepts rows without a column that a user has added, and declared not null.
+        client.execute_sql(f"create temporary table {self.rows} on commit drop as select * from {self.table} limit 0")
         copy = f"copy {self.rows} ({self.columns}) from stdin with (format csv, encoding 'utf8')"
         for index in range(file.num_row_groups):
             text = pa.BufferOutputStream()

@@ -331,6 +331,16 @@ def test_postgres_load_that_cannot_succeed_is_not_tried_again(
     assert len(files) == len(set(files))
 
 
+def test_postgres_loads_beside_columns_that_a_user_has_added(crm: Crm) -> None:
+    crm.first_sync("contacts")
+    crm.change("alter table insightly.contacts add team text not null default 'none', add row_number serial")
+    key = ids(crm, "contacts")[0]
+    crm.sandbox.store.update("contacts", key, {"FIRST_NAME": "Zoë"})
+    crm.sync_done("contacts")
+    changed = crm.read(f"select first_name, team from insightly.contacts where contact_id = {key}")
+    assert changed == [{"first_name": "Zoë", "team": "none"}]
+
+
 def test_postgres_is_read_beside_a_run(crm: PostgresCrm) -> None:
     crm.first_sync("notes")
     with crm.target.lock(), crm.target.reading(wait=0.01) as pipeline:
