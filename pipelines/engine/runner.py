@@ -16,7 +16,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from pipelines.destinations.account import Account, check_account, request_account
 from pipelines.destinations.dataset import Dataset
 from pipelines.destinations.foreign import refuse_foreign_tables
-from pipelines.destinations.pipeline_state import custom_objects, resource_states
+from pipelines.destinations.pipeline_state import custom_objects, resource_states, source_state
 from pipelines.destinations.recovery import cause, recover_pipeline
 from pipelines.destinations.system_tables import description_of, missing_logs, restore_tables
 from pipelines.destinations.target import LoadingFailed, NothingSynced, Target
@@ -35,7 +35,7 @@ from sources.insightly.state.watermark import watermark_in
 
 from . import interrupts
 from .interpreter import tuned_interpreter
-from .report import EntityReport, Report
+from .report import STOPPED, EntityReport, Report
 from .run_log import write_run
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ class Runner:
         started: when it started.
         error: what ended the command early.
         state_changed: dlt's state differs from what the last package took to the destination.
+        advanced: False if reading changed nothing that a later run continues from.
         writes: False if the destination cannot be written, so that this run leaves no row in `_sync_runs`.
         account: the account of the key, if it is already requested.
     """
@@ -68,6 +69,7 @@ class Runner:
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     error: Exception | KeyboardInterrupt | None = None
     state_changed: bool = False
+    advanced: bool = True
     writes: bool = True
     account: "Future[Account] | None" = None
 
@@ -124,7 +126,7 @@ class Runner:
         Returns:
             What became of each entity.
         """
-        context = self.context
+        context, before = self.context, source_state(self.pipeline)
         self.dataset.mark_histories_stale(requests)
         if context.may_prefetch:
             if RECORDS in requests and context.result(RECORDS).open:
@@ -150,6 +152,7 @@ class Runner:
                 self._discard_uncommitted(committed)
                 raise
             context.on_progress()
+        self.advanced = source_state(self.pipeline) != before
         return {name: context.result(name) for name in context.catalog.with_objects(requests)}
 
     def _unfinished(self, requests: Mapping[str, ReadRequest]) -> dict[str, ReadRequest]:
@@ -251,6 +254,8 @@ class Runner:
         errors = [result.error for result in self.context.results.values()]
         stops = [each for each in errors if isinstance(each, Stop)]
         report.conclude(error, stops, named_entities(named))
+        if report.status == STOPPED and not self.advanced and budget.calls == self.context.settings.max_calls:
+            report.reason = f"sources.insightly.max_calls is {budget.calls}, too few to complete anything; raise it"
         if conclude is not None:
             conclude(report)
         transient = any(each.transient for each in (error, *errors) if isinstance(each, InsightlyError))

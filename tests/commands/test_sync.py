@@ -468,6 +468,13 @@ def test_runs_with_few_calls_complete_everything(crm: Crm, tags: str) -> None:
     crm.assert_equal(*names)
 
 
+def test_too_few_max_calls_to_complete_anything_are_named(crm: Crm) -> None:
+    reasons = [crm.sync("contacts", max_calls=1).reason for _ in range(3)]
+    too_few = "sources.insightly.max_calls is 1, too few to complete anything; raise it"
+    assert reasons[1:] == [too_few, too_few]
+    assert crm.sync("contacts", max_calls=2).status == "done"
+
+
 def test_max_calls_of_zero_sends_nothing(crm: Crm) -> None:
     report = crm.sync("notes", max_calls=0)
     assert (report.exit_code, crm.sandbox.calls()) == (3, 0)
