@@ -6,8 +6,6 @@ from typing import Any, cast
 
 import dlt
 import psycopg2
-import pyarrow as pa
-import pyarrow.parquet as pq
 from dlt.common.destination import DestinationCapabilitiesContext
 from dlt.common.destination.client import LoadJob
 from dlt.common.destination.typing import PreparedTableSchema
@@ -16,7 +14,6 @@ from dlt.destinations.impl.postgres.postgres import PostgresClient
 from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
 from dlt.destinations.sql_client import raise_database_error
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection
-from pyarrow import csv
 
 from .merge_job import MergeJob, MergingClient, equal
 
@@ -78,10 +75,13 @@ class SharingSqlClient(Psycopg2SqlClient):
             self._conn = None
 
     @raise_database_error
-    def copy(self, sql: str, text: pa.Buffer) -> None:
-        """Executes `copy … from stdin`. As with other statements, dlt tries it again only where that can help."""
+    def copy(self, sql: str, text: Any) -> None:
+        """Executes `copy … from stdin` on a readable file.
+
+        As with other statements, dlt tries it again only where that can help.
+        """
         with self.native_connection.cursor() as cursor:
-            cursor.copy_expert(sql, pa.BufferReader(text))
+            cursor.copy_expert(sql, text)
 
 
 class PostgresMergeJob(MergeJob):
@@ -89,6 +89,10 @@ class PostgresMergeJob(MergeJob):
 
     def provide_rows(self) -> None:
         """Copies a row group at a time. Arrow quotes each text, so that an empty one is not null."""
+        import pyarrow as pa  # a run without new rows needs none of these
+        import pyarrow.parquet as pq
+        from pyarrow import csv
+
         client, file = cast(SharingSqlClient, self._job_client.sql_client), pq.ParquetFile(self._file_path)
         self.rows = f"pg_temp.{client.escape_column_name(self.load_table_name)}"
         # Unlike that of `like`, it accepts rows without a column that a user has added, and declared not null.
@@ -97,7 +101,7 @@ class PostgresMergeJob(MergeJob):
         for index in range(file.num_row_groups):
             text = pa.BufferOutputStream()
             csv.write_csv(file.read_row_group(index), text, csv.WriteOptions(include_header=False))
-            client.copy(copy, text.getvalue())
+            client.copy(copy, pa.BufferReader(text.getvalue()))
 
     def is_last(self, key: list[str]) -> str:
         return f"not exists (select 1 from {self.rows} old where {equal(key)} and old.ctid > new.ctid)"

@@ -16,6 +16,8 @@ PRELOADED = [
     "pipelines.commands.verify",
     "pipelines.engine.progress",
     "pipelines.destinations.postgres_client",
+    "dlt.common.libs.pyarrow",
+    "pyarrow.csv",
 ]
 
 
