@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from pipelines.commands.verify_rows import differences
-from sources.insightly.resources import ShapedTable
 from sources.insightly.rows import arrow
+from sources.insightly.rows.shaper import ShapedTable
 from tests.support.commands import verified
 from tests.support.crm import Crm
 from tests.support.expected import Row
