@@ -39,7 +39,7 @@ def cache_configuration(destination: "Destination[Any, Any]") -> "Destination[An
     """Makes the destination read its configuration once for a dataset, and compute its capabilities once.
 
     dlt does both some fifty times a run: a third of the time of a small run. Credentials that a cloud gives the
-    machine expire, and are read each time. A run calls this first, and reads the options in OPTIONS anew.
+    machine expire, and are read each time. A run calls this first, and reads the options in OPTIONS again.
     """
     _options.clear()
     resolve, resolved = destination.configuration, dict[Any, Any]()
