@@ -174,7 +174,7 @@ class Client:
                 failed = max(attempts[kind], self._throttles.in_a_row) if kind == "unexplained" else attempts[kind]
                 if failed >= MAX_ATTEMPTS[kind] or seconds >= 2 * bounds.MAX_SECONDS:
                     if isinstance(error, QuotaExhausted):
-                        self.budget.spend_day()
+                        self.budget.spend_day(str(error))
                     raise error
                 pause = delay or min(2.0 ** (failed - 1), MAX_WAIT) * random.uniform(1.0, 1.25)
                 # Whatever fails a page twice may depend on its size.
@@ -289,8 +289,9 @@ class Client:
         )
         throttled = status == 429
         if throttled and (remaining == 0 or (remaining is None and (delay or 0) > DAY_END_WAIT)):
-            self.budget.spend_day()
-            raise QuotaExhausted(f"{text}; the day's calls are used up. What was read is kept: run again after reset")
+            text += "; the day's calls are used up. What was read is kept: run again after reset"
+            self.budget.spend_day(text)
+            raise QuotaExhausted(text)
         if throttled and remaining is None:
             hint = "without X-RateLimit-Remaining, so the day's calls may be used up: run again tomorrow"
             raise Retry("unexplained", QuotaExhausted(f"{text}; {hint}"), delay)

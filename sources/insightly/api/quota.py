@@ -5,6 +5,8 @@ from collections import Counter
 
 from ..errors import BudgetExhausted, QuotaExhausted, plural
 
+_DAY_SPENT = "the day's calls are used up; what was read is kept. Run again after the reset (24 hours at most)"
+
 
 class CallBudget:
     """Counts every attempt, retries included, as the service does. Thread-safe.
@@ -33,7 +35,7 @@ class CallBudget:
         self.calls = self._in_flight = 0
         self.remaining: int | None = None
         self._lowest_at = 0
-        self._day_spent = False
+        self._day_spent = ""
 
     def check(self) -> None:
         """Raises what `take` would raise now, without counting a call.
@@ -44,9 +46,7 @@ class CallBudget:
         """
         with self._lock:
             if self._day_spent or self.remaining == 0:
-                raise QuotaExhausted(
-                    "the day's calls are used up; what was read is kept. Run again after the reset (24 hours at most)"
-                )
+                raise QuotaExhausted(self._day_spent or _DAY_SPENT)
             if self._max_calls is not None and self.calls >= self._max_calls:
                 made = plural(self.calls, "call is", "calls are")
                 raise BudgetExhausted(
@@ -87,10 +87,13 @@ class CallBudget:
         with self._lock:
             self._retries[kind] += 1
 
-    def spend_day(self) -> None:
-        """Allows no further call in this run, because the day's calls are used up, whatever later responses say."""
+    def spend_day(self, reason: str) -> None:
+        """Allows no further call in this run, whatever later responses say; `reason` is what the next `check` raises.
+
+        The first reason stays: threads that stop because of it must not hide the response it came from.
+        """
         with self._lock:
-            self._day_spent, self.remaining = True, 0
+            self._day_spent, self.remaining = self._day_spent or reason, 0
 
     def close(self) -> None:
         """Allows no further call, because the run is ending."""

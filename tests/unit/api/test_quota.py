@@ -97,12 +97,23 @@ def test_budget_stops_before_a_call_if_none_is_left():
 def test_spent_day_stays_spent():
     budget = CallBudget()
     late, later = budget.take(), budget.take()
-    budget.spend_day()
+    budget.spend_day("GET /Contacts: 429")
     budget.record(50, late)
     budget.record(5000, later)
     assert (budget.left(), budget.remaining) == (0, 0)
     with pytest.raises(QuotaExhausted):
         budget.take()
+
+
+def test_every_thread_stops_for_the_first_reason_of_a_spent_day():
+    budget = CallBudget()
+    budget.take()
+    budget.spend_day("GET /Contacts: 429")
+    budget.spend_day("GET /Notes: 429")
+    budget.record(0)
+    for refused in (budget.take, budget.check):
+        with pytest.raises(QuotaExhausted, match=r"^GET /Contacts: 429$"):
+            refused()
 
 
 def test_left_is_none_before_the_first_count():
