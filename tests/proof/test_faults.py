@@ -185,8 +185,9 @@ def test_sync_retries_faults_that_pass(
     assert report.calls == crm.sandbox.calls()
     assert (report.entities["notes"].watermark or "") > (watermark or "")
     requested = set(requested_offsets(crm))
-    # A page that takes too long is requested again for fewer rows, so the pages behind it have other offsets.
-    assert {offset for offset, _ in hits} <= requested or faults[0].kind in ("504", "slow")
+    # A page that takes too long is requested again for fewer rows, so the pages behind it may have other offsets.
+    shortened = min((offset for offset, fault in hits if fault.kind in ("504", "slow")), default=50)
+    assert {offset for offset, _ in hits if offset <= shortened} <= requested
     assert len(pauses) >= sum(fault.code != 0 for offset, fault in hits if offset in requested)
     assert {fault.retry_after for _, fault in hits} - {None} <= set(pauses)
     crm.assert_equal("notes")
