@@ -121,8 +121,8 @@ def make_crm(
                     url = url or server.database()
                     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url)
                     return PostgresCrm(sandbox, tmp_path, clock, copies, url, server=server)
-                case "lake":
-                    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(tmp_path / "lake"))
+                case "delta":
+                    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(tmp_path / "delta"))
                     return DeltaCrm(sandbox, tmp_path, clock, copies)
             return Crm(sandbox, tmp_path, clock, copies)
 

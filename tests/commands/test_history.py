@@ -366,7 +366,7 @@ def test_history_preset_means_its_entities_with_a_cursor() -> None:
 
 def test_history_refuses_a_destination_of_files(make_crm: MakeCrm, monkeypatch: pytest.MonkeyPatch) -> None:
     crm = make_crm()
-    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (crm.folder / "lake").as_uri())
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", (crm.folder / "delta").as_uri())
     with pytest.raises(BadSetting, match="history keeps versions in an SQL database"):
         sync(crm.settings(**KEPT), Target("filesystem"), ["contacts"])
     assert crm.sandbox.calls("Contacts") == 0

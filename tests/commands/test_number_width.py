@@ -47,7 +47,7 @@ def test_three_amounts_can_be_multiplied(make_crm: MakeCrm) -> None:
     assert (product["three"], product["percent"]) == (Decimal("1953.125"), Decimal("1.5625"))
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 def test_tables_of_an_earlier_version_keep_their_width(make_crm: MakeCrm, monkeypatch: pytest.MonkeyPatch) -> None:
     crm = make_crm(scale=0.005)
     put_deals(crm)

@@ -41,7 +41,7 @@ def test_sweep_of_unchanged_account_costs_one_call_per_table(crm: Crm) -> None:
     assert sum(entity.deleted for entity in report.entities.values()) == 0
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 def test_sweep_marks_and_logs_deleted_records(crm: Crm) -> None:
     names = ("contacts", "leads", "notes")
     crm.first_sync(*names)
@@ -84,7 +84,7 @@ def test_sweep_marks_by_the_list_what_the_api_returns_in_lists_only(crm: Crm) ->
     assert set(paths(crm)) == {"/MarketingVisits"}
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 def test_sweep_removes_rows_and_child_rows_by_setting(crm: Crm) -> None:
     crm.first_sync("contacts")
     full = next(row for row in crm.sandbox.store.rows("contacts") if row["TAGS"] and row["LINKS"])
@@ -96,7 +96,7 @@ def test_sweep_removes_rows_and_child_rows_by_setting(crm: Crm) -> None:
         assert full["CONTACT_ID"] not in [row["contact_id"] for row in crm.table(f"contacts__{array}")]
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("mode", ["mark", "remove"])
 def test_sweep_removes_only_child_rows_without_a_record(crm: Crm, mode: str) -> None:
@@ -153,7 +153,7 @@ def test_sweep_compares_only_records_since_start_date(crm: Crm) -> None:
 # Guards
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 def test_sweep_refuses_a_large_loss_unless_forced(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.2)
     crm.first_sync("contacts", "notes")
@@ -248,7 +248,7 @@ def test_sweep_refuses_another_account(crm: Crm, make_crm: MakeCrm) -> None:
 # Reappeared and missing records
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("mode", ["mark", "remove"])
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_sweep_restores_a_reappeared_record(crm: Crm, mode: str, moved: bool, by
     crm.assert_equal("contacts")
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 def test_sweep_reads_missing_records_with_child_rows(crm: Crm) -> None:
     rows = delete(crm, "organisations", *ids(crm, "organisations")[2:6])
     crm.first_sync("organisations")
@@ -325,7 +325,7 @@ def test_sweep_leaves_new_records_to_the_sync_if_older_ones_are_missing(make_crm
 # Full syncs
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 def test_full_sync_marks_missing_records(crm: Crm) -> None:
     crm.first_sync("contacts")
     gone = ids(crm, "contacts")[5:8]
@@ -344,7 +344,7 @@ def test_full_sync_over_several_runs_marks_missing_records(crm: Crm) -> None:
     assert marked(crm, "contacts") == gone
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 @pytest.mark.sample(0)
 @pytest.mark.parametrize("again", [True, False], ids=["--full again", "plain"])
 def test_repeated_full_sync_with_max_calls_ends_and_marks(crm: Crm, again: bool) -> None:
@@ -441,7 +441,7 @@ def test_sweep_marks_no_live_record_if_rows_move_meanwhile(crm: Crm, kind: str, 
 # Tags
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 @pytest.mark.sample(0)
 @pytest.mark.parametrize("tags", ["auto", "endpoint"])
 def test_tag_sweep_repairs_tags_that_changed_no_date(crm: Crm, tags: str) -> None:
@@ -474,7 +474,7 @@ def test_tag_sweep_skips_tags_that_are_off(crm: Crm) -> None:
     assert any("tags" in note for note in report.entities["leads"].schema_changes)
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 @pytest.mark.sample(0)
 def test_sweep_starts_with_the_least_recently_swept_entity(crm: Crm) -> None:
     crm.first_sync("contacts", "notes", "tasks")
@@ -483,7 +483,7 @@ def test_sweep_starts_with_the_least_recently_swept_entity(crm: Crm) -> None:
     assert paths(crm) == ["/Notes"]
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 def test_sweep_is_written_to_the_run_log(crm: Crm) -> None:
     crm.first_sync("contacts")
     delete(crm, "contacts", ids(crm, "contacts")[0])

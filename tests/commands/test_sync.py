@@ -642,7 +642,7 @@ def test_source_alone_reads_everything(crm: Crm) -> None:
 
 
 @pytest.mark.sample(0)
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 def test_run_of_a_clock_that_was_ahead_is_continued(
     make_crm: Callable[..., Crm], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

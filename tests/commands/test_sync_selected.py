@@ -62,7 +62,7 @@ def ledger(crm: Crm) -> list[tuple[str, int, str, bool]]:
 # By the value of a field
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 @pytest.mark.sample(0)
 @pytest.mark.parametrize("custom", [False, True], ids=["standard", "custom"])
 def test_search_reloads_its_rows_and_moves_no_watermark(crm: Crm, custom: bool) -> None:
@@ -120,7 +120,7 @@ def test_search_values_are_written_as_the_api_writes_them(crm: Crm, where: str, 
         assert refreshed(crm, "contacts", where=where.format_map(record)).entities["contacts"].rows == count
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 @pytest.mark.sample(0)
 def test_search_of_several_pages_loads_child_rows(crm: Crm) -> None:
     crm.first_sync("contacts")
@@ -207,7 +207,7 @@ def test_entities_with_a_get_are_read_by_id(make_crm: MakeCrm) -> None:
     crm.assert_equal()
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("mode", ["mark", "remove"])
 def test_deleted_record_is_marked_and_a_reappeared_one_restored(crm: Crm, mode: str) -> None:
@@ -233,7 +233,7 @@ def test_deleted_record_is_marked_and_a_reappeared_one_restored(crm: Crm, mode: 
     crm.assert_equal("contacts")
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 def test_row_of_a_replaced_list_is_removed_and_restored(crm: Crm) -> None:
     crm.first_sync("pipelines")
     key = ids_of(crm, "pipelines")[0]

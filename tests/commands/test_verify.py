@@ -23,7 +23,7 @@ def one_of(crm: Crm, entity: str, wanted: Callable[[dict[str, Any]], Any] = bool
     return next(row for row in crm.sandbox.store.rows(entity) if wanted(row))
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("options", [{}, {"full": True}])
 def test_verify_proves_a_synced_account(crm: Crm, options: dict[str, bool]) -> None:
@@ -38,7 +38,7 @@ def test_verify_proves_a_synced_account(crm: Crm, options: dict[str, bool]) -> N
     assert report.entities["contacts"].facts["compared"] == store.count("contacts")
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 def test_verify_reads_ids_by_page(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.2)
     crm.first_sync("contacts", "notes")
@@ -148,7 +148,7 @@ def test_verify_ignores_changes_after_the_sync(crm: Crm, options: dict[str, bool
     assert report.entities["notes"].facts["newer"] == 0
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 def test_verify_compares_a_replaced_list_in_full(crm: Crm) -> None:
     crm.first_sync("lead_sources", "tags", "users")
     verified(crm, "lead_sources", "tags", "users")
@@ -181,7 +181,7 @@ def test_verify_counts_the_rows_of_replaced_lists(make_crm: MakeCrm) -> None:
     verified(crm, *REPLACED)
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("tags", ["auto", "endpoint", "embedded"])
 def test_verify_compares_tags_with_every_tags_setting(crm: Crm, tags: str) -> None:
@@ -261,7 +261,7 @@ def test_verify_exits_with_4_on_a_difference(crm: Crm) -> None:
     assert (ran.code, ENTITIES["contacts"].key[0] in ran.out) == (4, True)
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 def test_verify_finds_live_records_marked_deleted(crm: Crm) -> None:
     crm.first_sync("notes")
     crm.change("update insightly.notes set _deleted_at = now()")

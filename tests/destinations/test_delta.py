@@ -141,7 +141,7 @@ def test_push_to_delta_is_refused(crm: Crm) -> None:
 @pytest.mark.sample(0)
 def test_delta_folders_have_separate_state(crm: DeltaCrm, monkeypatch: pytest.MonkeyPatch) -> None:
     crm.first_sync("notes")
-    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(crm.folder / "lake/inside"))
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(crm.folder / "delta/inside"))
     assert crm.sync_done("notes").entities["notes"].rows == crm.sandbox.store.count("notes")
 
 
@@ -180,14 +180,14 @@ def test_delta_run_waits_for_a_run_of_another_machine(crm: DeltaCrm, monkeypatch
             with crm.target.lock(0.01, writes=False):
                 pass
         first.adapter.check_lock()
-        (lease,) = (crm.folder / "lake/_insightly_locks/insightly").iterdir()
+        (lease,) = (crm.folder / "delta/_insightly_locks/insightly").iterdir()
         lease.unlink()
         with pytest.raises(Busy, match="expired"):
             first.adapter.check_lock()
 
 
 def test_delta_lease_of_a_killed_run_expires(crm: DeltaCrm) -> None:
-    locks = crm.folder / "lake/_insightly_locks/insightly"
+    locks = crm.folder / "delta/_insightly_locks/insightly"
     locks.mkdir(parents=True)
     (locks / "killed").write_text("pid 1 of ada on web1")
     with pytest.raises(Busy, match="ada on web1"), crm.target.lock(0.01):

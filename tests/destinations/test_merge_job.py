@@ -100,12 +100,12 @@ def test_job_that_fails_or_runs_again_leaves_the_rows_whole(load: Load, monkeypa
 
 def test_values_are_loaded_exactly(load: Load) -> None:
     text = ["", "null", r"\N", r"\.", "a,b", 'say "so"', "two\nlines\r\n", " spaced ", "Zürich 🚀", None]
-    moments = [datetime(1, 1, 2), datetime(2024, 2, 29, 23, 59, 59, 999999), datetime(9999, 12, 31), None]
+    timestamps = [datetime(1, 1, 2), datetime(2024, 2, 29, 23, 59, 59, 999999), datetime(9999, 12, 31), None]
     decimals = [Decimal("0.000000001"), Decimal("-12345678901234567890123456789.123456789"), Decimal(0), None]
     columns = {
         "id": pa.array(range(len(text)), pa.int64()),
         "v": pa.array(text),
-        "at": pa.array([moments[n % 4] for n in range(len(text))], pa.timestamp("us", "UTC")),
+        "at": pa.array([timestamps[n % 4] for n in range(len(text))], pa.timestamp("us", "UTC")),
         "day": pa.array([date(1, 1, 2), date(9999, 12, 31), None, None, None] * 2, pa.date32()),
         "number": pa.array([decimals[n % 4] for n in range(len(text))], pa.decimal128(38, 9)),
         "flag": pa.array([True, False, None, None, None] * 2, pa.bool_()),

@@ -1,6 +1,6 @@
 """A real Postgres: every value in its tables equals the account's, whatever is done to it.
 
-What the tests of sync, sweep, refresh, push and verify ask of DuckDB they ask of Postgres as well, in `make test-all`.
+The tests of other commands that are marked `everywhere` also run on Postgres, in `make test-all`.
 """
 
 import json

@@ -26,7 +26,7 @@ NOT_TO_BE_HAD_HERE = (
     "--destination filesystem",
     "--destination postgres",
 )
-"""What needs a warehouse of one's own; Postgres and the lake have tests of their own, as do the other's statements."""
+"""Needs a warehouse. Postgres and Delta tables have tests of their own, and so do the statements for warehouses."""
 ASKS = "--op delete"
 
 

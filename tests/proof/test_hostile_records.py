@@ -183,7 +183,7 @@ VALUES: list[tuple[str, str, Any, Any]] = [
 ]
 
 
-@pytest.mark.everywhere("postgres", "lake", quick=True)
+@pytest.mark.everywhere("postgres", "delta", quick=True)
 @pytest.mark.parametrize("page_size", [500, 2])
 def test_each_value_is_stored_in_its_column_or_its_variant(bare: Crm, page_size: int) -> None:
     """All in one page, where Arrow's quick way is closed, and nearly each in a page of its own, where it is open."""
@@ -218,7 +218,7 @@ def test_each_value_is_stored_in_its_column_or_its_variant(bare: Crm, page_size:
     assert (flags[7][0], D(str(flags[7][1]))) == (None, 1)
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 def test_negative_and_huge_ids_are_exact(bare: Crm) -> None:
     ids = [-(2**63), -5, 0, 2**53, 2**53 + 1, 2**63 - 1]
     for id_ in ids:
@@ -236,7 +236,7 @@ def test_repeated_key_keeps_the_last_value(bare: Crm) -> None:
 # Names
 
 
-@pytest.mark.everywhere("postgres", "lake", quick=True)
+@pytest.mark.everywhere("postgres", "delta", quick=True)
 def test_unknown_keys_become_columns(bare: Crm) -> None:
     fields: dict[str, tuple[str, Any, Any]] = {
         f"x{CURE}": ("x_drop_table_contactsxxx", 1, 1),
@@ -272,7 +272,7 @@ def test_unknown_keys_become_columns(bare: Crm) -> None:
     assert changes == ["1 values of notes.select kept as text in notes.select__v_text"]
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 def test_variant_is_named_after_its_column(bare: Crm) -> None:
     for key, value in enumerate([5, 7, "five"], start=1):
         put(bare, "notes", key, Ends_=value)
@@ -284,7 +284,7 @@ def test_variant_is_named_after_its_column(bare: Crm) -> None:
     ]
 
 
-@pytest.mark.everywhere("postgres", "lake", quick=True)
+@pytest.mark.everywhere("postgres", "delta", quick=True)
 def test_hostile_custom_fields(bare: Crm) -> None:
     kinds = {
         f"x{CURE}": ("x_drop_table_contactsxxx", "TEXT", "'); --", "'); --", None),
@@ -315,7 +315,7 @@ def test_hostile_custom_fields(bare: Crm) -> None:
     assert names == {name for name, (_, kind, _, _, _) in kinds.items() if kind}
 
 
-@pytest.mark.everywhere("postgres", "lake")
+@pytest.mark.everywhere("postgres", "delta")
 def test_hostile_tags(bare: Crm) -> None:
     tags = [
         f"a{CURE}",

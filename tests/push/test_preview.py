@@ -26,27 +26,27 @@ def brief(changes: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
 
 def test_preview_has_the_old_and_new_value_of_each_changed_field(crm: Crm) -> None:
     first, second, third = ids(crm, "contacts")[:3]
-    held = {id_: crm.sandbox.store.get("contacts", id_) or {} for id_ in (first, second, third)}
+    old = {id_: crm.sandbox.store.get("contacts", id_) or {} for id_ in (first, second, third)}
     rows = [
-        {"CONTACT_ID": first, "FIRST_NAME": held[first]["FIRST_NAME"], "TITLE": "Boss", "DATE_OF_BIRTH": "1980-01-31"},
-        {"CONTACT_ID": second, "FIRST_NAME": held[second]["FIRST_NAME"]},
+        {"CONTACT_ID": first, "FIRST_NAME": old[first]["FIRST_NAME"], "TITLE": "Boss", "DATE_OF_BIRTH": "1980-01-31"},
+        {"CONTACT_ID": second, "FIRST_NAME": old[second]["FIRST_NAME"]},
         {"CONTACT_ID": 99, "TITLE": "x"},
     ]
-    born = held[first]["DATE_OF_BIRTH"]
+    born = old[first]["DATE_OF_BIRTH"]
     changes = planned(crm, "contacts", jsonl(crm, rows), "update")["changes"]
     assert brief(changes) == [
-        ("update", first, [("TITLE", held[first]["TITLE"], "Boss"), ("DATE_OF_BIRTH", born, "1980-01-31 00:00:00")]),
+        ("update", first, [("TITLE", old[first]["TITLE"], "Boss"), ("DATE_OF_BIRTH", born, "1980-01-31 00:00:00")]),
         ("none", second, []),
         ("update", 99, [("TITLE", "?", "x")]),
     ]
     assert [each["note"] for each in changes] == [None, None, "not in the destination: the old values are not known"]
-    assert held[first]["FIRST_NAME"] in changes[0]["name"]
+    assert old[first]["FIRST_NAME"] in changes[0]["name"]
 
-    email = held[third]["EMAIL_ADDRESS"]
+    email = old[third]["EMAIL_ADDRESS"]
     rows = [{"EMAIL_ADDRESS": f" {email.upper()}", "FIRST_NAME": "Zed"}, {"EMAIL_ADDRESS": "n@x.example"}]
     changes = planned(crm, "contacts", jsonl(crm, rows), "upsert", match="email_address")["changes"]
     assert brief(changes) == [
-        ("update", third, [("FIRST_NAME", held[third]["FIRST_NAME"], "Zed")]),
+        ("update", third, [("FIRST_NAME", old[third]["FIRST_NAME"], "Zed")]),
         ("create", None, [("EMAIL_ADDRESS", None, "n@x.example")]),
     ]
     assert "FIRST_NAME is missing" in changes[1]["note"]

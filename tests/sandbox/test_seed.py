@@ -197,8 +197,8 @@ def test_deals_have_a_stage_and_closed_ones_a_date(tables, contents):
         history = store.children("opportunity_state_history", "opportunities", key)
         assert history[0]["FOR_OPPORTUNITY_STATE"] == "OPEN"
         assert history[-1]["FOR_OPPORTUNITY_STATE"] == deal["OPPORTUNITY_STATE"]
-        moments = [row["DATE_CHANGED_UTC"] for row in history]
-        assert moments == sorted(moments)
+        timestamps = [row["DATE_CHANGED_UTC"] for row in history]
+        assert timestamps == sorted(timestamps)
     states = {deal["OPPORTUNITY_STATE"] for deal in tables["opportunities"].values()}
     assert states == {"OPEN", "WON", "LOST", "ABANDONED", "SUSPENDED"}
 

@@ -207,13 +207,13 @@ class DeltaCrm(Crm):
         return Target("filesystem")
 
     def save(self, copy: Path) -> None:
-        shutil.copytree(self.folder / "lake", copy)
+        shutil.copytree(self.folder / "delta", copy)
 
     def restore(self, copy: Path) -> None:
-        shutil.copytree(copy, self.folder / "lake")
+        shutil.copytree(copy, self.folder / "delta")
 
     def logs(self) -> list[Path]:
-        return list((self.folder / "lake/insightly").glob("*/_delta_log"))
+        return list((self.folder / "delta/insightly").glob("*/_delta_log"))
 
     def tables(self, sql: str) -> dict[str, DeltaTable]:
         """The tables that a statement names."""
@@ -230,7 +230,7 @@ class DeltaCrm(Crm):
             return rows
 
     def change(self, sql: str) -> None:
-        """Carried out on copies of the tables, which then replace those of the lake."""
+        """Carried out on copies of the tables, which then replace those of the destination."""
         with attached(":memory:", read_only=False) as connection:
             connection.execute("create schema insightly")
             tables = self.tables(sql)
@@ -250,7 +250,7 @@ class DeltaCrm(Crm):
         return bool(self.logs())
 
     def states(self) -> list[Any]:
-        return sorted((self.folder / "lake/insightly/_dlt_pipeline_state").iterdir())
+        return sorted((self.folder / "delta/insightly/_dlt_pipeline_state").iterdir())
 
     def arguments(self) -> list[str]:
         return ["--destination", "filesystem"]
@@ -286,7 +286,7 @@ def isolate(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 ON_POSTGRES = pytest.mark.parametrize("make_crm", ["postgres"], indirect=True)
-ON_DELTA = pytest.mark.parametrize("make_crm", ["lake"], indirect=True)
+ON_DELTA = pytest.mark.parametrize("make_crm", ["delta"], indirect=True)
 """Where the accounts of a test are synced to; DuckDB, where nothing is said."""
 
 

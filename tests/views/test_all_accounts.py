@@ -196,7 +196,7 @@ def test_note_says_why_there_are_no_views(database: Crm, tmp_path: Path, monkeyp
     execute(database, "create schema insightly_mine")
     assert refresh_views(database).note == "nothing was synced yet"
     assert objects(database) == {}
-    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(tmp_path / "lake"))
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(tmp_path / "delta"))
     assert "not on filesystem" in (refresh(Target("filesystem")).note or "")
 
 

@@ -406,11 +406,11 @@ def test_freshness(by_hand: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_days_are_in_utc_in_every_session_time_zone(by_hand: Crm, zone: str) -> None:
     dated = ("lead_conversion_by_source", "activity_by_owner_and_week", "stage_stays", "overdue_tasks")
     for mart in (*dated, "open_deals", "opportunities_wide", "leads_wide", "tasks_wide", "activities"):
-        there, here = (asked_from(by_hand, where, f"select * from insightly_marts.{mart}") for where in (zone, "UTC"))
-        assert there == here
+        local, utc = (answer_in(by_hand, where, f"select * from insightly_marts.{mart}") for where in (zone, "UTC"))
+        assert local == utc
 
 
-def asked_from(crm: Crm, zone: str, sql: str) -> Counter[Any]:
+def answer_in(crm: Crm, zone: str, sql: str) -> Counter[Any]:
     """The rows of a query, for somebody in a time zone."""
     if isinstance(crm, PostgresCrm):
         with closing(psycopg2.connect(crm.url, options=f"-ctimezone={zone}")) as connection:

@@ -100,14 +100,14 @@ def test_unchanged_record_that_is_not_live_is_written() -> None:
 def test_digests_of_an_unfinished_read_count_for_it_alone() -> None:
     state: dict[str, Any] = {}
     rows = rows_of(dict.fromkeys(range(1, 9), 0))
-    begun = Blocks(state, "ID", False, lambda _: True)
-    begun.changed(rows, list)
-    begun.record()
-    anew = Blocks(state, "ID", False, lambda _: True)
+    first = Blocks(state, "ID", False, lambda _: True)
+    first.changed(rows, list)
+    first.record()
+    second = Blocks(state, "ID", False, lambda _: True)
     other = rows_of(dict.fromkeys(range(1, 9), 1))
-    anew.changed(other, list)
-    anew.record()
-    anew.end()
+    second.changed(other, list)
+    second.record()
+    second.end()
     assert Blocks(state, "ID", False, lambda _: True).changed(rows, list) == rows
 
 

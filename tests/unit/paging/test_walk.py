@@ -47,7 +47,7 @@ class EditedList:
 
 
 class OutOfOrder(Executor):
-    """Runs what was submitted at random moments, so answers are read in any order."""
+    """Runs what was submitted at random times, so answers are read in any order."""
 
     def __init__(self, seed: int) -> None:
         self.random, self.waiting = random.Random(seed), []
@@ -116,7 +116,7 @@ def test_walk_with_a_wrong_total_returns_every_row_that_stays(
     try:
         kept = [row["ID"] for step in walk(fetch, "ID") for row in step.rows]
     except EndlessList:
-        # Each page came with other edits, and the total could not tell the end: an error, but no lost row.
+        # Each page came with other edits, and the total could not show the end: an error, but no lost row.
         assert source.edits > PATIENCE
         return
     assert source.always <= set(kept)
@@ -416,7 +416,7 @@ def test_walk_reads_an_unsorted_list_in_passes() -> None:
 
 @pytest.mark.parametrize("total", [6, 8, 1_000])
 @pytest.mark.parametrize("top", [3, 10])
-def test_unsorted_list_with_a_wrong_total_is_read_until_two_passes_are_alike(top: int, total: int) -> None:
+def test_unsorted_list_with_wrong_total_is_read_until_two_passes_agree(top: int, total: int) -> None:
     ids, answers = [5, 9, 1, 7, 3, 8, 2], [0]
 
     def fetch(skip: int) -> Page:

@@ -106,7 +106,7 @@ def test_embedded_entities_have_the_descriptions_of_their_arrays() -> None:
         }
 
 
-def test_shared_lines_are_used_more_than_once_and_have_the_type_of_the_field() -> None:
+def test_shared_lines_are_used_repeatedly_and_have_the_field_type() -> None:
     data = tomllib.loads((ROOT / "sources/insightly/fields.toml").read_text(encoding="utf-8"))
     fields = [fields for kind in ("entities", "children") for fields in data[kind].values()]
     for name, line in data["shared"].items():

@@ -57,14 +57,14 @@ def test_watermark_moves_back_only_from_the_future_by_a_full_walk(
 
 
 @given(STAMPS, STAMPS, BOUNDS)
-def test_watermark_in_the_future_counts_as_none(held: str, latest: str, start_date: str | None) -> None:
+def test_watermark_in_the_future_counts_as_none(watermark: str, latest: str, start_date: str | None) -> None:
     state: dict[str, Any] = {"start_date": start_date}
-    checkpoint = begin(state, held, ReadRequest(start_date=start_date, latest=latest))
-    assert rereads_everything(state, start_date) == (held > latest)
-    assert checkpoint.since == (start_date if held > latest else held)
+    checkpoint = begin(state, watermark, ReadRequest(start_date=start_date, latest=latest))
+    assert rereads_everything(state, start_date) == (watermark > latest)
+    assert checkpoint.since == (start_date if watermark > latest else watermark)
     # Later, when the clocks have reached it, the walk still goes on.
     checkpoint.store(state)
-    assert begin(state, held, ReadRequest(start_date=start_date, latest="9999-12-31T00:00:00Z")) == checkpoint
+    assert begin(state, watermark, ReadRequest(start_date=start_date, latest="9999-12-31T00:00:00Z")) == checkpoint
 
 
 @given(BOUNDS, BOUNDS)
