@@ -174,7 +174,7 @@ def _option(name: str, value: object, read: Callable[[], T]) -> T:
 
 
 def _bound(port: int, bind: Callable[[], T]) -> T:
-    """What `bind` makes, a server on a port. Raises BadSetting if the port cannot be had."""
+    """What `bind` makes, a server on a port. Raises BadSetting if the port is not free."""
     from sources.insightly.errors import BadSetting
 
     try:

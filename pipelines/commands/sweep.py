@@ -188,7 +188,7 @@ class _Sweep:
 
 
 def _read_again(runner: Runner, requests: dict[str, ReadRequest]) -> None:
-    """Reads records again; their results go on from those of the sweep, whose rows are the listed ids."""
+    """Reads records again; their results continue those of the sweep, whose rows are the listed ids."""
     if not requests:
         return
     results = {name: runner.context.result(name) for name in requests}

@@ -179,7 +179,7 @@ def sales(answers: Mapping[str, Sequence[Row] | str], today: date) -> Sales:
 
 
 def _currencies(rows: Mapping[str, Sequence[Row]], today: date) -> list[Currency]:
-    """Each currency with deals that are open or closed of late, the one with the most open deals first."""
+    """Each currency with deals that are open or were closed recently, the one with the most open deals first."""
     of = {name: _grouped(rows[name], "currency") for name in (STAGES, MONTHLY, PERIODS, OWNERS)}
     found = [
         Currency(

@@ -51,7 +51,7 @@ def check_account(
         raise WrongAccount(
             f"{context.settings.section}.api_key",
             f"a key of {_describe(account)}",
-            f"{target} holds the account {_describe(stored)}; use its key, or another --database or --dataset",
+            f"{target} contains the account {_describe(stored)}; use its key, or another --database or --dataset",
         )
     context.account = account
 

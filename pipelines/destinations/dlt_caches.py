@@ -110,8 +110,8 @@ def _cache_options(inject: Any) -> None:
         context = Container()[ConfigSectionContext]
         if context.pipeline_name != PIPELINE or type(config).__name__ not in OPTIONS:
             return look_up(config, explicit_value=explicit_value, accept_partial=accept_partial)
-        given = [(name, explicit_value.get(name)) for name in config.get_resolvable_fields()]
-        key = type(config), context.sections, accept_partial, *given, *config.items()
+        explicit = [(name, explicit_value.get(name)) for name in config.get_resolvable_fields()]
+        key = type(config), context.sections, accept_partial, *explicit, *config.items()
         if key not in _options:
             _options[key] = look_up(config, explicit_value=explicit_value, accept_partial=accept_partial)
         return _options[key].copy()
@@ -142,13 +142,13 @@ def _cache_secret_hints(*modules: Any) -> None:
 
 
 def _trust_stored_schema(schema_utils: Any) -> None:
-    """Has dlt not validate our schema, which each run gets from the database as dlt stored it: a twentieth of a run."""
+    """Stops dlt from validating our schema, which it stored in the database itself: a twentieth of a run."""
     validate = schema_utils.validate_stored_schema
     schema_utils.validate_stored_schema = lambda stored: None if stored["name"] == SCHEMA else validate(stored)
 
 
 def _skip_root_keys(relational: Any) -> None:
-    """Has dlt not look for nested tables that need a key of their root table, of which our schema has none.
+    """Stops dlt from looking for nested tables that need a key of their root table: our schema has none.
 
     For it, dlt resolves the merge strategy of each table each time that it reads a schema: a sixth of a run.
     """

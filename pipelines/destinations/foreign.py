@@ -1,4 +1,4 @@
-"""Tables in a dataset that this program did not load: it would replace and merge into what is somebody else's."""
+"""Tables in a dataset that this program did not load: it would replace the rows of another program."""
 
 import json
 import logging

@@ -78,7 +78,7 @@ def file_lock(path: Path, locked: object, wait: float) -> Iterator[None]:
         except Timeout:
             with suppress(OSError):
                 return holder.read_text(encoding="utf-8")
-            return "which has just begun"
+            return "which has just started"
         except OSError as error:
             fix = f"the folder for working files cannot be written ({error.strerror}); set it to one that can"
             raise BadSetting("DLT_DATA_DIR", str(path.parent), fix) from None

@@ -56,7 +56,7 @@ def check_file(database: str, schema: str) -> None:
     # DuckDB names the file's catalog after it. If a schema has the same name, `insightly.contacts` is ambiguous.
     catalog = path.name.lstrip(".").partition(".")[0].lower()
     if catalog in {schema, *(f"{schema}{suffix}" for suffix in SUFFIXES)}:
-        fix = f"DuckDB cannot tell this file from the dataset {catalog}; rename it, for example to crm.duckdb"
+        fix = f"DuckDB cannot distinguish this file from the dataset {catalog}; rename it, for example to crm.duckdb"
         raise BadSetting("--database", path.name, fix)
 
 

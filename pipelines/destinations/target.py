@@ -69,7 +69,7 @@ class Target:
     dataset: str = "insightly"
     database: str | None = None
     is_union: bool = False
-    """True for the dataset of the views over all accounts, which is no account's own."""
+    """True for the dataset of the views over all accounts, which belongs to no single account."""
 
     def __post_init__(self) -> None:
         """Raises BadSetting if the dataset or the file cannot have its name, UnreadableFile for a settings file."""

@@ -18,7 +18,7 @@ INTERRUPTED = (130, 143)
 NAMED = 6
 """How many entities a message names."""
 WORST_FIRST = (*INTERRUPTED, 2, 1, 4, 3, 0)
-"""Exit codes: of several, the first of these counts. After 3 the next run continues by itself."""
+"""Exit codes, the worst one first: with several accounts, the worst one counts. After 3 the next run continues."""
 
 
 @dataclass
@@ -181,6 +181,6 @@ def error_report(command: str, error: BaseException) -> Report:
 
     error = wrong_option(error) or error
     exit_code = getattr(error, "exit_code", None)
-    if exit_code is None and not isinstance(error, OSError):  # a full disk or a read-only folder is no error of ours
+    if exit_code is None and not isinstance(error, OSError):  # a full disk or a read-only folder is not a bug
         logger.error("unexpected error: please report it with the traceback below", exc_info=error)
     return failure_report(command, clean(str(error)) or type(error).__name__, 1 if exit_code is None else exit_code)

@@ -340,10 +340,10 @@ def opened(
 
 
 def _request_first(context: SyncContext, reads: Sequence[str]) -> "Future[Account] | None":
-    """Requests the first page of each entity, and behind the first one the account, which is returned.
+    """Requests the first page of each entity, and after the first page the account, which is returned.
 
-    Not so where a custom object is named: it may not exist, and then nothing is read. Nor where calls are to be left
-    for other programs: the first response says how many there are.
+    Requests nothing if a custom object is named: it may not exist, and then nothing is read. Requests nothing either if
+    calls are reserved for other programs: the first response says how many are left.
     """
     if context.settings.quota_reserve or not (reads and context.may_prefetch and ENTITIES.keys() >= set(reads)):
         return None

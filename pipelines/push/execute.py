@@ -211,7 +211,7 @@ class Executor:
         updated = parse_api(text)
         if updated is None:
             raise RowRejected(
-                f"has the {DATE_UPDATED} {redact(text)}, which is no time: perhaps it was edited after {bound}"
+                f"has the {DATE_UPDATED} {redact(text)}, which is not a time: perhaps it was edited after {bound}"
             )
         if updated > self.unchanged_since:
             raise RowRejected(f"was edited at {text}, after {bound}")

@@ -23,7 +23,7 @@ QUERY = re.compile(r"\s*(select|with|from)[\s*('\"]", re.IGNORECASE)
 ORDERED = re.compile(r"\border\s+by\b", re.IGNORECASE)
 TABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?")
 DELIMITERS = ",;\t"
-"""Between the cells of a CSV file: no name of a field contains one, so the header tells which of them the file has."""
+"""Between the cells of a CSV file: no name of a field contains one, so the header shows which of them the file has."""
 TEXT_FILES = (".csv", ".jsonl", ".ndjson")
 EXTRA_CELLS = "more cells than the header has"
 """The column of a CSV row's surplus cells. No field has this name."""
@@ -136,7 +136,7 @@ def _decode(content: bytes, encoding: str | None) -> str:
 
 
 def _csv(text: str, delimiter: str | None) -> Iterator[NumberedRow]:
-    """The rows without their empty cells: CSV cannot tell an empty text, null and no value apart."""
+    """The rows without their empty cells: CSV cannot distinguish an empty text, null and no value."""
     header = text.partition("\n")[0]
     delimiter = delimiter or next((each for each in DELIMITERS if each in header), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)

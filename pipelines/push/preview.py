@@ -25,7 +25,7 @@ def preview(
     match: str | None,
     masked: Collection[str] = (),
 ) -> list[Change]:
-    """What a push does with each row, as far as the destination's rows tell.
+    """What a push does with each row, as far as the destination's rows show.
 
     Args:
         entity, op: the records' entity and the operation.

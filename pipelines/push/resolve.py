@@ -99,7 +99,7 @@ def _find_created(context: SyncContext, entity: Entity, ledger: Ledger, row: Row
         record = found[times.index(None)]
         raise Unresolved(
             f"sent without a response, and {key} {record[key]} has its values, but the {DATE_CREATED} "
-            f"{redact(record.get(DATE_CREATED))}, which is no time"
+            f"{redact(record.get(DATE_CREATED))}, which is not a time"
         )
     return created
 

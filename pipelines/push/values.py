@@ -119,7 +119,7 @@ def _string(value: Any) -> str:
     if not isinstance(value, str):
         raise InvalidValue("is not a text", value)
     if isinstance(value, RepairedText):
-        raise InvalidValue("contains half a surrogate pair, which is no character", value.original)
+        raise InvalidValue("contains half a surrogate pair, which is not a character", value.original)
     return value
 
 

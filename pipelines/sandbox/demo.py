@@ -105,7 +105,8 @@ def _what_was_read() -> str:
     return (
         f"Of the lists that Insightly filters by date, this sync read the {changed:,} records that have changed. "
         f"It read {unfiltered:,} rows of lists that have no such filter ({names}, …). "
-        f"In all it wrote {written:,} rows: of a long list without this filter, each block of 250 or so with a change."
+        f"In all it wrote {written:,} rows. "
+        "Of a long list without this filter, it writes only the blocks of about 250 rows that have a change."
     )
 
 

@@ -24,7 +24,7 @@ UNVERSIONED = frozenset(
 )
 """Fields that change without an edit of the record (api.md 1.3): a change of these alone makes no new version."""
 METADATA = frozenset({"ETag", "ETAG"})
-"""Keys of a response's records that are no property of the record, and become no column (api.md 1.3)."""
+"""Keys of a response's records that are not properties of the record, and do not become columns (api.md 1.3)."""
 SAME = "same"
 OBJECTS, RECORDS = "custom_objects", "custom_object_records"
 """The entity with the definitions of custom objects, and the entity that stands for the records of all of them."""

@@ -255,8 +255,8 @@ def clean(text: str) -> str:
 
 def closest(name: str, known: Iterable[str]) -> str | None:
     """The known name that is most like `name`, in any case; None if none comes close."""
-    folded = {each.casefold(): each for each in known}
-    return next((folded[each] for each in get_close_matches(name.casefold(), folded, 1, cutoff=0.75)), None)
+    normalized = {each.casefold(): each for each in known}
+    return next((normalized[each] for each in get_close_matches(name.casefold(), normalized, 1, cutoff=0.75)), None)
 
 
 def plural(count: int, one: str, many: str = "") -> str:

@@ -21,8 +21,8 @@ SYNONYMS: "MappingProxyType[str, str]" = MappingProxyType(
 
 def canonical(name: str) -> str:
     """The name of the table of facts for an entity or preset in any case, or for a synonym; other names unchanged."""
-    folded = name.strip().casefold()
-    known = SYNONYMS.get(folded, folded)
+    normalized = name.strip().casefold()
+    known = SYNONYMS.get(normalized, normalized)
     return known if known in ENTITIES or known in PRESETS else name.strip()
 
 

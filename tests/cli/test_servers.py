@@ -1,4 +1,4 @@
-"""The commands that serve: a port or a file that cannot be had is one line and exit code 2."""
+"""The commands that serve: for a port or a file that cannot be used they print one line, with exit code 2."""
 
 import socket
 from collections.abc import Iterator

@@ -305,7 +305,7 @@ def test_each_dataset_refuses_another_account(accounts: Accounts) -> None:
     assert report["code"] == 2
     assert report["instances"]["apac"]["status"] == "done"
     assert "sources.insightly.instances.emea.api_key is 'a key of apac" in report["instances"]["emea"]["reason"]
-    assert "holds the account emea" in report["instances"]["emea"]["reason"]
+    assert "contains the account emea" in report["instances"]["emea"]["reason"]
     assert emea.calls("/Contacts") == 1
 
 

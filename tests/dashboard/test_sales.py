@@ -319,7 +319,7 @@ def test_page_of_an_empty_account_has_no_figures(tmp_path_factory: pytest.TempPa
         shown = page(crm)
     assert sales_of(shown).currencies == []
     html = shown.html()
-    assert "No deal is open, and none was won or lost of late." in html
+    assert "No deal is open, and none was won or lost recently." in html
     assert "To do" not in html
 
 

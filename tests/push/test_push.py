@@ -584,7 +584,7 @@ def test_record_whose_date_is_no_time_is_not_overwritten(crm: Crm, date: str) ->
     rows = [{"CONTACT_ID": id_, "TITLE": "pushed"} for id_ in (key, other)]
     report = pushed(crm, "contacts", jsonl(crm, rows), "update", code=1, unchanged_since=crm.clock.now)
     assert results(report) == {"updated": 1, "failed": 1}
-    assert f"1: failed: has the DATE_UPDATED_UTC {date}, which is no time" in problems(report)
+    assert f"1: failed: has the DATE_UPDATED_UTC {date}, which is not a time" in problems(report)
 
 
 def test_create_stays_pending_if_nobody_knows_when_a_match_was_created(crm: Crm) -> None:
@@ -597,7 +597,7 @@ def test_create_stays_pending_if_nobody_knows_when_a_match_was_created(crm: Crm)
     source = jsonl(crm, people("Ann"))
     report = pushed(crm, "contacts", source, "create", code=1)
     assert results(report) == {"open": 1}
-    assert "but the DATE_CREATED_UTC 24/12/2025 10:00, which is no time" in problems(report)
+    assert "but the DATE_CREATED_UTC 24/12/2025 10:00, which is not a time" in problems(report)
     assert len(named(crm, "Ann")) == 1
 
 

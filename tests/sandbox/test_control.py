@@ -68,8 +68,8 @@ def test_fixtures_are_served_and_dumped_again(box: Sandbox) -> None:
     ("data", "words"),
     [
         ([], "an object of lists"),
-        ({"contact": []}, "contact is no table with records"),
-        ({"tags": []}, "tags is no table"),
+        ({"contact": []}, "contact is not a table with records"),
+        ({"tags": []}, "tags is not a table"),
         ({"contacts": {}}, "contacts must be a list of objects"),
         ({"instance": []}, "instance must be an object"),
         ({"comments": [{"BODY": "x"}]}, "each of comments needs PARENT"),
@@ -189,7 +189,7 @@ def test_unreadable_request_gets_one_json_answer(box: Sandbox, request_: bytes) 
         (["--switch", "etag"], "--switch is 'etag': etag has no value: write NAME=VALUE"),
         (["--switch", "plan=free"], "plan must be enterprise or professional"),
         (["--fixtures", "missing.json"], "No such file"),
-        (["--fixtures", "wrong.json"], "contact is no table with records"),
+        (["--fixtures", "wrong.json"], "contact is not a table with records"),
     ],
 )
 def test_wrong_options_are_one_line(

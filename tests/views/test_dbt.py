@@ -234,9 +234,9 @@ def link(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("meddle", "message"),
     [
-        (foreign, "models/a.sql is somebody's: name a folder of its own"),
+        (foreign, "models/a.sql was not written by insightly: name another folder"),
         (changed, "models/b.sql was changed since it was written"),
-        (link, "README.md is somebody's"),
+        (link, "README.md was not written by insightly"),
     ],
 )
 def test_files_of_others_are_neither_replaced_nor_removed(
@@ -287,5 +287,5 @@ def test_command_writes_a_package_and_refuses_a_project_of_others(synced_crm: Cr
     assert {column["name"] for column in tables["contacts"]["columns"]} == set(synced_crm.columns("contacts"))
     (folder / "dbt_project.yml").write_text("name: theirs\n")
     refused = marts(synced_crm, "--dbt", str(folder), code=2)
-    assert "dbt_project.yml is somebody's: name a folder of its own, such as" in refused["reason"]
+    assert "dbt_project.yml was not written by insightly: name another folder, such as" in refused["reason"]
     assert not synced_crm.read("select 1 from duckdb_schemas() where schema_name = 'insightly_marts'")

@@ -16,7 +16,7 @@ Verdict = Literal["ok", "burst", "daily"]
 
 
 class Limits:
-    """Counts requests, of which refused ones count against neither limit; `used` are those of today.
+    """Counts requests; refused ones count against neither limit. `used` is the number of today's requests.
 
     `monotonic` returns seconds that never go back, and `clock` the current time, for a day that ends at midnight UTC.
     """
@@ -56,7 +56,7 @@ class Limits:
         return {"X-RateLimit-Limit": str(limit), "X-RateLimit-Remaining": str(int(remaining))}
 
     def reset(self, used: int = 0) -> None:
-        """Starts a new day with so many requests counted."""
+        """Starts a new day with this number of requests counted."""
         with self._lock:
             self.used = used
             self._day = None

@@ -68,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         try:
             body = self._body(headers)
-        except ValueError as error:  # what follows on the connection cannot be told from the body
+        except ValueError as error:  # the next request on the connection cannot be distinguished from the body
             self.close_connection = True
             self._send(json_response(400, {"Message": f"The request body cannot be read: {error}."}), False)
             return
@@ -101,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(size) if size else b""
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answers what is no HTTP request as the API does an error: with JSON."""
+        """Answers bytes that are not an HTTP request as the API answers an error: with JSON."""
         self.close_connection = True
         self.command, self.request_version = getattr(self, "command", None) or "GET", self.protocol_version
         text = message or explain or self.responses[code][0]
@@ -137,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Sandbox(Service):
-    """A fake Insightly account, on loopback unless told otherwise, as a context manager.
+    """A fake Insightly account as a context manager; it listens on loopback unless `host` is set.
 
     Args:
         seed, scale: of the generated data (see `generate`); not used with `contents`.

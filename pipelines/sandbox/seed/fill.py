@@ -73,7 +73,7 @@ def _sentence(row: Row, field: Field) -> str:
     return nth(WORDS["sentences"], row.number)[: field.max_length]
 
 
-def _given(value: Any) -> Any:
+def _own(value: Any) -> Any:
     """A value of `data.toml`, or what makes it."""
     values = value if isinstance(value, list) else [value]
     if any("{n" in str(each) for each in values):
@@ -148,23 +148,23 @@ Plan = list[tuple[str, Field, Maker]]
 @cache
 def _plan(entity: str) -> tuple[Record, Plan, Plan]:
     """A record of what is the same in each; the fields to fill in each one; those to fill in each third one."""
-    facts, given, record = facts_of(entity), FACTS.get(entity) or CHILDREN[entity], blank(entity)
+    facts, own, record = facts_of(entity), FACTS.get(entity) or CHILDREN[entity], blank(entity)
     every: Plan = []
     for name, field in facts.fields.items():
-        if name in given or name not in facts.key:
-            value = _given(given[name]) if name in given else None if field.references in given else _value(field)
+        if name in own or name not in facts.key:
+            value = _own(own[name]) if name in own else None if field.references in own else _value(field)
             if callable(value):
                 every.append((name, field, value))
             else:
                 record[name] = value
-    return record, [row for row in every if row[0] in given or not re.fullmatch(SPARSE, row[0])], every
+    return record, [row for row in every if row[0] in own or not re.fullmatch(SPARSE, row[0])], every
 
 
 def _value(field: Field) -> Any:
     """The value of a field, or what makes it."""
     for pattern, value in FIELDS.items():
         if re.fullmatch(pattern, field.name):
-            return _given(value)
+            return _own(value)
     last = _reference if field.references else _BY_TYPE[field.type]
     makers = (*_BY_NAME, *(_TEXTS if field.type == "string" else ()))
     return next((make for pattern, make in makers if re.fullmatch(pattern, field.name)), last)

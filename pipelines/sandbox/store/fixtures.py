@@ -57,7 +57,7 @@ def check(data: object) -> None:
             continue
         known = name in ENTITIES and (has_list(ENTITIES[name]) or name in (*CHILD_ENTITIES, DEFINITIONS))
         if not known and not is_custom_object(name):
-            raise ValueError(f"{name} is no table with records: `insightly entities` lists them")
+            raise ValueError(f"{name} is not a table with records: `insightly entities` lists them")
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ValueError(f"{name} must be a list of objects")
         needed = {DEFINITIONS: ("FIELD_FOR", "FIELD_NAME", "FIELD_TYPE"), HISTORY: ("OPPORTUNITY_ID",)}

@@ -43,7 +43,7 @@ def write_package(
         and whose fact `dbt` says which files were written, removed, or stayed as they were.
 
     Raises:
-        BadSetting: a folder cannot be used, a file of somebody is in the way, or the destination has no SQL.
+        BadSetting: a folder cannot be used, a file of another author is in the way, or the destination has no SQL.
         NothingSynced: there are no tables yet.
         Busy: another run is using the destination.
         Unreachable: the destination does not answer.

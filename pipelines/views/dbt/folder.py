@@ -28,8 +28,8 @@ class Written:
 def write(folder: Path, files: Mapping[str, str]) -> Written:
     """Makes the files of this program in a folder those of `files`: path -> text.
 
-    The first line of each says who wrote it, with a digest of the rest. A file without it is somebody's, and one with
-    another digest was changed by somebody: neither is ever replaced or removed.
+    The first line of each says who wrote it, with a digest of the rest. A file without this line is of another author,
+    and one with another digest was changed by hand: neither is ever replaced or removed.
 
     Raises:
         BadSetting: such a file is in the way, or the folder cannot be written.
@@ -48,7 +48,7 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> Written:
     gone = {name: content for name, content in _generated(folder) if name not in files}
     for name, content in {**existing, **gone}.items():
         if (mark := MARK.match(content)) is None:
-            fix = f"{name} is somebody's: name a folder of its own, such as {folder / 'insightly'}"
+            fix = f"{name} was not written by insightly: name another folder, such as {folder / 'insightly'}"
             raise BadSetting(OPTION, str(folder), fix)
         if mark[1].decode() != _digest(content.partition(b"\n")[2]):
             fix = f"{name} was changed since it was written: keep the change in a file of your own, and delete this one"

@@ -1,4 +1,4 @@
-"""Bounds on one response, headers included. A read timeout alone starts anew with each byte that arrives."""
+"""Bounds on one response, headers included. A read timeout alone starts again with each byte that arrives."""
 
 import io
 import time
@@ -29,7 +29,7 @@ class BoundedAdapter(HTTPAdapter):
     """Reads of its connections raise ResponseOutOfBounds beyond `MAX_SECONDS` or `MAX_BYTES`.
 
     Args:
-        connections: at most so many at a time.
+        connections: the maximum number of connections at a time.
         on_sent: called when a request has left, which can take a while: first there must be a connection.
     """
 

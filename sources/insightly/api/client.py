@@ -61,7 +61,7 @@ NOT_CONNECTED = (NewConnectionError, ConnectTimeoutError, ConnectionRefusedError
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """None, for no redirect is followed: of any other, requests would read the whole body first."""
+        """None: no redirect is followed, and requests would read the whole body of one before it follows it."""
 
 
 class Client:
@@ -125,14 +125,14 @@ class Client:
         return self._execute(Request("GET", path, params, label), bytes)[1]
 
     def get_list(self, path: str, params: Params | None = None, *, label: str = "") -> tuple[list[Row], Response]:
-        """The rows of a list, and the response. Raises as `get`; MalformedResponse if it is no list of objects."""
+        """The rows of a list, and the response. Raises as `get`; MalformedResponse if it is not a list of objects."""
         rows, response = self._execute(Request("GET", path, params, label), parse)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise self._unexpected(path, response, "a list of objects", rows)
         return rows, response
 
     def get_object(self, path: str, params: Params | None = None, *, label: str = "") -> tuple[Row, Response]:
-        """One object, and the response. Raises as `get`; MalformedResponse if it is no object."""
+        """One object, and the response. Raises as `get`; MalformedResponse if it is not an object."""
         value, response = self._execute(Request("GET", path, params, label), parse)
         if not isinstance(value, dict):
             raise self._unexpected(path, response, "an object", value)

@@ -238,7 +238,7 @@ class PageReader:
             self.set_max_rows(min(2 * self.max_rows, self._full_size))
 
     def _adopt_size(self, page: "Future[Page]") -> None:
-        """Goes on with the size of a page that is smaller than requested; those requested behind it are in vain."""
+        """Continues with the size of a page smaller than requested, and discards the pages requested after it."""
         at, requested = next((at, each) for at, each in enumerate(self._queue) if each.page is page)
         top = page.result().top
         if top >= requested.top:

@@ -231,7 +231,7 @@ def distinct(rows: list[Row], key: Key, seen: set[Id]) -> list[Row]:
 
 
 def ascend(ids: list[Id]) -> bool:
-    """True for integers none of which is less than the one before."""
+    """True for integers in ascending order; equal neighbours are allowed."""
     return {int}.issuperset(map(type, ids)) and ids == sorted(ids)
 
 

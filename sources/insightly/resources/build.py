@@ -88,7 +88,7 @@ def _read(entity: Entity, request: ReadRequest, context: SyncContext) -> Iterato
             yield from empty_tables(entity, context)
         describe(context)
     if result.error is not None and not isinstance(result.error, Stop) and not request.selects:
-        # The next full read starts anew, for this entity may fail in every run; only a stop is resumed.
+        # The next full read starts again, because this entity may fail in every run; only a stop is resumed.
         state = dlt.current.resource_state(entity.name)
         state.pop("full", None)
         if isinstance(result.error, EndlessList) and entity.read != "per_parent":

@@ -84,7 +84,7 @@ def _custom_fields(context: SyncContext, schema: Schema) -> tuple[dict[tuple[str
 
 
 def _keys(table: Any, normalize: Normalize) -> list[str]:
-    """The columns that identify a row; that they do is no constraint, which would make each load slower."""
+    """The columns that identify a row. The database has no constraint for them, because each load would be slower."""
     hinted = [name for name, facts in table["columns"].items() if facts.get("primary_key")]
     if hinted or normalize(LIST_IDX) not in table["columns"]:
         return hinted

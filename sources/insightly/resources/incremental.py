@@ -93,7 +93,7 @@ class _ListRead:
             self._record_list(step)
             changed = self._changed(step)
             complete, tables = self._complete(step, changed)
-            # Tags can cost a call per record: the calls may end amid the rows.
+            # Tags can cost a call per record, so the calls may run out before the last row.
             is_cut = len(complete) < len(changed)
             self._store_checkpoint(step, complete, is_cut)
             yield from tables
@@ -111,7 +111,8 @@ class _ListRead:
     def _is_enough(self, step: Step) -> bool:
         """Pages are written together, since each table written takes a while.
 
-        Not so the first page, after which it is known whether definitions and tags cost calls, nor pages whose tags do.
+        The first page is written alone: after it, it is known whether definitions and tags cost calls. So are pages
+        whose tags cost calls.
         What was read is also written while the last pages are awaited.
         """
         at_once = not self.result.rows or tags_cost_calls(self.context, self.entity)

@@ -245,7 +245,7 @@ class _ParentRead:
             self.state["watermark"] = next_watermark(checkpoint.started, lookback, current, full)
         end(self.state, checkpoint, self.start_date)
         if self.parent.read != "incremental" and checkpoint.last_id is not None:
-            # The next run goes on after the last record: of these parents only new ones can be recognized.
+            # The next run continues after the last record: only new ones of these parents can be recognized.
             replace(checkpoint, patience=None).store(self.state)
 
 

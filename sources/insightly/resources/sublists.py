@@ -41,7 +41,9 @@ def read_sublist(context: SyncContext, entity: Entity, parent: str, id_: Id) -> 
     """
     owner = parent_of(entity, parent)
     if type(id_) is not int:
-        raise MalformedResponse(f"{owner.key[0]} of a record is no whole number: {redact(id_)}", path=f"/{owner.path}")
+        raise MalformedResponse(
+            f"{owner.key[0]} of a record is not a whole number: {redact(id_)}", path=f"/{owner.path}"
+        )
     steps = list[Step]()
     path, sizes, top = f"{owner.path}/{id_}/{entity.sub_path}", list[int](), top_of(context)
 

@@ -1,4 +1,4 @@
-"""What each table and column is, in a sentence for whoever reads the database. The texts are in `fields.toml`."""
+"""What each table and column is, in a sentence for the reader of the database. The texts are in `fields.toml`."""
 
 from collections.abc import Mapping
 from functools import cache

@@ -21,7 +21,7 @@ class RepairedText(str):
 
 
 def objects_of(value: object) -> list[dict[str, Any]]:
-    """The objects in a JSON array; none if the value is no array."""
+    """The objects in a JSON array; none if the value is not an array."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 

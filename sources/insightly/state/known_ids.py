@@ -6,7 +6,7 @@ from typing import Any
 
 
 class KnownIds:
-    """Known ids, of which some are met. A byte for each keeps that, where a set would take a hundred.
+    """Known ids, and which of them a read has met. That takes a byte per id; a set would take a hundred.
 
     Args:
         ids: in ascending order.
@@ -25,7 +25,7 @@ class KnownIds:
                 self._met[index] = True
 
     def missing(self, start: int = 0, end: int | None = None) -> Iterator[int]:
-        """The ids that were not met, of those from one index to another."""
+        """The ids between two indexes that were not met."""
         return (id_ for id_, met in zip(self._ids[start:end], self._met[start:end], strict=True) if not met)
 
     def _index(self, id_: Any) -> int | None:
