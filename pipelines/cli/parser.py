@@ -73,8 +73,18 @@ def parser() -> argparse.ArgumentParser:
         "--progress", choices=("auto", "log", "off"), default="auto", help="a live line, log lines, or nothing"
     )
     metrics = _common("--metrics", metavar="FILE", help="write the figures of the run to FILE, as OpenMetrics")
+    one_account = _common(
+        "--instance",
+        action="append",
+        default=[],
+        dest="instances",
+        metavar="NAME",
+        help="the account to use; needed if there are several (docs/guide/accounts.md)",
+    )
     names = Parser(add_help=False)
-    names.add_argument("entities", nargs="*", metavar="ENTITY", help="entities or presets (core, all)")
+    names.add_argument(
+        "entities", nargs="*", metavar="ENTITY", help="entities or presets: core, all (default: the setting entities)"
+    )
     output, target = [json_output, log_format], [destination, dataset, database]
     reading = [names, *output, account, jobs, *target, max_calls, progress, metrics]
 
@@ -104,8 +114,8 @@ def parser() -> argparse.ArgumentParser:
         [*output, *target],
         "set up this folder: ask for the key, find its pod, write .dlt/, plan a sync",
         "Take the API key, find the pod that accepts it, write .dlt/secrets.toml (which only you can read) and "
-        ".dlt/config.toml, run check, and estimate the first sync. On a terminal it asks for what is not given. The "
-        "key is never an option, because other users can see those: type it when asked, or use "
+        ".dlt/config.toml, run check, and estimate the first sync. On a terminal it asks for what is missing. The "
+        "key is never an option, because other users of the machine can see options: type it when asked, or use "
         "SOURCES__INSIGHTLY__API_KEY or --key-stdin.",
         (
             "insightly init",
@@ -117,11 +127,11 @@ def parser() -> argparse.ArgumentParser:
         {
             "--pod POD": "na1, eu1, ..., as in the API URL (default: the one that accepts the key)",
             "--key-stdin": "read the key from the first line of stdin",
-            "--history NAMES": "entities to keep each version of, from now on, or none",
-            "--hash COLUMNS": "columns to store only as a hash, or none",
+            "--history NAMES": "keep every version of the records of these entities, or none",
+            "--hash COLUMNS": "store only a hash of these columns, such as contacts.email_address, or none",
             "--start-date DATE": "read only what changed since DATE, or all",
             "--force": "replace the key in .dlt/secrets.toml",
-            "--yes": "ask nothing",
+            "--yes": "ask no questions",
         },
     )
     add(
@@ -203,11 +213,10 @@ def parser() -> argparse.ArgumentParser:
     push = add(
         "push",
         handlers.push,
-        [*output, account, *target, max_calls, progress],
+        [*output, one_account, *target, max_calls, progress],
         "create, update or delete records and tags from a file, table or query",
         "Check every row, show the plan, and push the rows in order, each exactly once: an interrupted push resumes "
-        "where it stopped. Afterwards read the records again. With several accounts, name one by --instance. See "
-        "docs/guide/push.md.",
+        "where it stopped. Afterwards read the records again. See docs/guide/push.md.",
         (
             "insightly push contacts new.csv --op create --dry-run",
             "insightly push contacts new.csv --op upsert --match email_address",
@@ -225,8 +234,8 @@ def parser() -> argparse.ArgumentParser:
         {
             "--match FIELD": "find records by this field instead of their id",
             "--dry-run": "check the rows and show each change; send nothing",
-            "--delimiter CHAR": "between the cells of a .csv file (default: , ; or tab)",
-            "--encoding NAME": "of a text file, such as cp1252 (default: utf-8)",
+            "--delimiter CHAR": "what separates the cells of a .csv file (default: , ; or tab, by the header)",
+            "--encoding NAME": "the encoding of a text file, such as cp1252 (default: utf-8)",
             "--yes": "do not ask; required to delete without a terminal",
             "--skip-invalid": "push the valid rows even if others are invalid",
             "--again": "push rows again that were pushed before",
@@ -245,7 +254,12 @@ def parser() -> argparse.ArgumentParser:
             "insightly status --max-age 2h || mail -s 'CRM is stale' team@example.com",
         ),
     )
-    status.add_argument("--max-age", type=duration, metavar="DURATION", help="exit 1 if a sync is older: 90m, 2h, 1d")
+    status.add_argument(
+        "--max-age",
+        type=duration,
+        metavar="DURATION",
+        help="exit with 1 if the last complete sync of an entity is older: 90m, 2h, 1d",
+    )
 
     marts = add(
         "marts",
@@ -278,7 +292,7 @@ def parser() -> argparse.ArgumentParser:
     dashboard.add_argument("--instance", metavar="NAME", help="the account to show (docs/guide/accounts.md)")
     dashboard.add_argument("--export", metavar="FILE", help="write one HTML file, for a mail or a wiki, and exit")
     dashboard.add_argument(
-        "--port", type=port, metavar="N", default=8050, help="on loopback; 0 picks a free one (default: 8050)"
+        "--port", type=port, metavar="N", default=8050, help="port on loopback; 0 picks a free one (default: 8050)"
     )
     dashboard.add_argument("--no-browser", action="store_true", help="open no browser")
     dashboard.add_argument(
@@ -294,24 +308,28 @@ def parser() -> argparse.ArgumentParser:
         handlers.sandbox,
         [],
         "serve a small Insightly on loopback, to try everything without an account",
-        "Serve a made-up CRM behind the API of Insightly. Programs change it while it runs, below /_sandbox/: see "
-        "docs/guide/sandbox.md.",
+        "Serve a made-up CRM with the API of Insightly. Programs can change it while it runs, by requests below "
+        "/_sandbox/: see docs/guide/sandbox.md.",
         (
             "insightly sandbox",
             "insightly sandbox --empty --fixtures records.json --log",
             "insightly sandbox --rate 2 --switch etag=off --switch forbidden=leads,tickets",
         ),
     )
-    sandbox.add_argument("--port", type=port, metavar="N", default=8765, help="0 picks a free one (default: 8765)")
+    sandbox.add_argument(
+        "--port", type=port, metavar="N", default=8765, help="port; 0 picks a free one (default: 8765)"
+    )
     sandbox.add_argument(
         "--host",
         default="127.0.0.1",
         help="where to listen; 0.0.0.0 lets other machines in, without encryption (default: 127.0.0.1)",
     )
-    sandbox.add_argument("--key", help="the API key it takes (default: always the same, which it prints)")
-    sandbox.add_argument("--seed", type=whole_number, default=1, help="same seed and scale, same data (default: 1)")
+    sandbox.add_argument("--key", help="the API key to accept (default: a fixed key, which it prints)")
+    sandbox.add_argument(
+        "--seed", type=whole_number, default=1, help="the same seed and scale give the same data (default: 1)"
+    )
     sandbox.add_argument("--scale", type=float, default=1.0, help="1 is a CRM of 1,000 contacts (default: 1)")
-    sandbox.add_argument("--empty", action="store_true", help="begin without records")
+    sandbox.add_argument("--empty", action="store_true", help="start without records")
     sandbox.add_argument("--fixtures", metavar="FILE", help="JSON of records to add (docs/guide/sandbox.md)")
     sandbox.add_argument(
         "--rate", type=float, default=10.0, metavar="N", help="requests a second, 0 for no limit (default: 10)"
@@ -327,7 +345,7 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="what it does where the real service is undocumented; may be repeated (docs/guide/sandbox.md)",
+        help="set a behaviour that the real service does not document; may be repeated (docs/guide/sandbox.md)",
     )
     sandbox.add_argument("--faults", metavar="FILE", help="JSON script of faults (docs/guide/sandbox.md)")
     sandbox.add_argument("--log", action="store_true", help="write a line on stderr for each request")

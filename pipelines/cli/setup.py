@@ -20,14 +20,15 @@ from .confirm import agrees
 KEY_VARIABLE = "SOURCES__INSIGHTLY__API_KEY"
 QUESTIONS = {
     "history": (
-        "Versions cannot be had later. Which entities keep each version of a record,\n"
-        "to measure how long a deal stays in a stage? Or none.",
+        "Earlier versions of a record cannot be loaded later. For which entities should\n"
+        "each sync keep every version, for example to measure how long a deal stays in\n"
+        "a stage? Type names separated by commas, or none.",
         "opportunities",
     ),
-    "hash": ("Which columns are stored only as a hash, such as contacts.email_address?", "none"),
-    "start_date": ("Read only what changed since a date, such as 2024-01-01? Or all.", "all"),
+    "hash": ("Which columns to store only as a hash, such as contacts.email_address?", "none"),
+    "start_date": ("Read only what changed since a date, such as 2024-01-01?\nType the date, or all.", "all"),
 }
-"""Setting -> its question and the answer of Enter."""
+"""Setting -> its question, and the answer if the user only presses Enter."""
 
 
 def setup(args: argparse.Namespace) -> Setup:
