@@ -22,7 +22,7 @@ EVERYWHERE = ("users", "teams", "currencies")
 WIDTH, GAP, LINE, TOP = 248, 86, 18, 56
 COLOURS = ("#2563eb", "#059669", "#d97706", "#dc2626", "#7c3aed", "#0891b2", "#be185d", "#4d7c0f", "#475569")
 LEGEND = (
-    "A line leads from a column to the table whose keys it holds. In bold: the key of the table. "
+    "A line leads from a column to the table whose keys it contains. In bold: the key of the table. "
     "also: tables that nearly every table refers to. with: child tables, such as contacts__tags."
 )
 STYLE = """\
@@ -30,7 +30,7 @@ STYLE = """\
 .head { fill: #e2e8f0; stroke: #94a3b8 }
 .reference { fill: none; stroke-width: 1.4; opacity: 0.8 }
 """
-fold = NamingConvention().normalize_path
+normalize = NamingConvention().normalize_path
 
 
 class Box:
@@ -39,9 +39,9 @@ class Box:
     def __init__(self, name: str, column: int, top: int) -> None:
         self.name, self.x, self.y = name, 20 + column * (WIDTH + GAP), top
         entity = ENTITIES[name]
-        self.keys = [fold(part) for part in entity.key]
+        self.keys = [normalize(part) for part in entity.key]
         drawn = {name for names in COLUMNS for name in names}
-        references = [(fold(fields[0]), other) for fields, other in references_of(name) if other != name]
+        references = [(normalize(fields[0]), other) for fields, other in references_of(name) if other != name]
         self.references = [(field, other) for field, other in references if other in drawn]
         self.elsewhere = sorted({other for _, other in references if other in EVERYWHERE})
         self.children = [child_table(entity, array).partition("__")[2] for array in entity.arrays]

@@ -36,18 +36,18 @@ SOURCE_FOLDERS = {
     f"{SOURCE}.source": "the dlt source",
     f"{SOURCE}.resources": "one module per way of reading",
     f"{SOURCE}.context": "what the reads of a run share",
-    f"{SOURCE}.chunk": "what one commit holds",
+    f"{SOURCE}.chunk": "what one commit contains",
     f"{SOURCE}.catalog": "entities and custom objects",
     f"{SOURCE}.api": "HTTP: the only sender",
     f"{SOURCE}.paging": "the walk that loses no row",
     f"{SOURCE}.config": "settings and accounts",
     f"{SOURCE}.rows": "JSON to typed columns",
     f"{SOURCE}.state": "checkpoints and watermarks",
-    f"{SOURCE}.result": "how an entity fared",
+    f"{SOURCE}.result": "the result of each entity",
     f"{SOURCE}.selection": "the names that users type",
     f"{SOURCE}.entities": "the facts of every entity",
     f"{SOURCE}.fields": "the fields of records",
-    f"{SOURCE}.errors": "by what the caller should do",
+    f"{SOURCE}.errors": "sorted by what to do",
 }
 FOLDERS = {**COMMAND_FOLDERS, **SOURCE_FOLDERS}
 

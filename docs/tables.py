@@ -23,22 +23,22 @@ how each is read. Words in parentheses are those of other CRMs: search this page
 - Columns are the API's fields in snake case: integers BIGINT, other numbers DECIMAL(38,9), date-times TIMESTAMP WITH
   TIME ZONE in UTC, calendar dates DATE. Empty texts and empty dates (`""`, `0001-01-01`, `0000-00-00`) are null.
 - A number with more than nine decimals is rounded in its column, half away from zero, and exact as text in
-  `<column>__v_text`. A number of more than 23 digits before the point is there only.
+  `<column>__v_text`. A number of more than 23 digits before the point is only there.
 - A custom field `Hobby__c` is the column `hobby__c`, typed from its definition. A value that does not fit is kept as
   text in `hobby__c__v_text` and reported. Two names that would become one column are refused; the message names both.
-- A field that Insightly adds later becomes a column, and the run reports it. The `ETag` of a record becomes none.
+- A field that Insightly adds later becomes a column, and the run reports it. The `ETag` of a record is not stored.
 
 [![How the tables refer to each other](tables.svg)](tables.svg)
 
 Each table and column has its description as a comment in the database (BigQuery: description), so that other tools show
-it: what it is, the key of the table, and the table whose keys a column holds. The comment of a custom field is its
+it: what it is, the key of the table, and the table whose keys a column contains. The comment of a custom field is its
 label, help text and options. Comments are written with the tables, and again only when they changed. The views of
 [marts](../guide/marts.md) have the texts of the columns that they pass on. dlt's schema has the same descriptions and
 `references`, so that `schema.to_mermaid()`, `to_dot()` and `to_dbml()` draw the tables of your account. No primary key
 is declared in the database: in DuckDB it makes each load three times slower. On Snowflake, dlt declares keys, which
 Snowflake does not enforce, if `DESTINATION__SNOWFLAKE__CREATE_INDEXES` is true.
 
-Marks: **key**; → the table whose keys the values are; *new*: seen in live answers, absent from Insightly's own model;
+Marks: **key**; → the table whose keys the values are; *new*: seen in live answers, not in Insightly's own model;
 `!`: never null as far as seen.
 """
 CHILDREN = """\
@@ -77,7 +77,7 @@ IN = {
 SQL = {"integer": "BIGINT", "number": "DECIMAL", "boolean": "BOOLEAN", "datetime": "TIMESTAMPTZ", "date": "DATE"}
 OF_DLT = {"bigint": "BIGINT", "double": "DOUBLE", "timestamp": "TIMESTAMPTZ"}
 HEADER = "| column | type | what it is |\n|---|---|---|"
-fold = NamingConvention().normalize_path
+normalize = NamingConvention().normalize_path
 
 
 def page() -> str:
@@ -111,7 +111,7 @@ def _entity(entity: Entity) -> Iterator[str]:
     for name in (name for name in entity.parent_key if name not in entity.fields):
         target = entity.read_parents[0] if len(entity.parent_key) == 1 else ""
         kind = SQL.get(entity.parent_key[name], "TEXT")
-        yield _row(f"**`{fold(name)}`**", kind, description_of(entity.name, name), target)
+        yield _row(f"**`{normalize(name)}`**", kind, description_of(entity.name, name), target)
     for field in entity.fields.values():
         yield _column(field, entity.key)
     if entity.swept:
@@ -132,7 +132,7 @@ def _array(array: str, tables: Iterable[Entity]) -> Iterator[str]:
     yield HEADER
     for key in keys:
         target = owners[0].name if len(keys) == 1 else ""
-        yield _row(f"**`{fold(key)}`**", _type(owners[0].fields[key]), description_of(names[0], key), target)
+        yield _row(f"**`{normalize(key)}`**", _type(owners[0].fields[key]), description_of(names[0], key), target)
     if not keys:
         yield _row("**the parent's key**", "BIGINT", "Record that this row belongs to, such as contact_id.")
     yield _column(added_columns()["LIST_IDX"], ("LIST_IDX",))
@@ -162,7 +162,7 @@ def _system() -> Iterator[str]:
 def _added() -> Iterator[str]:
     for name, field in added_columns().items():
         if name in IN:
-            column = f"<column>{name}" if name == VARIANT else fold(name)
+            column = f"<column>{name}" if name == VARIANT else normalize(name)
             text = field.description.format(column="the column")
             yield f"{_row(f'`{column}`', _type(field), text)} {IN[name]} |"
 
@@ -176,7 +176,7 @@ def _reading(entity: Entity) -> str:
 
 
 def _column(field: Field, key: tuple[str, ...] = ()) -> str:
-    column = f"`{fold(field.name)}`"
+    column = f"`{normalize(field.name)}`"
     marks = "!" if "set" in field.flags else ""
     new = " *new*" if "undocumented" in field.flags else ""
     name = f"**{column}**" if field.name in key else column
