@@ -23,7 +23,7 @@ UNREADABLE = "this key or plan cannot read them (403, 404); run insightly entiti
 LOST = "available before, and refused now (403, 404); their rows stay as they are"
 """Replaces the reasons of many lost entities."""
 WIDE = 100
-"""Characters a line from which on a table has all its columns."""
+"""The width of a line, in characters, from which a table has all its columns."""
 ACTIONS = {
     "create": ("+", "to create"),
     "update": ("~", "to update"),

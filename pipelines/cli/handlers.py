@@ -191,7 +191,7 @@ def run_account(args: argparse.Namespace, name: str | None) -> "Report":
 
 
 def run_in_process(args: argparse.Namespace, name: str) -> "Report":
-    """Runs a command for one account in a process beside those of others, which have no live line."""
+    """Runs a command for one account in its own process, next to those of other accounts, without a live line."""
     logs.configure(args.log_format, name)
     progress = "log" if args.progress == "auto" and not args.json else args.progress
     return run_account(argparse.Namespace(**vars(args) | {"progress": progress}), name)

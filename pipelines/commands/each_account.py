@@ -57,7 +57,7 @@ def run_for_each(
         names: the accounts.
         run: runs the command for one account. With several `jobs` it is pickled.
         on_report: called with each account's report as soon as there is one, unless a signal ended the account.
-        jobs: how many accounts run at the same time, each in a process of its own; 1 for one after the other here.
+        jobs: how many accounts run at the same time, each in a process of its own; 1 runs one after the other.
 
     Returns:
         A report with the totals; its entities are named `account.entity`, and its fact `instances` has each report.

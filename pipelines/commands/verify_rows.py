@@ -124,7 +124,7 @@ def _rows(shaped: ShapedTable, normalize: Normalize) -> Iterable[Row]:
 
 
 def _as_current(row: Row) -> Row:
-    """The row with its numbers as this version stores them: rounded, and exact beside that.
+    """The row with its numbers as this version stores them: rounded, and exact in the text column.
 
     An earlier version stored up to 15 decimals, and a number with more only as text.
     """

@@ -58,7 +58,7 @@ def handled(on_timeout: Callable[[Interrupted], object]) -> Iterator[None]:
     shell's background jobs ignore Ctrl-C.
 
     Args:
-        on_timeout: called before the process is ended because the block goes on `GRACE_SECONDS` after a signal.
+        on_timeout: called before the process is ended because the block still runs `GRACE_SECONDS` after a signal.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

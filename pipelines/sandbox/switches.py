@@ -61,7 +61,7 @@ class Switches:
         types = get_type_hints(type(self))
         for name in values:
             if name not in types:
-                raise ValueError(f"{name} is no switch; known are {', '.join(field.name for field in fields(self))}")
+                raise ValueError(f"{name} is not a switch; known are {', '.join(field.name for field in fields(self))}")
         return replace(self, **{name: _value(name, types[name], value) for name, value in values.items()})
 
 

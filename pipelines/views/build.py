@@ -121,7 +121,7 @@ def statements(target: Target, folder: str | None = None) -> Report:
     )
     tables, rows = known_tables(naming.normalize_path), dict[str, Row]()
     for planned in plan(marts, tables, tables):
-        state, reason, sql = outcome(planned, writer.create, PRINTED)
+        state, reason, sql = result_of(planned, writer.create, PRINTED)
         rows[planned.mart.name] = {"state": state, "reason": reason, "answers": planned.mart.answers, "sql": sql}
     report = Report("marts")
     add_rows(report, rows)
@@ -196,7 +196,7 @@ def _refresh(
         mart = planned.mart
         if mart.name in keep:
             continue
-        state, reason, create = outcome(planned, writer.create, CREATED)
+        state, reason, create = result_of(planned, writer.create, CREATED)
         rows[mart.name] = row_of(state, reason, mart.answers, planned.needs, planned.without)
         # The mart may have been valid before: then its view stays.
         if state != SKIPPED:
@@ -233,7 +233,9 @@ def row_of(state: str, reason: str | None, answers: str, needs: Sequence[str] = 
     return {**row, "needs": list(needs), "without": list(without)}
 
 
-def outcome(planned: MartPlan, write: Callable[[str, exp.Query], str], done: str) -> tuple[str, str | None, str | None]:
+def result_of(
+    planned: MartPlan, write: Callable[[str, exp.Query], str], done: str
+) -> tuple[str, str | None, str | None]:
     """State and reason of a mart, and its statement if there is one.
 
     Args:

@@ -164,7 +164,7 @@ class SyncContext:
 
     @contextmanager
     def reading(self, entity: str) -> Iterator[EntityResult]:
-        """Times the work on an entity and keeps its error in the result, so that the other entities go on.
+        """Times the work on an entity and keeps its error in the result, so that the other entities continue.
 
         Raises:
             BadCredentials, ConfigurationError, DltException: always; others only if the context is not tolerant.

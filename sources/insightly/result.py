@@ -75,6 +75,6 @@ class EntityResult:
             self.changed_keys.update(record[entity.key[0]] for record in records)
 
     def reopen(self) -> None:
-        """Prepares for one more read in the same run; all counts but `rows` go on."""
+        """Prepares for one more read in the same run; all counts but `rows` continue."""
         self.rows, self.lost = 0, False
         self.state = self.reason = self.error = self.not_read = self.progress = None

@@ -113,7 +113,7 @@ def test_switches_are_set_and_wrong_ones_refused(box: Sandbox) -> None:
     assert (box.switches.forbidden, box.switches.put_status) == ({"contacts"}, 201)
     assert send(box, "Contacts").status_code == 403
     for body, words in (
-        ({"etags": True}, "etags is no switch; known are top_limit"),
+        ({"etags": True}, "etags is not a switch; known are top_limit"),
         ({"etag": "maybe"}, "etag must be true or false"),
         ({"plan": "free"}, "plan must be enterprise or professional, not 'free'"),
         ({"rate": "fast"}, "rate must be a number"),

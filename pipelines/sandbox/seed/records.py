@@ -247,8 +247,8 @@ def notes(row: Row) -> Record:
 def emails(row: Row) -> Record:
     story, number = row.story, row.number
     contact = story.earlier("contacts", number / story.size["emails"])
-    theirs = email_address(*story.contact_names[contact], story.domain(story.employer[contact]))
-    ends = theirs, "sales@our-company.example"
+    customer = email_address(*story.contact_names[contact], story.domain(story.employer[contact]))
+    ends = customer, "sales@our-company.example"
     row.ref("contacts", contact)
     story.connect(("emails", number), ("contacts", contact), both=False)
     return {

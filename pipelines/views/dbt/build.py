@@ -13,7 +13,7 @@ from pipelines.engine.report import Report
 from sources.insightly.config.accounts import DEFAULT
 from sources.insightly.errors import BadSetting
 
-from ..build import PRINTED, add_rows, dialect_of, marts_of, outcome, row_of
+from ..build import PRINTED, add_rows, dialect_of, marts_of, result_of, row_of
 from ..comments import Descriptions
 from ..dialect import writer_of
 from ..marts import plan
@@ -71,7 +71,7 @@ def write_package(
         mart = planned.mart
         if mart.generated:
             continue
-        state, reason, sql = outcome(planned, lambda name, _: models.mart(plans[name]), PRINTED)
+        state, reason, sql = result_of(planned, lambda name, _: models.mart(plans[name]), PRINTED)
         if sql is not None:
             marts_written[mart.name] = sql
         row = row_of(state, reason, mart.answers, planned.needs, planned.without)

@@ -82,5 +82,5 @@ def _marked(name: str, text: str) -> bytes:
 
 
 def _digest(content: bytes) -> str:
-    """Of a text, whatever git makes of its line ends."""
+    """The digest of a text; it stays the same if git converts the ends of lines."""
     return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()[:16]

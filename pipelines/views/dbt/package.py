@@ -203,7 +203,7 @@ class Package:
             yield self._model(self.models.names.mart(name), self.comments[name])
 
     def _model(self, name: str, texts: Mapping[str, str]) -> Yaml:
-        """A model of which `texts` says what it is, under "", and what its columns are."""
+        """A model; `texts` says what it is, under "", and what its columns are."""
         description, *columns = (
             _without_empty({"name": column, "description": escape_jinja(text)}) for column, text in texts.items()
         )

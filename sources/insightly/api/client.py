@@ -92,7 +92,7 @@ class Client:
         self.budget = budget if budget is not None else CallBudget(settings.max_calls, settings.quota_reserve)
         self.rate_limiter = rate_limiter if rate_limiter is not None else RateLimiter(settings.requests_per_second)
         self._lookback, self._skews = settings.lookback_seconds, deque[float](maxlen=DATES)
-        self._date_doubted = False
+        self._date_warned = False
         self._sleep, self._credentials_error, self._throttles = sleep, "", UnexplainedThrottles()
         encoded = [b64encode(text.encode()).decode().rstrip("=") for text in (f"{key}:", key)]
         self._key_forms = re.compile("|".join(map(re.escape, [*encoded, key, quote(key, safe="")])), re.IGNORECASE)
@@ -262,8 +262,8 @@ class Client:
         excess = skew - min(0.0, self.clock_skew or 0.0)
         if excess <= self._lookback:
             return 0.0
-        if not self._date_doubted:
-            self._date_doubted = True
+        if not self._date_warned:
+            self._date_warned = True
             logger.warning(
                 "The service's Date %s is %s later than this machine's clock or other answers; the earlier counts: "
                 "check this machine's clock",

@@ -11,7 +11,7 @@ SLACK = 0.005
 """Seconds by which the next slot may make up for a late one. Sleeps end late on a busy machine, and without this each
 such delay would add up. With it n + 1 requests in a row still span at least n intervals less 5 ms."""
 BURSTS, BURSTS_WITHIN = 3, 60.0
-"""So many bursts within so many seconds are no accident: the service allows less than the setting."""
+"""This many bursts within this many seconds are not an accident: the service allows less than the setting."""
 SLOWER, FASTER = 1.25, 0.95
 """Factors of the interval after one more burst, and after each `FASTER_AFTER` seconds without one."""
 FASTER_AFTER = 60.0

@@ -1,4 +1,4 @@
-"""The probe against lists with known differences, still and edited while it reads: never a live id is called absent."""
+"""The probe against lists with known differences, unchanged or edited during the read: no live id is called missing."""
 
 import random
 from collections.abc import Callable, Sequence
