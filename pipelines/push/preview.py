@@ -82,7 +82,7 @@ class _Preview:
 
     def change(self, row: Row) -> Change:
         """What happens to one row."""
-        found = [row.key] if row.key is not None else self.ids.get(_fold(row.match), [])
+        found = [row.key] if row.key is not None else self.ids.get(_normalized(row.match), [])
         id_ = found[0] if len(found) == 1 else None
         record = None if id_ is None else self.records.get(id_)
         name = " ".join(str(value) for name in self.names if (value := self._stored(record, name)))
@@ -152,13 +152,13 @@ def _ids_by_value(dataset: Dataset, entity: Entity, match: str, values: Sequence
     column, key = dataset.column(match), dataset.column(entity.key[0])
     is_text, found = dataset.is_text(entity.name, dataset.normalize(match)), dict[str, list[int]]()
     operand = f"lower(trim({column}))" if is_text else column
-    wanted = [_fold(value) if is_text else _time(value) for value in values]
+    wanted = [_normalized(value) if is_text else _time(value) for value in values]
     for start in range(0, len(wanted), BATCH):
         batch = wanted[start : start + BATCH]
         where = f"where {operand} in ({', '.join(['%s'] * len(batch))}) and {dataset.column(DELETED_AT)} is null"
         sql = f"select {key} as id, {column} as value from {dataset.table_name(entity.name)} {where}"
         for row in dataset.query(sql, *batch):
-            found.setdefault(_fold(_to_api(row["value"])), []).append(int(row["id"]))
+            found.setdefault(_normalized(_to_api(row["value"])), []).append(int(row["id"]))
     return found
 
 
@@ -170,7 +170,7 @@ def _tag_changes(op: str, rows: Sequence[Row], dataset: Dataset | None) -> list[
     for row in rows:
         assert row.parent is not None
         name, existing = str(row.fields["TAG_NAME"]), loaded.get(row.parent)
-        has = _fold(name) in {_fold(each) for each in existing or ()}
+        has = _normalized(name) in {_normalized(each) for each in existing or ()}
         change = _change(row, op, row.parent[1], row.parent[0])
         change["note"] = f"{NOT_LOADED}: its tags are not known" if existing is None else None
         if op == "update":
@@ -220,5 +220,5 @@ def _time(value: Any) -> Any:
     return datetime.fromisoformat(value).replace(tzinfo=UTC) if isinstance(value, str) else value
 
 
-def _fold(value: Any) -> str:
+def _normalized(value: Any) -> str:
     return str(stripped(value)).lower()

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.sample(0), pytest.mark.xdist_group("airflow")]
 
 ENTITIES = {"emea": ["contacts", "notes"], "sales": ["contacts", "leads"], "activity": ["notes", "tasks"]}
 """By account; `sales` and `activity` are parts of one account and share a key."""
-PASSWORD = "not-asked-for-but-secret"
+PASSWORD = "not-needed-but-secret"
 BARRIER_SECONDS = 100.0
 """Seconds that the first call of an account waits for those of the others; less than the timeout of a client."""
 OTHER_KEY = "6b4db0c5-1e57-4c0d-8ead-0123456789ab"

@@ -43,7 +43,7 @@ def test_interrupted_sync_reports_what_is_committed(crm: Crm, point: Call, writt
 
 @pytest.mark.parametrize("point", [Call(SEND, "after", 3, SIGINT), Call(RECORD, "before", 3, SIGTERM)], ids=str)
 @pytest.mark.sample(1)
-def test_interrupted_push_goes_on_with_the_next_run(synced_crm: Crm, point: Call) -> None:
+def test_interrupted_push_continues_with_the_next_run(synced_crm: Crm, point: Call) -> None:
     crm, before = synced_crm, len(ids(synced_crm, "contacts"))
     source = jsonl(crm, people("Ann", "Bob", "Bob", "Cy"))
     crm.clock.advance()

@@ -387,6 +387,6 @@ def test_no_entity_table_is_named_like_a_history() -> None:
     assert tables.isdisjoint(map(history_table, ENTITIES.values()))
 
 
-def test_unversioned_fields_are_fields_that_nobody_edits() -> None:
+def test_unversioned_fields_are_known_fields() -> None:
     known = {name: field for entity in ENTITIES.values() for name, field in entity.fields.items()}
     assert known.keys() >= UNVERSIONED

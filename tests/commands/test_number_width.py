@@ -102,7 +102,7 @@ def set_width(patch: pytest.MonkeyPatch, scale: int) -> None:
         ((D("12.5"), None), (D("12.500000000"), None), True),
     ],
 )
-def test_rounded_number_is_no_difference(
+def test_rounded_number_is_not_a_difference(
     api: tuple[Decimal | None, str | None], loaded: tuple[Decimal | None, str | None], same: bool
 ) -> None:
     types = {"id": pa.int64(), "value": pa.decimal128(38, 9), "value__v_text": pa.string()}

@@ -98,7 +98,7 @@ def test_everything_lost_fails_and_grows_stale(
     assert health.verdict == "stale"
 
 
-def test_one_lost_entity_is_told_from_one_that_never_was_available(
+def test_lost_entity_differs_from_one_that_never_was_available(
     make_crm: MakeCrm, capsys: pytest.CaptureFixture[str]
 ) -> None:
     crm = make_crm(TINY)
@@ -129,7 +129,7 @@ def test_one_lost_entity_is_told_from_one_that_never_was_available(
 
 
 @pytest.mark.parametrize(("entity", "match"), [("tags", "record_type=leads"), ("comments", "Notes/.*/Comments")])
-def test_lost_part_of_an_entity_is_not_an_ok(make_crm: MakeCrm, entity: str, match: str) -> None:
+def test_entity_that_lost_a_part_is_not_ok(make_crm: MakeCrm, entity: str, match: str) -> None:
     crm = make_crm(0.02)
     crm.sync_done(entity)
     refuse(crm, "forbidden", f"regex:{match}")
@@ -157,7 +157,7 @@ def test_check_names_a_base_url_without_its_version(make_crm: MakeCrm) -> None:
 
 
 @every_refusal
-def test_source_of_which_everything_is_refused_raises(make_crm: MakeCrm, kind: str, tmp_path: Path) -> None:
+def test_source_raises_if_everything_is_refused(make_crm: MakeCrm, kind: str, tmp_path: Path) -> None:
     crm = make_crm(TINY)
     refuse(crm, kind)
     pipeline = dlt.pipeline("other", pipelines_dir=str(tmp_path / "other"), destination="duckdb")

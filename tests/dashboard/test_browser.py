@@ -97,7 +97,7 @@ def test_charts_are_tables_with_names_and_headings(page: Page) -> None:
     assert (names.first.get_attribute("href") or "").startswith("https://crm.na1.insightly.com/details/Opportunity/4")
 
 
-def test_health_is_one_line_that_unfolds(page: Page) -> None:
+def test_health_is_one_line_that_opens(page: Page) -> None:
     entities = page.get_by_role("heading", name="Freshness and rows")
     assert not entities.is_visible()
     page.keyboard.press("Tab")

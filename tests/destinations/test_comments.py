@@ -122,7 +122,7 @@ def test_comment_says_that_a_column_is_hashed(make_crm: MakeCrm) -> None:
     assert comments(crm)["contacts", "phone"] == text
 
 
-def test_a_table_that_was_dropped_is_no_obstacle(make_crm: MakeCrm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dropped_table_is_ignored(make_crm: MakeCrm, monkeypatch: pytest.MonkeyPatch) -> None:
     crm = make_crm(scale=0.005)
     with monkeypatch.context() as earlier:
         leave_undescribed(earlier)
@@ -178,7 +178,7 @@ def test_schema_of_the_destination_draws_the_diagram(make_crm: MakeCrm) -> None:
         assert "organisations" in schema.to_dot()
 
 
-def test_two_references_to_one_table_are_no_warning(make_crm: MakeCrm) -> None:
+def test_two_references_to_one_table_cause_no_warning(make_crm: MakeCrm) -> None:
     crm = make_crm(scale=0.005)
     arguments = ("sync", "contacts", "users", "--progress", "off", *crm.arguments())
     ran = command(*arguments, cwd=crm.folder, **reach(crm.sandbox))

@@ -159,7 +159,7 @@ def test_verify_of_a_read_only_file_changes_nothing(crm: Crm, monkeypatch: pytes
     assert crm.database.read_bytes() == before
 
 
-def test_error_of_the_file_is_told_in_the_words_of_duckdb(path: Path) -> None:
+def test_error_of_the_file_has_the_message_of_duckdb(path: Path) -> None:
     duckdb.connect(path).close()
     with path.open("r+b") as file:
         file.seek(12)

@@ -42,7 +42,7 @@ def test_files_with_personal_data_are_private(crm: Crm) -> None:
     assert mode(crm.folder / "crm.html") == 0o600
 
 
-def test_permissions_that_somebody_gave_are_kept(crm: Crm) -> None:
+def test_permissions_set_by_the_user_are_kept(crm: Crm) -> None:
     crm.sync_done("notes")
     crm.database.chmod(0o640)
     crm.sync_done("notes")

@@ -27,7 +27,7 @@ NEEDS_A_SERVER = (
     "--destination postgres",
 )
 """Needs a warehouse. Postgres and Delta tables have tests of their own, and so do the statements for warehouses."""
-ASKS = "--op delete"
+NEEDS_YES = "--op delete"
 
 
 def commands(page: Path) -> list[str]:
@@ -100,7 +100,7 @@ def test_cited_facts_of_the_api_are_there() -> None:
     assert {*cited} <= sections
 
 
-def test_every_page_is_to_be_found_from_the_readme() -> None:
+def test_readme_links_every_page() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [page for page in PAGES_OF_DOCS if f"]({page})" not in readme] == []
     assert len(readme.splitlines()) < 80
@@ -164,7 +164,7 @@ def test_commands_do_what_they_say(sandbox: Sandbox, synced_project: Path, page:
         if words == ["dashboard"] or words[0] == "sandbox":
             continue  # it serves until it is interrupted; tests of their own load the page and run the sandbox
         ran = command(*words, cwd=project, **environment)
-        if ASKS in line:
+        if NEEDS_YES in line:
             assert ran.code != 0, f"{line}: {ran.out}{ran.err}"
             ran = command(*words, "--yes", cwd=project, **environment)
         assert ran.code == 0, f"{line}: exit {ran.code}\n{ran.out}{ran.err}"

@@ -126,7 +126,7 @@ def pins(name: str) -> Pins:
 
 
 def declared(*extras: str) -> list[Requirement]:
-    """What pyproject.toml asks for: the program, its build, and extras."""
+    """What pyproject.toml requires: the program, its build, and extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     optional = [name for extra in extras for name in project["project"]["optional-dependencies"][extra]]
     return list(
@@ -134,7 +134,7 @@ def declared(*extras: str) -> list[Requirement]:
     )
 
 
-def test_pins_are_what_is_asked_for() -> None:
+def test_pins_fit_the_requirements() -> None:
     extras = {
         "constraints.txt": (),
         "constraints-destinations.txt": ("postgres", "delta"),
@@ -202,7 +202,7 @@ def test_make_browser_fails_without_a_browser(tmp_path: Path, shell: str, comman
     assert "No chromium or google-chrome found: install one with your system's package manager." in done.stderr
 
 
-def test_the_workflow_runs_what_the_readme_tells() -> None:
+def test_the_workflow_runs_the_commands_of_the_readme() -> None:
     workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())
     steps = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
     targets = (ROOT / "Makefile").read_text()

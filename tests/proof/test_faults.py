@@ -241,7 +241,7 @@ def tries(fault: ExpectedFault) -> int:
 
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("walk", ["Contacts", "Emails"])
-def test_page_too_large_is_halved_and_the_size_remembered(crm: Crm, walk: str) -> None:
+def test_page_too_large_is_halved_and_the_size_kept(crm: Crm, walk: str) -> None:
     """Of a list with a cursor and of one without; the checkpoint stays, and so does the size, in the next run too."""
     crm.sandbox.faults.add(Fault("504", rf"regex:^{walk}\?.*top=(1[1-9]|[2-9]\d)&", times=None))
     name, rows = walk.lower(), crm.sandbox.store.count(walk.lower())
@@ -386,9 +386,7 @@ def test_date_that_was_wrong_once_hides_no_edit(make_crm: MakeCrm, hours: int) -
 
 
 @pytest.mark.sample(0)
-def test_watermark_in_the_future_is_reported_and_walked_back(
-    make_crm: MakeCrm, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_watermark_in_the_future_is_reported_and_corrected(make_crm: MakeCrm, monkeypatch: pytest.MonkeyPatch) -> None:
     """As an earlier version, or a wrong clock of this machine, has left it; the walk back takes two runs."""
     crm = make_crm(clock=lambda: datetime.now(UTC))
     with monkeypatch.context() as patch:

@@ -64,7 +64,7 @@ def test_match_finds_records_by_numbers_and_dates(crm: Crm, field: str) -> None:
         assert change["note"] == f"{len(same)} records have this {field}, so the row will be refused"
 
 
-def test_deleting_what_never_existed_is_told_apart(crm: Crm) -> None:
+def test_delete_of_a_deleted_record_differs_from_one_of_an_unknown_id(crm: Crm) -> None:
     key, gone = ids(crm, "contacts")[:2]
     pushed(crm, "contacts", jsonl(crm, [{"CONTACT_ID": gone}]), "delete")
     source = csv(crm, f"contact_id\n{key}\n5\n{gone}\n")

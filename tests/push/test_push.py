@@ -587,7 +587,7 @@ def test_record_whose_date_is_no_time_is_not_overwritten(crm: Crm, date: str) ->
     assert f"1: failed: has the DATE_UPDATED_UTC {date}, which is not a time" in problems(report)
 
 
-def test_create_stays_pending_if_nobody_knows_when_a_match_was_created(crm: Crm) -> None:
+def test_create_stays_pending_if_the_time_of_a_match_is_unknown(crm: Crm) -> None:
     def damage(store: Store) -> None:
         (ann,) = named(crm, "Ann")
         store.put_raw("contacts", {**ann, "DATE_CREATED_UTC": "24/12/2025 10:00"})

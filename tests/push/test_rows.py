@@ -279,7 +279,7 @@ def test_existing_file_is_read_whatever_its_name(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_header_tells_the_delimiter_of_a_csv_file(tmp_path: Path, delimiter: str) -> None:
+def test_header_shows_the_delimiter_of_a_csv_file(tmp_path: Path, delimiter: str) -> None:
     path = tmp_path / "rows.csv"
     path.write_text(
         delimiter.join(("first_name", "last_name", "title\nJ\u00f6rg", "", '"Head of\nSales; West"')) + "\n"
@@ -306,7 +306,7 @@ def test_unreadable_file_is_refused_with_its_line(tmp_path: Path, name: str, con
         read_input(str(path), None)
 
 
-def test_rows_count_as_in_a_spreadsheet_and_each_fault_is_told_once(tmp_path: Path) -> None:
+def test_rows_count_as_in_a_spreadsheet_and_each_fault_is_shown_once(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text('contact_id,foo,title\n1,a,"two\nlines"\n\n1,b,x\n')
     rows, _ = PushRequest("contacts", str(path), "update").validate(

@@ -151,7 +151,7 @@ def test_control_needs_the_key_and_names_its_paths(box: Sandbox) -> None:
     assert box.log == []
 
 
-def test_chunked_bodies_are_read_and_the_connection_goes_on(box: Sandbox) -> None:
+def test_chunked_bodies_are_read_and_the_connection_stays_open(box: Sandbox) -> None:
     def chunks() -> Iterator[bytes]:
         yield b'{"FIRST_NAME"'
         yield b': "Chunked"}'

@@ -205,7 +205,7 @@ def test_marketing_visits_by_id_are_those_of_a_prospect(sandbox):
 
 
 @pytest.mark.parametrize("path", ["Contacts/5/Follow", "Contacts/5/Image", "MergeDocument", "Translations/x"])
-def test_families_that_nobody_needs_say_so(sandbox, path):
+def test_paths_that_are_not_served_answer_501(sandbox, path):
     answer = send(sandbox, path)
     assert answer.status_code == 501
     assert f"does not serve {path.split('/')[-1 if '5' in path else 0]}" in answer.json()["Message"]

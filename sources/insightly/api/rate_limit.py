@@ -43,7 +43,7 @@ class RateLimiter:
         self._clock, self._sleep = clock, sleep
         self._lock = threading.Lock()
         self._queue: deque[threading.Event] = deque()
-        self._slot = self._held_until = self._changed_at = clock()
+        self._slot = self._hold_until = self._changed_at = clock()
         self._bursts = deque[float](maxlen=BURSTS)
         # However late requests leave after their slots, no more than `rate` of them leave in a second.
         self._sent = deque[float](maxlen=max(round(rate), 1))
@@ -78,8 +78,8 @@ class RateLimiter:
     def hold(self, seconds: float) -> None:
         """Gives out no slot for `seconds` from now. A longer hold stays in force."""
         with self._lock:
-            self._held_until = max(self._held_until, self._clock() + seconds)
-            self._slot = max(self._slot, self._held_until)
+            self._hold_until = max(self._hold_until, self._clock() + seconds)
+            self._slot = max(self._slot, self._hold_until)
 
     def burst(self, seconds: float) -> bool:
         """Holds after a request that came too soon; from the third within a minute on, slots also come more slowly.
@@ -91,7 +91,7 @@ class RateLimiter:
         """
         with self._lock:
             now, was_slow = self._clock(), self.slowest_rate is not None
-            if now >= self._held_until:  # else it was in flight together with the one that is held for
+            if now >= self._hold_until:  # else it was in flight together with the one that caused the hold
                 self._bursts.append(now)
                 self._changed_at = now
                 if len(self._bursts) == BURSTS and now - self._bursts[0] <= BURSTS_WITHIN:

@@ -181,7 +181,7 @@ def test_write_without_a_complete_response_is_unresolved(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("params", [None, {"top": 100, "field_name": "A"}])
-def test_request_that_is_no_page_is_repeated_as_it_is(serve: Any, params: Any) -> None:
+def test_request_without_a_page_is_repeated_unchanged(serve: Any, params: Any) -> None:
     client, server = serve(bomb(), [EMPTY])
     client.get_list("Contacts", params)
     assert server.tops == [params and 100] * 2

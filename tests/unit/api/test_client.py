@@ -268,7 +268,7 @@ def test_date_before_http_is_none(make, year):
     assert client.get("/Contacts").requested_at is None
 
 
-def test_negative_count_of_calls_left_is_no_count(make):
+def test_negative_count_of_calls_left_is_ignored(make):
     client = make(Reply(headers={"X-RateLimit-Remaining": "-1", "X-Total-Count": "-1"}))
     assert client.get("/Contacts").total is None
     client.get("/Contacts")

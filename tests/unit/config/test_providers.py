@@ -114,7 +114,7 @@ def test_mistyped_setting_of_an_account_names_its_variable(monkeypatch: pytest.M
         resolve_settings("emea")
 
 
-def test_sections_of_dlt_and_other_sources_are_no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sections_of_dlt_and_other_sources_are_not_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".dlt").mkdir()
     sections = "".join(f"[sources.insightly.{name}]\n" for name in OF_DLT)
     (tmp_path / ".dlt/config.toml").write_text(

@@ -292,7 +292,7 @@ def test_prefetch_waits_until_a_resumed_walk_joins(last_id: int, lost: int) -> N
     assert len(pool.requests) == 9 + 2 * lost
 
 
-def test_prefetch_goes_on_with_the_size_of_a_page_that_was_too_large() -> None:
+def test_prefetch_continues_with_the_size_of_a_page_that_was_too_large() -> None:
     pool, read = Answering(), heavy(5_000, 1)
     fetch = PageReader(lambda skip, top: read(skip, min(top, 125)), PrefetchWindow(pool, 8), 500)
     assert [row["ID"] for step in walk(fetch, "ID") for row in step.rows] == list(range(5_000))

@@ -159,7 +159,7 @@ def test_request_stays_until_its_walk_ends(known: str, start_date: str | None, s
 
 
 @pytest.mark.parametrize(
-    ("asked_for", "since"),
+    ("wanted", "since"),
     [
         (ReadRequest(), "2026-01-01T00:00:00Z"),
         (ReadRequest(full=True), None),
@@ -168,9 +168,9 @@ def test_request_stays_until_its_walk_ends(known: str, start_date: str | None, s
         (ReadRequest("2025-06-01T00:00:00Z"), "2026-01-01T00:00:00Z"),
     ],
 )
-def test_request_decides_where_a_walk_starts(asked_for: ReadRequest, since: str | None) -> None:
+def test_request_decides_where_a_walk_starts(wanted: ReadRequest, since: str | None) -> None:
     state: dict[str, Any] = {"start_date": None}
-    assert begin(state, "2026-01-01T00:00:00Z", asked_for) == Checkpoint(since, None, 0, None)
+    assert begin(state, "2026-01-01T00:00:00Z", wanted) == Checkpoint(since, None, 0, None)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ NO_TIMES = (
 
 
 @pytest.mark.parametrize("value", NO_TIMES)
-def test_value_that_is_no_time_is_none(value: object) -> None:
+def test_value_that_is_not_a_time_is_none(value: object) -> None:
     assert parse_api(value) is None
     assert not SearchFilter("A", "2025-12-24 00:00:00", "datetime").matches({"A": value})
 
