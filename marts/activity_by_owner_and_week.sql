@@ -1,4 +1,4 @@
--- How many tasks does each owner complete in a week, how many events are held or planned, how many notes are written?
+-- How many tasks does each owner complete in a week, how many events take place, and how many notes are written?
 -- One row per owner and week, by its Monday in UTC; the owner of a task is the responsible user.
 -- Optional: users
 with activities as (

@@ -1,6 +1,6 @@
 -- How many deals were won and lost on each day, what were they worth, and after how many days were they won?
 -- One row per closing date, pipeline, owner and currency; the owner is the responsible user. Each deal that was won or
--- lost is in exactly one row, in that of no day if it has no closing date.
+-- lost is in exactly one row; without a closing date, that is the row without a day.
 -- Optional: pipelines, users
 with deals as (
     select
