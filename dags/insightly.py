@@ -187,7 +187,9 @@ def variable_settings() -> dict[str, Any]:
     except ValueError:
         settings = None
     if not isinstance(settings, dict):
-        raise BadSetting("the Variable insightly", "***", 'must be a JSON object of settings, as {"max_calls": 5000}')
+        raise BadSetting(
+            "the Variable insightly", "***", 'must be a JSON object of settings, such as {"max_calls": 5000}'
+        )
     for name in settings.keys() & {*SECRETS}:
         raise BadSetting(f"the Variable insightly: {name}", "***", "is visible to everyone; use the Connection")
     return settings

@@ -129,7 +129,7 @@ def _decode(content: bytes, encoding: str | None) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         guess = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "cp1252"
         fix = "save the file as UTF-8 (in Excel: CSV UTF-8)"
-        fix += f", or name its encoding, as --encoding {guess}" if is_utf8 else ""
+        fix += f", or name its encoding with --encoding {guess}" if is_utf8 else ""
         raise ValueError(
             f"line {line} has the byte 0x{content[error.start]:02x}, which is not {encoding or 'UTF-8'}; {fix}"
         ) from None

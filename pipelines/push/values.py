@@ -19,7 +19,7 @@ class InvalidValue(ValueError):
     """A value that its field does not take.
 
     Args:
-        reason: what is wrong with it, as `is not a number`.
+        reason: what is wrong with it, such as `is not a number`.
         value: the value; the message quotes it, `reason` does not.
     """
 

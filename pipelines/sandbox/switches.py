@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 @dataclass(frozen=True)
 class Switches:
-    """A setting for each behaviour, as `docs/guide/sandbox.md` says; the defaults have the best evidence."""
+    """A setting for each behaviour: see `docs/guide/sandbox.md`. Defaults have the best evidence, or are lenient."""
 
     top_limit: Literal["clamp", "refuse"] = "clamp"
     date_formats: Literal["iso", "documented"] = "iso"

@@ -64,7 +64,7 @@ class ConfigurationError(InsightlyError):
     """A setting that you must change before a run can work.
 
     Args:
-        setting: its full name, as `sources.insightly.pod`.
+        setting: its full name, such as `sources.insightly.pod`.
         value: the value seen (never a secret), or "" for none.
         fix: which values are valid, or what to do, as a clause.
     """

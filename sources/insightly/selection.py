@@ -56,7 +56,9 @@ def select(
         elif name not in ENTITIES:
             similar = closest_entity(name)
             fix = (
-                f"did you mean {similar}?" if similar else "insightly entities lists them; custom objects, as Fruit__c"
+                f"did you mean {similar}?"
+                if similar
+                else "insightly entities lists them; name a custom object by its API name, such as Fruit__c"
             )
             raise BadSetting(setting, name, fix)
         elif ENTITIES[name].read == "embedded":

@@ -166,7 +166,7 @@ def test_objects_are_selected_by_name() -> None:
     assert select("Fruit__c, contacts") == ("contacts", "Fruit__c")
     assert RECORDS in select("all")
     for name in ("Fruit_c", "../x__c", "9__c", "Fruit"):
-        with pytest.raises(BadSetting, match="custom objects, as Fruit__c"):
+        with pytest.raises(BadSetting, match="custom object by its API name, such as Fruit__c"):
             select(name)
 
 

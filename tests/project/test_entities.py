@@ -157,7 +157,7 @@ def test_select_knows_names_in_any_case_and_of_other_crms(name: str, entity: str
         ("Organization", "did you mean organisations?"),
         ("deal", "did you mean opportunities?"),
         ("al", "did you mean all?"),
-        ("fruit", "insightly entities lists them; custom objects, as Fruit__c"),
+        ("fruit", "insightly entities lists them; name a custom object by its API name, such as Fruit__c"),
     ],
 )
 def test_select_suggests_the_entity_that_comes_close(name: str, fix: str) -> None:

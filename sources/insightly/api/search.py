@@ -35,7 +35,7 @@ def parse_filter(entity: Entity, where: str, normalize: Normalize, definitions: 
     name, equals, value = where.partition("=")
     name = name.strip()
     if not equals or not name:
-        raise BadSetting(OPTION, where, "must be FIELD=VALUE, as EMAIL_ADDRESS=a@b.c")
+        raise BadSetting(OPTION, where, "must be FIELD=VALUE, such as EMAIL_ADDRESS=a@b.c")
     if not value.strip():
         raise BadSetting(OPTION, where, "add a value: Search cannot find records with an empty field")
     column = normalize(name)

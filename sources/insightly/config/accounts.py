@@ -51,7 +51,7 @@ def configured_accounts() -> dict[str, set[str]]:
         if variable.startswith(_PREFIX):
             account, _, setting = variable.removeprefix(_PREFIX).lower().rpartition("__")
             if not account:
-                raise BadSetting(variable, "***", f"name a setting after the account, as {_PREFIX}EMEA__POD")
+                raise BadSetting(variable, "***", f"name a setting after the account, such as {_PREFIX}EMEA__POD")
             found.setdefault(account, set()).add(setting)
     for _, sections in section_values(*SECTION):
         for name in sections:

@@ -54,7 +54,7 @@ def section_values(*section: str) -> Iterator[tuple[ConfigProvider, Mapping[str,
         if isinstance(found, Mapping):
             yield provider, found
         elif found is not None and len(section) > 1:  # variables such as SOURCES or INSIGHTLY may be of other programs
-            raise BadSetting(key, "***", "must be a section with settings, as [sources.insightly]")
+            raise BadSetting(key, "***", "must be a section with settings, such as [sources.insightly]")
 
 
 def refuse_unknown_settings(known: Collection[str], *section: str) -> None:
@@ -174,7 +174,7 @@ def _unreadable(error: TomlProviderReadException) -> UnreadableFile:
             return UnreadableFile(f"{file}, line {line}", "", "it is not UTF-8; save it as UTF-8")
         except tomllib.TOMLDecodeError as wrong:
             found = re.search(r"line \d+", str(wrong))
-            quotes = '; a text needs quotes, as pod = "na1"' if "Invalid value" in str(wrong) else ""
+            quotes = '; a text needs quotes, such as pod = "na1"' if "Invalid value" in str(wrong) else ""
             place = found[0] if found else "last line"
             return UnreadableFile(f"{file}, {place}", "", f"{reason.rstrip('.')}{quotes}")
         except OSError as wrong:

@@ -60,4 +60,4 @@ def parse_datetime(name: str, value: object) -> datetime | None:
         utc = parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
         if datetime(1900, 1, 1, tzinfo=UTC) <= utc <= datetime.now(UTC) + timedelta(days=1):
             return utc
-    raise bad(name, value, "an ISO date or time, not in the future, as 2025-01-31 or 2025-01-31T00:00:00Z")
+    raise bad(name, value, "an ISO date or time, not in the future, such as 2025-01-31 or 2025-01-31T00:00:00Z")

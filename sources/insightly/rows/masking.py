@@ -179,7 +179,7 @@ def hash_input(value: Any) -> str | None:
 def _check_rule(action: Action, name: str, table: str, column: str, normalize: Normalize) -> None:
     """Raises BadSetting for a column that is unknown, or that a run needs."""
     if table == RECORDS:
-        raise _bad(action, name, f"it stands for all custom objects: name the table of one, as fruit__c.{column}")
+        raise _bad(action, name, f"it stands for all custom objects: name the table of one, such as fruit__c.{column}")
     arrays = [(entity, array) for entity in ENTITIES.values() for array in entity.arrays]
     child_tables = {child_table(entity, array): (entity, array) for entity, array in arrays}
     if table in child_tables:
@@ -192,7 +192,7 @@ def _check_rule(action: Action, name: str, table: str, column: str, normalize: N
             raise _bad(action, name, "a run needs it as the cursor; remove it from the setting")
         if column in map(normalize, (*entity.arrays, "CUSTOMFIELDS")):
             columns = f"{table}__tags.tag_name or {table}.hobby__c"
-            raise _bad(action, name, f"it is not a column; name columns of its rows, as {columns}")
+            raise _bad(action, name, f"it is not a column; name columns of its rows, such as {columns}")
         if entity.custom_fields and _CUSTOM.fullmatch(column):
             return
     else:

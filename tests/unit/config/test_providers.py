@@ -23,7 +23,7 @@ PREFIX = "SOURCES__INSIGHTLY__"
         (b'\xef\xbb\xbf[sources.insightly]\npod = "na1"\n', "line 1", "byte order mark"),
         (b"[sources.insightly]\npage_size = 3\npage_size = 4\n", "line 3", '"page_size" already exists'),
         (b'[sources.insightly]\n# G\xfcnther\npod = "na1"\n', "line 2", "not UTF-8"),
-        (b"[sources.insightly]\r\npod = na1\r\n", "line 2", 'needs quotes, as pod = "na1"'),
+        (b"[sources.insightly]\r\npod = na1\r\n", "line 2", 'needs quotes, such as pod = "na1"'),
         (b'[sources.insightly]\nentities = [\n  "contacts"\n', "last line", ""),
         (b"[sources.insightly\n", "line 1", ""),
     ],
