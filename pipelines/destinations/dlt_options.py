@@ -18,11 +18,13 @@ from sources.insightly.errors import BadSetting, chain
 
 # Entities finish one after another, so a small budget completes some instead of starting all. No resource has futures,
 # for which dlt waits at the end of each source. A table is replaced in one transaction, so a killed run never
-# leaves it empty. The files of a load package are read once, from the same disk: to compress those for Postgres took a
-# quarter of a run. No telemetry is sent. dlt would defer signals, and lose those that come while it loads.
+# leaves it empty. Tables are written as they come; dlt would collect 5,000 rows, which can be all rows of a chunk. The
+# files of a load package are read once, from the same disk: to compress those for Postgres took a quarter of a run. No
+# telemetry is sent. dlt would defer signals, and lose those that come while it loads.
 os.environ.setdefault("EXTRACT__NEXT_ITEM_MODE", "fifo")
 os.environ.setdefault("EXTRACT__FUTURES_POLL_INTERVAL", "0.001")
 os.environ.setdefault("DESTINATION__REPLACE_STRATEGY", "insert-from-staging")
+os.environ.setdefault("DATA_WRITER__BUFFER_MAX_ITEMS", "100")
 os.environ.setdefault("DATA_WRITER__DISABLE_COMPRESSION", "true")
 os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
 os.environ.setdefault("RUNTIME__LOG_LEVEL", "ERROR")

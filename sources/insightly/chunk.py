@@ -7,8 +7,8 @@ from .api.quota import CallBudget
 SECONDS = 30.0
 SHARE, MIN_CALLS = 0.01, 50
 """Calls of a chunk by default: this share of the calls left today, and at least so many."""
-SIZE = 170_000_000
-"""Bytes of the responses of a chunk: the memory that loading takes grows with them."""
+SIZE = 64_000_000
+"""Bytes of the rows of a chunk: the memory that loading takes grows with them."""
 CALLS_PER_CALL = 8
 """While so many calls are loaded, the limit of calls a second lets one more be answered."""
 AHEAD = 15
@@ -43,10 +43,13 @@ class Chunk:
         self._ended = False
         self._started = time.monotonic()
 
-    def add(self, calls: int, size: int = 0) -> None:
-        """Counts calls whose responses are processed, and the `size` of these in bytes."""
+    def add(self, calls: int) -> None:
+        """Counts calls whose responses are processed."""
         self._calls += calls
         self.calls_done += calls
+
+    def add_rows(self, size: int) -> None:
+        """Counts rows that are to be loaded, by their `size` in bytes."""
         self._size += size
 
     @property

@@ -207,7 +207,7 @@ class Retry(Exception):
         error: what to raise when the attempts are used up.
         delay: seconds to wait that the service requested, None if it did not.
         unsent: whether the request certainly did not reach the service.
-        smaller: whether a page of fewer rows is more likely to succeed.
+        parts: into how many parts to divide a page, if one of fewer rows is more likely to succeed.
         seconds: how long the attempt took if its response is incomplete.
     """
 
@@ -215,7 +215,7 @@ class Retry(Exception):
     error: InsightlyError
     delay: float | None = None
     unsent: bool = False
-    smaller: bool = False
+    parts: int = 1
     seconds: float = 0.0
 
 

@@ -62,3 +62,13 @@ def test_chunk_has_room_for_calls_of_30_seconds_at_most(left: int, room: int) ->
     chunk.add(2)
     assert chunk.room == room
     assert Chunk(budget, None, 10, endless=True).room is None
+
+
+def test_chunk_ends_after_64_mb_of_rows() -> None:
+    chunk = Chunk(CallBudget(), None, 10, endless=False)
+    chunk.add_rows(63_000_000)
+    assert not chunk.full
+    chunk.add_rows(1_000_000)
+    assert chunk.full
+    chunk.begin()
+    assert not chunk.full

@@ -21,8 +21,9 @@ class ResponseOutOfBounds(OSError):
     """A response takes too long, or has too many bytes."""
 
 
-def too_many_bytes() -> ResponseOutOfBounds:
-    return ResponseOutOfBounds(f"the response has more than {MAX_BYTES:,} bytes")
+class TooManyBytes(ResponseOutOfBounds):
+    def __init__(self) -> None:
+        super().__init__(f"the response has more than {MAX_BYTES:,} bytes")
 
 
 class BoundedAdapter(HTTPAdapter):
@@ -84,7 +85,7 @@ class _BoundedStream(io.RawIOBase):
             raise ResponseOutOfBounds(f"the response was not complete after {MAX_SECONDS:g} s")
         self._bytes_left -= size
         if self._bytes_left < 0:
-            raise too_many_bytes()
+            raise TooManyBytes
         return size
 
     def close(self) -> None:

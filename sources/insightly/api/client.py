@@ -55,6 +55,8 @@ DAY_END_WAIT = 300.0
 """A 429 without X-RateLimit-Remaining means the end of the day if its Retry-After is above this many seconds."""
 TOO_SLOW_OR_LARGE = (bounds.ResponseOutOfBounds, requests.ReadTimeout, ReadTimeoutError)
 TRANSIENT = (*TOO_SLOW_OR_LARGE, requests.ConnectionError, requests.Timeout, HTTPError)
+PARTS_TOO_LARGE = 8
+"""A page beyond `bounds.MAX_BYTES` is requested in so many parts: half of it would take a few hundred MB of memory."""
 NOT_CONNECTED = (NewConnectionError, ConnectTimeoutError, ConnectionRefusedError)
 """Without a connection the service cannot have carried out the request."""
 
@@ -164,7 +166,7 @@ class Client:
                     return self._parse(parse_body, response, path), response
                 except Retry as retry:
                     kind, error, delay, unsent = retry.kind, retry.error, retry.delay, retry.unsent
-                    is_heavy = retry.smaller
+                    parts = retry.parts
                     seconds += retry.seconds
                 # Raise outside of `except`: the library's exception has the key in its request's headers, and must not
                 # become the context of the error.
@@ -178,10 +180,11 @@ class Client:
                     raise error
                 pause = delay or min(2.0 ** (failed - 1), MAX_WAIT) * random.uniform(1.0, 1.25)
                 # Whatever fails a page twice may depend on its size.
-                is_heavy |= attempts[kind] > 1 and not unsent and kind in ("server error", "malformed")
+                if attempts[kind] > 1 and not unsent and kind in ("server error", "malformed"):
+                    parts = max(parts, 2)
                 # The last attempt is for the smallest page, so that a run gets through whatever size the service bears.
                 is_last = failed + 1 == MAX_ATTEMPTS[kind] or seconds >= bounds.MAX_SECONDS
-                smaller = request.smaller(smallest=is_last) if is_heavy else request
+                smaller = request.smaller(parts, smallest=is_last) if parts > 1 else request
                 size = "" if smaller is request else f" for {smaller.top} rows"
                 request = smaller
                 logger.info("%s; attempt %d%s in %.1f s", error, attempts.total() + 1, size, pause)
@@ -231,14 +234,16 @@ class Client:
             hint = f"; check {self._section}.pod" if isinstance(cause, NameResolutionError) else ""
             permanent = not isinstance(exception, TRANSIENT) or "CERTIFICATE_VERIFY_FAILED" in text
             unsent = isinstance(cause, NOT_CONNECTED)
-            smaller = isinstance(exception, TOO_SLOW_OR_LARGE) or isinstance(cause, TOO_SLOW_OR_LARGE)
+            parts = 2 if isinstance(exception, TOO_SLOW_OR_LARGE) or isinstance(cause, TOO_SLOW_OR_LARGE) else 1
+            if isinstance(cause, bounds.TooManyBytes):
+                parts = PARTS_TOO_LARGE
             del cause
         finally:
             self.budget.record(remaining, ticket)
         error = ServerError(f"{request}: no complete response ({text}){hint}", path=request.path)
         if permanent:
             raise error
-        raise Retry("server error", error, unsent=unsent, smaller=smaller, seconds=time.monotonic() - started)
+        raise Retry("server error", error, unsent=unsent, parts=parts, seconds=time.monotonic() - started)
 
     def _fetch(self, url: str, request: Request) -> tuple[requests.Response, bytes]:
         with self._request(
@@ -249,7 +254,7 @@ class Client:
             size = bounds.MAX_ERROR_BYTES if failed else bounds.MAX_BYTES + 1
             body: bytes = http_response.raw.read(size, decode_content=True)
             if len(body) > bounds.MAX_BYTES:
-                raise bounds.too_many_bytes()
+                raise bounds.TooManyBytes
         # An error keeps its frames alive: their variables must not lead to the key or to an open connection.
         vars(http_response).update(request=None, raw=None, connection=None)
         return http_response, body
@@ -299,7 +304,7 @@ class Client:
             hint = "lower sources.insightly.requests_per_second" if throttled else "run again later"
             error = ServerError(f"{text}; {hint}", path=request.path, status=status, api_message=message)
             kind = "burst" if throttled else "server error"
-            raise Retry(kind, error, delay and min(delay, MAX_WAIT), smaller=status in (408, 504))
+            raise Retry(kind, error, delay and min(delay, MAX_WAIT), parts=2 if status in (408, 504) else 1)
         error_class, hint = error_for_status(status, self._section, web_page=body.lstrip().startswith(b"<"))
         text += f"; {hint}" if hint else ""
         if error_class is BadCredentials:

@@ -32,11 +32,11 @@ class Request:
         """Rows of the requested page; None if it is not a page: then a smaller answer would be incomplete."""
         return int(self.params["top"]) if self.params and "skip" in self.params else None
 
-    def smaller(self, *, smallest: bool = False) -> "Request":
-        """The request for half of the page or for `MIN_ROWS`, the least it has; the same one if it is not a page."""
+    def smaller(self, parts: int = 2, *, smallest: bool = False) -> "Request":
+        """The request for one of `parts` of the page, or for `MIN_ROWS`, the least; the same one if it is not a page."""
         if self.top is None or self.top <= MIN_ROWS:
             return self
-        top = MIN_ROWS if smallest else max(self.top // 2, MIN_ROWS)
+        top = MIN_ROWS if smallest else max(self.top // parts, MIN_ROWS)
         return replace(self, params={**(self.params or {}), "top": top})
 
     def __str__(self) -> str:

@@ -95,7 +95,7 @@ class PageReader:
         prefetch_window: PrefetchWindow,
         max_rows: int,
         may_prefetch: Callable[[], bool] = lambda: True,
-        on_page: Callable[[Page], None] = lambda _: None,
+        on_page: Callable[[], None] = lambda: None,
     ) -> None:
         self._read, self._window, self.max_rows = read, prefetch_window, max_rows
         self._full_size, self._pages_to_grow = max_rows, PAGES_TO_GROW
@@ -130,7 +130,7 @@ class PageReader:
             self._queue.popleft()
             self._read_to = skip + len(page.rows)
             self._grow()
-        self._on_page(page)
+        self._on_page()
         self._window.fill()
         return page
 

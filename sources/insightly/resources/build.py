@@ -83,7 +83,9 @@ def _read(entity: Entity, request: ReadRequest, context: SyncContext) -> Iterato
     with context.reading(entity.name) as result:
         context.save_account()
         read = read_selected if request.selects else READERS[entity.read]
-        yield from read(entity, context, context.request_for(entity, request), result)
+        for table in read(entity, context, context.request_for(entity, request), result):
+            context.chunk.add_rows(table.data.nbytes)
+            yield table
         if not result.open:
             yield from empty_tables(entity, context)
         describe(context)

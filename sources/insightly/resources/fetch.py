@@ -214,9 +214,9 @@ def _reader(context: SyncContext, entity: Entity, path: str, params: Params) -> 
     def may_prefetch() -> bool:
         return context.may_prefetch and not is_parent and not tags_cost_calls(context, entity)
 
-    def on_page(page: Page) -> None:
+    def on_page() -> None:
         context.current = entity.name
-        context.chunk.add(1, page.size)
+        context.chunk.add(1)
         if may_prefetch():
             context.chunk.end_to_overlap(calls_to_go(context))
 

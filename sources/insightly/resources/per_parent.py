@@ -166,7 +166,7 @@ class _ParentRead:
                 break
             self.checkpoint = self.checkpoint.with_start(self.sublists.requested_at)
             sublist, _ = taken
-            self.context.chunk.add(sublist.calls, sublist.size)
+            self.context.chunk.add(sublist.calls)
             unwritten.append(taken)
             if sublist.refused is None:
                 self.answered = True
