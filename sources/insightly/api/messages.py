@@ -33,7 +33,7 @@ class Request:
         return int(self.params["top"]) if self.params and "skip" in self.params else None
 
     def smaller(self, parts: int = 2, *, smallest: bool = False) -> "Request":
-        """The request for one of `parts` of the page, or for `MIN_ROWS`, the least; the same one if it is not a page."""
+        """The request for one of `parts` of the page, or for `MIN_ROWS`; the same one if it is not a page."""
         if self.top is None or self.top <= MIN_ROWS:
             return self
         top = MIN_ROWS if smallest else max(self.top // parts, MIN_ROWS)
