@@ -63,7 +63,8 @@ class Step:
         clock_skew: that of the last page.
         patience: pages without new rows that the walk may still get.
         note: what the service counts and what it lists, at the end of a list where these differ; else "".
-        doubtful: the list ended at a page without a row although it has rows: those before, or by the service's count.
+        unconfirmed: the list ended at a page without a row although it has rows, as those before or the service's count
+            show.
     """
 
     rows: list[Row]
@@ -75,7 +76,7 @@ class Step:
     clock_skew: float = 0.0
     patience: int = PATIENCE
     note: str = ""
-    doubtful: bool = False
+    unconfirmed: bool = False
 
 
 Fetch = Callable[[int], Page]
@@ -155,7 +156,7 @@ def walk(fetch: Fetch, key: Key, skip: int = 0, last_id: Id = None, patience: in
         at, skip, reached = skip, max(skip, end - 1), end
         note = _difference(page, end) if ended and not is_counted else ""
         step = _step(page, new, at, None if ended else skip, last_id, patience, note)
-        yield replace(step, doubtful=ended and not ids and not is_counted)
+        yield replace(step, unconfirmed=ended and not ids and not is_counted)
         if ended:
             return
     raise _endless(key, skip)
@@ -196,7 +197,7 @@ def read_unsorted(fetch: Fetch, key: Key, seen: set[Id]) -> Iterator[Step]:
             return
         if len(ids) == end and list(ids) == before:
             step = _step(page, [], None, None, None, patience, _difference(page, end))
-            yield replace(step, size=0, doubtful=not ids)
+            yield replace(step, size=0, unconfirmed=not ids)
             return
         before = list(ids)
     raise Unsorted(

@@ -16,7 +16,7 @@ from ..paging.digests import Blocks, forget
 from ..paging.walk import Step, read_list
 from ..result import EntityResult
 from ..state.checkpoint import (
-    DOUBTFUL_END,
+    UNCONFIRMED_END,
     Checkpoint,
     State,
     accept_end,
@@ -106,7 +106,7 @@ class _ListRead:
                 return
             if step.skip is not None and chunk.full:
                 return
-        self._end(step.doubtful)
+        self._end(step.unconfirmed)
 
     def _is_enough(self, step: Step) -> bool:
         """Pages are written together, since each table written takes a while.
@@ -157,12 +157,12 @@ class _ListRead:
         if self.missing_ids is not None:
             self.state["missing_ids"] = self.missing_ids.up_to(self.checkpoint.last_id)
 
-    def _end(self, doubtful: bool) -> None:
+    def _end(self, unconfirmed: bool) -> None:
         """Records that the list was read to its end, and the watermark that follows from it."""
         state, result, started = self.state, self.result, self.checkpoint.started
         assert started is not None
-        if not accept_end(state, doubtful):
-            result.notes.append(DOUBTFUL_END)
+        if not accept_end(state, unconfirmed):
+            result.notes.append(UNCONFIRMED_END)
             result.end(state)
             return
         # Pages may have been too large for a busy hour alone, so the next walk tries larger ones.

@@ -15,7 +15,7 @@ from ..entities import ENTITIES, Entity
 from ..errors import EndlessList, Forbidden, InsightlyError, NotAvailable, NotFound
 from ..result import EntityResult
 from ..state.checkpoint import (
-    DOUBTFUL_END,
+    UNCONFIRMED_END,
     Checkpoint,
     State,
     accept_end,
@@ -234,8 +234,8 @@ class _ParentRead:
                 counted[f"records of {parent} that list other numbers of {name} than the API counts"] += 1
 
     def _end(self) -> None:
-        if self.parent.read == "incremental" and not accept_end(self.state, self.sublists.doubtful):
-            self.result.notes.append(f"{self.parent.name}: {DOUBTFUL_END}")
+        if self.parent.read == "incremental" and not accept_end(self.state, self.sublists.unconfirmed):
+            self.result.notes.append(f"{self.parent.name}: {UNCONFIRMED_END}")
             return
         checkpoint = self.checkpoint.with_start(self.sublists.requested_at)
         assert checkpoint.started is not None

@@ -80,14 +80,14 @@ class Sublists:
             the list is resumed.
         patience: pages without new rows that the walk of the list may still get.
         notes: what is to be reported about the list.
-        doubtful: whether the list's end is (see `Step`).
+        unconfirmed: whether the list's end is (see `Step`).
     """
 
     def __init__(self, context: SyncContext, entity: Entity, parent: str, checkpoint: Checkpoint) -> None:
         self.context, self.entity, self.parent, self.checkpoint = context, entity, parent, checkpoint
         self.requested_at: datetime | None = None
         self.patience = checkpoint.patience
-        self.notes, self.doubtful = list[str](), False
+        self.notes, self.unconfirmed = list[str](), False
         self._waiting = deque[tuple[Future[Sublist], int | None]]()
 
     def __iter__(self) -> Iterator[tuple[Sublist, int | None]]:
@@ -105,7 +105,7 @@ class Sublists:
             self.requested_at = self.requested_at or step.requested_at
             self.patience = step.patience
             self.notes += filter(None, [step.note])
-            self.doubtful = step.doubtful
+            self.unconfirmed = step.unconfirmed
             for index, row in enumerate(step.rows):
                 while self._waiting and self._is_full():
                     yield self._first()

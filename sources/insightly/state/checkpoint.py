@@ -18,10 +18,10 @@ State = MutableMapping[str, Any]
 - `keys_checked`: the day on which each key was last found in one row only. `repeated_keys`: keys in several rows.
 - `incremental`: the watermark. `dated`: whether all records have a date, where the API does not promise it.
 - `blocks`, `contents`: digests of long lists, and of those that a sync replaces. `page_rows`: smaller pages to read.
-- `mask`: the fingerprint of `hash` and `drop`. `doubtful`: the last walk ended at a page without a row (see `Step`).
+- `mask`: the fingerprint of `hash` and `drop`. `unconfirmed`: the last walk ended at a page without a row (see `Step`).
 - `parents`: of a per-record collection, such a state for each parent entity, with `watermark` and a `readable` id.
 """
-DOUBTFUL_END = "the list ended at a page without a row, so the next sync reads it from the same date again"
+UNCONFIRMED_END = "the list ended at a page without a row, so the next sync reads it from the same date again"
 READ_MARKS = ("ended", "checkpoint", "readable")
 """What only a response of the API puts into a state."""
 
@@ -101,15 +101,16 @@ def restart(state: State) -> None:
         state.pop("missing_ids", None)
 
 
-def accept_end(state: State, doubtful: bool) -> bool:
-    """Whether a walk has really ended. A doubtful end counts the second time in a row; after the first, it is repeated.
+def accept_end(state: State, unconfirmed: bool) -> bool:
+    """Whether a walk has really ended. An unconfirmed end counts the second time in a row; after the first, the next
+    sync repeats the walk.
 
     An empty list can be right although the service counts rows in it, since a key may not see them all.
     """
-    if not doubtful:
-        state.pop("doubtful", None)
-    elif "doubtful" not in state:
-        state["doubtful"] = True
+    if not unconfirmed:
+        state.pop("unconfirmed", None)
+    elif "unconfirmed" not in state:
+        state["unconfirmed"] = True
         restart(state)
         return False
     return True
