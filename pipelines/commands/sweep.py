@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from dlt.common.utils import chunks
+
 from pipelines.destinations.target import Target
 from pipelines.engine import deletions, history
 from pipelines.engine.report import Report
@@ -176,8 +178,7 @@ class _Sweep:
             return set()
         stored = {tag: mask.masked_value(table, "TAG_NAME", tag) for tag in tags}
         different = {id_ for tag in loaded.keys() - stored.values() for id_ in loaded[tag]}
-        size = self.context.settings.max_connections
-        for batch in (tags[start : start + size] for start in range(0, len(tags), size)):
+        for batch in chunks(tags, self.context.settings.max_connections):
             readers = {tag: tagged_with(self.context, self.entity, tag) for tag in batch}
             for reader in readers.values():
                 reader.prime(0)

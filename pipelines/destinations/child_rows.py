@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 
+from dlt.common.utils import chunks
+
 from sources.insightly.entities import Entity
 from sources.insightly.rows.naming import DELETED_AT
 
@@ -53,5 +55,5 @@ class ChildRows:
     def _conditions(self, ids: Collection[int]) -> Iterable[str]:
         """SQL conditions that select the rows of some parents, a batch of ids each."""
         literals = [f"'{int(id_)}'" if self._key_is_text else str(int(id_)) for id_ in ids]
-        for start in range(0, len(literals), BATCH):
-            yield f"{self._of_parent}{self._parent_id} in ({', '.join(literals[start : start + BATCH])})"
+        for batch in chunks(literals, BATCH):
+            yield f"{self._of_parent}{self._parent_id} in ({', '.join(batch)})"

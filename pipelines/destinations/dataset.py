@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import dlt
+from dlt.common.utils import chunks
 
 from sources.insightly.entities import ENTITIES, Entity, custom_object
 from sources.insightly.rows.naming import (
@@ -120,8 +121,8 @@ class Dataset:
         """
         columns, key, values = [name for name in columns if self.has_column(entity.name, name)], entity.key[0], {}
         names = ", ".join(map(self.column, (key, *columns)))
-        for start in range(0, len(ids) if columns else 0, BATCH):
-            literals = ", ".join(str(int(id_)) for id_ in ids[start : start + BATCH])
+        for batch in chunks(ids if columns else (), BATCH):
+            literals = ", ".join(str(int(id_)) for id_ in batch)
             where = f"where {self._key(entity)} in ({literals})"
             for row in self.query(f"select {names} from {self.table_name(entity.name)} {where}"):
                 values[row.pop(self.normalize(key))] = row
@@ -203,16 +204,14 @@ class Dataset:
         """
         history = history_table(entity)
         versions = versions and self.table_exists(history)
-        now, deleted = self.version_timestamp(history) if versions else datetime.now(UTC), list(reasons.items())
+        now = self.version_timestamp(history) if versions else datetime.now(UTC)
         ledger, run = self.table_name(DELETIONS), self._client.execute_sql
         # One statement for any number of ids: those that this transaction writes into the ledger.
         selected = f"{self._key(entity)} in (select record_id from {ledger} where entity = %s and found_at = %s)"
+        rows = [{"entity": entity.name, "record_id": id_, "found_at": now, "reason": reasons[id_]} for id_ in reasons]
         with self._client.begin_transaction():
-            for start in range(0, len(deleted), BATCH):
-                batch = deleted[start : start + BATCH]
-                rows = ", ".join("(%s, %s, %s, %s)" for _ in batch)
-                values = [value for id_, reason in batch for value in (entity.name, id_, now, reason)]
-                run(f"insert into {ledger} (entity, record_id, found_at, reason) values {rows}", *values)
+            for batch in chunks(rows, BATCH):
+                self.append(DELETIONS, batch)
             if versions:
                 to = self.column(VALID_TO)
                 end = f"update {self.table_name(history)} set {to} = %s where {to} is null and {selected}"
@@ -282,9 +281,8 @@ class Dataset:
                 counts = run(f"select c.{key}, count(*) {self._without_parent(entity, table)} group by c.{key}")
                 ids = [int(id_) for id_, _ in counts]
                 removed += sum(count for _, count in counts)
-                for start in range(0, len(ids), BATCH):
-                    batch = ", ".join(map(str, ids[start : start + BATCH]))
-                    run(f"delete from {self.table_name(table)} where {key} in ({batch})")
+                for batch in chunks(ids, BATCH):
+                    run(f"delete from {self.table_name(table)} where {key} in ({', '.join(map(str, batch))})")
         return removed
 
     def _without_parent(self, entity: Entity, table: str) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from dlt.common.utils import chunks
+
 from pipelines.destinations.dataset import BATCH, Dataset
 from pipelines.destinations.system_tables import PUSHES
 
@@ -103,9 +105,7 @@ class Ledger:
 
     def record_loaded(self, numbers: Iterable[int]) -> None:
         """Records that the destination has the records of these rows as the API has them."""
-        ordered = sorted(numbers)
-        for start in range(0, len(ordered), BATCH):
-            batch = ordered[start : start + BATCH]
+        for batch in chunks(sorted(numbers), BATCH):
             condition = f"{self._this_attempt} and row_number in ({', '.join(map(str, batch))})"
             self._execute(f"update {{}} set loaded_at = %s where {condition}", datetime.now(UTC))
             for number in batch:

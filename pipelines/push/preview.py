@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from dlt.common.utils import chunks
+
 from pipelines.destinations.dataset import BATCH, Dataset
 from sources.insightly.entities import ENTITIES, Entity
 from sources.insightly.fields import Field
@@ -153,8 +155,7 @@ def _ids_by_value(dataset: Dataset, entity: Entity, match: str, values: Sequence
     is_text, found = dataset.is_text(entity.name, dataset.normalize(match)), dict[str, list[int]]()
     operand = f"lower(trim({column}))" if is_text else column
     wanted = [_normalized(value) if is_text else _time(value) for value in values]
-    for start in range(0, len(wanted), BATCH):
-        batch = wanted[start : start + BATCH]
+    for batch in chunks(wanted, BATCH):
         where = f"where {operand} in ({', '.join(['%s'] * len(batch))}) and {dataset.column(DELETED_AT)} is null"
         sql = f"select {key} as id, {column} as value from {dataset.table_name(entity.name)} {where}"
         for row in dataset.query(sql, *batch):
@@ -190,18 +191,19 @@ def _tag_changes(op: str, rows: Sequence[Row], dataset: Dataset | None) -> list[
 
 def _tags(rows: Iterable[Row], dataset: Dataset | None) -> dict[tuple[str, int], list[str]]:
     """The tags of the records that are in the destination."""
+    if dataset is None:
+        return {}
     by_entity = dict[str, set[int]]()
     for row in rows:
         if row.parent is not None:
             by_entity.setdefault(row.parent[0], set()).add(row.parent[1])
     loaded = dict[tuple[str, int], list[str]]()
-    for name, ids in by_entity.items() if dataset is not None else ():
-        assert dataset is not None
+    for name, ids in by_entity.items():
         entity, ordered = ENTITIES[name], sorted(ids)
         key = entity.key[0]
         loaded |= {(name, id_): [] for id_ in dataset.values_by_id(entity, [dataset.normalize(key)], ordered)}
-        for start in range(0, len(ordered), BATCH):
-            tags = dataset.rows_by_id(entity, child_table(entity, "TAGS"), ordered[start : start + BATCH])
+        for batch in chunks(ordered, BATCH):
+            tags = dataset.rows_by_id(entity, child_table(entity, "TAGS"), batch)
             for tag in sorted(tags, key=lambda each: int(each[dataset.normalize(LIST_IDX)] or 0)):
                 if tag["tag_name"] is not None:
                     loaded.setdefault((name, tag[dataset.normalize(key)]), []).append(tag["tag_name"])
