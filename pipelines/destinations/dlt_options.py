@@ -16,6 +16,8 @@ from dlt.pipeline.configuration import PipelineConfiguration
 from sources.insightly.config.providers import SOURCE, providers
 from sources.insightly.errors import BadSetting, chain
 
+from .pipeline_state import PIPELINE
+
 # Entities finish one after another, so a small budget completes some instead of starting all. No resource has futures,
 # for which dlt waits at the end of each source. A table is replaced in one transaction, so a killed run never
 # leaves it empty. Tables are written as they come; dlt would collect 5,000 rows, which can be all rows of a chunk. The
@@ -79,15 +81,15 @@ def ignore_other_variables() -> None:
     providers()[provider.name] = provider
 
 
-def check_pipeline_options(pipeline_name: str) -> None:
+def check_pipeline_options() -> None:
     """Checks that dlt's configuration does not send the rows elsewhere, or drop them.
 
     Raises:
         BadSetting: it sets one of `FIXED`.
     """
-    sections = (known_sections.PIPELINES, pipeline_name)
-    with inject_section(ConfigSectionContext(pipeline_name=pipeline_name, sections=sections)):
-        found = resolve_configuration(PipelineConfiguration(pipeline_name=pipeline_name))
+    sections = (known_sections.PIPELINES, PIPELINE)
+    with inject_section(ConfigSectionContext(pipeline_name=PIPELINE, sections=sections)):
+        found = resolve_configuration(PipelineConfiguration(pipeline_name=PIPELINE))
     for option in FIXED:
         if found[option] != getattr(PipelineConfiguration, option):
             fix = f"remove it from .dlt/config.toml, or PIPELINES__{option.upper()} from the environment"

@@ -134,7 +134,7 @@ def arrow_table(table: str, rows: Sequence[Mapping[str, Any]]) -> "pa.Table":
 def ensure_table(pipeline: dlt.Pipeline, table: str = DELETIONS) -> None:
     """Creates a system table, or adds the columns that it does not have. SQL statements write its rows."""
     if not _is_complete(pipeline, table):
-        pipeline.run(table_resource(table, []))
+        pipeline.run(table_resource(table))
 
 
 def restore_tables(pipeline: dlt.Pipeline) -> None:
@@ -174,7 +174,7 @@ def _exist(client: SqlJobClientBase, tables: Sequence[str]) -> bool:
 
 def missing_logs(pipeline: dlt.Pipeline) -> list[DltResource]:
     """Resources that create the tables of LOGS, or columns of them, that the destination does not have yet."""
-    return [table_resource(table, []) for table in LOGS if not _is_complete(pipeline, table)]
+    return [table_resource(table) for table in LOGS if not _is_complete(pipeline, table)]
 
 
 def _is_complete(pipeline: dlt.Pipeline, table: str) -> bool:
@@ -190,11 +190,11 @@ def table_exists(pipeline: dlt.Pipeline, table: str) -> bool:
     return pipeline.default_schema_name is not None and table in pipeline.default_schema.tables
 
 
-def table_resource(table: str, rows: Sequence[Mapping[str, Any]]) -> DltResource:
-    """A dlt resource that appends rows to a system table, and creates the table if it does not exist."""
+def table_resource(table: str) -> DltResource:
+    """A dlt resource without rows that creates a system table, or the columns that it does not have."""
 
     def tables() -> Iterator[Any]:
-        yield arrow_table(table, rows)
+        yield arrow_table(table, [])
         describe_table(dlt.current.source_schema(), table, description_of)
 
     return dlt.resource(tables, name=table, write_disposition="append")

@@ -177,7 +177,7 @@ class Target:
             BadSetting: dlt's configuration sends rows elsewhere.
             BadSetting, Unreachable, Unwritable: as `pipeline`.
         """
-        check_pipeline_options(PIPELINE)
+        check_pipeline_options()
         with TemporaryDirectory(prefix="insightly-", ignore_cleanup_errors=True) as folder:
             yield self.pipeline(Path(folder), read_only)
 
@@ -298,7 +298,7 @@ class Target:
                 path = Path(get_dlt_pipelines_dir()) / f"insightly-{digest}.lock"
                 stack.enter_context(file_lock(path, self, wait))
             if writes:
-                check_pipeline_options(PIPELINE)
+                check_pipeline_options()
             is_new = writes and self.adapter.create()
             stack.enter_context(self.adapter.lock(self.schema_name, wait, writes))
             yield is_new

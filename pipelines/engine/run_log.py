@@ -38,7 +38,7 @@ def write_run(
     missing = missing_logs(pipeline)
     try:
         if missing or state_changed:
-            pipeline.run(missing or [table_resource(RUNS, [])])
+            pipeline.run(missing or [table_resource(RUNS)])
         dataset.append(RUNS, _rows(report, started, finished))
     except (PipelineStepFailed, DatabaseException) as error:
         logger.error("could not write this run into %s: %s", RUNS, error)

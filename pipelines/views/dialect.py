@@ -60,7 +60,7 @@ class ViewWriter:
         """The query itself, over the tables of the destination."""
         return self._sql(self._resolve_tables(query))
 
-    def expression(self, expression: exp.Expression) -> str:
+    def expression(self, expression: exp.Expr) -> str:
         """An expression over columns, such as a condition."""
         query: Any = self._quote_names(exp.select(expression))
         return self._sql(query.selects[0])

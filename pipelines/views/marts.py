@@ -98,7 +98,7 @@ def current(tables: Tables) -> list[Mart]:
         Mart(
             CURRENT + table,
             f"Which {table.replace('_', ' ')} exist, without deleted ones? One row per record.",
-            exp.select(*map(exp.column, record_columns(columns))).from_(exp.to_table(table)).where(_is_live()),
+            exp.select(*map(exp.column, record_columns(columns))).from_(exp.to_table(table)).where(is_live()),
             generated=True,
         )
         for table, columns in tables.items()
@@ -233,17 +233,17 @@ class _Planner:
                 raise InvalidMart(f"reads itself: {' -> '.join((*readers, name))}")
             inner = self._expand(self.marts[name], readers)
             return _Source(inner.query, None, dict.fromkeys(inner.columns, "VARCHAR"), inner.required)
-        is_live = name != live and self._columns(name) is None and self._columns(live) is not None
-        source = live if is_live else name
+        reads_live = name != live and self._columns(name) is None and self._columns(live) is not None
+        source = live if reads_live else name
         existing, is_optional = self._columns(source), source in mart.optional
         known = self.known[source].items() if is_optional else ()
         dropped = {column: kind for column, kind in known if column not in (existing or ())}
-        if is_live and existing is not None:
+        if reads_live and existing is not None:
             _name_columns(table, record_columns(existing))
         query = stand_in = None
-        if is_live or dropped:
+        if reads_live or dropped:
             query = exp.select("*", *_nulls(dropped)).from_(exp.to_table(source))
-            query = query.where(_is_live()) if is_live else query
+            query = query.where(is_live()) if reads_live else query
         if source not in self.tables and source in self.known:
             stand_in = _empty(self.known[source])
         elif dropped:
@@ -285,8 +285,9 @@ def _name_columns(table: exp.Table, columns: Iterable[str]) -> None:
             star.replace([exp.column(name, alias) for name in columns if name not in own])
 
 
-def _is_live() -> exp.Expr:
-    return exp.column(DELETED_AT).is_(exp.null())
+def is_live(table: str | None = None) -> exp.Expr:
+    """The condition that a record is not deleted."""
+    return exp.column(DELETED_AT, table).is_(exp.null())
 
 
 def _replace(table: exp.Table, query: exp.Query) -> None:

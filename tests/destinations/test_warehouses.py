@@ -106,7 +106,7 @@ def warehouse(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         sandbox.store.put_raw("contacts", {**first, **dict.fromkeys(RESERVED, 1)})
         settings = resolve_settings(api_key=sandbox.key, base_url=sandbox.url, requests_per_second=1000)
         pipeline = dlt.pipeline("insightly", destination=name, dataset_name="insightly", pipelines_dir=str(folder))
-        ledgers = [table_resource(table, []) for table in (RUNS, DELETIONS, PUSHES)]
+        ledgers = [table_resource(table) for table in (RUNS, DELETIONS, PUSHES)]
         context = SyncContext(settings)
         pipeline.extract(insightly(context=context, requests=dict.fromkeys(CORE, context.request)))
         pipeline.extract(ledgers)

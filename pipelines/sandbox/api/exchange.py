@@ -144,8 +144,8 @@ def text_response(status: int, text: str, kind: str = "plain") -> Response:
     return Response(status, {"Content-Type": f"text/{kind}; charset=utf-8"}, text.encode())
 
 
-def empty_response(status: int) -> Response:
-    return Response(status, {}, b"")
+def empty_response() -> Response:
+    return Response(202, {}, b"")
 
 
 def error_response(error: ApiError, switches: Switches) -> Response:

@@ -39,7 +39,7 @@ def remove_tag(x: Exchange) -> Response:
     if len(kept) == len(stored):
         raise ApiError(417, f"The record with id {x.key} has no tag {name!r}.")
     _save(x, kept)
-    return empty_response(202)
+    return empty_response()
 
 
 def add_link(x: Exchange) -> Response:
@@ -65,7 +65,7 @@ def change_link(x: Exchange) -> Response:
 
 def remove_link(x: Exchange) -> Response:
     _save_link(x, x.item, None)
-    return empty_response(202)
+    return empty_response()
 
 
 def set_stage(x: Exchange) -> Response:
@@ -80,7 +80,7 @@ def set_stage(x: Exchange) -> Response:
 
 def clear_stage(x: Exchange) -> Response:
     x.store.update(x.entity, x.key, {"PIPELINE_ID": None, "STAGE_ID": None})
-    return empty_response(202)
+    return empty_response()
 
 
 def set_state(x: Exchange) -> Response:
@@ -157,7 +157,7 @@ def leave_list(x: Exchange) -> Response:
     if list_id not in stored:
         raise ApiError(404, f"The record with id {list_id} was not found.")
     _set_lists(x, [id_ for id_ in stored if id_ != list_id])
-    return empty_response(202)
+    return empty_response()
 
 
 def _lists(x: Exchange) -> list[int]:

@@ -104,11 +104,11 @@ def delete(x: Exchange) -> Response:
         if not record["ACTIVE"]:
             raise ApiError(409, f"The category {x.key} is already deactivated.")
         x.store.update(x.entity, x.key, {"ACTIVE": False})
-        return empty_response(202)
+        return empty_response()
     if column and any(f'"{column}":{x.key},'.encode() in raw for raw in x.store.tables["leads"].raw.values()):
         raise ApiError(409, f"{column} {x.key} is in use.")
     x.store.delete(x.entity, x.key, x.switches.comment_moves_date)
-    return empty_response(202)
+    return empty_response()
 
 
 def delete_by_query(x: Exchange) -> Response:

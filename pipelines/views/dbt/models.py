@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from sources.insightly.rows.naming import DELETED_AT
-
 from ..dialect import ViewWriter
-from ..marts import CURRENT, Mart, MartPlan, record_columns, tables_of
+from ..marts import CURRENT, Mart, MartPlan, is_live, record_columns, tables_of
 from .sources import SourceTable
 
 
@@ -53,11 +51,11 @@ class ModelWriter:
         query = exp.select(*map(exp.column, record_columns(table.columns))).from_(self.source(table.name, table.name))
         parent = self.sources.get(table.parent or "")
         if table.marks_deletions:
-            query = query.where(_is_null(DELETED_AT))
+            query = query.where(is_live())
         elif parent is not None and parent.marks_deletions:
             same = (exp.column(key, parent.name).eq(exp.column(key, table.name)) for key in parent.key)
             records = exp.select(exp.Literal.number(1)).from_(self.source(parent.name, parent.name))
-            query = query.where(exp.Exists(this=records.where(*same, _is_null(DELETED_AT, parent.name))))
+            query = query.where(exp.Exists(this=records.where(*same, is_live(parent.name))))
         return self.writer.select(query)
 
     def mart(self, planned: MartPlan) -> str:
@@ -118,7 +116,3 @@ def _call(function: str, *arguments: str, alias: str) -> exp.Table:
     """A call of dbt's in place of a table."""
     call = f"{{{{ {function}({', '.join(map(repr, arguments))}) }}}}"
     return exp.Table(this=exp.Var(this=call), alias=exp.TableAlias(this=exp.to_identifier(alias)))
-
-
-def _is_null(column: str, table: str | None = None) -> exp.Expression:
-    return exp.column(column, table).is_(exp.null())

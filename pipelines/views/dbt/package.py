@@ -9,9 +9,8 @@ import yaml
 from sqlglot import exp
 
 from pipelines.destinations.system_tables import RUNS
-from sources.insightly.rows.naming import DELETED_AT
 
-from ..marts import DIALECT, record_columns
+from ..marts import DIALECT, is_live, record_columns
 from .models import ModelWriter, escape_jinja
 from .sources import SourceTable
 
@@ -173,7 +172,7 @@ class Package:
         referenced, key = table.references[column]
         config: Yaml = {"severity": "warn"}
         if table.marks_deletions:
-            config["where"] = self.models.writer.expression(exp.column(DELETED_AT).is_(exp.null()))
+            config["where"] = self.models.writer.expression(is_live())
         to = f"source('{self.models.names.package}', '{referenced}')"
         return {"relationships": {"arguments": {"to": to, "field": key}, "config": config}}
 
