@@ -135,11 +135,10 @@ class _History:
 
     def write_state(self, state: _State) -> None:
         """Writes that the history is up to date."""
-        table, values = self.dataset.table_name(HISTORIES), (self.entity.name, state.mask, " ".join(state.masked))
-        with self.dataset.transaction() as execute:
-            execute(f"delete from {table} where entity = %s", self.entity.name)
-            insert = f"insert into {table} (entity, mask, masked, followed_at) values (%s, %s, %s, %s)"
-            execute(insert, *values, datetime.now(UTC))
+        row = {"entity": self.entity.name, "mask": state.mask, "masked": " ".join(state.masked)}
+        with self.dataset.transaction():
+            self.dataset.execute(HISTORIES, "delete from {} where entity = %s", self.entity.name)
+            self.dataset.append(HISTORIES, [{**row, "followed_at": datetime.now(UTC)}])
 
     def counts_match(self) -> bool:
         """True if there are as many open versions as live records."""

@@ -136,26 +136,23 @@ class Ledger:
             )
 
     def _write(self, entry: LedgerEntry) -> None:
-        loaded_at = datetime.now(UTC) if entry.loaded else None
-        values = [
-            entry.action,
-            entry.status,
-            entry.intent_at,
-            entry.finished_at,
-            entry.record_id,
-            entry.error,
-            loaded_at,
-        ]
-        names = ("action", "status", "intent_at", "finished_at", "record_id", "error", "loaded_at")
+        values = {
+            "action": entry.action,
+            "status": entry.status,
+            "intent_at": entry.intent_at,
+            "finished_at": entry.finished_at,
+            "record_id": entry.record_id,
+            "error": entry.error,
+            "loaded_at": datetime.now(UTC) if entry.loaded else None,
+        }
         if entry.number in self.entries:
-            assignments = ", ".join(f"{name} = %s" for name in names)
+            assignments = ", ".join(f"{name} = %s" for name in values)
             sql = f"update {{}} set {assignments} where {self._this_attempt} and row_number = %s"
-            self._execute(sql, *values, entry.number)
+            self._execute(sql, *values.values(), entry.number)
         else:
-            columns = ", ".join(("push_id", "entity", "op", "attempt", "row_number", *names))
-            key = [self._push_id, self.entity, self._op, self.attempt, entry.number]
-            placeholders = ", ".join(["%s"] * (len(key) + len(values)))
-            self._execute(f"insert into {{}} ({columns}) values ({placeholders})", *key, *values)
+            push = {"push_id": self._push_id, "entity": self.entity, "op": self._op}
+            row = {**push, "attempt": self.attempt, "row_number": entry.number, **values}
+            self._dataset.append(PUSHES, [row])
         self.entries[entry.number] = entry
 
     @property
