@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
-from pipelines.engine.report import DONE, FAILED, NAMED, Report, listed
+from pipelines.engine.report import DONE, FAILED, NAMED, Report, by_reason, listed
 from pipelines.push.plan import SHOWN, Plan, describe
 from sources.insightly.errors import plural
 from sources.insightly.rows.json_text import objects_of
@@ -227,11 +227,7 @@ def _reason(report: Report) -> str:
 
 def _show_entities(console: Console, report: Report) -> None:
     console.print(entities_table(report, console.width < WIDE), soft_wrap=False)
-    reasons = dict[str, list[str]]()
-    for name, entity in report.entities.items():
-        if entity.reason:
-            reasons.setdefault(entity.reason, []).append(name)
-    for reason, names in reasons.items():
+    for reason, names in by_reason((name, entity.reason) for name, entity in report.entities.items()).items():
         which = ", ".join(names) if len(names) < len(report.entities) else "readable"
         console.print(f"{which}: {escape(reason)}")
     console.print("can: S search, G get by id, C create, U update, D delete; --json adds child tables and cursors")

@@ -11,7 +11,7 @@ from sources.insightly.catalog import Catalog
 from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import SyncContext, choose
 from sources.insightly.entities import RECORDS, Entity
-from sources.insightly.errors import BadSetting, MalformedResponse, NotAvailable, Stop
+from sources.insightly.errors import BadSetting, MalformedResponse, NotAvailable, Stop, listing
 from sources.insightly.resources.discovery import find_objects
 from sources.insightly.resources.fetch import first_of, top_of, total_of
 from sources.insightly.resources.selected import search_filter
@@ -111,7 +111,7 @@ def sync_selected(
         if runner.error is not None:
             facts["not_read"] = list(selected.ids)
         if facts["not_read"]:
-            context.result(name).notes.append(f"not read yet: {_listed(facts['not_read'])}")
+            context.result(name).notes.append(f"not read yet: {listing(facts['not_read'], MAX_LISTED)}")
         report = runner.report([name], [name], lambda report: report.entities[name].facts.update(facts))
     report.command = "sync"
     return report
@@ -167,10 +167,12 @@ def _mark_gone(runner: Runner, entity: Entity, result: EntityResult, facts: dict
         facts["not_loaded"] = [id_ for id_ in result.gone if id_ not in live]
         result.state = before
     if facts["not_loaded"]:
-        result.notes.append(f"neither in the API (404) nor a live row of the table: {_listed(facts['not_loaded'])}")
+        result.notes.append(
+            f"neither in the API (404) nor a live row of the table: {listing(facts['not_loaded'], MAX_LISTED)}"
+        )
     if result.hidden and result.state == "ok":
         result.state = "failed"
-        ids = f"{entity.key[0]} {_listed(result.hidden)}"
+        ids = f"{entity.key[0]} {listing(result.hidden, MAX_LISTED)}"
         result.reason = f"this key may not read (403) {ids}: their rows stay as they are"
 
 
@@ -195,8 +197,3 @@ def _estimate(selected: Selection, entity: Entity, context: SyncContext) -> Enti
     calls += 1 if entity.custom_fields and total else 0
     calls += total if entity.tagged and context.settings.tags == "endpoint" else 0
     return EntityReport("ok", calls=calls, facts={"pages": pages, "total": total})
-
-
-def _listed(ids: Sequence[int]) -> str:
-    more = f" and {len(ids) - MAX_LISTED:,} more" if len(ids) > MAX_LISTED else ""
-    return ", ".join(map(str, ids[:MAX_LISTED])) + more

@@ -16,7 +16,7 @@ from dlt.common.time import increasing_precise_time
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from sources.insightly.entities import OBJECTS
-from sources.insightly.errors import BadSetting
+from sources.insightly.errors import BadSetting, listing
 
 logger = logging.getLogger(__name__)
 
@@ -92,8 +92,7 @@ def check_stored_schema(pipeline: dlt.Pipeline) -> None:
 
 def foreign_tables(dataset: str, tables: Sequence[str]) -> BadSetting:
     """The error for tables in a dataset that this program did not load."""
-    shown = ", ".join(tables[:SHOWN]) + (f" and {len(tables) - SHOWN} more" if len(tables) > SHOWN else "")
-    fix = f"insightly did not load its tables {shown}; name another dataset, or rename these tables"
+    fix = f"insightly did not load its tables {listing(tables, SHOWN)}; name another dataset, or rename these tables"
     return BadSetting("--dataset", dataset, fix)
 
 

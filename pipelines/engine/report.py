@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sources.insightly.errors import Stop, clean, plural
+from sources.insightly.errors import Stop, clean, listing, plural
 
 if TYPE_CHECKING:
     from sources.insightly.context import SyncContext
@@ -162,7 +162,7 @@ def listed(names: Sequence[str], total: int) -> str:
     """Names for a message: `contacts, leads`, or `contacts, leads, ... and 9 more`, or, of `total` ones, `all 49`."""
     if len(names) == total > NAMED:
         return f"all {total}"
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    return listing(names, NAMED)
 
 
 def failure_report(command: str, reason: str, exit_code: int) -> Report:

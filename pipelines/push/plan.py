@@ -5,7 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipelines.engine.report import by_reason
 from sources.insightly.entities import ENTITIES, RECORD_TYPES, Entity
+from sources.insightly.errors import listing
 
 from .validate import Row
 from .values import search_values
@@ -48,11 +50,8 @@ class Plan:
 
 def describe(problems: Iterable[Mapping[str, Any]]) -> list[str]:
     """Problems in words, each once, such as `row 3 and 7 more: contact_id x is not a whole number`."""
-    places = dict[str, list[str]]()
-    for each in problems:
-        places.setdefault(each["problem"], []).append(each["place"])
-    more = {problem: f" and {len(rows) - 1:,} more" if len(rows) > 1 else "" for problem, rows in places.items()}
-    return [f"{rows[0]}{more[problem]}: {problem}" for problem, rows in places.items()]
+    places = by_reason((each["place"], each["problem"]) for each in problems)
+    return [f"{listing(rows, 1)}: {problem}" for problem, rows in places.items()]
 
 
 def summary(problems: Iterable[Mapping[str, Any]]) -> str:

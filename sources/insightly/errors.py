@@ -32,7 +32,7 @@ and no control characters.
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import ClassVar
@@ -262,6 +262,12 @@ def closest(name: str, known: Iterable[str]) -> str | None:
 def plural(count: int, one: str, many: str = "") -> str:
     """A number with its noun: `1 row`, `2,000 rows`; `many` where the plural takes more than an s."""
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
+def listing(items: Sequence[object], most: int) -> str:
+    """The first items: `contacts, leads and 2,000 more`."""
+    more = f" and {len(items) - most:,} more" if len(items) > most else ""
+    return ", ".join(map(str, items[:most])) + more
 
 
 def redact(value: object) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..entities import Entity
-from ..errors import MalformedResponse, describe, redact
+from ..errors import MalformedResponse, describe, listing, redact
 from ..fields import FieldType
 from .json_text import objects_of
 
@@ -64,8 +64,7 @@ def text_of(definition: Mapping[str, Any]) -> str:
     text = f'Custom field "{label or definition.get("FIELD_NAME")}"'
     text += f": {help_text.removesuffix('.')}." if help_text else "."
     if options:
-        more = f" and {len(options) - SHOWN_OPTIONS:,} more" if len(options) > SHOWN_OPTIONS else ""
-        text += f" Options: {', '.join(options[:SHOWN_OPTIONS])}{more}."
+        text += f" Options: {listing(options, SHOWN_OPTIONS)}."
     return text
 
 
