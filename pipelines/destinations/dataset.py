@@ -72,9 +72,10 @@ class Dataset:
         """True if the column exists and has texts."""
         return self.has_column(table, name) and self._columns(table)[name]["data_type"] == "text"
 
-    def normalize(self, name: str) -> str:
+    @cached_property
+    def normalize(self) -> Callable[[str], str]:
         """The column name of an API field."""
-        return str(self._naming.normalize_path(name))
+        return self._pipeline.default_schema.naming.normalize_path
 
     def column(self, name: str) -> str:
         """The column of an API field, quoted for SQL."""
@@ -307,10 +308,6 @@ class Dataset:
             live += f" where {self._live}" if entity.swept else ""
             sql = f"update {ledger} set restored_at = %s where entity = %s and restored_at is null"
             self._client.execute_sql(f"{sql} and record_id in ({live})", datetime.now(UTC), entity.name)
-
-    @cached_property
-    def _naming(self) -> Any:
-        return self._pipeline.default_schema.naming
 
     @cached_property
     def _client(self) -> Any:

@@ -119,10 +119,9 @@ class Report:
         elif stops:
             self.status, self.exit_code, self.reason = STOPPED, 3, str(stops[0])
         elif skipped and not any(calls.get(name) for name, each in self.entities.items() if each.state != "skipped"):
-            name, reason = skipped[0]
-            others = f" and {len(skipped) - 1} more" if len(skipped) > 1 else ""
+            names = listing([name for name, _ in skipped], 1)
             self.status, self.exit_code = FAILED, 1
-            self.reason = f"nothing is available: {name}{others} skipped, {reason}"
+            self.reason = f"nothing is available: {names} skipped, {skipped[0][1]}"
 
     def interrupt(self, exit_code: int) -> None:
         """Makes this the report of a run that a signal ended."""
