@@ -74,7 +74,7 @@ class Dataset:
 
     @cached_property
     def normalize(self) -> Callable[[str], str]:
-        """The column name of an API field."""
+        """An API field -> the name of its column."""
         return self._pipeline.default_schema.naming.normalize_path
 
     def column(self, name: str) -> str:

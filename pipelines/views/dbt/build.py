@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipelines.destinations.system_tables import RUNS, description_of
+from pipelines.destinations.system_tables import description_of
 from pipelines.destinations.target import NothingSynced, Target
 from pipelines.engine.report import Report
 from sources.insightly.config.accounts import DEFAULT
@@ -81,16 +81,7 @@ def write_package(
     possible = {**known, **tables}
     described = Descriptions(schema.tables, possible)
     comments = {each.mart.name: described.comments(each) for each in plan(defined, possible, known)}
-    files = Package(
-        models,
-        marts_written,
-        comments,
-        exposed,
-        models.writer.dialect,
-        paths[RUNS][-2],
-        {name: path[-1] for name, path in paths.items()},
-        version("insightly-sync"),
-    ).files()
+    files = Package(models, marts_written, comments, exposed, paths, version("insightly-sync")).files()
     report.facts["dbt"] = {"folder": output, "package": package, **asdict(write(Path(output), files))}
     add_rows(report, rows)
     report.seconds = time.monotonic() - started

@@ -76,9 +76,7 @@ class Package:
         marts: the marts that can be queried here, with the SQL of their models.
         comments: mart -> column, or "" for the mart itself -> what it is.
         exposed: the marts that the dashboard shows.
-        dialect: its SQL, for the README.
-        schema: the dataset with the tables, as the database has it.
-        identifiers: table -> its name in the database.
+        paths: table -> its place in the database: the dataset, and its name there.
         version: of this program.
     """
 
@@ -86,9 +84,7 @@ class Package:
     marts: Mapping[str, str]
     comments: Mapping[str, Mapping[str, str]]
     exposed: Collection[str]
-    dialect: str
-    schema: str
-    identifiers: Mapping[str, str]
+    paths: Mapping[str, Sequence[str]]
     version: str
 
     def files(self) -> dict[str, str]:
@@ -109,6 +105,10 @@ class Package:
             files[f"models/marts/{names.mart(name)}.sql"] = sql + "\n"
         return files
 
+    @property
+    def schema(self) -> str:
+        return self.paths[RUNS][-2]
+
     def _project(self) -> Yaml:
         package = self.models.names.package
         return {
@@ -126,7 +126,7 @@ class Package:
         names = self.models.names
         staged, marts = next(self._staged(), None), next(iter(self.marts), "")
         return README.format(
-            dialect=self.dialect,
+            dialect=self.models.writer.dialect,
             package=names.package,
             schema=self.schema,
             staging=names.staging(staged.name if staged else ""),
@@ -145,7 +145,7 @@ class Package:
         return {"version": 2, "sources": [source]}
 
     def _source(self, table: SourceTable) -> Yaml:
-        identifier = self.identifiers[table.name]
+        identifier = self.paths[table.name][-1]
         key = [self._unique(table.key)] if len(table.key) > 1 else []
         return _without_empty(
             {
