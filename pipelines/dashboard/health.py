@@ -10,7 +10,7 @@ import dlt
 
 from pipelines.destinations.dataset import Dataset, Row
 from pipelines.destinations.pipeline_state import source_state
-from pipelines.destinations.system_tables import DELETIONS, RUNS, table_exists
+from pipelines.destinations.system_tables import DELETIONS, RUNS
 from pipelines.engine.report import by_reason, listed
 from pipelines.engine.run_log import is_stale, last_runs, last_success
 
@@ -125,7 +125,9 @@ def read_health(pipeline: dlt.Pipeline, dataset: Dataset, max_age: timedelta, at
     last = last_runs(pipeline)
     if not last:
         return None
-    runs = _runs_since(dataset, at - timedelta(days=DAYS)) if table_exists(pipeline, RUNS) else []
+    since = at - timedelta(days=DAYS)
+    sql = f"select * from {dataset.table_name(RUNS)} where started >= %s order by started desc"
+    runs = dataset.query(sql, since)
     account: Mapping[str, Any] = source_state(pipeline).get("account", {})
     newest = max(last.values(), key=lambda row: row["started"])
     return Health(
@@ -142,7 +144,7 @@ def read_health(pipeline: dlt.Pipeline, dataset: Dataset, max_age: timedelta, at
             for text in (row["schema_changes"] or "").split("\n")
             if text.startswith("new column")
         ][:SHOWN],
-        deletions=_deletions(dataset, at - timedelta(days=DAYS)),
+        deletions=_deletions(dataset, since),
         calls=_calls(runs, at),
     )
 
@@ -168,10 +170,6 @@ def _freshness(
         )
         for name, row in sorted(synced.items())
     ]
-
-
-def _runs_since(dataset: Dataset, since: datetime) -> list[Row]:
-    return dataset.query(f"select * from {dataset.table_name(RUNS)} where started >= %s order by started desc", since)
 
 
 def _by_run(rows: Iterable[Row]) -> Iterable[list[Row]]:
@@ -206,14 +204,14 @@ def _grouped(rows: Iterable[Row]) -> list[Run]:
             deleted=sum(row["deleted"] for row in run),
             calls=sum(row["calls"] for row in run),
             state=(worst := min(run, key=lambda row: WORST.index(row["state"])))["state"],
-            reason=None if worst["state"] == "ok" else f"{_with_reason(run, worst['reason'])}: {worst['reason']}",
+            reason=None if worst["state"] == "ok" else _reason(run, worst["reason"]),
         )
         for run in _by_run(rows)
     ]
 
 
-def _with_reason(run: list[Row], reason: str | None) -> str:
-    return listed([row["entity"] for row in run if row["reason"] == reason], len(run))
+def _reason(run: list[Row], reason: str | None) -> str:
+    return f"{listed([row['entity'] for row in run if row['reason'] == reason], len(run))}: {reason}"
 
 
 def _deletions(dataset: Dataset, since: datetime) -> list[Deletions]:

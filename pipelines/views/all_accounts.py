@@ -90,9 +90,6 @@ class AllAccounts:
     failed: dict[str, str] = field(default_factory=dict)
     note: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def refresh(base: Target) -> AllAccounts:
     """Creates a view over each table of any account, and drops the views of tables that no longer exist.
@@ -130,7 +127,7 @@ def refresh_after(report: Report, base: Target) -> None:
         reasons = [f"{dataset}.{view}: {reason}" for view, reason in views.failed.items()]
         report.exit_code = min(report.exit_code, exit_code, key=WORST_FIRST.index)
         report.status, report.reason = FAILED, "; ".join(filter(None, [report.reason, *reasons]))
-    report.facts["all_accounts"] = {"dataset": dataset, **views.to_dict()}
+    report.facts["all_accounts"] = {"dataset": dataset, **asdict(views)}
 
 
 @contextmanager

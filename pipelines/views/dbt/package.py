@@ -76,7 +76,7 @@ class Package:
         marts: the marts that can be queried here, with the SQL of their models.
         comments: mart -> column, or "" for the mart itself -> what it is.
         exposed: the marts that the dashboard shows.
-        paths: table -> its place in the database: the dataset, and its name there.
+        paths: table -> its path in the database, which ends with the dataset and the name.
         version: of this program.
     """
 
