@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pipelines.destinations.child_rows import ChildRows
@@ -86,10 +87,7 @@ class ChildComparison:
         ids = {row[self.key] for page in pages for row in page.rows}
         with_rows = [id_ for id_ in live if id_ not in ids]
         ids |= set(random.sample(with_rows, min(limit, len(with_rows))))
-
-        def read(id_: int) -> Sublist:
-            return read_sublist(self.context, self.entity, self.parent.name, id_)
-
+        read = partial(read_sublist, self.context, self.entity, self.parent.name)
         self._compare(list(self.context.pool.map(read, sorted(ids))))
 
     def _compare(self, sublists: Sequence[Sublist]) -> None:
