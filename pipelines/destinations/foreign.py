@@ -12,7 +12,7 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from sources.insightly.entities import ENTITIES
 from sources.insightly.errors import BadSetting
-from sources.insightly.rows.naming import child_tables, history_table
+from sources.insightly.rows.naming import ARRAY_TABLES, HISTORY_TABLES
 
 from .pipeline_state import PIPELINE, SCHEMA, foreign_tables, source_state
 from .system_tables import COLUMNS
@@ -36,7 +36,8 @@ def refuse_foreign_tables(pipeline: dlt.Pipeline, target: Target) -> None:
                 raise BadSetting("--dataset", target.dataset, reason)
             logger.warning("%s: %s for it, and sync into a new dataset", target, reason)
         loaded = set(pipeline.default_schema.tables) if pipeline.default_schema_name else set[str]()
-        names = {client.schema.naming.normalize_tables_path(name) for name in _names()} - loaded
+        own = (*ENTITIES, *ARRAY_TABLES, *HISTORY_TABLES, *COLUMNS)  # custom objects have others
+        names = set(map(client.schema.naming.normalize_tables_path, own)) - loaded
         foreign = _tables_in_use(client, names)
         with client.sql_client.with_staging_dataset() as staging:
             found = _tables_in_use(client, names)
@@ -46,12 +47,6 @@ def refuse_foreign_tables(pipeline: dlt.Pipeline, target: Target) -> None:
             foreign = {table: name for table, name in {**foreign, **staged}.items() if name not in earlier}
     if foreign:
         raise foreign_tables(target.dataset, list(foreign))
-
-
-def _names() -> list[str]:
-    """The tables that a run may create, without those of custom objects."""
-    children = [table for entity in ENTITIES.values() for table in child_tables(entity)]
-    return [*ENTITIES, *children, *map(history_table, ENTITIES.values()), *COLUMNS]
 
 
 def _later_pipelines(pipeline: dlt.Pipeline, client: SqlJobClientBase) -> list[str]:

@@ -19,12 +19,11 @@ from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import build_scope, traverse_scope
 
 from sources.insightly.entities import ENTITIES
-from sources.insightly.rows.naming import DELETED_AT, IS_EMPTY
+from sources.insightly.rows.naming import DELETED_AT, HISTORY_TABLES, IS_EMPTY
 
 DIALECT = "duckdb"
 """The dialect of the files."""
 CURRENT = "current_"
-HISTORY = "_history"
 
 Tables = Mapping[str, Mapping[str, str]]
 """Table -> column -> type, in the dialect of the files."""
@@ -315,9 +314,8 @@ def _check_columns(query: exp.Query, tables: Tables) -> tuple[str, ...]:
 
 
 def _missing_table(table: str) -> str:
-    entity = table.removesuffix(HISTORY)
-    if table not in ENTITIES and table.endswith(HISTORY) and entity in ENTITIES:
-        return f'{table} (kept with sources.insightly.history = ["{entity}"])'
+    if table not in ENTITIES and table in HISTORY_TABLES:
+        return f'{table} (kept with sources.insightly.history = ["{HISTORY_TABLES[table].name}"])'
     return f"{table} (never loaded)"
 
 

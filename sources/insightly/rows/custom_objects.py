@@ -7,7 +7,7 @@ from typing import Any
 
 from ..entities import ENTITIES, Entity, custom_object
 from ..errors import redact
-from .naming import Normalize, child_table
+from .naming import ARRAY_TABLES, HISTORY_TABLES, Normalize
 
 MAX_TABLE_NAME = 63
 """Characters that every destination allows in the name of a table."""
@@ -15,8 +15,8 @@ MAX_TABLE_NAME = 63
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _TABLES = {
     "deletions": "the ledger of deletions",
-    **{child_table(entity, array): entity.name for entity in ENTITIES.values() for array in entity.arrays},
-    **{f"{name}_history": name for name in ENTITIES},
+    **{table: entity.name for table, (entity, _) in ARRAY_TABLES.items()},
+    **{table: entity.name for table, entity in HISTORY_TABLES.items()},
     **{name: name for name in ENTITIES},
 }
 _PATHS = {entity.path.partition("/")[0].lower(): entity.name for entity in ENTITIES.values()}

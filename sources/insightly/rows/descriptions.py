@@ -5,7 +5,7 @@ from functools import cache
 
 from ..entities import ENTITIES, RECORDS, is_custom_object
 from ..fields import Field, added_columns, child_fields, table_text
-from .naming import VARIANT, child_table, history_table
+from .naming import ARRAY_TABLES, HISTORY_TABLES, VARIANT
 
 
 def description_of(table: str, column: str = "") -> str:
@@ -33,12 +33,11 @@ def references_of(table: str) -> tuple[tuple[tuple[str, ...], str], ...]:
         entity = ENTITIES.get(table, ENTITIES[RECORDS])
         parents = [(tuple(entity.parent_key), *entity.read_parents)] if len(entity.read_parents) == 1 else []
         return tuple(dict.fromkeys([*parents, *_references(entity.fields)]))
-    for entity in ENTITIES.values():
-        if table == history_table(entity):
-            return ((entity.key, entity.name), *references_of(entity.name))
-        for array in entity.arrays:
-            if table == child_table(entity, array):
-                return ((entity.key, entity.name), *_references(child_fields(array)))
+    if table in HISTORY_TABLES:
+        return ((HISTORY_TABLES[table].key, HISTORY_TABLES[table].name), *references_of(HISTORY_TABLES[table].name))
+    if table in ARRAY_TABLES:
+        entity, array = ARRAY_TABLES[table]
+        return ((entity.key, entity.name), *_references(child_fields(array)))
     return ()
 
 
@@ -53,13 +52,12 @@ def _texts(table: str) -> Mapping[str, str]:
         entity = ENTITIES.get(table, ENTITIES[RECORDS])
         parents = {_compact(key): _key(parent, key) for key in entity.parent_key for parent in entity.read_parents}
         return {**parents, **_named(entity.description, entity.fields)}
-    for entity in ENTITIES.values():
-        if table == history_table(entity):
-            return _named(table_text("_history").format(table=entity.name), entity.fields)
-        for array in entity.arrays:
-            if table == child_table(entity, array):
-                texts = _named(table_text(array).format(table=entity.name), child_fields(array))
-                return {**texts, **{_compact(key): _key(entity.name, key) for key in entity.key}}
+    if table in HISTORY_TABLES:
+        return _named(table_text("_history").format(table=HISTORY_TABLES[table].name), HISTORY_TABLES[table].fields)
+    if table in ARRAY_TABLES:
+        entity, array = ARRAY_TABLES[table]
+        texts = _named(table_text(array).format(table=entity.name), child_fields(array))
+        return {**texts, **{_compact(key): _key(entity.name, key) for key in entity.key}}
     return {}
 
 

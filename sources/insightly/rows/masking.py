@@ -14,7 +14,7 @@ from ..fields import FieldType, child_fields
 from ..selection import closest_entity
 from ..state.times import NO_DATE
 from .json_text import as_text
-from .naming import LIST_IDX, Normalize, child_table, child_tables
+from .naming import ARRAY_TABLES, LIST_IDX, Normalize, child_table, child_tables
 
 Record = dict[str, Any]
 Action = Literal["hash", "drop"]
@@ -180,10 +180,8 @@ def _check_rule(action: Action, name: str, table: str, column: str, normalize: N
     """Raises BadSetting for a column that is unknown, or that a run needs."""
     if table == RECORDS:
         raise _bad(action, name, f"it stands for all custom objects: name the table of one, such as fruit__c.{column}")
-    arrays = [(entity, array) for entity in ENTITIES.values() for array in entity.arrays]
-    child_tables = {child_table(entity, array): (entity, array) for entity, array in arrays}
-    if table in child_tables:
-        entity, array = child_tables[table]
+    if table in ARRAY_TABLES:
+        entity, array = ARRAY_TABLES[table]
         fields, needed = {*child_fields(array)}, {*entity.key, LIST_IDX}
     elif is_custom_object(table) or table in ENTITIES:
         entity = custom_object(table, table) if is_custom_object(table) else ENTITIES[table]
@@ -196,7 +194,7 @@ def _check_rule(action: Action, name: str, table: str, column: str, normalize: N
         if entity.custom_fields and _CUSTOM.fullmatch(column):
             return
     else:
-        similar = closest_entity(table, [*ENTITIES, *child_tables])
+        similar = closest_entity(table, [*ENTITIES, *ARRAY_TABLES])
         raise _bad(action, name, f"did you mean {similar}.{column}?" if similar else f"{table} is not a table")
     if column in map(normalize, needed):
         raise _bad(action, name, "a run needs it as a part of the key; remove it from the setting")

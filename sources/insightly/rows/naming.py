@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Iterable
 
-from ..entities import Entity
+from ..entities import ENTITIES, Entity
 from ..errors import ColumnCollision, DataError
 
 Normalize = Callable[[str], str]
@@ -32,6 +32,11 @@ def child_tables(entity: Entity) -> list[str]:
 def history_table(entity: Entity) -> str:
     """The table with the versions of an entity's records."""
     return f"{entity.name}_history"
+
+
+ARRAY_TABLES = {child_table(entity, array): (entity, array) for entity in ENTITIES.values() for array in entity.arrays}
+HISTORY_TABLES = {history_table(entity): entity for entity in ENTITIES.values()}
+"""Table -> the entity, and the array, that it belongs to; custom objects have none of these tables."""
 
 
 def column_of(table: str, field: str, normalize: Normalize) -> str:
