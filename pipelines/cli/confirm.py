@@ -36,28 +36,22 @@ def confirmation(
         BadSetting: a delete without a terminal and without `yes`.
     """
     console = console_for(sys.stderr)
+    asks = not yes and sys.stdin.isatty() and sys.stderr.isatty()
+    if op == "delete" and not (yes or asks):
+        fix = "there is no terminal to ask on; add --yes to delete, or --dry-run to see the plan"
+        raise BadSetting("--yes", "", fix)
 
-    def inform(plan: Plan) -> bool:
-        if not quiet:
-            with hidden():
-                show_plan(console, entity, plan)
-        return True
-
-    if yes or not sys.stdin.isatty() or not sys.stderr.isatty():
-        if op == "delete" and not yes:
-            fix = "there is no terminal to ask on; add --yes to delete, or --dry-run to see the plan"
-            raise BadSetting("--yes", "", fix)
-        return inform
-
-    def ask(plan: Plan) -> bool:
+    def confirm(plan: Plan) -> bool:
+        if quiet and not asks:
+            return True
         with hidden():
             show_plan(console, entity, plan)
             try:
-                return agrees(console, "Continue?")
+                return not asks or agrees(console, "Continue?")
             except (EOFError, KeyboardInterrupt) as end:
                 console.print()
                 if isinstance(end, KeyboardInterrupt):
                     raise
                 return False
 
-    return ask
+    return confirm
