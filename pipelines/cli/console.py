@@ -298,8 +298,7 @@ def _show_push(console: Console, report: Report) -> None:
         if push is None:
             continue
         if (results := push.get("results")) is None:
-            plan = Plan(**{key: value for key, value in push.items() if key in Plan.__dataclass_fields__})
-            show_plan(console, name, plan)
+            show_plan(console, name, Plan(**push))
         elif (at := push["already_done_at"]) is not None:
             console.print(f"[bold]{name}[/]: already done at {at}, nothing sent; add --again to push these rows again")
         else:

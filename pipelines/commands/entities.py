@@ -64,13 +64,9 @@ def entities(settings: InsightlySettings) -> Report:
 def _check_all(context: SyncContext) -> dict[str, Access]:
     context.settings.require_key()
     permissions: list[Mapping[str, Any]] = []
-
-    def read_permissions() -> None:
-        for _, rows in read_groups(ENTITIES["permissions"], context, EntityResult()):
-            permissions.extend(rows)
-
+    groups = read_groups(ENTITIES["permissions"], context, EntityResult())
     # The first call is sent alone: it may say that the key is refused, or that no call is left.
-    access = {"permissions": _access(read_permissions)}
+    access = {"permissions": _access(lambda: permissions.extend(row for _, rows in groups for row in rows))}
     lists = [entity for entity in ENTITIES.values() if entity.read not in ("embedded", "per_parent")]
     lists = [entity for entity in lists if entity.name not in ("permissions", RECORDS)]
     children = [entity for entity in ENTITIES.values() if entity.read == "per_parent"]

@@ -8,8 +8,8 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-BEGIN = {"duckdb": "begin transaction read only", "postgres": "begin transaction read only"}
-"""sqlglot's name of a dialect -> the statement that begins a read-only transaction, where there is one."""
+READ_ONLY = ("duckdb", "postgres")
+"""Dialects with read-only transactions."""
 WRITES = (exp.DDL, exp.DML, exp.Into, exp.Command)
 """What a SELECT can contain that writes, such as a DELETE in its WITH clause. A SELECT itself is none of them."""
 
@@ -44,11 +44,10 @@ def require_select(sql: str, dialect: str | None) -> None:
 @contextmanager
 def read_only(client: Any) -> Iterator[None]:
     """A transaction of a dlt SQL client in which the database refuses every write, if it has such transactions."""
-    begin = BEGIN.get(client.capabilities.sqlglot_dialect)
-    if begin is None:
+    if client.capabilities.sqlglot_dialect not in READ_ONLY:
         yield
         return
-    client.execute_sql(begin)
+    client.execute_sql("begin transaction read only")
     try:
         yield
     finally:

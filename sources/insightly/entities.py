@@ -216,15 +216,12 @@ class Entity:
     @cached_property
     def _names(self) -> frozenset[str]:
         names = {_compact(name) for name in (self.path, self.name, *([self.field_for] if self.custom_fields else ()))}
-        return frozenset(names | set(map(_singular, names)))
+        singular = {f"{name[:-3]}Y" if name.endswith("IES") else name.removesuffix("S") for name in names}
+        return frozenset(names | singular)
 
 
 def _compact(name: str) -> str:
     return name.replace("_", "").upper()
-
-
-def _singular(name: str) -> str:
-    return f"{name[:-3]}Y" if name.endswith("IES") else name.removesuffix("S")
 
 
 _SERVICE = "Service feature; 403 without it."

@@ -59,17 +59,14 @@ def entries_of(record: Mapping[str, Any]) -> frozenset[str]:
 
 def text_of(definition: Mapping[str, Any]) -> str:
     """What a custom field is, in one line: its label, help text and options."""
-    label, help_text = (_line(definition.get(name)) for name in ("FIELD_LABEL", "FIELD_HELP_TEXT"))
+    texts = (str(definition.get(name) or "") for name in ("FIELD_LABEL", "FIELD_HELP_TEXT"))
+    label, help_text = (" ".join(text.split()) for text in texts)
     options = [str(option.get("OPTION_VALUE")) for option in objects_of(definition.get("CUSTOM_FIELD_OPTIONS"))]
     text = f'Custom field "{label or definition.get("FIELD_NAME")}"'
     text += f": {help_text.removesuffix('.')}." if help_text else "."
     if options:
         text += f" Options: {listing(options, SHOWN_OPTIONS)}."
     return text
-
-
-def _line(text: Any) -> str:
-    return " ".join(str(text or "").split())
 
 
 def lookups(definitions: Iterable[Mapping[str, Any]], entities: Iterable[Entity]) -> dict[str, Entity]:
