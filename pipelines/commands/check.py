@@ -1,6 +1,7 @@
 """Checks the key with three calls: the account, the user, the permissions. Nothing is written."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 from pipelines.engine.report import FAILED, Report
@@ -20,18 +21,15 @@ def check(settings: InsightlySettings) -> Report:
     Raises:
         InsightlyError: the key or the address does not work.
     """
-    context = SyncContext(settings)
     facts: dict[str, Any] = {"url": settings.url}
     refused: list[NotAvailable] = []
-    try:
+    with closing(SyncContext(settings)) as context:
         for name, path in PATHS.items():
             try:
                 facts[name] = context.client.get_object(path, {}, label="check")[0]
             except NotAvailable as error:
                 facts[name] = None
                 refused.append(error)
-    finally:
-        context.close()
     report = Report("check", facts=facts)
     report.add_costs(context)
     if refused and len(refused) == len(PATHS):

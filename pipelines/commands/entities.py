@@ -1,6 +1,7 @@
 """What can be loaded and how, and what this key and plan may read: by /Permissions and one call per entity."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,13 +45,11 @@ def entities(settings: InsightlySettings) -> Report:
     Raises:
         BadCredentials: the key is refused.
     """
-    context = SyncContext(settings)
-    try:
-        access = _check_all(context)
-    except MissingKey as error:
-        access = {name: Access(None, f"not checked without a key: {error}") for name in ENTITIES}
-    finally:
-        context.close()
+    with closing(SyncContext(settings)) as context:
+        try:
+            access = _check_all(context)
+        except MissingKey as error:
+            access = {name: Access(None, f"not checked without a key: {error}") for name in ENTITIES}
     report = Report("entities")
     report.add_costs(context)
     for name, found in access.items():

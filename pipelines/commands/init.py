@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,15 +61,13 @@ def find_address(key: str, pod: str | None = None) -> Setup:
         addresses = [{"pod": each} for each in (PODS if pod is None else (pod,))]
     for calls, address in enumerate(addresses, start=1):
         setup = Setup({"api_key": key}, dict(address), calls)
-        context = SyncContext(setup.settings())
-        try:
-            context.client.get("Instance", label="init")
-        except BadCredentials:
-            continue
-        except NotAvailable:
-            pass  # the key is known there
-        finally:
-            context.close()
+        with closing(SyncContext(setup.settings())) as context:
+            try:
+                context.client.get("Instance", label="init")
+            except BadCredentials:
+                continue
+            except NotAvailable:
+                pass  # the key is known there
         return setup
     tried = ", ".join(value for address in addresses for value in address.values())
     fix = f"{tried} refused it (401): copy it again, or name its pod with --pod; Insightly shows both in "

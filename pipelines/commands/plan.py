@@ -1,7 +1,7 @@
 """Estimates the calls of a sync or a sweep, with about one call per entity. Nothing is loaded."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 from pipelines.destinations.pipeline_state import custom_objects, resource_states
@@ -65,8 +65,7 @@ def add_estimate(report: Report, context: SyncContext) -> None:
 def _plan(
     command: str, settings: InsightlySettings, target: Target, names: Sequence[str], request: ReadRequest, cost: Cost
 ) -> Report:
-    context = SyncContext(settings, request, tolerant=True)
-    try:
+    with closing(SyncContext(settings, request, tolerant=True)) as context:
         chosen, states = choose(settings, names), _states(target, context)
         for name, state in states.items():
             context.record_earlier_read(name, state)
@@ -99,9 +98,7 @@ def _plan(
         stops = [result.error for result in context.results.values() if isinstance(result.error, Stop)]
         report.conclude(refused, stops, named_entities(names), context.budget.by_label)
         add_estimate(report, context)
-        return report
-    finally:
-        context.close()
+    return report
 
 
 def _states(target: Target, context: SyncContext) -> Mapping[str, State]:

@@ -1,6 +1,7 @@
 """Reads single records, by id or by the value of a field, without moving a watermark."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from pipelines.destinations.target import Target
@@ -123,8 +124,8 @@ def plan(settings: InsightlySettings, selected: Selection) -> Report:
     Returns:
         A report like that of a sync's plan.
     """
-    context, name, report = SyncContext(settings, tolerant=True), selected.name, Report("sync")
-    try:
+    name, report = selected.name, Report("sync")
+    with closing(SyncContext(settings, tolerant=True)) as context:
         find_objects(context, [name])
         result = context.result(name)
         if result.open:
@@ -136,9 +137,7 @@ def plan(settings: InsightlySettings, selected: Selection) -> Report:
             report.entities[name] = EntityReport(result.state or "failed", result.reason, facts=facts)
         report.conclude(None, [result.error] if isinstance(result.error, Stop) else [], {name})
         add_estimate(report, context)
-        return report
-    finally:
-        context.close()
+    return report
 
 
 def _parse_ids(entity: Entity, ids: Sequence[str], value: str) -> tuple[int, ...]:
