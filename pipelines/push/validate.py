@@ -127,19 +127,19 @@ class RowValidator:
                 is_masked = self.normalize(str(name)) in self.masked
                 problems.append(f"{column} {error.reason if is_masked else error}")
                 invalid.add(str(name))
-        key = fields.pop(self.entity.key[0], None)
-        row = Row(number, key, {**fields, **custom}.get(self.match or ""))
+        key, match, record = fields.pop(self.entity.key[0], None), {**fields, **custom}.get(self.match or ""), None
         for values in (fields, custom):
             if self.match in values:
                 values[self.match] = stripped(values[self.match])
-        if self.op != "delete":
+        if self.op == "delete":
+            fields, custom = {}, {}
+        else:
             problems += self._read_only(fields, custom)
             fields = {name: value for name, value in fields.items() if name in self.settable}
-            row = replace(row, fields=fields, custom=custom)
             if self.entity.create_parents and self.op != "update" and key is None:
-                row = replace(row, parent=_record(parent, *PARENT, self.entity.create_parents, problems))
+                record = _record(parent, *PARENT, self.entity.create_parents, problems)
         named = {problem.split()[0] for problem in problems} | invalid
-        row = replace(row, problems=tuple(problems))
+        row = Row(number, key, match, fields, custom, record, tuple(problems))
         incomplete = [problem for problem in self._incomplete(row) if problem.split()[0] not in named]
         return replace(row, problems=(*row.problems, *incomplete))
 

@@ -89,13 +89,8 @@ class Entity:
     object_name: str = ""
 
     def __post_init__(self) -> None:
-        usual = {
-            "get": f"{self.path}/{{id}}",
-            "create": self.path,
-            "update": self.path,
-            "delete": f"{self.path}/{{id}}",
-        }
-        for ability, path in usual.items():
+        one = f"{self.path}/{{id}}"
+        for ability, path in {"get": one, "create": self.path, "update": self.path, "delete": one}.items():
             if getattr(self, ability) is SAME:
                 object.__setattr__(self, ability, path if ability[0].upper() in self.can else None)
         if self.cursor is SAME:
