@@ -117,10 +117,7 @@ def parser() -> argparse.ArgumentParser:
         ".dlt/config.toml, run check, and estimate the first sync. On a terminal it asks for what is missing. The "
         "key is never an option, because other users of the machine can see options: type it when asked, or use "
         "SOURCES__INSIGHTLY__API_KEY or --key-stdin.",
-        (
-            "insightly init",
-            "insightly init --yes --key-stdin --pod eu1 --history opportunities < key.txt",
-        ),
+        ("insightly init", "insightly init --yes --key-stdin --pod eu1 --history opportunities < key.txt"),
     )
     _add_options(
         init,
@@ -134,12 +131,7 @@ def parser() -> argparse.ArgumentParser:
             "--yes": "ask no questions",
         },
     )
-    add(
-        "check",
-        handlers.check,
-        [*output, account],
-        "check the key, pod, account, plan and calls left; writes nothing",
-    )
+    add("check", handlers.check, [*output, account], "check the key, pod, account, plan and calls left; writes nothing")
     add(
         "entities",
         handlers.entities,
@@ -249,10 +241,7 @@ def parser() -> argparse.ArgumentParser:
         [names, *output, account, *target],
         "show the last runs, freshness, calls left and watermarks",
         "Show how fresh the destination is. Sends no call to the API.",
-        (
-            "insightly status",
-            "insightly status --max-age 2h || mail -s 'CRM is stale' team@example.com",
-        ),
+        ("insightly status", "insightly status --max-age 2h || mail -s 'CRM is stale' team@example.com"),
     )
     status.add_argument(
         "--max-age",

@@ -88,11 +88,7 @@ def columns(months: Sequence[Month], today: date) -> list[Column]:
 def owners(currency: Currency) -> Chart:
     """Open deals by owner, and what each has won in this quarter."""
     rows = [
-        Bar(
-            each.name,
-            [number(each.deals), number(each.value), number(each.won.value)],
-            each.value,
-        )
+        Bar(each.name, [number(each.deals), number(each.value), number(each.won.value)], each.value)
         for each in currency.owners
     ]
     title = currency.code or "No currency"
