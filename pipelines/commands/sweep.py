@@ -125,8 +125,7 @@ class _Sweep:
         since = self.runner.states()[self.entity.name]["start_date"]
         found = deletions.differences(self.runner, self.entity, since, self.thorough)
         confirmed = deletions.confirm_and_mark(self.runner, self.entity, found, self.force)
-        result.rows, result.deleted = found.listed, len(confirmed.gone)
-        result.notes += confirmed.notes
+        result.rows = found.listed
         if orphans := self.runner.dataset.remove_orphans(self.entity):
             are = "is" if orphans == 1 else "are"
             result.notes.append(f"{plural(orphans, 'child row')} without a parent row {are} removed")

@@ -142,8 +142,6 @@ def _confirm_missing(runner: Runner, name: str, missing_ids: set[int]) -> None:
         except ImplausibleDeletion:
             runner.finish_full(name)
             raise
-        result.deleted += len(confirmed.gone)
-        result.notes += confirmed.notes
         if confirmed.stop is not None:
             runner.finish_full(name, missing_ids - confirmed.readable)
             raise confirmed.stop

@@ -58,13 +58,16 @@ def differences(runner: Runner, entity: Entity, since: str | None, thorough: boo
 
 
 def confirm_and_mark(runner: Runner, entity: Entity, found: Differences, force: bool) -> DeletionResult:
-    """Confirms missing records at the API and marks those that are gone. If it raises, none is marked.
+    """Confirms missing records at the API, marks those that are gone, and reports it. If it raises, none is marked.
 
     Raises:
         ImplausibleDeletion: too many are missing, or one of a sample can be read.
     """
     confirmed = confirm(runner, entity, found, force)
     mark(runner, entity, confirmed.gone)
+    result = runner.context.result(entity.name)
+    result.deleted += len(confirmed.gone)
+    result.notes += confirmed.notes
     return confirmed
 
 

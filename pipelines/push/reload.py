@@ -72,11 +72,8 @@ def _read(runner: Runner, name: str, request: ReadRequest) -> EntityResult:
 
 def _mark(runner: Runner, entity: Entity, ids: set[int]) -> None:
     """Marks the deleted records after confirming each at the API; whatever their share: the user requested it."""
-    result = runner.context.result(entity.name)
     known = runner.dataset.live_ids(entity)
     found = Differences(len(known), missing_ids=[id_ for id_ in known if id_ in ids])
     confirmed = deletions.confirm_and_mark(runner, entity, found, force=True)
-    result.deleted += len(confirmed.gone)
-    result.notes += confirmed.notes
     if confirmed.stop is not None:
         raise confirmed.stop
