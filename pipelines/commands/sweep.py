@@ -167,7 +167,7 @@ class _Sweep:
             return set()
         key, column = self.entity.key[0], self.runner.dataset.normalize(self.entity.key[0])
         loaded = defaultdict[str, set[int]](set)
-        for row in self.runner.dataset.all_rows(table):
+        for row in self.runner.dataset.rows(table):
             loaded[row["tag_name"]].add(row[column])
         try:
             pages = read_pages(page_reader(self.context, ENTITIES["tags"], record_type=self.entity.name), "TAG_NAME")

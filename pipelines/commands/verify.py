@@ -207,7 +207,7 @@ class _Verification:
             self.found.compared += len(rows)
             for table in shaper.shape_groups([(dict.fromkeys(group, name), rows)]) if group else shaper.shape(rows):
                 if table.table not in loaded:
-                    loaded[table.table] = self.dataset.all_rows(table.table)
+                    loaded[table.table] = self.dataset.rows(table.table)
                 in_group = [row for row in loaded[table.table] if all(row[normalize(part)] == name for part in group)]
                 texts = [*differences(table, in_group, normalize).values(), *repetitions(table, in_group, normalize)]
                 for text in texts:

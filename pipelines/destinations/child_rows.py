@@ -32,7 +32,7 @@ class ChildRows:
         """The live rows of some parents: parent id -> rows."""
         rows = defaultdict[int, list[Row]](list)
         for condition in self._conditions(ids):
-            for row in self._dataset.rows_where(self._entity.name, f"where {condition} and {self._deleted_at} is null"):
+            for row in self._dataset.rows(self._entity.name, f"where {condition} and {self._deleted_at} is null"):
                 rows[int(row[self._dataset.normalize(self._key)])].append(row)
         return rows
 

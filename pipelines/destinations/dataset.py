@@ -113,7 +113,7 @@ class Dataset:
     def rows_by_id(self, entity: Entity, table: str, ids: Sequence[int]) -> list[Row]:
         """The rows of some records, deleted ones included, in the entity's table or a child table; [] without one."""
         literals = ", ".join(str(int(id_)) for id_ in ids) or "null"
-        return self.rows_where(table, f"where {self._key(entity)} in ({literals})")
+        return self.rows(table, f"where {self._key(entity)} in ({literals})")
 
     def values_by_id(self, entity: Entity, columns: Sequence[str], ids: Sequence[Any]) -> dict[Any, Row]:
         """The values of some columns of records, deleted ones included: id -> column -> value.
@@ -129,12 +129,8 @@ class Dataset:
                 values[row.pop(self.normalize(key))] = row
         return values
 
-    def all_rows(self, table: str) -> list[Row]:
-        """All rows of a table; [] without a table."""
-        return self.rows_where(table, "")
-
-    def rows_where(self, table: str, where: str) -> list[Row]:
-        """The rows of a table that a WHERE clause selects; [] without a table."""
+    def rows(self, table: str, where: str = "") -> list[Row]:
+        """The rows of a table, those that a WHERE clause selects or all; [] without a table."""
         if not self.table_exists(table):
             return []
         return self.query(f"select * from {self.table_name(table)} {where}")

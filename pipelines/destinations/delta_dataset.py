@@ -81,7 +81,7 @@ class DeltaDataset(Dataset):
 
     def _open_deletions(self) -> list[dict[str, Any]]:
         """The rows of the table `deletions` whose record was not restored."""
-        return [row for row in self.all_rows(DELETIONS) if row["restored_at"] is None]
+        return [row for row in self.rows(DELETIONS) if row["restored_at"] is None]
 
     def _present_ids(self, entity: Entity) -> set[int]:
         """The ids of the records that exist and are not marked deleted."""

@@ -104,7 +104,7 @@ def fetch_definitions(context: SyncContext, entity: Entity, push_input: PushInpu
 
 def stored_definitions(dataset: Dataset | None, entity: Entity) -> Definitions | None:
     """The entity's custom fields from the destination, None if it has no definition of any entity."""
-    rows = [] if dataset is None else dataset.all_rows("custom_fields")
+    rows = [] if dataset is None else dataset.rows("custom_fields")
     if not rows:
         return None
     return definitions_of(entity, ({name.upper(): value for name, value in row.items()} for row in rows))
