@@ -6,7 +6,7 @@ import dlt
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from sources.insightly import InsightlyError
-from sources.insightly.errors import chain, reason_of
+from sources.insightly.errors import chain
 
 from .dlt_options import wrong_option
 from .pipeline_state import continue_load_ids
@@ -51,7 +51,7 @@ def _load_started(pipeline: dlt.Pipeline) -> bool:
     )
 
 
-def cause(raised: BaseException, target: Target | None = None) -> Exception:
+def cause(raised: BaseException, target: Target) -> Exception:
     """The InsightlyError behind an error of dlt, else LoadingFailed with its message.
 
     Raises:
@@ -65,5 +65,4 @@ def cause(raised: BaseException, target: Target | None = None) -> Exception:
             if error.exit_code == 2:
                 raise error
             return error
-    reason = reason_of(raised) if target is None else target.reason(raised)
-    return LoadingFailed(f"loading failed; rows loaded before are kept: {reason}")
+    return LoadingFailed(f"loading failed; rows loaded before are kept: {target.reason(raised)}")

@@ -164,7 +164,7 @@ def test_source_raises_if_everything_is_refused(make_crm: MakeCrm, kind: str, tm
     source = insightly(entities=["contacts", "tasks"], api_key=crm.sandbox.key, base_url=crm.sandbox.url)
     with pytest.raises(PipelineStepFailed) as caught:
         pipeline.extract(source)
-    assert isinstance(cause(caught.value), NotAvailable)
+    assert isinstance(cause(caught.value, crm.target), NotAvailable)
 
 
 @pytest.mark.parametrize("path", ["regex:^Notes/Search", "regex:^Notes/Search.*updated_after"])

@@ -3,7 +3,7 @@
 Pure logic.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -54,8 +54,7 @@ def parse_filter(entity: Entity, where: str, normalize: Normalize, definitions: 
     raise BadSetting(OPTION, where, f"{entity.name} has no field {name} to search by; {hint}")
 
 
-def _find(fields: Iterable[str], name: str, column: str, normalize: Normalize) -> str | None:
-    fields = tuple(fields)
+def _find(fields: Collection[str], name: str, column: str, normalize: Normalize) -> str | None:
     if name in fields:
         return name
     return next((field for field in fields if column in (normalize(field), field.lower())), None)
