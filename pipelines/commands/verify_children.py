@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from dlt.common.utils import chunks
+
 from pipelines.destinations.child_rows import ChildRows
 from pipelines.destinations.dataset import BATCH
 from pipelines.engine.runner import Runner
@@ -68,14 +70,10 @@ class ChildComparison:
                 self.found.add(f"{self.parent.name} {id_}: {text}")
 
     def _compare_all(self, live: Sequence[int]) -> None:
-        listed, batch = set[Any](), list[Sublist]()
-        for sublist, _ in Sublists(self.context, self.entity, self.parent.name, Checkpoint(self.since)):
-            listed.add(sublist.id)
-            batch.append(sublist)
-            if len(batch) == BATCH:
-                self._compare(batch)
-                batch = []
-        self._compare(batch)
+        listed, sublists = set[Any](), Sublists(self.context, self.entity, self.parent.name, Checkpoint(self.since))
+        for batch in chunks((sublist for sublist, _ in sublists), BATCH):
+            listed |= {sublist.id for sublist in batch}
+            self._compare(batch)
         self.listed = len(listed)
         self.differences |= {id_: f"is not listed: {self._fix_by_sweep}" for id_ in live if id_ not in listed}
 
