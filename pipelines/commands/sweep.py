@@ -91,8 +91,6 @@ def not_verifiable(runner: Runner, entity: Entity) -> str | None:
 
 
 class _Sweep:
-    """The sweep of one entity."""
-
     def __init__(self, runner: Runner, entity: Entity, thorough: bool, tags: bool, force: bool) -> None:
         self.runner, self.entity = runner, entity
         self.context = runner.context

@@ -103,8 +103,6 @@ def _conclude(report: Report, found: Mapping[str, Findings], quick: bool) -> Non
 
 
 class _Verification:
-    """The verification of one entity."""
-
     def __init__(self, runner: Runner, entity: Entity, found: Findings, full: bool, quick: bool) -> None:
         self.runner, self.entity, self.found, self.full, self.quick = runner, entity, found, full, quick
         self.context, self.dataset, self.key = runner.context, runner.dataset, entity.key[0]

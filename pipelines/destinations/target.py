@@ -271,7 +271,6 @@ class Target:
         return DeltaDataset(pipeline)
 
     def load(self, pipeline: dlt.Pipeline) -> None:
-        """Loads the package."""
         pipeline.normalize()
         self.adapter.check_lock()
         self.adapter.limit_memory(pipeline)

@@ -45,12 +45,10 @@ def update(
 
 
 def delete(context: SyncContext, entity: Entity, id_: int) -> None:
-    """Deletes a record."""
     _send(context, entity, "DELETE", str(entity.delete).format(id=id_))
 
 
 def add_tag(context: SyncContext, entity: Entity, id_: int, name: str) -> None:
-    """Adds one tag to a record."""
     _send(context, entity, "POST", _tags_path(entity, id_), {"TAG_NAME": name})
 
 
@@ -60,7 +58,6 @@ def set_tags(context: SyncContext, entity: Entity, id_: int, names: Sequence[str
 
 
 def remove_tag(context: SyncContext, entity: Entity, id_: int, name: str) -> None:
-    """Removes one tag from a record."""
     _send(context, entity, "DELETE", _tags_path(entity, id_), {"TAG_NAME": name})
 
 

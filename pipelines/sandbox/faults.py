@@ -48,7 +48,6 @@ class Fault:
             raise ValueError("the kind 'call' needs an action, and no other kind takes one")
 
     def matches(self, request: Request) -> bool:
-        """True if the request matches."""
         if self.method and self.method.upper() != request.method:
             return False
         path = request.path.strip("/")
