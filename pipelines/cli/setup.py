@@ -88,12 +88,8 @@ def _set(made: Setup, setting: str, answer: str) -> None:
     if answer in ("none", "all"):
         return
     value: Any = answer if setting == "start_date" else names(setting, answer)
-    before, secret = dict(made.config), dict(made.secrets)
-    made.config[setting] = value
+    changed = Setup(dict(made.secrets), {**made.config, setting: value})
     if setting == "hash" and not resolve_settings().hash_key:  # hashes of two keys do not join: keep an existing one
-        made.secrets["hash_key"] = secrets.token_hex(32)
-    try:
-        made.settings()
-    except ConfigurationError:
-        made.config, made.secrets = before, secret
-        raise
+        changed.secrets["hash_key"] = secrets.token_hex(32)
+    changed.settings()
+    made.secrets, made.config = changed.secrets, changed.config

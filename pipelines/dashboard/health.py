@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import dlt
 
@@ -128,11 +127,10 @@ def read_health(pipeline: dlt.Pipeline, dataset: Dataset, max_age: timedelta, at
     since = at - timedelta(days=DAYS)
     sql = f"select * from {dataset.table_name(RUNS)} where started >= %s order by started desc"
     runs = dataset.query(sql, since)
-    account: Mapping[str, Any] = source_state(pipeline).get("account", {})
     newest = max(last.values(), key=lambda row: row["started"])
     return Health(
         at=at,
-        account=account.get("name"),
+        account=source_state(pipeline).get("account", {}).get("name"),
         last_run=newest["started"],
         calls_left=newest["calls_left_today"],
         entities=_freshness(pipeline, dataset, last, at - max_age),
