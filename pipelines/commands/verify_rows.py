@@ -116,9 +116,7 @@ def _difference(api_row: Row | None, loaded_row: Row | None) -> str:
 
 
 def _rows(shaped: ShapedTable, normalize: Normalize) -> Iterable[Row]:
-    names = [normalize(name) for name in shaped.rows.column_names]
-    for values in zip(*(column.to_pylist() for column in shaped.rows.columns), strict=True):
-        row = dict(zip(names, values, strict=True))
+    for row in shaped.rows.rename_columns(list(map(normalize, shaped.rows.column_names))).to_pylist():
         if not row.get(IS_EMPTY):
             yield _as_current(row)
 

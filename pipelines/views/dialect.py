@@ -90,9 +90,7 @@ class ViewWriter:
             statements.append(exp.Comment(this=_path(view), kind="VIEW", expression=text))
         for column, text_ in texts.items() if self.dialect in COMMENT_ON_COLUMNS else ():
             if column and text_:
-                path = exp.Column(this=_quoted(self.normalize(column)))
-                for part, each in zip(("table", "db", "catalog"), reversed(view), strict=False):
-                    path.set(part, _quoted(each))
+                path = exp.column(self.normalize(column), *reversed(view), quoted=True)
                 statements.append(exp.Comment(this=path, kind="COLUMN", expression=exp.Literal.string(text_)))
         return list(map(self._sql, statements))
 

@@ -290,8 +290,7 @@ def is_live(table: str | None = None) -> exp.Expr:
 
 
 def _replace(table: exp.Table, query: exp.Query) -> None:
-    alias = exp.TableAlias(this=exp.to_identifier(table.alias_or_name))
-    table.replace(exp.Subquery(this=query, alias=alias))
+    table.replace(query.subquery(table.alias_or_name, copy=False))
 
 
 def _empty(columns: Mapping[str, str]) -> exp.Query:
