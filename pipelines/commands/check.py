@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
-from pipelines.engine.report import FAILED, Report
+from pipelines.engine.report import Report
 from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import SyncContext
 from sources.insightly.errors import NotAvailable, NotFound
@@ -33,8 +33,7 @@ def check(settings: InsightlySettings) -> Report:
     report = Report("check", facts=facts)
     report.add_costs(context)
     if refused and len(refused) == len(PATHS):
-        report.status, report.exit_code = FAILED, 1
-        report.reason = f"nothing can be read at {settings.url}: {refused[0]}. {_hint(settings, refused)}"
+        report.fail(f"nothing can be read at {settings.url}: {refused[0]}. {_hint(settings, refused)}")
     return report
 
 

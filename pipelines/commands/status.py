@@ -9,7 +9,7 @@ import dlt
 from pipelines.destinations.dataset import Dataset, Row
 from pipelines.destinations.pipeline_state import custom_objects, source_state
 from pipelines.destinations.target import NothingSynced, Target
-from pipelines.engine.report import FAILED, EntityReport, Report, listed
+from pipelines.engine.report import EntityReport, Report, listed
 from pipelines.engine.run_log import is_stale, last_failure, last_runs, last_success
 from sources.insightly.config.settings import InsightlySettings
 from sources.insightly.context import SyncContext, choose, named_entities
@@ -64,11 +64,9 @@ def status(
             "max_age_seconds": None if max_age is None else round(max_age.total_seconds()),
         }
     if stale := [name for name, entity in report.entities.items() if entity.facts["stale"]]:
-        report.status, report.exit_code = FAILED, 1
-        report.reason = f"no complete sync within --max-age: {listed(stale, len(report.entities))}"
+        report.fail(f"no complete sync within --max-age: {listed(stale, len(report.entities))}")
     elif max_age is not None and not any(each.facts["last_complete_sync"] for each in report.entities.values()):
-        report.status, report.exit_code = FAILED, 1
-        report.reason = "no entity was ever synced completely: run insightly check"
+        report.fail("no entity was ever synced completely: run insightly check")
     report.seconds = time.monotonic() - started
     return report
 

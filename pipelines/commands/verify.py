@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.destinations.pipeline_state import source_state
 from pipelines.destinations.target import Target
 from pipelines.engine import deletions
-from pipelines.engine.report import FAILED, Report
+from pipelines.engine.report import Report
 from pipelines.engine.run_log import last_runs
 from pipelines.engine.runner import Runner, Watch, opened
 from sources.insightly.config.settings import InsightlySettings
@@ -98,8 +98,7 @@ def _conclude(report: Report, found: Mapping[str, Findings], quick: bool) -> Non
             entity.facts["proved"] = entity.state == "ok" and not findings.count
     different = [f"{name} ({findings.count:,})" for name, findings in found.items() if findings.count]
     if different:
-        report.status, report.exit_code = FAILED, 4
-        report.reason = f"the destination differs from the API: {', '.join(different)}"
+        report.fail(f"the destination differs from the API: {', '.join(different)}", 4)
 
 
 class _Verification:

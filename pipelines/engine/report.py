@@ -82,6 +82,9 @@ class Report:
     facts: dict[str, Any] = field(default_factory=dict)
     committed: str = ""
 
+    def fail(self, reason: str | None, exit_code: int = 1) -> None:
+        self.status, self.exit_code, self.reason = FAILED, exit_code, reason
+
     def add_costs(self, context: "SyncContext") -> None:
         """Adds the seconds and calls of a run, how many of them were retries, and how many calls are left."""
         budget, pace = context.budget, context.rate_limiter.slowest_rate
@@ -115,13 +118,12 @@ class Report:
         elif error is not None:
             reasons = [str(error)]
         if reasons:
-            self.status, self.exit_code, self.reason = FAILED, 1, "; ".join(reasons)
+            self.fail("; ".join(reasons))
         elif stops:
             self.status, self.exit_code, self.reason = STOPPED, 3, str(stops[0])
         elif skipped and not any(calls.get(name) for name, each in self.entities.items() if each.state != "skipped"):
             names = listing([name for name, _ in skipped], 1)
-            self.status, self.exit_code = FAILED, 1
-            self.reason = f"nothing is available: {names} skipped, {skipped[0][1]}"
+            self.fail(f"nothing is available: {names} skipped, {skipped[0][1]}")
 
     def interrupt(self, exit_code: int) -> None:
         """Makes this the report of a run that a signal ended."""
@@ -130,8 +132,8 @@ class Report:
         counts = [plural(written, "row") if written else "", plural(deleted, "deletion") if deleted else ""]
         counted = " and ".join(filter(None, counts))
         committed = self.committed or (counted and f"{counted} {'is' if written + deleted == 1 else 'are'} committed")
-        self.status, self.exit_code = FAILED, exit_code
-        self.reason = "; ".join(filter(None, ["interrupted", committed, "run the same command again to continue"]))
+        parts = ["interrupted", committed, "run the same command again to continue"]
+        self.fail("; ".join(filter(None, parts)), exit_code)
 
     def to_dict(self) -> dict[str, Any]:
         return {

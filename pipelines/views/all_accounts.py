@@ -15,7 +15,7 @@ from pipelines.destinations.locks import Busy
 from pipelines.destinations.pipeline_state import SCHEMA
 from pipelines.destinations.system_tables import RUNS, description_of
 from pipelines.destinations.target import Target
-from pipelines.engine.report import FAILED, WORST_FIRST, Report
+from pipelines.engine.report import WORST_FIRST, Report
 from sources.insightly.config.accounts import ALL, DEFAULT, is_account_name
 
 from .dialect import writer_of
@@ -125,8 +125,8 @@ def refresh_after(report: Report, base: Target) -> None:
         views, exit_code = AllAccounts(failed={"*": str(error)}), getattr(error, "exit_code", 1)
     if views.failed:
         reasons = [f"{dataset}.{view}: {reason}" for view, reason in views.failed.items()]
-        report.exit_code = min(report.exit_code, exit_code, key=WORST_FIRST.index)
-        report.status, report.reason = FAILED, "; ".join(filter(None, [report.reason, *reasons]))
+        exit_code = min(report.exit_code, exit_code, key=WORST_FIRST.index)
+        report.fail("; ".join(filter(None, [report.reason, *reasons])), exit_code)
     report.facts["all_accounts"] = {"dataset": dataset, **asdict(views)}
 
 

@@ -89,7 +89,7 @@ def refresh_after_sync(report: Report, target: Target) -> None:
     report.facts |= created.facts
     report.seconds += created.seconds
     if created.status == FAILED:
-        report.status, report.exit_code, report.reason = FAILED, 1, f"marts: {created.reason}"
+        report.fail(f"marts: {created.reason}")
 
 
 def statements(target: Target, folder: str | None = None) -> Report:
@@ -274,4 +274,4 @@ def add_rows(report: Report, rows: dict[str, Row]) -> None:
     """Adds the rows of all marts to a report, which fails if one of them is wrong."""
     report.facts["marts"] = rows
     if failed := [f"{name}: {row['reason']}" for name, row in rows.items() if row["state"] == INVALID]:
-        report.status, report.exit_code, report.reason = FAILED, 1, "; ".join(failed)
+        report.fail("; ".join(failed))
