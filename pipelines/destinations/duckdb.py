@@ -26,6 +26,10 @@ logger = logging.getLogger(__name__)
 MEMORY, MEMORY_PER_COLUMN = 100, 1
 """Megabytes that DuckDB may use during a run, and more for each column of the widest table: a merge writes all columns
 side by side. DuckDB's default is 80% of the machine."""
+MEMORY_PER_BYTE = 3
+"""Bytes of memory for each byte of `_largest_columns`: DuckDB reads the part of a column in a row group at once."""
+SMALL_FILE = 100_000
+"""Bytes of a file whose columns are small too, even if its texts are compressed to a twentieth."""
 SETTINGS = {"TimeZone": "UTC", "checkpoint_threshold": "32MB"}
 """Set once for all connections: the time zone, as dlt sets it, and the size of the log of what was committed at which
 DuckDB writes that into the tables."""
@@ -145,13 +149,36 @@ class DuckDbAdapter(DestinationAdapter):
     def limit_memory(self, pipeline: dlt.Pipeline) -> None:
         schema = pipeline.default_schema if pipeline.default_schema_name else None
         columns = max((len(table["columns"]) for table in schema.tables.values()), default=0) if schema else 0
-        limit = MEMORY + MEMORY_PER_COLUMN * columns
+        limit = MEMORY + MEMORY_PER_COLUMN * columns + MEMORY_PER_BYTE * _largest_columns(pipeline) // 1_000_000
         if limit == self._memory_limit:
             return
         with pipeline.sql_client() as client:
             client.execute_sql("set threads = 1")  # dlt runs the jobs in threads, and each thread has its own buffers
             client.execute_sql(f"set memory_limit = '{limit}MB'")
         self._memory_limit = limit
+
+
+def _largest_columns(pipeline: dlt.Pipeline) -> int:
+    """Bytes of the largest part of a column in a row group, over all files that wait to be loaded.
+
+    Files of several tables are loaded at the same time, so these count together.
+    """
+    import pyarrow.parquet as pq
+
+    size = 0
+    for load_id in pipeline.list_normalized_load_packages():
+        jobs = pipeline.get_load_package_info(load_id).jobs
+        for job in jobs["new_jobs"] + jobs["started_jobs"]:
+            if job.file_path.endswith(".parquet") and job.file_size > SMALL_FILE:
+                file = pq.read_metadata(job.file_path)
+                groups = (file.row_group(index) for index in range(file.num_row_groups))
+                parts = (
+                    group.column(index).total_uncompressed_size
+                    for group in groups
+                    for index in range(group.num_columns)
+                )
+                size += max(parts, default=0)
+    return size
 
 
 def _process_in(error: str) -> str:

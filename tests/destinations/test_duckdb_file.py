@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 
 import duckdb
 import pytest
@@ -52,6 +53,14 @@ def test_half_created_file_is_created_again(path: Path, size: int, caplog: pytes
 
 def test_half_created_file_is_filled_by_a_sync(crm: Crm) -> None:
     crm.database.touch()
+    crm.sync_done("notes")
+    crm.assert_equal("notes")
+
+
+def test_chunk_of_long_texts_fits_into_the_memory_of_duckdb(crm: Crm) -> None:
+    random = Random(1)
+    for number in range(24):
+        crm.sandbox.store.create("notes", {"TITLE": f"note {number}", "BODY": random.randbytes(1_250_000).hex()})
     crm.sync_done("notes")
     crm.assert_equal("notes")
 
