@@ -13,6 +13,7 @@ from dlt.common.schema import Schema
 from dlt.destinations.impl.postgres.postgres import PostgresClient
 from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
 from dlt.destinations.sql_client import raise_database_error
+from dlt.destinations.typing import DBTransaction
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection
 
 from .merge_job import MergeJob, MergingClient, equal
@@ -73,6 +74,29 @@ class SharingSqlClient(Psycopg2SqlClient):
         if self._conn is not None:
             self._connections.put(self._conn)
             self._conn = None
+
+    @contextmanager
+    @raise_database_error
+    def execute_query(self, query: Any, *args: Any, **options: Any) -> Iterator[Any]:
+        """Connects again if dlt could not do so after an earlier error, because the server was down."""
+        if self._conn is None:
+            self.open_connection()
+        with super().execute_query(query, *args, **options) as cursor:
+            yield cursor
+
+    @contextmanager
+    @raise_database_error
+    def begin_transaction(self) -> Iterator[DBTransaction]:
+        """Connects again, as `execute_query`."""
+        if self._conn is None:
+            self.open_connection()
+        with super().begin_transaction() as transaction:
+            yield transaction
+
+    def rollback_transaction(self) -> None:
+        """Does nothing if the connection is lost, and with it the transaction."""
+        if self._conn is not None:
+            super().rollback_transaction()
 
     @raise_database_error
     def copy(self, sql: str, text: Any) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -23,6 +23,7 @@ from pipelines.destinations.locks import Busy
 from pipelines.destinations.merge_job import MergeJob
 from pipelines.destinations.pipeline_state import resource_states
 from pipelines.destinations.target import Target
+from pipelines.engine.report import Report
 from pipelines.engine.run_log import last_runs
 from pipelines.sandbox import Fault, evolve
 from pipelines.views.all_accounts import refresh
@@ -40,6 +41,8 @@ from tests.support.push import ids, jsonl, named, people, pushed, results
 from tests.support.sync_kill import METHODS
 
 pytestmark = ON_POSTGRES
+OTHERS = "pid <> pg_backend_pid() and datname = current_database()"
+CUT = f"select pg_terminate_backend(pid) from pg_stat_activity where {OTHERS}"
 TYPES = {
     "integer": "bigint",
     "string": "character varying",
@@ -49,6 +52,10 @@ TYPES = {
     "date": "date",
     "json": "character varying",
 }
+
+
+def swept_without_check(crm: Crm, *names: str) -> Report:
+    return sweep(crm.settings(), crm.target, names)
 
 
 def test_postgres_follows_edits_deletions_and_returns(crm: Crm) -> None:
@@ -177,19 +184,42 @@ def test_postgres_run_shares_connections_and_leaves_none_open(crm: Crm, monkeypa
 
 @pytest.mark.sample(0)
 def test_postgres_run_after_broken_connections_completes(crm: Crm) -> None:
-    others = "pid <> pg_backend_pid() and datname = current_database()"
-    cut = f"select pg_terminate_backend(pid) from pg_stat_activity where {others}"
     crm.first_sync("contacts", "notes")
     for key in ids(crm, "contacts")[::2]:
         crm.sandbox.store.update("contacts", key, {"TAGS": []})
     delete(crm, "contacts", ids(crm, "contacts")[1])
-    crm.sandbox.faults.add(Fault("call", nth=2, action=lambda _: crm.change(cut)))
+    crm.sandbox.faults.add(Fault("call", nth=2, action=lambda _: crm.change(CUT)))
     report = sweep(crm.settings(), crm.target, ["contacts", "notes"])
     assert (report.exit_code, "connection" in str(report.reason)) == (1, True)
     crm.sandbox.faults.clear()
     crm.sync_done("contacts", "notes")
     swept(crm, "contacts", "notes")
     verified(crm, "contacts", "notes", full=True)
+    crm.assert_equal("contacts", "notes", deleted=True)
+
+
+@pytest.mark.parametrize("run", [Crm.sync, swept_without_check], ids=["sync", "sweep"])
+@pytest.mark.sample(0)
+def test_postgres_server_that_stops_amid_a_run_is_reported(
+    crm: Crm, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Report]
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise psycopg2.OperationalError("connection to server failed: Connection refused")
+
+    def stop(_: object) -> None:
+        crm.change(CUT)
+        patch.setattr(psycopg2, "connect", refuse)
+
+    crm.first_sync("contacts", "notes")
+    crm.sandbox.store.update("contacts", ids(crm, "contacts")[0], {"TAGS": []})
+    delete(crm, "contacts", ids(crm, "contacts")[1])
+    crm.sandbox.faults.add(Fault("call", nth=2, action=stop))
+    with monkeypatch.context() as patch:
+        report = run(crm, "contacts", "notes")
+    assert (report.exit_code, "connection" in str(report.reason)) == (1, True)
+    crm.sandbox.faults.clear()
+    crm.sync_done("contacts", "notes")
+    swept(crm, "contacts", "notes")
     crm.assert_equal("contacts", "notes", deleted=True)
 
 
