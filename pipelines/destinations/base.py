@@ -143,8 +143,13 @@ class DestinationAdapter:
         """
         return None
 
-    def limit_memory(self, _: dlt.Pipeline) -> None:
-        """Limits the memory of a database that runs in this process, by the widest table of a pipeline's schema."""
+    def limit_memory(self, _: dlt.Pipeline, loading: bool = False) -> None:
+        """Limits the memory of a database that runs in this process; for `loading`, to what the waiting package takes.
+
+        Args:
+            _: the pipeline.
+            loading: whether the package is loaded next.
+        """
 
 
 def _hide(credentials: Any, name: str) -> None:

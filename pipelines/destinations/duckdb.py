@@ -24,8 +24,10 @@ from .locks import describe_process, wait_for
 logger = logging.getLogger(__name__)
 
 MEMORY, MEMORY_PER_COLUMN = 100, 1
-"""Megabytes that DuckDB may use during a run, and more for each column of the widest table: a merge writes all columns
+"""Megabytes that DuckDB may use during a load, and more for each column of the widest table: a merge writes all columns
 side by side. DuckDB's default is 80% of the machine."""
+MEMORY_BETWEEN_LOADS = 1_000
+"""Megabytes for what else a run does: `verify`, for example, reads whole records, whatever their size."""
 MEMORY_PER_BYTE = 3
 """Bytes of memory for each byte of `_largest_columns`: DuckDB reads the part of a column in a row group at once."""
 SMALL_FILE = 100_000
@@ -146,10 +148,8 @@ class DuckDbAdapter(DestinationAdapter):
         errors = (str(each) for each in chain(error) if isinstance(each, duckdb.Error) and IN_USE.search(str(each)))
         return next((f"another program ({_process_in(each)}) has the file open" for each in errors), None)
 
-    def limit_memory(self, pipeline: dlt.Pipeline) -> None:
-        schema = pipeline.default_schema if pipeline.default_schema_name else None
-        columns = max((len(table["columns"]) for table in schema.tables.values()), default=0) if schema else 0
-        limit = MEMORY + MEMORY_PER_COLUMN * columns + MEMORY_PER_BYTE * _largest_columns(pipeline) // 1_000_000
+    def limit_memory(self, pipeline: dlt.Pipeline, loading: bool = False) -> None:
+        limit = _memory_of_load(pipeline) if loading else MEMORY_BETWEEN_LOADS
         if limit == self._memory_limit:
             return
         with pipeline.sql_client() as client:
@@ -158,26 +158,26 @@ class DuckDbAdapter(DestinationAdapter):
         self._memory_limit = limit
 
 
+def _memory_of_load(pipeline: dlt.Pipeline) -> int:
+    columns = max((len(table["columns"]) for table in pipeline.default_schema.tables.values()), default=0)
+    return MEMORY + MEMORY_PER_COLUMN * columns + MEMORY_PER_BYTE * _largest_columns(pipeline) // 1_000_000
+
+
 def _largest_columns(pipeline: dlt.Pipeline) -> int:
     """Bytes of the largest part of a column in a row group, over all files that wait to be loaded.
 
     Files of several tables are loaded at the same time, so these count together.
     """
-    import pyarrow.parquet as pq
-
     size = 0
-    for load_id in pipeline.list_normalized_load_packages():
-        jobs = pipeline.get_load_package_info(load_id).jobs
-        for job in jobs["new_jobs"] + jobs["started_jobs"]:
-            if job.file_path.endswith(".parquet") and job.file_size > SMALL_FILE:
-                file = pq.read_metadata(job.file_path)
-                groups = (file.row_group(index) for index in range(file.num_row_groups))
-                parts = (
-                    group.column(index).total_uncompressed_size
-                    for group in groups
-                    for index in range(group.num_columns)
-                )
-                size += max(parts, default=0)
+    for file in Path(pipeline.working_dir).glob("load/normalized/*/*_jobs/*.parquet"):
+        if file.parent.name in ("new_jobs", "started_jobs") and file.stat().st_size > SMALL_FILE:
+            import pyarrow.parquet as pq  # a run without new rows does not need it
+
+            metadata = pq.read_metadata(file)
+            groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
+            size += max(
+                group.column(index).total_uncompressed_size for group in groups for index in range(group.num_columns)
+            )
     return size
 
 

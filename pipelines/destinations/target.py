@@ -273,8 +273,9 @@ class Target:
     def load(self, pipeline: dlt.Pipeline) -> None:
         pipeline.normalize()
         self.adapter.check_lock()
-        self.adapter.limit_memory(pipeline)
+        self.adapter.limit_memory(pipeline, loading=True)
         pipeline.load()
+        self.adapter.limit_memory(pipeline)
 
     @contextmanager
     def lock(self, wait: float = WAIT_SECONDS, *, writes: bool = True) -> Iterator[bool]:

@@ -16,11 +16,13 @@ from pipelines.commands.plan import plan_sweep
 from pipelines.commands.status import status
 from pipelines.commands.verify import verify
 from pipelines.dashboard.build import build_page
+from pipelines.destinations import duckdb as duckdb_adapter
 from pipelines.destinations.base import Unwritable
 from pipelines.destinations.duckdb import DuckDbAdapter
 from pipelines.destinations.locks import Busy, describe_process
 from pipelines.destinations.target import Target, Unreachable
 from sources.insightly.errors import BadSetting
+from tests.support.commands import verified
 from tests.support.crm import Crm
 
 
@@ -63,6 +65,20 @@ def test_chunk_of_long_texts_fits_into_the_memory_of_duckdb(crm: Crm) -> None:
         crm.sandbox.store.create("notes", {"TITLE": f"note {number}", "BODY": random.randbytes(1_250_000).hex()})
     crm.sync_done("notes")
     crm.assert_equal("notes")
+
+
+@pytest.mark.sample(1)
+@pytest.mark.parametrize("history", [(), ("contacts",)])
+def test_verify_and_history_have_more_memory_than_a_load(
+    crm: Crm, monkeypatch: pytest.MonkeyPatch, history: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(duckdb_adapter, "MEMORY", 10)
+    random = Random(1)
+    for number in range(60):
+        crm.sandbox.store.create("contacts", {"FIRST_NAME": f"{number}", "BACKGROUND": random.randbytes(300_000).hex()})
+    crm.sync_done("contacts", history=history)
+    verified(crm, "contacts", history=history)
+    crm.assert_equal("contacts")
 
 
 def test_empty_database_with_a_log_is_kept(path: Path) -> None:
