@@ -27,7 +27,7 @@ MEMORY, MEMORY_PER_COLUMN = 100, 1
 """Megabytes that DuckDB may use during a load, and more for each column of the widest table: a merge writes all columns
 side by side. DuckDB's default is 80% of the machine."""
 MEMORY_BETWEEN_LOADS = 1_000
-"""Megabytes for what else a run does: `verify`, for example, reads whole records, whatever their size."""
+"""Megabytes for what else a run does: `verify`, for example, reads all columns of records, whatever their size."""
 MEMORY_PER_BYTE = 3
 """Bytes of memory for each byte of `_largest_columns`: DuckDB reads the part of a column in a row group at once."""
 SMALL_FILE = 100_000

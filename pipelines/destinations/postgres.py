@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlt.common.destination import Destination
 
-from sources.insightly.errors import BadSetting, chain, redact
+from sources.insightly.errors import BadSetting, chain, listing, redact
 
 from .base import DestinationAdapter, Unreachable
 from .locks import Busy, this_process, wait_for
@@ -244,10 +244,9 @@ def _missing_rights(cursor: Any, schema: str) -> str | None:
     tables = cursor.fetchall()
     grants += [(right, table) for table, _, _, missing in tables for right in missing]
     if grants:
-        lacking = ", ".join(f"{right.upper()} on {place}" for right, place in grants[:SHOWN])
-        more = f" and {len(grants) - SHOWN:,} more" if len(grants) > SHOWN else ""
+        lacking = listing([f"{right.upper()} on {place}" for right, place in grants], SHOWN)
         right, place = grants[0]
-        return f"the database user {user} lacks {lacking}{more}: grant {right} on {place} to {user}"
+        return f"the database user {user} lacks {lacking}: grant {right} on {place} to {user}"
     foreign = [(table, owner) for table, owner, is_own, _ in tables if not is_own]
     if foreign:
         table, owner = foreign[0]

@@ -63,7 +63,7 @@ NOT_CONNECTED = (NewConnectionError, ConnectTimeoutError, ConnectionRefusedError
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """None: no redirect is followed, and requests would read the whole body of one before it follows it."""
+        """None: no redirect is followed, and requests would read the body of one to its end before it follows it."""
 
 
 class Client:

@@ -112,8 +112,7 @@ class _ListRead:
         """Pages are written together, since each table written takes a while.
 
         The first page is written alone: after it, it is known whether definitions and tags cost calls. So are pages
-        whose tags cost calls.
-        What was read is also written while the last pages are awaited.
+        whose tags cost calls. What was read is also written while the last pages are awaited.
         """
         at_once = not self.result.rows or tags_cost_calls(self.context, self.entity)
         is_last = self.reader.pages_to_go in range(LAST_PAGES + 1)
