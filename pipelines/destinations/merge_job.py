@@ -25,10 +25,14 @@ class MergeJob(RunnableLoadJob, ABC):
     """What a query reads the rows of the file from; %s for its path."""
 
     def run(self) -> None:
+        import pyarrow.parquet as pq  # a run without new rows does not need it
+
+        if self._load_table["write_disposition"] != "replace" and not pq.read_metadata(self._file_path).num_rows:
+            return
         client = self._job_client.sql_client
         with client.begin_transaction():
             self.provide_rows()
-            for sql in self._statements():
+            for sql in self.statements():
                 client.execute_sql(sql, *[self._file_path] * sql.count("%s"))
 
     def provide_rows(self) -> None:
@@ -50,14 +54,14 @@ class MergeJob(RunnableLoadJob, ABC):
 
         return ", ".join(self._escaped(pq.read_schema(self._file_path).names))
 
-    def _statements(self) -> Iterator[str]:
-        conditions = [f"new.{column} is not true" for column in self._with_hint("hard_delete")]
+    def statements(self) -> Iterator[str]:
+        conditions = [f"new.{column} is not true" for column in self.with_hint("hard_delete")]
         disposition = self._load_table["write_disposition"]
         if disposition == "replace":
             yield f"delete from {self.table}"
         elif disposition == "merge":
-            key = self._with_hint("primary_key")
-            for columns in filter(None, (key, self._with_hint("merge_key"))):
+            key = self.with_hint("primary_key")
+            for columns in filter(None, (key, self.with_hint("merge_key"))):
                 same = f"select 1 from {self.rows} new where {equal(columns)}"
                 yield f"delete from {self.table} old where exists ({same})"
             if key:
@@ -65,7 +69,7 @@ class MergeJob(RunnableLoadJob, ABC):
         where = " and ".join(conditions or ["true"])
         yield f"insert into {self.table} ({self.columns}) select {self.columns} from {self.rows} new where {where}"
 
-    def _with_hint(self, hint: Any) -> list[str]:
+    def with_hint(self, hint: Any) -> list[str]:
         return self._escaped(get_columns_names_with_prop(cast(TTableSchema, self._load_table), hint))
 
     def _escaped(self, names: list[str]) -> list[str]:

@@ -112,23 +112,47 @@ class PostgresMergeJob(MergeJob):
     """Copies the file into a temporary table first, of the same name, which errors of the database show."""
 
     def provide_rows(self) -> None:
-        """Copies a row group at a time. Arrow quotes each text, so that an empty one is not null."""
+        """Copies a row group at a time. Arrow quotes each text, so that an empty one is not null.
+
+        Times are copied in UTC without saying so: Arrow takes twenty times as long to write those with a time zone.
+        """
         import pyarrow as pa  # a run without new rows needs none of these
         import pyarrow.parquet as pq
         from pyarrow import csv
 
         client, file = cast(SharingSqlClient, self._job_client.sql_client), pq.ParquetFile(self._file_path)
-        self.rows = f"pg_temp.{client.escape_column_name(self.load_table_name)}"
-        # Unlike that of `like`, it accepts rows without a column that a user has added, and declared not null.
-        client.execute_sql(f"create temporary table {self.rows} on commit drop as select * from {self.table} limit 0")
+        ((has_rows,),) = client.execute_sql(f"select exists (select from {self.table})") or ()
+        self.rows = f"pg_temp.{client.escape_column_name(self.load_table_name)}" if has_rows else self.table
+        if has_rows:
+            # Unlike `like`, this accepts rows without a column that a user has added, and declared not null.
+            same_columns = f"select * from {self.table} limit 0"
+            client.execute_sql(f"create temporary table {self.rows} on commit drop as {same_columns}")
+        client.execute_sql("set local time zone 'UTC'")
+        utc = pa.schema(
+            field.with_type(pa.timestamp(field.type.unit)) if pa.types.is_timestamp(field.type) else field
+            for field in file.schema_arrow
+        )
         copy = f"copy {self.rows} ({self.columns}) from stdin with (format csv, encoding 'utf8')"
         for index in range(file.num_row_groups):
             text = pa.BufferOutputStream()
-            csv.write_csv(file.read_row_group(index), text, csv.WriteOptions(include_header=False))
+            csv.write_csv(file.read_row_group(index).cast(utc), text, csv.WriteOptions(include_header=False))
             client.copy(copy, pa.BufferReader(text.getvalue()))
 
+    def statements(self) -> Iterator[str]:
+        if self.rows != self.table:
+            yield from super().statements()
+            return
+        for column in self.with_hint("hard_delete"):
+            yield f"delete from {self.table} where {column}"
+        key = self.with_hint("primary_key")
+        if key and self._load_table["write_disposition"] == "merge":
+            yield f"delete from {self.table} new where {self._is_repeated(key)}"
+
     def is_last(self, key: list[str]) -> str:
-        return f"not exists (select 1 from {self.rows} old where {equal(key)} and old.ctid > new.ctid)"
+        return f"not {self._is_repeated(key)}"
+
+    def _is_repeated(self, key: list[str]) -> str:
+        return f"exists (select 1 from {self.rows} old where {equal(key)} and old.ctid > new.ctid)"
 
 
 class PostgresMergingClient(MergingClient, PostgresClient):

@@ -35,6 +35,7 @@ def load(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Load]:
 
     else:
         url = request.getfixturevalue("postgres").database()
+        query(url, f"alter database {url.partition('?')[0].rpartition('/')[2]} set timezone to 'America/New_York'")
         destination = MergingPostgres(url)
 
         def read(sql: str) -> list[tuple[Any, ...]]:
@@ -69,11 +70,22 @@ def test_rows_are_merged_by_all_parts_of_a_key(load: Load) -> None:
     assert load(records((1, "b"), (2, "b")), primary_key=["id", "v"]) == [(1, "a"), (1, "b"), (2, "b")]
 
 
+def test_rows_are_merged_into_an_emptied_table_as_into_a_new_one(load: Load) -> None:
+    load(records((1, "a"), (2, "b")), "replace")
+    load([], "replace")
+    assert load(records((1, "c"), (1, "d")), primary_key="id") == [(1, "d")]
+
+
 def test_child_rows_are_replaced_by_the_key_of_their_parent(load: Load) -> None:
     rows = [{"id": id_, "v": value, "_is_empty": None} for id_, value in ((1, "a"), (1, "a"), (2, "b"), (3, "c"))]
     assert load(rows, **CHILDREN) == [(1, "a", None), (1, "a", None), (2, "b", None), (3, "c", None)]
     rows = [{"id": 1, "v": "d", "_is_empty": False}, {"id": 2, "v": None, "_is_empty": True}]
     assert load(rows, **CHILDREN) == [(1, "d", False), (3, "c", None)]
+
+
+def test_row_without_children_is_not_stored_in_a_new_table(load: Load) -> None:
+    rows = [{"id": 1, "v": "a", "_is_empty": None}, {"id": 2, "v": None, "_is_empty": True}]
+    assert load(rows, **CHILDREN) == [(1, "a", None)]
 
 
 def test_list_is_replaced_by_another_or_by_none(load: Load) -> None:
