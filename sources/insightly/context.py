@@ -5,7 +5,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -73,6 +73,7 @@ class SyncContext:
         chosen: the entities of the run; `current` is the one at work.
         page_readers: the readers of the lists; they live as long as the run.
         definitions: per entity, the definitions of its custom fields, as far as they were read; None if not readable.
+        prefetched_definitions: the requests for those that were sent before they were needed.
         shapers: per entity, what makes tables of its records.
         results: per entity, what the run did.
         on_progress: called when there is progress; it may raise an interruption.
@@ -108,6 +109,7 @@ class SyncContext:
         self.current: str | None = None
         self.page_readers: dict[tuple[str, ...], PageReader] = {}
         self.definitions: dict[str, list[Record] | None] = {}
+        self.prefetched_definitions: dict[str, Future[list[Record]]] = {}
         self.shapers: dict[str, RowShaper] = {}
         self.results: dict[str, EntityResult] = {}
         self.on_progress: Callable[[], None] = lambda: None

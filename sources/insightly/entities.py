@@ -137,6 +137,10 @@ class Entity:
         field = self.fields.get(self.cursor or "")
         return field is not None and "undocumented" not in field.flags
 
+    def read_in_blocks(self, since: str | None) -> bool:
+        """Whether blocks of the list that have not changed are skipped, where `since` asks for no changes alone."""
+        return self.read == "full" or (since is None and not self.cursor_documented)
+
     @property
     def tagged(self) -> bool:
         return "TAGS" in self.arrays

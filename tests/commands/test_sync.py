@@ -165,6 +165,13 @@ def test_shortened_array_leaves_no_old_child_rows(crm: Crm) -> None:
     crm.assert_equal("contacts")
 
 
+def test_definitions_are_requested_before_further_pages(crm: Crm) -> None:
+    crm.sync_done("contacts", page_size=10, requests_per_second=25)
+    paths = [call.path for call in crm.sandbox.log if call.path != "/Instance"]
+    assert paths[:2] == ["/Contacts", "/CustomFields/Contacts"]
+    assert paths.count("/CustomFields/Contacts") == 1
+
+
 def test_custom_field_definitions_are_a_table(crm: Crm) -> None:
     crm.sync_done("contacts", "leads")
     loaded = {(r["field_for"], r["field_name"], r["field_type"]) for r in crm.table("custom_fields")}

@@ -47,7 +47,8 @@ def page_reader(
         path, params = _list_of(entity, since, brief, search)
         if record_type:
             params["record_type"] = record_type
-        reader = context.page_readers[key] = _reader(context, entity, path, params)
+        writes_each = entity.custom_fields and not (brief or search or entity.read_in_blocks(since))
+        reader = context.page_readers[key] = _reader(context, entity, path, params, writes_each)
         reader.set_max_rows(min(reader.max_rows, max_rows or reader.max_rows))
     return context.page_readers[key]
 
@@ -155,7 +156,7 @@ def read_definitions(context: SyncContext, entity: Entity) -> list[Record] | Non
     """The definitions of an entity's custom fields, read once a run; None where they are not readable."""
     if entity.name not in context.definitions:
         try:
-            context.definitions[entity.name] = _request_definitions(context, entity, entity.name)
+            context.definitions[entity.name] = _definitions(context, entity, entity.name)
         except NotAvailable as error:
             logger.warning("custom fields of %s get the types of their values: %s", entity.name, error)
             context.definitions[entity.name] = None
@@ -171,8 +172,21 @@ def require_definitions(context: SyncContext, entity: Entity) -> list[Record]:
     known = context.definitions.get(entity.name)
     if known is None:
         context.chunk.add(1)
-        known = context.definitions[entity.name] = _request_definitions(context, entity, "custom_fields")
+        known = context.definitions[entity.name] = _definitions(context, entity, "custom_fields")
     return known
+
+
+def _prefetch_definitions(context: SyncContext, entity: Entity) -> None:
+    """Requests the definitions before further pages are requested: no row can be written without them."""
+    with context.prefetch_window.lock:
+        if entity.name not in context.definitions and entity.name not in context.prefetched_definitions:
+            request = context.pool.submit(_request_definitions, context, entity, entity.name)
+            context.prefetched_definitions[entity.name] = request
+
+
+def _definitions(context: SyncContext, entity: Entity, label: str) -> list[Record]:
+    prefetched = context.prefetched_definitions.get(entity.name)
+    return _request_definitions(context, entity, label) if prefetched is None else prefetched.result()
 
 
 def _request_definitions(context: SyncContext, entity: Entity, label: str) -> list[Record]:
@@ -208,7 +222,8 @@ def _list_of(
     return path, params
 
 
-def _reader(context: SyncContext, entity: Entity, path: str, params: Params) -> PageReader:
+def _reader(context: SyncContext, entity: Entity, path: str, params: Params, writes_each: bool = False) -> PageReader:
+    """The reader of a list; `writes_each` says that each row of a page will be written, with its custom fields."""
     is_parent = ENTITIES.get(entity.name, entity).path != entity.path
 
     def may_prefetch() -> bool:
@@ -220,7 +235,14 @@ def _reader(context: SyncContext, entity: Entity, path: str, params: Params) -> 
         if may_prefetch():
             context.chunk.end_to_overlap(calls_to_go(context))
 
-    read = _page_request(context, entity, path, params)
+    request = _page_request(context, entity, path, params)
+
+    def read(skip: int, top: int) -> Page:
+        page = request(skip, top)
+        if writes_each and page.rows and may_prefetch():
+            _prefetch_definitions(context, entity)
+        return page
+
     return PageReader(read, context.prefetch_window, top_of(context), may_prefetch, on_page)
 
 

@@ -36,7 +36,7 @@ from .hints import marked
 
 logger = logging.getLogger(__name__)
 
-BATCH_BYTES, LAST_PAGES = 8_000_000, 2
+BATCH_BYTES, LAST_PAGES = 2_000_000, 2
 
 
 def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, result: EntityResult) -> Iterator[Any]:
@@ -74,7 +74,7 @@ class _ListRead:
         self.mask, self.missing_ids = context.settings.privacy.mask(entity), result.missing_ids
         self.reader = page_reader(context, entity, checkpoint.since, max_rows=state.get("page_rows"))
         # One decision for the whole walk, however many rounds it takes: digests are those of what the destination has.
-        in_blocks = entity.read == "full" or (checkpoint.since is None and not entity.cursor_documented)
+        in_blocks = entity.read_in_blocks(checkpoint.since)
         is_live = (lambda _: True) if self.missing_ids is None else self.missing_ids.was_loaded
         self.blocks = Blocks(state, self.key, checkpoint.last_id is not None, is_live) if in_blocks else None
 
