@@ -99,6 +99,8 @@ def _run_accounts(args: argparse.Namespace) -> "Report":
     names = select_accounts(args.instances, needs_one)
     if names is None:
         return run_account(args, None)
+    from pipelines.views.all_accounts import refresh_after  # while the forkserver still imports
+
     if len(names) == 1 and (needs_one or args.instances):
         report = run_account(args, names[0])
     elif (jobs := _jobs(args)) > 1:
@@ -108,8 +110,6 @@ def _run_accounts(args: argparse.Namespace) -> "Report":
     if report.exit_code in INTERRUPTED:
         raise interrupts.Interrupted(report.exit_code - 128, report)
     if args.command == "sync" and not args.plan:
-        from pipelines.views.all_accounts import refresh_after
-
         refresh_after(report, target_of(args))
     return report
 

@@ -5,20 +5,7 @@ import signal
 import sys
 from multiprocessing.context import ForkServerContext, SpawnContext
 
-PRELOADED = [
-    "pipelines.cli.handlers",
-    "pipelines.cli.console",
-    "pipelines.commands.account_processes",
-    "pipelines.commands.each_account",
-    "pipelines.commands.sync",
-    "pipelines.commands.sync_selected",
-    "pipelines.commands.sweep",
-    "pipelines.commands.verify",
-    "pipelines.engine.progress",
-    "pipelines.destinations.postgres_client",
-    "dlt.common.libs.pyarrow",
-    "pyarrow.csv",
-]
+PRELOADED = ["pipelines.cli.preloaded"]
 
 
 def start() -> None:
