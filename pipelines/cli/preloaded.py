@@ -7,7 +7,6 @@ from importlib import import_module
 
 MODULES = (
     "pipelines.cli.handlers",
-    "pipelines.cli.console",
     "pipelines.commands.account_processes",
     "pipelines.commands.each_account",
     "pipelines.commands.sync",

@@ -40,7 +40,8 @@ def run_at_once(
             while waiting and len(running) < jobs:
                 reader, writer = context.Pipe(duplex=False)
                 name = waiting.popleft()
-                process: BaseProcess = context.Process(target=_run, args=(command, name, work, writer), name=name)
+                arguments = command, name, work, writer, len(running)
+                process: BaseProcess = context.Process(target=_run, args=arguments, name=name)
                 process.start()
                 writer.close()  # so that the end of the process closes the pipe
                 running[reader] = process
@@ -69,8 +70,9 @@ def _receive(command: str, reader: Connection, process: BaseProcess) -> tuple[st
     return process.name, report
 
 
-def _run(command: str, name: str, work: Work, writer: Connection) -> None:
+def _run(command: str, name: str, work: Work, writer: Connection, others: int) -> None:
     if sys.platform != "win32":
+        os.nice(others)  # the first ends first: it loads while the others still wait for their limits of calls
         os.setpgid(0, 0)  # Ctrl-C reaches the first process only, which forwards it: a second signal ends this at once
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with interrupts.handled(lambda interrupt: writer.send(error_report(command, interrupt))), tuned_interpreter():

@@ -47,6 +47,10 @@ def meet(folder: Path, name: str) -> Report:
     return Report("sync", reason=f"met {len(list(folder.iterdir()))}")
 
 
+def priority(_: str) -> Report:
+    return Report("sync", calls=os.nice(0))
+
+
 def wait_forever(name: str) -> Report:
     Path(os.environ["STARTED"], name).write_text(str(os.getpid()))
     time.sleep(600)
@@ -75,6 +79,13 @@ def test_accounts_run_at_the_same_time(tmp_path: Path) -> None:
     run_at_once("sync", ["a", "b"], 2, partial(meet, tmp_path), reports.__setitem__)
     assert combine("sync", reports).exit_code == 0
     assert {report.reason for report in reports.values()} == {"met 2"}
+
+
+def test_first_account_has_the_processor_first() -> None:
+    reports: dict[str, Report] = {}
+    run_at_once("sync", ["a", "b", "c"], 3, priority, reports.__setitem__)
+    before = os.nice(0)
+    assert [reports[name].calls - before for name in "abc"] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
