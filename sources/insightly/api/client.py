@@ -39,7 +39,7 @@ from . import bounds
 from .headers import parse_count, parse_http_date, parse_retry_after
 from .json_body import error_message, parse
 from .messages import Params, Request, Response, version
-from .quota import CallBudget
+from .quota import DAY_SPENT, CallBudget
 from .rate_limit import RateLimiter, UnexplainedThrottles
 
 logger = logging.getLogger(__name__)
@@ -294,9 +294,7 @@ class Client:
         )
         throttled = status == 429
         if throttled and (remaining == 0 or (remaining is None and (delay or 0) > DAY_END_WAIT)):
-            text += "; the day's calls are used up. What was read is kept: run again after reset"
-            self.budget.spend_day(text)
-            raise QuotaExhausted(text)
+            self.budget.spend_day(f"{text}; {DAY_SPENT}")
         if throttled and remaining is None:
             hint = "without X-RateLimit-Remaining, so the day's calls may be used up: run again tomorrow"
             raise Retry("unexplained", QuotaExhausted(f"{text}; {hint}"), delay)

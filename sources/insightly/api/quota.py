@@ -2,10 +2,11 @@
 
 import threading
 from collections import Counter
+from typing import NoReturn
 
 from ..errors import BudgetExhausted, QuotaExhausted, plural
 
-_DAY_SPENT = "the day's calls are used up; what was read is kept. Run again after the reset (24 hours at most)"
+DAY_SPENT = "the day's calls are used up; what was read is kept. Run again after the reset (24 hours at most)"
 
 
 class CallBudget:
@@ -46,7 +47,7 @@ class CallBudget:
         """
         with self._lock:
             if self._day_spent or self.remaining == 0:
-                raise QuotaExhausted(self._day_spent or _DAY_SPENT)
+                raise QuotaExhausted(self._day_spent or DAY_SPENT)
             if self._max_calls is not None and self.calls >= self._max_calls:
                 made = plural(self.calls, "call is", "calls are")
                 raise BudgetExhausted(
@@ -87,13 +88,17 @@ class CallBudget:
         with self._lock:
             self._retries[kind] += 1
 
-    def spend_day(self, reason: str) -> None:
-        """Allows no further call in this run, whatever later responses say; `reason` is what the next `check` raises.
+    def spend_day(self, reason: str) -> NoReturn:
+        """Allows no further call in this run, whatever later responses say.
 
         The first reason stays: threads that stop because of it must not hide the response it came from.
+
+        Raises:
+            QuotaExhausted: always, with `reason`.
         """
         with self._lock:
             self._day_spent, self.remaining = self._day_spent or reason, 0
+        raise QuotaExhausted(reason)
 
     def close(self) -> None:
         """Allows no further call, because the run is ending."""

@@ -97,7 +97,8 @@ def test_budget_stops_before_a_call_if_none_is_left():
 def test_spent_day_stays_spent():
     budget = CallBudget()
     late, later = budget.take(), budget.take()
-    budget.spend_day("GET /Contacts: 429")
+    with pytest.raises(QuotaExhausted, match=r"^GET /Contacts: 429$"):
+        budget.spend_day("GET /Contacts: 429")
     budget.record(50, late)
     budget.record(5000, later)
     assert (budget.left(), budget.remaining) == (0, 0)
@@ -108,8 +109,9 @@ def test_spent_day_stays_spent():
 def test_every_thread_stops_for_the_first_reason_of_a_spent_day():
     budget = CallBudget()
     budget.take()
-    budget.spend_day("GET /Contacts: 429")
-    budget.spend_day("GET /Notes: 429")
+    for reason in ("GET /Contacts: 429", "GET /Notes: 429"):
+        with pytest.raises(QuotaExhausted, match=f"^{reason}$"):
+            budget.spend_day(reason)
     budget.record(0)
     for refused in (budget.take, budget.check):
         with pytest.raises(QuotaExhausted, match=r"^GET /Contacts: 429$"):
