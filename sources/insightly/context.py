@@ -73,7 +73,7 @@ class SyncContext:
         chosen: the entities of the run; `current` is the one at work.
         page_readers: the readers of the lists; they live as long as the run.
         definitions: per entity, the definitions of its custom fields, as far as they were read; None if not readable.
-        prefetched_definitions: the requests for those that were sent before they were needed.
+        prefetched_definitions: the requests for those that were sent before they were needed; None once used.
         shapers: per entity, what makes tables of its records.
         results: per entity, what the run did.
         on_progress: called when there is progress; it may raise an interruption.
@@ -109,7 +109,7 @@ class SyncContext:
         self.current: str | None = None
         self.page_readers: dict[tuple[str, ...], PageReader] = {}
         self.definitions: dict[str, list[Record] | None] = {}
-        self.prefetched_definitions: dict[str, Future[list[Record]]] = {}
+        self.prefetched_definitions: dict[str, Future[list[Record]] | None] = {}
         self.shapers: dict[str, RowShaper] = {}
         self.results: dict[str, EntityResult] = {}
         self.on_progress: Callable[[], None] = lambda: None

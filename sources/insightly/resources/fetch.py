@@ -186,7 +186,10 @@ def _prefetch_definitions(context: SyncContext, entity: Entity) -> None:
 
 def _definitions(context: SyncContext, entity: Entity, label: str) -> list[Record]:
     prefetched = context.prefetched_definitions.get(entity.name)
-    return _request_definitions(context, entity, label) if prefetched is None else prefetched.result()
+    if prefetched is None:
+        return _request_definitions(context, entity, label)
+    context.prefetched_definitions[entity.name] = None  # if it failed, the next that needs them requests them again
+    return prefetched.result()
 
 
 def _request_definitions(context: SyncContext, entity: Entity, label: str) -> list[Record]:
