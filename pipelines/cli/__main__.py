@@ -94,6 +94,7 @@ def _run_accounts(args: argparse.Namespace) -> "Report":
 
             is_written(show, report, name)
 
+    jobs = _jobs(args)
     options = (getattr(args, name, None) for name in ("ids", "print", "dbt"))
     needs_one = args.command == "push" or any(value not in (None, False) for value in options)
     names = select_accounts(args.instances, needs_one)
@@ -103,7 +104,7 @@ def _run_accounts(args: argparse.Namespace) -> "Report":
 
     if len(names) == 1 and (needs_one or args.instances):
         report = run_account(args, names[0])
-    elif (jobs := _jobs(args)) > 1:
+    elif jobs > 1:
         report = run_for_each(args.command, names, partial(run_in_process, args), show_account, jobs)
     else:
         report = run_for_each(args.command, names, partial(run_account, args), show_account)
@@ -116,12 +117,14 @@ def _run_accounts(args: argparse.Namespace) -> "Report":
 
 def _jobs(args: argparse.Namespace) -> int:
     """How many accounts run at the same time. Raises BadSetting."""
+    jobs: int = getattr(args, "jobs", 1)
+    if jobs == 1:
+        return jobs
     from sources.insightly.errors import BadSetting
 
-    jobs: int = getattr(args, "jobs", 1)
     if jobs < 1:
         raise BadSetting("--jobs", jobs, "must be at least 1")
-    if jobs > 1 and not target_of(args).adapter.concurrent_writes:
+    if not target_of(args).adapter.concurrent_writes:
         raise BadSetting("--jobs", jobs, "a DuckDB file has one writer: leave it out, or use a server (--destination)")
     return jobs
 

@@ -179,6 +179,9 @@ def test_budget_exits_with_3_and_a_skipped_name_with_1(crm: Crm, tmp_path: Path)
     [
         (["sync", "kontacts"], {}, "kontacts"),
         (["sync", "notes", "--since", "yesterday"], {}, "yesterday"),
+        (["sync", "notes", "--jobs", "0"], {}, "--jobs is 0: must be at least 1"),
+        (["sync", "notes", "--jobs", "2"], {}, "--jobs is 2: a DuckDB file has one writer"),
+        (["sweep", "notes", "--instance", "default", "--jobs", "2"], {}, "--jobs is 2"),
         (["sync", "notes"], {"SOURCES__INSIGHTLY__PAGE_SIZE": "501"}, "page_size"),
         (["sync", "notes"], {"SOURCES__INSIGHTLY__API_KEY": ""}, "api_key"),
         (["sync", "notes"], {"SOURCES__INSIGHTLY__BASE_URL": "http://example.com/v3.1"}, "example.com"),
