@@ -220,17 +220,26 @@ def _settings(args: argparse.Namespace) -> "InsightlySettings":
 
 
 def _timestamp(option: str, text: str | None) -> str | None:
-    """An ISO date or time as the state keeps it. Raises BadSetting."""
+    """An ISO date or time of the past, as the state keeps it. Raises BadSetting.
+
+    Nothing changes after a time in the future: a sync would read nothing, and a push would guard no record.
+    """
     if text is None:
         return None
+    from datetime import UTC, datetime
+
+    from pipelines.destinations.pipeline_state import CLOCK_TOLERANCE
     from sources.insightly.errors import BadSetting
     from sources.insightly.state.times import iso, parse
 
     try:
-        return iso(parse(text))
+        time, now = parse(text), datetime.now(UTC)
     except ValueError:
         fix = "must be an ISO date or time such as 2025-01-31 or 2025-01-31T00:00:00Z"
         raise BadSetting(option, text, fix) from None
+    if time > now + CLOCK_TOLERANCE:
+        raise BadSetting(option, text, f"must not be in the future; in UTC it is {iso(now)} now")
+    return iso(time)
 
 
 def _progress(args: argparse.Namespace) -> "AbstractContextManager[Progress]":

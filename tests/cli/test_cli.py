@@ -179,6 +179,9 @@ def test_budget_exits_with_3_and_a_skipped_name_with_1(crm: Crm, tmp_path: Path)
     [
         (["sync", "kontacts"], {}, "kontacts"),
         (["sync", "notes", "--since", "yesterday"], {}, "yesterday"),
+        (["sync", "notes", "--since", "2999-01-01"], {}, "--since is '2999-01-01': must not be in the future"),
+        (["sync", "notes", "--since", "2999-01-01", "--plan"], {}, "must not be in the future"),
+        (["push", "notes", "a.csv", "--op", "delete", "--if-unchanged-since", "2999-01-01"], {}, "in the future"),
         (["sync", "notes", "--jobs", "0"], {}, "--jobs is 0: must be at least 1"),
         (["sync", "notes", "--jobs", "2"], {}, "--jobs is 2: a DuckDB file has one writer"),
         (["sweep", "notes", "--instance", "default", "--jobs", "2"], {}, "--jobs is 2"),
