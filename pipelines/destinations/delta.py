@@ -4,11 +4,16 @@ dlt's own merge does not replace child rows by their parent's key, and its SQL c
 extension that must be downloaded. Each table changes in one Delta commit, so no reader sees half of a load.
 """
 
+import os
 import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EROFS
+from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
+import fsspec
 import pyarrow as pa
 from dlt.common.destination import Destination, DestinationCapabilitiesContext
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
@@ -21,7 +26,7 @@ from dlt.destinations import filesystem
 from dlt.destinations.impl.filesystem.filesystem import DeltaLoadFilesystemJob, FilesystemClient, ReferenceFollowupJob
 from dlt.destinations.impl.filesystem.sql_client import FilesystemSqlClient
 
-from sources.insightly.errors import InsightlyError
+from sources.insightly.errors import BadSetting, InsightlyError, chain
 
 from .base import DestinationAdapter, Unreachable
 from .lease import Lease
@@ -32,6 +37,8 @@ LOCKS = "_insightly_locks"
 OLD = "_old_"
 """Prefix of the columns with the keys of the rows that a merge replaces."""
 
+REFUSED = (PermissionError, NotADirectoryError, FileExistsError, IsADirectoryError)
+"""What a store raises for a path that the user has no rights to, or that is a file in the place of a folder."""
 NO_PUSHDOWN = "limit 9223372036854775807"
 """Stops DuckDB from passing its filters to Arrow, which cannot compare the `string_view` columns that merges write."""
 
@@ -52,20 +59,22 @@ class DeltaAdapter(DestinationAdapter):
 
         Raises:
             Busy: another run still has it after `wait` seconds.
+            BadSetting: `bucket_url` cannot be written.
             Unreachable: the bucket does not answer.
         """
         if not writes:
             yield
             return
         with self.configured():
-            factory = super().factory()
-            files, root = fsspec_from_config(factory.configuration(factory.spec(), accept_partial=True))
+            files, root = fsspec_from_config(self._configuration)
         lease = Lease(files, posixpath.join(root, LOCKS, dataset), working_folder_id(), this_run())
         try:
             wait_for(lease.try_lock, f"{self}, dataset {dataset}", wait)
         except InsightlyError:
             raise
         except Exception as error:  # each store has errors of its own
+            if _is_refused(error) or (isinstance(error, FileNotFoundError) and not files.exists(root)):
+                raise self._wrong_bucket(error) from None
             raise Unreachable(f"{self} cannot be locked: {error}") from None
         self._lease = lease
         try:
@@ -73,6 +82,14 @@ class DeltaAdapter(DestinationAdapter):
         finally:
             lease.release()
             self._lease = None
+
+    def explain(self, error: BaseException, _dataset: str) -> str | None:
+        """Names the setting if the store refuses a path; the working folder of dlt can be refused as well."""
+        for each in filter(_is_refused, chain(error)):
+            path = getattr(each, "filename", None)
+            if path is None or Path(os.fsdecode(path)).is_relative_to(fsspec_from_config(self._configuration)[1]):
+                return str(self._wrong_bucket(each))
+        return None
 
     def check_lock(self) -> None:
         if self._lease is not None and not self._lease.is_held():
@@ -83,7 +100,35 @@ class DeltaAdapter(DestinationAdapter):
         with self.configured():
             import dlt.common.libs.deltalake  # noqa: F401
 
+        self._check_protocol()
         return DeltaFilesystem(destination_name=self.name)
+
+    @cached_property
+    def _configuration(self) -> Any:
+        """dlt's configuration of the folder or bucket. Raises BadSetting."""
+        with self.configured():
+            factory = super().factory()
+            return factory.configuration(factory.spec(), accept_partial=True)
+
+    def _check_protocol(self) -> None:
+        """Raises BadSetting for a URL that nothing can open."""
+        configuration = self._configuration
+        if configuration.bucket_url and configuration.protocol not in fsspec.available_protocols():
+            fix = "write a folder, or the URL of a bucket such as s3://my-bucket/crm"
+            raise self._bad_bucket(f"there is no protocol {configuration.protocol}; {fix}")
+
+    def _wrong_bucket(self, error: BaseException) -> BadSetting:
+        path = getattr(error, "filename", None)
+        reason = f"{os.strerror(error.errno)}: {path}" if isinstance(error, OSError) and error.errno and path else error
+        return self._bad_bucket(f"{reason}; name a folder or bucket that this user has the rights to read and write")
+
+    def _bad_bucket(self, fix: str) -> BadSetting:
+        url = str(self._configuration.original_bucket_url()).partition("?")[0]  # a token can follow
+        return BadSetting(f"destination.{self.name}.bucket_url", url, fix)
+
+
+def _is_refused(error: BaseException) -> bool:
+    return isinstance(error, REFUSED) or getattr(error, "errno", None) == EROFS
 
 
 class DeltaFilesystem(filesystem):

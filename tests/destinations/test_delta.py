@@ -1,6 +1,7 @@
 """Delta tables, read by DuckDB: every value equals the account's, whatever is done to it."""
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from pipelines.commands.status import status
+from pipelines.destinations.base import Unreachable
 from pipelines.destinations.locks import Busy
 from sources.insightly import ENTITIES
 from sources.insightly.errors import BadSetting
@@ -168,6 +170,36 @@ def test_delta_command(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DESTINATION__FILESYSTEM__BUCKET_URL")
     ran = command("sync", "notes", "--json", *crm.arguments(), cwd=crm.folder, **reach(crm.sandbox))
     assert (ran.code, "bucket_url" in ran.json["reason"]) == (2, True)
+
+
+@pytest.mark.parametrize("folder", ["taken", "taken/crm"])
+def test_delta_folder_that_cannot_be_written_is_named(
+    crm: DeltaCrm, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    (crm.folder / "taken").touch()
+    url = str(crm.folder / folder)
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", url)
+    setting = re.escape(f"destination.filesystem.bucket_url is {url!r}: Not a directory: {url}")
+    with pytest.raises(BadSetting, match=f"{setting}.*; name a folder"), crm.target.lock():
+        pass
+    with pytest.raises(Unreachable, match=f"cannot be read: {setting}.*; name a folder"), crm.target.reading():
+        pass
+
+
+def test_delta_table_that_cannot_be_written_is_named(crm: DeltaCrm) -> None:
+    crm.sync_done("lead_sources")
+    (crm.folder / "delta/insightly/notes").touch()
+    report = crm.sync("notes")
+    assert report.exit_code == 1
+    setting = f"destination.filesystem.bucket_url is '{crm.folder}/delta': "
+    assert re.search(f"loading failed.*{setting}.*/delta/insightly/notes; name a folder", str(report.reason))
+
+
+def test_delta_url_of_unknown_protocol_is_named_without_secrets(crm: DeltaCrm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", "s4://loader:s3cr3t@bucket/crm?sig=s3cr3t")
+    for use in (crm.target.lock, crm.target.reading):
+        with pytest.raises(BadSetting, match=r"bucket_url is 's4://\*\*\*@bucket/crm': there is no protocol s4"), use():
+            pass
 
 
 def test_delta_run_waits_for_a_run_of_another_machine(crm: DeltaCrm, monkeypatch: pytest.MonkeyPatch) -> None:
