@@ -17,7 +17,7 @@ import orjson
 from pipelines.destinations.dataset import Dataset
 from pipelines.destinations.read_only import NotASelect
 from sources.insightly.api.json_body import parse
-from sources.insightly.errors import BadSetting
+from sources.insightly.errors import BadSetting, closest
 
 QUERY = re.compile(r"\s*(select|with|from)[\s*('\"]", re.IGNORECASE)
 ORDERED = re.compile(r"\border\s+by\b", re.IGNORECASE)
@@ -25,6 +25,7 @@ TABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?")
 DELIMITERS = ",;\t"
 """Between the cells of a CSV file: no name of a field contains one, so the header shows which of them the file has."""
 TEXT_FILES = (".csv", ".jsonl", ".ndjson")
+FILES = (*TEXT_FILES, ".parquet")
 EXTRA_CELLS = "more cells than the header has"
 """The column of a CSV row's surplus cells. No field has this name."""
 
@@ -53,7 +54,7 @@ class PushInput:
 def read_input(
     source: str, dataset: Dataset | None, delimiter: str | None = None, encoding: str | None = None
 ) -> PushInput:
-    """Reads a file, a query or a table. A file that exists is read as a file, whatever its name.
+    """Reads a file, a query or a table. A file that exists is read as a file, whatever its name; so is `rows.csv`.
 
     Args:
         source: path of a .csv, .jsonl, .ndjson or .parquet file, `select ...`, or a table's name.
@@ -64,15 +65,24 @@ def read_input(
     Raises:
         BadSetting: `source` is none of them, or cannot be read; or an option is wrong for it.
     """
-    suffix = Path(source).suffix.lower() if os.path.isfile(source) else ""
+    path, is_query = Path(source), QUERY.match(source) is not None
+    # DuckDB would open `rows.csv` as a file too, with words of its own for one that does not exist.
+    is_file = os.path.isfile(source) or (path.suffix.lower() in FILES and not is_query)
+    suffix = path.suffix.lower() if is_file else ""
     delimiter = _delimiter(delimiter, suffix)
     encoding = _encoding(encoding, suffix)
-    if os.path.isfile(source):
-        return _read_file(Path(source), delimiter, encoding)
-    if QUERY.match(source):
+    if is_file:
+        return _read_file(path, delimiter, encoding)
+    if is_query:
         return _query(source, source, dataset)
     if TABLE.fullmatch(source):
-        return _query(source, f"select * from {source}", dataset)
+        try:
+            return _query(source, f"select * from {source}", dataset)
+        except BadSetting as error:
+            if not os.path.exists(source):
+                raise _unreadable(source, f"there is no such file; {error.fix}") from None
+    if os.path.exists(source):
+        raise _unreadable(source, _not_a_file(path))
     raise _unreadable(source, "there is no such file; a query begins with select, a table is named by letters")
 
 
@@ -104,9 +114,11 @@ def _encoding(name: str | None, suffix: str) -> str | None:
 
 def _read_file(path: Path, delimiter: str | None, encoding: str | None) -> PushInput:
     suffix = path.suffix.lower()
-    if suffix not in (*TEXT_FILES, ".parquet"):
+    if suffix not in FILES:
         raise _unreadable(str(path), "a file must be .csv, .jsonl, .ndjson or .parquet")
     try:
+        if not os.path.isfile(path):  # to open a pipe would wait for its writer
+            raise _unreadable(str(path), _not_a_file(path))
         content = path.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         if suffix == ".parquet":
@@ -117,8 +129,23 @@ def _read_file(path: Path, delimiter: str | None, encoding: str | None) -> PushI
         read = list(_csv(text, delimiter) if suffix == ".csv" else _jsonl(text))
         lines, places = tuple(line for _, line, _ in read), tuple(place for place, _, _ in read)
         return PushInput([row for _, _, row in read], digest, lines, places)
+    except PermissionError:
+        raise _unreadable(str(path), "this user may not read it; give it the right to, or name another file") from None
     except (ValueError, OSError) as error:
         raise _unreadable(str(path), f"it cannot be read: {error}") from None
+
+
+def _not_a_file(path: Path) -> str:
+    """What is in the place of a file, and what to do. Raises PermissionError for a folder that cannot be listed."""
+    if path.is_dir():
+        return "it is a folder; name a file in it"
+    if path.exists():
+        return "it is a pipe or a device; write its rows to a file first"
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        return f"there is no folder {folder}; check the path"
+    similar = closest(path.name, (name for name in os.listdir(folder) if name != path.name))
+    return f"there is no such file in {folder}; " + (f"did you mean {similar}?" if similar else "check the path")
 
 
 def _decode(content: bytes, encoding: str | None) -> str:
@@ -143,6 +170,8 @@ def _csv(text: str, delimiter: str | None) -> Iterator[NumberedRow]:
     line = 0
     try:
         names = next(reader, [])
+        if not names:
+            raise ValueError("it has no header; its first line must name the fields")
         if len(set(names)) < len(names):
             raise ValueError("its header names a column twice")
         line = reader.line_num
@@ -178,6 +207,8 @@ def _parquet(content: bytes) -> list[dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if not content:
+        raise ValueError("it is empty; write it again")
     rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(content)).to_pylist()
     return rows
 

@@ -246,7 +246,7 @@ def test_query_can_change_nothing(crm: Crm) -> None:
     [
         ("nowhere.csv", "no such file"),
         ("rows.xlsx", "must be .csv"),
-        ("no_such_table", "the destination says"),
+        ("no_such_table", "there is no such file; the destination says"),
         ("select nothing from contacts", "the destination says"),
         ("broken.jsonl", "cannot be read"),
     ],

@@ -1,6 +1,8 @@
 """The checks of a push without a network: properties of values, and the problems of rows."""
 
 import math
+import os
+import re
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -297,6 +299,8 @@ def test_header_shows_the_delimiter_of_a_csv_file(tmp_path: Path, delimiter: str
         ("rows.csv", b"a,a\n1,2\n", "its header names a column twice"),
         ("rows.jsonl", b'{"a": 1}\n{"a": }\n', "line 2, column 7: Expecting value"),
         ("rows.jsonl", b'{"a": 1}\n[]\n', "line 2 is not a JSON object"),
+        ("rows.csv", b"", "it has no header; its first line must name the fields"),
+        ("rows.parquet", b"", "it is empty; write it again"),
     ],
 )
 def test_unreadable_file_is_refused_with_its_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -304,6 +308,46 @@ def test_unreadable_file_is_refused_with_its_line(tmp_path: Path, name: str, con
     path.write_bytes(content)
     with pytest.raises(BadSetting, match=message):
         read_input(str(path), None)
+
+
+def test_file_without_rows_has_none(tmp_path: Path) -> None:
+    for name, content in (("rows.csv", "first_name\n"), ("rows.jsonl", "")):
+        (tmp_path / name).write_text(content)
+        assert read_input(str(tmp_path / name), None).rows == []
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("contacts.csv", "there is no such file in {folder}; did you mean contact.csv?"),
+        ("leads.parquet", "there is no such file in {folder}; check the path"),
+        ("lists/leads.csv", "there is no folder {folder}/lists; check the path"),
+        ("leads", "there is no such file; there is no destination yet"),
+        ("exports", "it is a folder; name a file in it"),
+        ("exports.csv", "it is a folder; name a file in it"),
+        ("pipe.csv", "it is a pipe or a device; write its rows to a file first"),
+    ],
+)
+def test_path_that_is_no_file_says_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("contact.csv").touch()
+    Path("exports").mkdir()
+    Path("exports.csv").mkdir()
+    os.mkfifo("pipe.csv")
+    with pytest.raises(BadSetting, match=re.escape(f"{name!r}: {message.format(folder=tmp_path)}")):
+        read_input(name, None, ";" if name.endswith(".csv") else None)
+
+
+def test_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "rows.csv").write_text("first_name\nAnn\n")
+    monkeypatch.setattr(Path, "read_bytes", refuse)  # root may read every file
+    with pytest.raises(BadSetting, match=r"rows\.csv': this user may not read it; give it the right to"):
+        read_input(str(tmp_path / "rows.csv"), None)
 
 
 def test_rows_count_as_in_a_spreadsheet_and_each_fault_is_shown_once(tmp_path: Path) -> None:
