@@ -15,6 +15,7 @@
     │   │   └── NotFound            404: no such collection, or no such record
     │   ├── BadRequest              400 and every other 4xx, with the API's own message
     │   ├── ServerError             5xx, time-out, reset or truncated body, after every retry
+    │   │   ├── TooLarge            a response beyond the limit of bytes, even for the smallest page
     │   │   └── UnresolvedWrite     a write that the service may or may not have carried out
     │   └── MalformedResponse       a success with a body of the wrong type, or a redirect
     │       └── EndlessList         a list whose pages do not end
@@ -150,6 +151,12 @@ class ServerError(ApiError):
     """No usable response after every retry; the next run may succeed."""
 
     transient = True
+
+
+class TooLarge(ServerError):
+    """A response beyond the limit of bytes that cannot be requested in smaller parts, so the next run fails alike."""
+
+    transient = False
 
 
 class UnresolvedWrite(ServerError):

@@ -17,6 +17,7 @@ from pipelines.sandbox import Fault, Store
 from pipelines.sandbox.api.exchange import Request, Response
 from pipelines.sandbox.http import service
 from pipelines.sandbox.switches import Switches
+from sources.insightly.api import bounds
 from sources.insightly.api.client import MAX_ATTEMPTS, Client
 from sources.insightly.api.rate_limit import RateLimiter
 from sources.insightly.paging.probe import grid
@@ -280,6 +281,21 @@ def test_sweep_of_pages_too_large_compares_every_id(crm: Crm) -> None:
     crm.sandbox.faults.add(Fault("504", r"regex:^Contacts\?.*top=40&", times=None))
     report = sweep(crm.settings(page_size=40), crm.target, ["contacts"])
     assert (report.exit_code, report.entities["contacts"].deleted) == (0, 4)
+
+
+def test_record_too_large_is_named_and_the_ones_before_are_kept(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = crm.sandbox.store.tables["notes"].keys
+    crm.sandbox.store.update("notes", keys[23], {"BODY": "x" * 300_000})
+    monkeypatch.setattr(bounds, "MAX_BYTES", 200_000)
+    report = crm.sync("notes", "lead_sources", page_size=SIZE)
+    assert (report.exit_code, report.transient, report.entities["lead_sources"].state) == (1, False, "ok")
+    reason = str(report.entities["notes"].reason)
+    assert "the 2 records from skip=22 on have more than 200,000 bytes" in reason
+    assert reason.endswith(f"The last record read has the NOTE_ID {keys[22]}")
+    assert crm.count("notes") == 23
+    crm.sandbox.store.update("notes", keys[23], {"BODY": "short"})
+    crm.sync_done("notes", page_size=SIZE)
+    crm.assert_equal("notes")
 
 
 def tops(crm: Crm) -> list[int]:

@@ -30,9 +30,11 @@ from ..errors import (
     QuotaExhausted,
     Retry,
     ServerError,
+    TooLarge,
     UnresolvedWrite,
     clean,
     error_for_status,
+    plural,
     root_cause,
 )
 from . import bounds
@@ -235,15 +237,28 @@ class Client:
             permanent = not isinstance(exception, TRANSIENT) or "CERTIFICATE_VERIFY_FAILED" in text
             unsent = isinstance(cause, NOT_CONNECTED)
             parts = 2 if isinstance(exception, TOO_SLOW_OR_LARGE) or isinstance(cause, TOO_SLOW_OR_LARGE) else 1
-            if isinstance(cause, bounds.TooManyBytes):
+            too_large = isinstance(cause, bounds.TooManyBytes)
+            if too_large:
                 parts = PARTS_TOO_LARGE
             del cause
         finally:
             self.budget.record(remaining, ticket)
         error = ServerError(f"{request}: no complete response ({text}){hint}", path=request.path)
+        if too_large and not request.divisible and not request.writes:
+            error = TooLarge(self._too_large(request), path=request.path)
         if permanent:
             raise error
         raise Retry("server error", error, unsent=unsent, parts=parts, seconds=time.monotonic() - started)
+
+    def _too_large(self, request: Request) -> str:
+        """Which records a response beyond `bounds.MAX_BYTES` has, and what to do: no retry makes it smaller."""
+        seen, fix = "the response has", "shorten the longest record in Insightly"
+        if request.top is not None and request.params is not None:
+            seen = f"the {plural(request.top, 'record')} from skip={request.params['skip']} on have"
+        if request.label:
+            others = f"name other entities in the command or in {self._section}.entities"
+            fix += f", or leave {request.label} out ({others})"
+        return f"{request}: {seen} more than {bounds.MAX_BYTES:,} bytes, the most that one response may have; {fix}"
 
     def _fetch(self, url: str, request: Request) -> tuple[requests.Response, bytes]:
         with self._request(

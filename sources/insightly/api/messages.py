@@ -32,9 +32,14 @@ class Request:
         """Rows of the requested page; None if it is not a page: then a smaller answer would be incomplete."""
         return int(self.params["top"]) if self.params and "skip" in self.params else None
 
+    @property
+    def divisible(self) -> bool:
+        """True for a page of which fewer rows can be requested."""
+        return self.top is not None and self.top > MIN_ROWS
+
     def smaller(self, parts: int = 2, *, smallest: bool = False) -> "Request":
         """The request for one of `parts` of the page, or for `MIN_ROWS`; the same one if it is not a page."""
-        if self.top is None or self.top <= MIN_ROWS:
+        if self.top is None or not self.divisible:
             return self
         top = MIN_ROWS if smallest else max(self.top // parts, MIN_ROWS)
         return replace(self, params={**(self.params or {}), "top": top})

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from ..errors import EndlessList, MalformedResponse, Unsorted, describe
+from ..errors import EndlessList, MalformedResponse, TooLarge, Unsorted, describe
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +120,7 @@ def walk(fetch: Fetch, key: Key, skip: int = 0, last_id: Id = None, patience: in
 
     Raises:
         Unsorted: ids do not ascend in a list of several pages.
+        TooLarge: a record is too large to be read; the message has the id of the one before.
         MalformedResponse: a row has no id.
         EndlessList: too many pages have no new rows.
     """
@@ -127,7 +128,12 @@ def walk(fetch: Fetch, key: Key, skip: int = 0, last_id: Id = None, patience: in
     skip = 0 if last_id is None else skip
     reached = -1 if last_id is None else skip + 1  # where the page before ended, -1 where none joins
     while patience >= 0:
-        page = fetch(skip)
+        try:
+            page = fetch(skip)
+        except TooLarge as error:
+            if last_id is None:
+                raise
+            raise TooLarge(f"{error}. The last record read has the {key} {last_id}", path=error.path) from None
         ids = _ids(page, key)
         # A record may come twice on one page, and a total counts records.
         end, rows_end = skip + len(set(ids)), skip + len(ids)

@@ -17,7 +17,14 @@ from sources.insightly.api import bounds
 from sources.insightly.api.client import Client
 from sources.insightly.api.messages import Request
 from sources.insightly.config.settings import resolve_settings
-from sources.insightly.errors import Forbidden, InsightlyError, MalformedResponse, ServerError, UnresolvedWrite
+from sources.insightly.errors import (
+    Forbidden,
+    InsightlyError,
+    MalformedResponse,
+    ServerError,
+    TooLarge,
+    UnresolvedWrite,
+)
 
 OK = b"HTTP/1.1 200 OK\r\n"
 EMPTY = OK + b"Content-Length: 2\r\n\r\n[]"
@@ -122,9 +129,22 @@ def test_response_without_end_is_retried_for_an_eighth_of_the_rows(serve: Any, m
 def test_response_without_end_is_an_error_after_five_attempts(serve: Any, monkeypatch: Any) -> None:
     client, server = serve(bomb())
     monkeypatch.setattr(bounds, "MAX_SECONDS", 5.0)
-    with pytest.raises(ServerError, match="more than 1,000,000 bytes"):
-        client.get_list("Contacts", PAGE)
+    with pytest.raises(TooLarge, match="more than 1,000,000 bytes") as raised:
+        client.get_list("Contacts", {"top": 500, "skip": 80}, label="contacts")
     assert server.tops == [500, 62, 7, 2, 2]
+    assert not raised.value.transient
+    message = str(raised.value)
+    assert message.startswith("GET /Contacts: the 2 records from skip=80 on have more than 1,000,000 bytes, the most")
+    assert "shorten the longest record in Insightly, or leave contacts out" in message
+    assert message.endswith("(name other entities in the command or in sources.insightly.entities)")
+
+
+@pytest.mark.parametrize(("params", "seen"), [(None, "response has"), ({"top": 1, "skip": 0}, "1 record from skip=0")])
+def test_response_that_cannot_be_divided_names_its_path(serve: Any, monkeypatch: Any, params: Any, seen: str) -> None:
+    client, _ = serve(bomb())
+    monkeypatch.setattr(bounds, "MAX_SECONDS", 5.0)
+    with pytest.raises(TooLarge, match=rf"^GET /Notes/7: the {seen}.*; shorten the longest record in Insightly$"):
+        client.get("Notes/7", params)
 
 
 @pytest.mark.parametrize("name", SLOW)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sources.insightly.errors import EndlessList, InsightlyError, MalformedResponse, ServerError, Unsorted
+from sources.insightly.errors import EndlessList, InsightlyError, MalformedResponse, ServerError, TooLarge, Unsorted
 from sources.insightly.paging.batches import batches
 from sources.insightly.paging.prefetch import PAGE_BYTES, PREFETCH_BYTES, PageReader, PrefetchWindow
 from sources.insightly.paging.walk import PATIENCE, Page, Step, read_list, read_unsorted, walk
@@ -91,6 +91,22 @@ def test_serial_walk_returns_every_row_that_stays(source: EditedList) -> None:
     assert source.always <= set(kept)
     assert len(kept) == len(set(kept))
     assert kept == sorted(kept)
+
+
+@pytest.mark.parametrize(("large", "known"), [(7, ". The last record read has the ID 6"), (0, "")])
+def test_walk_names_the_record_before_one_too_large(large: int, known: str) -> None:
+    def read(skip: int) -> Page:
+        top = 5 if large not in range(skip, skip + 5) else 2
+        if large in range(skip, skip + top):
+            raise TooLarge(f"too large from skip={skip} on")
+        return Page([{"ID": id_} for id_ in range(skip, min(skip + top, 20))], 20, top)
+
+    steps = walk(read, "ID")
+    kept: list[int] = []
+    with pytest.raises(TooLarge) as raised:
+        kept.extend(row["ID"] for step in steps for row in step.rows)
+    assert kept == list(range(large))
+    assert str(raised.value) == f"too large from skip={max(large - 1, 0)} on{known}"
 
 
 TOTALS: dict[str, Callable[[int], int | None]] = {
