@@ -55,13 +55,13 @@ class MergeJob(RunnableLoadJob, ABC):
         return ", ".join(self._escaped(pq.read_schema(self._file_path).names))
 
     def statements(self) -> Iterator[str]:
-        conditions = [f"new.{column} is not true" for column in self.with_hint("hard_delete")]
+        conditions = [f"new.{column} is not true" for column in self._escaped(self.with_hint("hard_delete"))]
         disposition = self._load_table["write_disposition"]
         if disposition == "replace":
             yield f"delete from {self.table}"
         elif disposition == "merge":
-            key = self.with_hint("primary_key")
-            for columns in filter(None, (key, self.with_hint("merge_key"))):
+            key, merge_key = (self._escaped(self.with_hint(hint)) for hint in ("primary_key", "merge_key"))
+            for columns in filter(None, (key, merge_key)):
                 same = f"select 1 from {self.rows} new where {equal(columns)}"
                 yield f"delete from {self.table} old where exists ({same})"
             if key:
@@ -70,7 +70,8 @@ class MergeJob(RunnableLoadJob, ABC):
         yield f"insert into {self.table} ({self.columns}) select {self.columns} from {self.rows} new where {where}"
 
     def with_hint(self, hint: Any) -> list[str]:
-        return self._escaped(get_columns_names_with_prop(cast(TTableSchema, self._load_table), hint))
+        """The names of the columns that have a hint of dlt's."""
+        return get_columns_names_with_prop(cast(TTableSchema, self._load_table), hint)
 
     def _escaped(self, names: list[str]) -> list[str]:
         return list(map(self._job_client.sql_client.escape_column_name, names))

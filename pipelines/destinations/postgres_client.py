@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import dlt
 import psycopg2
@@ -17,6 +17,9 @@ from dlt.destinations.typing import DBTransaction
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection
 
 from .merge_job import MergeJob, MergingClient, equal
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
 
 
 class Connections:
@@ -109,7 +112,12 @@ class SharingSqlClient(Psycopg2SqlClient):
 
 
 class PostgresMergeJob(MergeJob):
-    """Copies the file into a temporary table first, of the same name, which errors of the database show."""
+    """Copies the file into a temporary table first, of the same name, which errors of the database show.
+
+    All rows of a file go straight into a table that has none, unless something of a user's would see the difference: a
+    trigger, a rule, a policy, a default, which may depend on the time zone. Of repeated keys one row alone may enter
+    the table, which can have a unique index.
+    """
 
     def provide_rows(self) -> None:
         """Copies a row group at a time. Arrow quotes each text, so that an empty one is not null.
@@ -117,13 +125,15 @@ class PostgresMergeJob(MergeJob):
         Times are copied in UTC without saying so: Arrow takes twenty times as long to write those with a time zone.
         """
         import pyarrow as pa  # a run without new rows needs none of these
+        import pyarrow.compute as pc
         import pyarrow.parquet as pq
         from pyarrow import csv
 
         client, file = cast(SharingSqlClient, self._job_client.sql_client), pq.ParquetFile(self._file_path)
-        ((has_rows,),) = client.execute_sql(f"select exists (select from {self.table})") or ()
-        self.rows = f"pg_temp.{client.escape_column_name(self.load_table_name)}" if has_rows else self.table
-        if has_rows:
+        is_direct = self._is_plain_and_empty() and not self._has_repeated_keys(file)
+        deleted = [name for name in self.with_hint("hard_delete") if is_direct and name in file.schema_arrow.names]
+        self.rows = self.table if is_direct else f"pg_temp.{client.escape_column_name(self.load_table_name)}"
+        if not is_direct:
             # Unlike `like`, this accepts rows without a column that a user has added, and declared not null.
             same_columns = f"select * from {self.table} limit 0"
             client.execute_sql(f"create temporary table {self.rows} on commit drop as {same_columns}")
@@ -134,25 +144,32 @@ class PostgresMergeJob(MergeJob):
         )
         copy = f"copy {self.rows} ({self.columns}) from stdin with (format csv, encoding 'utf8')"
         for index in range(file.num_row_groups):
+            group = file.read_row_group(index).cast(utc)
+            for name in deleted:
+                group = group.filter(pc.invert(pc.fill_null(group[name], False)))
             text = pa.BufferOutputStream()
-            csv.write_csv(file.read_row_group(index).cast(utc), text, csv.WriteOptions(include_header=False))
+            csv.write_csv(group, text, csv.WriteOptions(include_header=False))
             client.copy(copy, pa.BufferReader(text.getvalue()))
+        client.execute_sql("set local time zone default")  # for what is a user's in the table
 
     def statements(self) -> Iterator[str]:
-        if self.rows != self.table:
-            yield from super().statements()
-            return
-        for column in self.with_hint("hard_delete"):
-            yield f"delete from {self.table} where {column}"
-        key = self.with_hint("primary_key")
-        if key and self._load_table["write_disposition"] == "merge":
-            yield f"delete from {self.table} new where {self._is_repeated(key)}"
+        return iter(()) if self.rows == self.table else super().statements()
 
     def is_last(self, key: list[str]) -> str:
-        return f"not {self._is_repeated(key)}"
+        return f"not exists (select 1 from {self.rows} old where {equal(key)} and old.ctid > new.ctid)"
 
-    def _is_repeated(self, key: list[str]) -> str:
-        return f"exists (select 1 from {self.rows} old where {equal(key)} and old.ctid > new.ctid)"
+    def _is_plain_and_empty(self) -> bool:
+        sql = f"""select relkind = 'r' and not (relhastriggers or relhasrules or relrowsecurity)
+                  and not exists (select from pg_attrdef where adrelid = pg_class.oid)
+                  and not exists (select from {self.table}) from pg_class where oid = %s::regclass"""
+        ((found,),) = self._job_client.sql_client.execute_sql(sql, self.table) or ()
+        return bool(found)
+
+    def _has_repeated_keys(self, file: "ParquetFile") -> bool:
+        keys = file.read(columns=self.with_hint("primary_key"))
+        if not keys.column_names or self._load_table["write_disposition"] != "merge":
+            return False
+        return bool(keys.group_by(keys.column_names).aggregate([]).num_rows < keys.num_rows)
 
 
 class PostgresMergingClient(MergingClient, PostgresClient):

@@ -45,7 +45,11 @@ def load(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Load]:
         "merges", pipelines_dir=str(tmp_path / "working"), destination=destination, dataset_name="crm"
     )
 
-    def run(rows: list[dict[str, Any]] | pa.Table, disposition: str = "merge", **hints: Any) -> list[tuple[Any, ...]]:
+    def run(
+        rows: list[dict[str, Any]] | pa.Table, disposition: str = "merge", change: str | None = None, **hints: Any
+    ) -> list[tuple[Any, ...]]:
+        if change is not None:
+            read(change)
         empty = pa.schema([("id", pa.int64()), ("v", pa.string())]).empty_table()
         table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows) if rows else empty
         options: Any = {"name": "records", "write_disposition": disposition, **hints}
@@ -76,6 +80,32 @@ def test_rows_are_merged_into_an_emptied_table_as_into_a_new_one(load: Load) -> 
     assert load(records((1, "c"), (1, "d")), primary_key="id") == [(1, "d")]
 
 
+TRIGGER = """create function crm.refuse() returns trigger language plpgsql as $$ begin
+if new.v = 'c' then raise 'replaced by a later row'; end if; return new; end $$;
+create trigger refuse before insert on crm.records for each row execute function crm.refuse()"""
+OF_A_USER = {
+    "alter table crm.records add primary key (id)": (1, "d"),
+    "alter table crm.records add zone text default current_setting('timezone')": (1, "d", "America/New_York"),
+    TRIGGER: (1, "d"),
+}
+"""What a user adds to a table, and the row that it then gets."""
+
+
+@pytest.mark.parametrize("load", ["postgres"], indirect=True)
+@pytest.mark.parametrize("change", OF_A_USER, ids=["key", "default", "trigger"])
+def test_additions_of_a_user_see_only_rows_that_stay(load: Load, change: str) -> None:
+    load(records((1, "a"), (2, "b")), primary_key="id")
+    rows = load(records((1, "c"), (1, "d")), primary_key="id", change=f"delete from crm.records; {change}")
+    assert rows == [OF_A_USER[change]]
+
+
+@pytest.mark.parametrize("load", ["postgres"], indirect=True)
+def test_rule_of_a_user_applies_in_an_emptied_table(load: Load) -> None:
+    load(records((1, "a")), primary_key="id")
+    change = "delete from crm.records; create rule skip as on insert to crm.records where new.id = 2 do instead nothing"
+    assert load(records((1, "c"), (2, "d")), primary_key="id", change=change) == [(1, "c")]
+
+
 def test_child_rows_are_replaced_by_the_key_of_their_parent(load: Load) -> None:
     rows = [{"id": id_, "v": value, "_is_empty": None} for id_, value in ((1, "a"), (1, "a"), (2, "b"), (3, "c"))]
     assert load(rows, **CHILDREN) == [(1, "a", None), (1, "a", None), (2, "b", None), (3, "c", None)]
@@ -86,6 +116,14 @@ def test_child_rows_are_replaced_by_the_key_of_their_parent(load: Load) -> None:
 def test_row_without_children_is_not_stored_in_a_new_table(load: Load) -> None:
     rows = [{"id": 1, "v": "a", "_is_empty": None}, {"id": 2, "v": None, "_is_empty": True}]
     assert load(rows, **CHILDREN) == [(1, "a", None)]
+
+
+@pytest.mark.parametrize("load", ["postgres"], indirect=True)
+def test_row_without_children_may_lack_what_a_user_requires(load: Load) -> None:
+    rows = [{"id": 1, "v": "a", "_is_empty": None}, {"id": 2, "v": None, "_is_empty": True}]
+    load(rows, **CHILDREN)
+    change = "delete from crm.records; alter table crm.records alter v set not null"
+    assert load(rows, change=change, **CHILDREN) == [(1, "a", None)]
 
 
 def test_list_is_replaced_by_another_or_by_none(load: Load) -> None:
