@@ -13,6 +13,7 @@ from pipelines.destinations.pipeline_state import resource_states
 from pipelines.destinations.target import Target
 from pipelines.sandbox import Fault
 from pipelines.sandbox.api import account
+from sources.insightly.api.client import Client
 from sources.insightly.entities import ENTITIES
 from sources.insightly.state.request import ReadRequest
 from tests.support.crm import OPEN, Crm
@@ -277,6 +278,21 @@ def test_definitions_of_every_object_are_loaded_by_name(crm: Crm) -> None:
     crm.sync_done("custom_fields")
     crm.assert_equal("custom_fields")
     assert verify(crm.settings(), Target(database=str(crm.database)), ["custom_fields"]).exit_code == 0
+
+
+@pytest.mark.parametrize("kind", ["forbidden", "invalid_json"])
+def test_definitions_refused_to_an_entity_are_loaded_later(
+    crm: Crm, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(Client.__init__.__kwdefaults__, "sleep", lambda _: None)
+    # As many as the attempts for one entity; a refusal is not tried again.
+    times = 1 if kind == "forbidden" else 4
+    crm.sandbox.faults.add(Fault(kind, "*CustomFields/Contacts", times=times))
+    report = crm.sync("contacts", "custom_fields")
+    assert report.entities["contacts"].state == ("ok" if kind == "forbidden" else "failed")
+    assert report.entities["custom_fields"].state == "ok"
+    crm.assert_equal("custom_fields")
+    assert sum(call.path == "/CustomFields/Contacts" for call in crm.sandbox.log) == times + 1
 
 
 def test_definitions_do_not_depend_on_the_reading_entity(crm: Crm) -> None:
