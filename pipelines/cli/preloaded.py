@@ -22,7 +22,8 @@ MODULES = (
 
 gc.disable()  # as `tuned_interpreter` does for the imports of other processes
 for module in MODULES:
-    import_module(module)
+    with suppress(ImportError):  # the driver of a destination may not be installed
+        import_module(module)
 
 with suppress(Exception):  # an invalid settings file: each process finds it again, and reports it
     from sources.insightly.config.providers import providers

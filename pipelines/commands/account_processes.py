@@ -7,6 +7,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -72,7 +73,8 @@ def _receive(command: str, reader: Connection, process: BaseProcess) -> tuple[st
 
 def _run(command: str, name: str, work: Work, writer: Connection, others: int) -> None:
     if sys.platform != "win32":
-        os.nice(others)  # the first ends first: it loads while the others still wait for their limits of calls
+        with suppress(OSError):  # a sandbox of the system's can forbid it
+            os.nice(others)  # the first ends first: it loads while the others still wait for their limits of calls
         os.setpgid(0, 0)  # Ctrl-C reaches the first process only, which forwards it: a second signal ends this at once
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with interrupts.handled(lambda interrupt: writer.send(error_report(command, interrupt))), tuned_interpreter():

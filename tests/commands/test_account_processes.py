@@ -164,3 +164,14 @@ def test_processes_of_accounts_need_not_import_this_program(crm: Crm) -> None:
     env = {**os.environ, **reach(crm.sandbox)}
     ran = subprocess.run([sys.executable, "-c", IMPORTS], cwd=crm.folder, env=env, capture_output=True, text=True)
     assert ran.stdout.splitlines()[-1] == "0 []", ran.stderr
+
+
+def test_missing_driver_does_not_end_the_imports_for_accounts() -> None:
+    code = """
+import gc, sys
+sys.modules["psycopg2"] = None
+import pipelines.cli.preloaded
+print(gc.isenabled(), gc.get_freeze_count() > 0, "pyarrow.csv" in sys.modules)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (ran.stdout, ran.stderr) == ("True True True\n", "")
