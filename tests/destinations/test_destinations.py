@@ -8,12 +8,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import dlt
 import pytest
 from dlt.common.configuration.specs import CredentialsConfiguration
 from dlt.common.configuration.specs.base_configuration import CredentialsWithDefault
+from dlt.common.schema import Schema
 
 from pipelines.cli.__main__ import main
 from pipelines.destinations.base import Unreachable
+from pipelines.destinations.delta import DeltaFilesystem
 from pipelines.destinations.dlt_caches import cache_configuration
 from pipelines.destinations.target import Target
 from sources.insightly.errors import BadSetting, InsightlyError
@@ -164,3 +167,10 @@ def test_credentials_that_expire_are_read_again(expire: bool, reads: int) -> Non
     for _ in range(2):
         cached.configuration(SimpleNamespace(dataset_name="insightly"))  # type: ignore[arg-type]
     assert len(read) == reads
+
+
+def test_delta_tables_of_a_bucket_can_be_read(tmp_path: Path) -> None:
+    destination = DeltaFilesystem(bucket_url="memory://crm")
+    pipeline = dlt.pipeline("bucket", pipelines_dir=str(tmp_path), destination=destination, dataset_name="insightly")
+    with pipeline._get_destination_clients(Schema("insightly"))[0] as client, client.sql_client as sql:
+        assert sql.execute_sql("select 1") == [(1,)]
