@@ -19,6 +19,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection
 from .merge_job import MergeJob, MergingClient, equal
 
 if TYPE_CHECKING:
+    from pyarrow import BufferReader
     from pyarrow.parquet import ParquetFile
 
 
@@ -120,37 +121,41 @@ class PostgresMergeJob(MergeJob):
     """
 
     def provide_rows(self) -> None:
-        """Copies a row group at a time. Arrow quotes each text, so that an empty one is not null.
-
-        Times are copied in UTC without saying so: Arrow takes twenty times as long to write those with a time zone.
-        """
-        import pyarrow as pa  # a run without new rows needs none of these
-        import pyarrow.compute as pc
-        import pyarrow.parquet as pq
-        from pyarrow import csv
+        import pyarrow.parquet as pq  # a run without new rows needs none of Arrow
 
         client, file = cast(SharingSqlClient, self._job_client.sql_client), pq.ParquetFile(self._file_path)
         is_direct = self._is_plain_and_empty() and not self._has_repeated_keys(file)
-        deleted = [name for name in self.with_hint("hard_delete") if is_direct and name in file.schema_arrow.names]
         self.rows = self.table if is_direct else f"pg_temp.{client.escape_column_name(self.load_table_name)}"
         if not is_direct:
             # Unlike `like`, this accepts rows without a column that a user has added, and declared not null.
             same_columns = f"select * from {self.table} limit 0"
             client.execute_sql(f"create temporary table {self.rows} on commit drop as {same_columns}")
         client.execute_sql("set local time zone 'UTC'")
+        for text in self._texts(file, self.with_hint("hard_delete") if is_direct else []):
+            client.copy(f"copy {self.rows} ({self.columns}) from stdin with (format csv, encoding 'utf8')", text)
+        client.execute_sql("set local time zone default")  # for what is a user's in the table
+
+    def _texts(self, file: "ParquetFile", deleted: list[str]) -> Iterator["BufferReader"]:
+        """The rows as CSV, a row group at a time, without those that a column of `deleted` says to delete.
+
+        Arrow quotes each text, so that an empty one is not null. Times are in UTC without saying so: Arrow takes twenty
+        times as long to write those with a time zone.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+        from pyarrow import csv
+
         utc = pa.schema(
             field.with_type(pa.timestamp(field.type.unit)) if pa.types.is_timestamp(field.type) else field
             for field in file.schema_arrow
         )
-        copy = f"copy {self.rows} ({self.columns}) from stdin with (format csv, encoding 'utf8')"
         for index in range(file.num_row_groups):
-            group = file.read_row_group(index).cast(utc)
-            for name in deleted:
-                group = group.filter(pc.invert(pc.fill_null(group[name], False)))
+            rows = file.read_row_group(index).cast(utc)
+            for name in filter(rows.column_names.__contains__, deleted):
+                rows = rows.filter(pc.invert(pc.fill_null(rows[name], False)))
             text = pa.BufferOutputStream()
-            csv.write_csv(group, text, csv.WriteOptions(include_header=False))
-            client.copy(copy, pa.BufferReader(text.getvalue()))
-        client.execute_sql("set local time zone default")  # for what is a user's in the table
+            csv.write_csv(rows, text, csv.WriteOptions(include_header=False))
+            yield pa.BufferReader(text.getvalue())
 
     def statements(self) -> Iterator[str]:
         return iter(()) if self.rows == self.table else super().statements()
