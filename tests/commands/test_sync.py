@@ -28,6 +28,7 @@ from pipelines.sandbox import Contents, Fault, Sandbox, Store, evolve
 from pipelines.sandbox.store.table import dump
 from sources.insightly import ENTITIES, chunk, insightly
 from sources.insightly.errors import BadSetting, ConfigurationError
+from sources.insightly.resources import incremental
 from sources.insightly.state.request import ReadRequest
 from sources.insightly.state.times import parse
 from tests.support.commands import verified
@@ -112,6 +113,7 @@ def test_many_chunks_give_the_same_tables(crm: Crm) -> None:
 @pytest.mark.parametrize("entity", ["contacts", "notes"])
 def test_rows_of_some_size_are_a_chunk(crm: Crm, monkeypatch: pytest.MonkeyPatch, entity: str) -> None:
     monkeypatch.setattr(chunk, "SIZE", 1)
+    monkeypatch.setattr(incremental, "BATCH_BYTES", 1)
     crm.sync_done(entity, page_size=7)
     assert len(crm.read("select * from insightly._dlt_loads")) > 2
     crm.assert_equal(entity)

@@ -149,6 +149,12 @@ class PageReader:
         """Pages that the walk has not got yet; None before the first one."""
         return -(-self.rows_to_go // (self._top() - 1)) if self._is_known else None
 
+    @property
+    def awaits_page(self) -> bool:
+        """Whether the next page has not arrived yet."""
+        with self._window.lock:
+            return not (self._queue and self._queue[0].page.done())
+
     def prime(self, skip: int, patiently: bool = False) -> None:
         """Requests the page at `skip` before the walk does; `patiently` waits until it arrives or fails."""
         with self._window.lock:

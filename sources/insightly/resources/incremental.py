@@ -36,7 +36,9 @@ from .hints import marked
 
 logger = logging.getLogger(__name__)
 
-BATCH_BYTES, LAST_PAGES = 2_000_000, 2
+BATCH_BYTES, LAST_PAGES = 8_000_000, 2
+WAITING_BYTES = 2_000_000
+"""Of a batch that is written because the next page is awaited, and so the processor has nothing else to do."""
 
 
 def read_changes(entity: Entity, context: SyncContext, request: ReadRequest, result: EntityResult) -> Iterator[Any]:
@@ -112,11 +114,13 @@ class _ListRead:
         """Pages are written together, since each table written takes a while.
 
         The first page is written alone: after it, it is known whether definitions and tags cost calls. So are pages
-        whose tags cost calls. What was read is also written while the last pages are awaited.
+        whose tags cost calls. While a page is awaited, less is written together, and before the last pages whatever
+        was read.
         """
         at_once = not self.result.rows or tags_cost_calls(self.context, self.entity)
         is_last = self.reader.pages_to_go in range(LAST_PAGES + 1)
-        return at_once or is_last or step.size >= BATCH_BYTES or self.context.chunk.full
+        enough = step.size >= (WAITING_BYTES if self.reader.awaits_page else BATCH_BYTES)
+        return at_once or enough or (is_last and self.reader.awaits_page) or self.context.chunk.full
 
     def _record_list(self, step: Step) -> None:
         """Records what a step says of the list, whether or not its rows are written."""

@@ -279,6 +279,15 @@ def test_prefetch_requests_smaller_pages_of_large_records(rows: int, weight: int
     assert all(top == 2 or top * weight <= PAGE_BYTES for _, top in pool.requests[1:])
 
 
+def test_page_is_awaited_until_it_arrives() -> None:
+    arrived, late = (PageReader(heavy(1_000, 1), PrefetchWindow(pool, 8), 500) for pool in (Answering(), OutOfOrder(1)))
+    for reader in (arrived, late):
+        assert reader.awaits_page
+        reader.prime(0)
+    assert (arrived.awaits_page, late.awaits_page) == (False, True)
+    assert len(late(0).rows) == 500
+
+
 def test_prefetch_starts_the_next_walk_after_the_first() -> None:
     pool = Answering()
     prefetch_window = PrefetchWindow(pool, 8)
