@@ -25,9 +25,7 @@ class MergeJob(RunnableLoadJob, ABC):
     """What a query reads the rows of the file from; %s for its path."""
 
     def run(self) -> None:
-        import pyarrow.parquet as pq  # a run without new rows does not need it
-
-        if self._load_table["write_disposition"] != "replace" and not pq.read_metadata(self._file_path).num_rows:
+        if self._load_table["write_disposition"] != "replace" and not self.metadata.num_rows:
             return
         client = self._job_client.sql_client
         with client.begin_transaction():
@@ -48,11 +46,16 @@ class MergeJob(RunnableLoadJob, ABC):
         return self._job_client.sql_client.make_qualified_table_name(self.load_table_name)
 
     @cached_property
-    def columns(self) -> str:
-        """The columns that the file has."""
+    def metadata(self) -> Any:
+        """Parquet's metadata of the file."""
         import pyarrow.parquet as pq  # a run without new rows does not need it
 
-        return ", ".join(self._escaped(pq.read_schema(self._file_path).names))
+        return pq.read_metadata(self._file_path)
+
+    @cached_property
+    def columns(self) -> str:
+        """The columns that the file has."""
+        return ", ".join(self._escaped(self.metadata.schema.to_arrow_schema().names))
 
     def statements(self) -> Iterator[str]:
         conditions = [f"new.{column} is not true" for column in self._escaped(self.with_hint("hard_delete"))]

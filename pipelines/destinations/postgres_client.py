@@ -123,7 +123,8 @@ class PostgresMergeJob(MergeJob):
     def provide_rows(self) -> None:
         import pyarrow.parquet as pq  # a run without new rows needs none of Arrow
 
-        client, file = cast(SharingSqlClient, self._job_client.sql_client), pq.ParquetFile(self._file_path)
+        client = cast(SharingSqlClient, self._job_client.sql_client)
+        file = pq.ParquetFile(self._file_path, metadata=self.metadata)
         is_direct = self._is_plain_and_empty() and not self._has_repeated_keys(file)
         self.rows = self.table if is_direct else f"pg_temp.{client.escape_column_name(self.load_table_name)}"
         if not is_direct:
@@ -171,10 +172,11 @@ class PostgresMergeJob(MergeJob):
         return bool(found)
 
     def _has_repeated_keys(self, file: "ParquetFile") -> bool:
-        keys = file.read(columns=self.with_hint("primary_key"))
-        if not keys.column_names or self._load_table["write_disposition"] != "merge":
+        key = self.with_hint("primary_key")
+        if not key or self._load_table["write_disposition"] != "merge":
             return False
-        return bool(keys.group_by(keys.column_names).aggregate([]).num_rows < keys.num_rows)
+        rows = file.read(columns=key)
+        return bool(rows.group_by(key).aggregate([]).num_rows < rows.num_rows)
 
 
 class PostgresMergingClient(MergingClient, PostgresClient):
